@@ -1,0 +1,23 @@
+"""See, guide and watch the entropy of neural networks in Keras 3.
+
+Importing this package registers its objects with Keras, so that saved models load. It imports Keras and
+NumPy; everything heavier is imported by the function that needs it.
+"""
+
+from keras_entropy._checks import EntropyWarning
+from keras_entropy.callbacks import EntropyLogger, FactorSchedule
+from keras_entropy.placement import apply_entropy, resolve_placement
+from keras_entropy.regularizers import ConvCornerEntropy, DenseEntropy, EntropyRegularizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConvCornerEntropy",
+    "DenseEntropy",
+    "EntropyLogger",
+    "EntropyRegularizer",
+    "EntropyWarning",
+    "FactorSchedule",
+    "apply_entropy",
+    "resolve_placement",
+]

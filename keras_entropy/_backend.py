@@ -1,0 +1,158 @@
+"""What differs between the host and the three backends: array namespaces and the log-volume of a matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+Array = Any
+"""A NumPy array, a tensor of the Keras backend or a `keras.Variable`."""
+
+
+def is_host(x: Array) -> bool:
+    """Whether `x` is computed with NumPy on the host; tensors and variables belong to the backend."""
+    return isinstance(x, np.ndarray | np.generic | list | tuple | int | float)
+
+
+def as_float(x: Array) -> Array:
+    """Return `x` in the type that formulas are computed in.
+
+    NumPy arrays become float64. Tensors keep float32 and float64; 16-bit types, which have no matrix
+    factorisation on any backend, are cast to float32.
+    """
+    if is_host(x):
+        return np.asarray(x, dtype=np.float64)
+    x = ops.convert_to_tensor(x)
+    wide = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
+    return x if wide else ops.cast(x, "float32")
+
+
+def namespace(x: Array) -> Any:
+    """The module whose functions work on `x`: `numpy` or `keras.ops`."""
+    return np if is_host(x) else ops
+
+
+def stop_gradient(x: Array) -> Array:
+    """`x`, treated as a constant by differentiation."""
+    return x if is_host(x) else ops.stop_gradient(x)
+
+
+def smallest_normal(x: Array) -> float:
+    """The smallest normal number of the type of `x`."""
+    return float(np.finfo(keras.backend.standardize_dtype(x.dtype)).tiny)
+
+
+def host_value(variable: Array) -> np.ndarray[Any, Any] | None:
+    """The present value of `variable` on the host, or None for a tracer or a symbolic tensor, which have none."""
+    if is_host(variable):
+        return np.asarray(variable)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.init_scope():  # a variable has a value also while a graph around it is being traced
+            value = getattr(variable, "value", variable)
+            return np.asarray(value) if isinstance(value, tf.Variable) or hasattr(value, "numpy") else None
+    if keras.backend.backend() == "jax":
+        import jax
+
+        value = getattr(variable, "value", variable)
+        return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+    return np.asarray(ops.convert_to_numpy(variable))
+
+
+def log_volume(matrix: Array, epsilon: float) -> Array:
+    """Sum of log sqrt(s^2 + epsilon^2) over the singular values s of `matrix` (..., d, m).
+
+    This is half the log-determinant of W^T W + epsilon^2 I for the orientation W of `matrix` that has no
+    more columns than rows, found from a triangular factor R of [W; epsilon I] as sum log|diag R|. The
+    gradient is W (R^T R)^-1. A NaN or an infinity anywhere in `matrix` gives NaN.
+    """
+    if is_host(matrix):
+        return _host_log_volume(matrix, epsilon)
+    tall = matrix if matrix.shape[-2] >= matrix.shape[-1] else ops.swapaxes(matrix, -1, -2)
+    poison = ops.sum(tall * 0, axis=(-2, -1))  # NaN if any element is not finite, else 0
+    tall = ops.where(ops.isfinite(tall), tall, ops.zeros_like(tall))
+    # Scaling by the largest element keeps the squares of 1e20 and of 1e-20 inside float32.
+    tiny = smallest_normal(tall)
+    scale = ops.max(ops.abs(ops.stop_gradient(tall)), axis=(-2, -1), keepdims=True)
+    scale = ops.maximum(scale, max(epsilon, tiny))
+    floor = ops.maximum(epsilon / scale, tiny**0.4) if epsilon else ops.zeros_like(scale)
+    factorise = _gram_log_volume if keras.backend.backend() == "tensorflow" else _qr_log_volume
+    volume = factorise(tall / scale, ops.stop_gradient(floor))
+    # A product, not a sum: so a NaN weight reaches the gradient too.
+    return volume * (1 + poison) + tall.shape[-1] * ops.log(scale[..., 0, 0])
+
+
+def _host_log_volume(matrix: np.ndarray[Any, Any], epsilon: float) -> np.ndarray[Any, Any]:
+    if epsilon == 0 and matrix.shape[-2] == matrix.shape[-1]:
+        finite = np.isfinite(matrix).all(axis=(-2, -1))
+        safe = np.where(finite[..., None, None], matrix, 0.0)
+        return np.where(finite, np.linalg.slogdet(safe)[1], np.nan)
+    tall = matrix if matrix.shape[-2] >= matrix.shape[-1] else np.swapaxes(matrix, -1, -2)
+    columns = tall.shape[-1]
+    floor = np.broadcast_to(epsilon * np.eye(columns), (*tall.shape[:-2], columns, columns))
+    factor = np.linalg.qr(np.concatenate([tall, floor], axis=-2), mode="r")
+    with np.errstate(divide="ignore"):  # log 0 = -inf is the value of a singular matrix without a floor
+        return np.asarray(np.log(np.abs(np.diagonal(factor, axis1=-2, axis2=-1))).sum(-1))
+
+
+def _differentiable(value_and_pullback: Any) -> Any:
+    """Wrap `tall, floor -> (value, () -> gradient)` as a function with that gradient on every backend."""
+
+    def function(tall: Array, floor: Array) -> Array:
+        @ops.custom_gradient
+        def volume(tall: Array) -> Any:
+            value, pullback = value_and_pullback(tall, floor)
+
+            def grad(*args: Array, upstream: Array | None = None) -> Array:
+                if upstream is None:  # JAX and TensorFlow pass it by position, torch by name
+                    (upstream,) = args
+                return upstream[..., None, None] * pullback()
+
+            return value, grad
+
+        return volume(tall)
+
+    return function
+
+
+@_differentiable
+def _qr_log_volume(tall: Array, floor: Array) -> Any:
+    """By Householder QR in the precision of `tall`; the gradient W (R^T R)^-1 is Q R^-T, from Q's upper part."""
+    rows, columns = tall.shape[-2:]
+    identity = ops.eye(columns, dtype=tall.dtype)
+    q, r = ops.qr(ops.concatenate([tall, floor * identity + ops.zeros_like(tall[..., :1, :])], axis=-2))
+
+    def pullback() -> Array:
+        upper = ops.swapaxes(q[..., :rows, :], -1, -2)
+        return ops.swapaxes(ops.solve_triangular(r, upper), -1, -2)
+
+    return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1), pullback
+
+
+@_differentiable
+def _gram_log_volume(tall: Array, floor: Array) -> Any:
+    """By Cholesky of the Gram matrix in float64, on TensorFlow, whose Householder QR is slow on CPU.
+
+    float64 gives back the digits that squaring the condition number takes: the products of float32 numbers
+    are exact in it. The floor never falls below the rounding of the Gram matrix, about 1e-8 of the norm,
+    which keeps the factorisation from failing; float32 resolves no more of a singular value than that.
+    """
+    import tensorflow as tf
+
+    wide = tf.cast(tall, tf.float64)
+    gram = tf.linalg.matmul(wide, wide, transpose_a=True)
+    diagonal = tf.linalg.diag_part(gram)
+    rounding = 8 * np.finfo(np.float64).eps * tf.reduce_sum(diagonal, axis=-1, keepdims=True)
+    floor = tf.maximum(tf.square(tf.cast(floor[..., 0], tf.float64)), tf.maximum(rounding, 1e-290))
+    factor = tf.linalg.cholesky(tf.linalg.set_diag(gram, diagonal + floor))
+    value = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), axis=-1)
+
+    def pullback() -> Array:
+        inverse = tf.linalg.cholesky_solve(factor, tf.eye(tall.shape[-1], dtype=tf.float64))
+        return tf.cast(tf.linalg.matmul(wide, inverse), tall.dtype)
+
+    return tf.cast(value, tall.dtype), pullback

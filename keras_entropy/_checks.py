@@ -1,0 +1,53 @@
+"""Wording of errors and checks of arguments shared by the whole package."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+
+class EntropyWarning(UserWarning):
+    """Something about an entropy that a user should know, but that does not stop the work."""
+
+
+def message(argument: str, expected: str, received: object, remedy: str = "") -> str:
+    """Word an error: which argument, what was expected, what was received, what to do."""
+    text = f"`{argument}` should be {expected}. Received: {argument}={received!r} (of type {type(received).__name__})."
+    return f"{text} {remedy}" if remedy else text
+
+
+def one_of(argument: str, value: object, choices: Collection[str]) -> str:
+    """Return `value` if it is one of `choices`; raise `ValueError` otherwise."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(message(argument, "one of " + ", ".join(repr(choice) for choice in choices), value))
+    return value
+
+
+def number(argument: str, value: Any) -> float:
+    """Return `value` as the plain Python number it stands for; booleans, NaN and infinities are refused."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a NumPy scalar or 0-d array
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(message(argument, "a finite number", value))
+    if not math.isfinite(value):
+        raise ValueError(message(argument, "a finite number", value))
+    return value if isinstance(value, int | float) else float(value)
+
+
+def non_negative(argument: str, value: Any) -> float:
+    """Return `value` as a plain Python number that is at least 0."""
+    value = number(argument, value)
+    if value < 0:
+        raise ValueError(message(argument, "at least 0", value))
+    return value
+
+
+def positive_integer(argument: str, value: Any) -> int:
+    """Return `value` as a Python integer that is at least 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(message(argument, "a positive integer", value))
+    if value < 1:
+        raise ValueError(message(argument, "a positive integer", value))
+    return int(value)

@@ -1,0 +1,269 @@
+"""Callbacks: `EntropyLogger` watches entropy and the loss without penalties, `FactorSchedule` steers factors."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_entropy import _checks, _keras, profile
+from keras_entropy.profile import Selection, WeightEntropy
+from keras_entropy.regularizers import EntropyRegularizer
+
+# A monitor of val_loss loses changes of the task loss below this fraction of it when float32 cannot hold them
+# beside the penalty; near convergence an epoch changes the loss by about that much.
+_VISIBLE_CHANGE = 1e-3
+
+
+class EntropyLogger(keras.callbacks.Callback):
+    """Log the entropy change of every layer, the entropy penalty and the loss without it, each epoch.
+
+    At the end of each epoch it adds to `logs`, and so to History, CSVLogger, TensorBoard, EarlyStopping and
+    every other callback, wherever it stands in the list:
+
+    * `entropy/<layer path>`: nats per filter or dimension, for each measurable layer;
+    * `entropy_penalty`: the sum of the entropy penalties at the weights of the end of the epoch;
+    * `task_loss` and `val_task_loss`: the compiled loss without any penalty, averaged as Keras averages
+      `loss`; `val_task_loss` is NaN in an epoch without validation.
+
+    To stop, save or reduce the learning rate on the task alone, give Keras's callbacks
+    `monitor="val_task_loss", mode="min"`. Training is not touched: weights and history are the same bits as
+    without the logger, and the model is left as it was when `fit` ends, by an exception too.
+
+    Args:
+        layers: which layers: None for all that are measurable, a glob on layer paths, several globs, or a
+            predicate on layers.
+        measure: None: each layer in its own entropy regularizer's quantity, in `"paper"` where it has none;
+            or `"paper"` for all: log|det| of the leading block of a Dense kernel per dimension, mean log|c11|
+            of a convolution per filter.
+        log_dir: if given, TensorBoard event files are written there, without TensorFlow: all scalars of
+            `logs`, a histogram per layer of its filters or dimensions, and a box plot of all layers.
+            Histograms of a Dense layer take its singular values, cheap up to a few thousand units.
+
+    Attributes:
+        layers_logged: tuple of `WeightEntropy`, one per layer, of the last epoch; `penalised` is False for a
+            frozen layer, which Keras leaves out of the loss.
+
+    Raises:
+        ValueError, TypeError: for an unknown measure; in `fit`, for a glob that matches no layer.
+        ModuleNotFoundError: if `log_dir` is given and tensorboard or matplotlib is not installed.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_entropy import DenseEntropy, EntropyLogger
+        >>> model = keras.Sequential([
+        ...     keras.Input((4,)), keras.layers.Dense(3, kernel_regularizer=DenseEntropy(1e-3), name="code")])
+        >>> model.compile("sgd", "mse")
+        >>> history = model.fit(np.ones((8, 4)), np.ones((8, 3)), verbose=0, callbacks=[EntropyLogger()])
+        >>> sorted(history.history)
+        ['entropy/code', 'entropy_penalty', 'loss', 'task_loss', 'val_task_loss']
+    """
+
+    def __init__(
+        self,
+        layers: Selection = None,
+        measure: str | None = None,
+        log_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if measure is not None:
+            _checks.one_of("measure", measure, profile.MEASURES)
+        if log_dir is not None:
+            from keras_entropy import events, plots
+
+            events.require()
+            plots.require()
+        self.layers = profile.check_selection(layers)
+        self.measure = measure
+        self.log_dir = log_dir
+        self.layers_logged: tuple[WeightEntropy, ...] = ()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._tracker: _keras.TaskLossTracker | None = None
+        self._writer: Any = None
+        self._fitting = False
+        self._spacing_checked = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
+        """A fresh logger with the same arguments: KerasTuner copies callbacks for each trial."""
+        return type(self)(self.layers, self.measure, self.log_dir)
+
+    def set_model(self, model: Any) -> None:
+        """Called by Keras before the training step is compiled."""
+        super().set_model(model)
+        self._finish()
+        tracker = _keras.TaskLossTracker(model)
+        problem = tracker.attach()
+        if problem is not None:
+            warnings.warn(f"EntropyLogger cannot log task_loss: {problem}.", _checks.EntropyWarning, stacklevel=2)
+        self._tracker = tracker
+        _keras.call_when_gone(_keras.callback_list_of(self), tracker.detach)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Go first among the callbacks, so that all see the entropies; warn of monitors of the penalty."""
+        self._fitting = True
+        callback_list = _keras.callback_list_of(self)
+        if callback_list is not None:
+            # Keras is iterating over the old list object: it must not change.
+            callback_list.callbacks = [self, *(c for c in callback_list.callbacks if c is not self)]
+            if any(isinstance(r, EntropyRegularizer) for r in _keras.regularizers_of(self.model)):
+                _warn_of_penalised_monitors(callback_list.callbacks)
+        if self.log_dir is not None:
+            from keras_entropy.events import EventWriter
+
+            self._writer = EventWriter(self.log_dir)
+            _keras.call_when_gone(callback_list, self._writer.close)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measure, and add to `logs`."""
+        logs = {} if logs is None else logs
+        weights = profile.select(profile.measurable_weights(self.model), self.layers)
+        self.layers_logged = tuple(
+            profile.measure_weight(weight, self.measure, values=self._writer is not None) for weight in weights
+        )
+        logs.update({f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged})
+        logs["entropy_penalty"] = profile.penalty(self.model)
+        if "task_loss" in logs:
+            logs.setdefault("val_task_loss", math.nan)
+            self._check_spacing(logs["task_loss"], logs["entropy_penalty"])
+        if self._writer is not None:
+            self._write_events(epoch, logs)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leave the model as it was."""
+        self._finish()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leave the model as it was after `evaluate(callbacks=[...])`."""
+        if not self._fitting:
+            self._finish()
+
+    on_predict_end = on_test_end
+
+    def _finish(self) -> None:
+        if self._tracker is not None:
+            self._tracker.detach()
+        if self._writer is not None:
+            self._writer.close()
+        self._reset()
+
+    def _check_spacing(self, task_loss: float, penalty: float) -> None:
+        if self._spacing_checked:
+            return
+        spacing = float(np.spacing(np.float32(abs(penalty))))
+        if math.isfinite(spacing) and spacing > _VISIBLE_CHANGE * abs(task_loss):
+            self._spacing_checked = True
+            warnings.warn(
+                f"The entropy penalty is {penalty:.4g}, where neighbouring float32 numbers are {spacing:.1g} "
+                f"apart; the task loss is {task_loss:.4g}. A monitor of `loss` or `val_loss` cannot see it "
+                'improve. Monitor "val_task_loss" with mode="min" instead, or lower the factor.',
+                _checks.EntropyWarning,
+                stacklevel=2,
+            )
+
+    def _write_events(self, epoch: int, logs: dict[str, Any]) -> None:
+        from keras_entropy import plots
+
+        for name, value in logs.items():
+            if np.ndim(value) == 0:
+                self._writer.scalar(name, float(value), epoch)
+        for entropy in self.layers_logged:
+            self._writer.histogram(f"{entropy.unit} in/{entropy.path}", entropy.values, epoch)
+        if self.layers_logged:
+            self._writer.image("entropy by layer", plots.png(plots.entropy_boxes(self.layers_logged)), epoch)
+        self._writer.flush()
+
+
+class FactorSchedule(keras.callbacks.Callback):
+    """Multiply the factors of all entropy regularizers of the model by `schedule(epoch)`, each epoch.
+
+    Effective on every backend, compiled or not, without a new trace. What is saved during training holds no
+    trace of it. The multiplier is a function of the epoch, so that a run restored by `BackupAndRestore` goes
+    on with the right one. It is logged as `entropy_multiplier`, and like a scheduled learning rate it stays
+    at its last value when `fit` ends (`regularizer.multiplier`, not part of its config).
+
+    Args:
+        schedule: takes the epoch, counted from 0, and returns a finite number. 0 switches the term off.
+
+    Raises:
+        TypeError: if `schedule` is not callable; in `fit`, if it returns no number.
+        ValueError: in `fit`, if it returns NaN or an infinity, or the model has no entropy regularizer.
+
+    Example:
+        >>> from keras_entropy import FactorSchedule
+        >>> warm_up = FactorSchedule(lambda epoch: min(1.0, (epoch + 1) / 5))
+    """
+
+    def __init__(self, schedule: Callable[[int], float]) -> None:
+        super().__init__()
+        if not callable(schedule):
+            raise TypeError(_checks.message("schedule", "a function of the epoch", schedule))
+        self.schedule = schedule
+        self._detach: Callable[[], None] | None = None
+        self._states: list[_keras.StepState] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FactorSchedule:
+        """A fresh callback with the same schedule: KerasTuner copies callbacks for each trial."""
+        return type(self)(self.schedule)
+
+    def set_model(self, model: Any) -> None:
+        """Called by Keras before the training step is compiled."""
+        super().set_model(model)
+        if self._detach is not None:
+            self._detach()
+        regularizers = [r for r in _keras.regularizers_of(model) if isinstance(r, EntropyRegularizer)]
+        if not regularizers:
+            raise ValueError("FactorSchedule found no entropy regularizer in the model. Attach one first.")
+        attached = []
+        for regularizer in regularizers:
+            state = _keras.StepState(float(regularizer.multiplier), "entropy_multiplier")
+            state.attach(model)
+            regularizer.multiplier = state.state
+            attached.append((regularizer, state))
+
+        def detach() -> None:
+            while attached:
+                regularizer, state = attached.pop()
+                regularizer.multiplier = state.detach(model)
+
+        self._states = [state for _, state in attached]
+        self._detach = detach
+        _keras.call_when_gone(_keras.callback_list_of(self), detach)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Set the multiplier of this epoch."""
+        value = _checks.number(f"schedule({epoch})", self.schedule(epoch))
+        for state in self._states:
+            state.state.assign(value)
+        self._value = value
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Log the multiplier."""
+        if logs is not None:
+            logs["entropy_multiplier"] = self._value
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leave the model as it was, with the last multiplier in the regularizers."""
+        if self._detach is not None:
+            self._detach()
+
+
+def _warn_of_penalised_monitors(callbacks: list[keras.callbacks.Callback]) -> None:
+    for callback in callbacks:
+        monitors = isinstance(callback, keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau) or (
+            isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_best_only
+        )
+        if monitors and callback.monitor in ("loss", "val_loss"):
+            name = type(callback).__name__
+            warnings.warn(
+                f'{name}(monitor="{callback.monitor}") watches the task loss plus the penalty: a change of the '
+                f'penalty alone can stop, save or slow training. Use {name}(monitor="val_task_loss", mode="min").',
+                _checks.EntropyWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,96 @@
+"""TensorBoard event files, written without TensorFlow."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_count = itertools.count()
+
+
+def require() -> None:
+    """Raise `ModuleNotFoundError`, saying what to install, if TensorBoard's file format is not there."""
+    try:
+        import tensorboard  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("Writing TensorBoard files needs: pip install tensorboard") from error
+
+
+class EventWriter:
+    """Write scalars, histograms and images to one new event file in a folder.
+
+    Every call to `flush` leaves a file that TensorBoard can read to its end.
+
+    Args:
+        log_dir: folder; made if it is not there. Files in it are left alone.
+
+    Raises:
+        ModuleNotFoundError: if tensorboard is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_entropy.events import EventWriter
+        >>> writer = EventWriter(tempfile.mkdtemp())
+        >>> writer.scalar("entropy/conv", -2.5, step=0)
+        >>> writer.close()
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+        require()
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        Path(log_dir).mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}.{next(_count)}"
+        self.path = Path(log_dir) / name
+        self._records = RecordWriter(self.path.open("xb"))
+        self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """Write one number."""
+        from tensorboard.plugins.scalar import metadata
+
+        self._write(tag, np.float32(value), metadata.create_summary_metadata("", ""), step)
+
+    def histogram(self, tag: str, values: Sequence[float], step: int, bins: int = 30) -> None:
+        """Write a histogram of the finite values, in `bins` buckets of equal width."""
+        from tensorboard.plugins.histogram import metadata
+
+        finite = np.asarray(values, dtype=np.float64)
+        finite = finite[np.isfinite(finite)]
+        counts, edges = np.histogram(finite, bins) if finite.size else (np.zeros(0), np.zeros(1))
+        buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
+        self._write(tag, buckets, metadata.create_summary_metadata("", ""), step)
+
+    def image(self, tag: str, png: bytes, step: int) -> None:
+        """Write a picture, given as the bytes of a PNG file."""
+        from tensorboard.plugins.image import metadata
+
+        width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))
+        data = np.array([str(width).encode(), str(height).encode(), png], dtype=object)
+        self._write(tag, data, metadata.create_summary_metadata("", ""), step)
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        self._records.flush()
+
+    def close(self) -> None:
+        """Flush and close; a second call does nothing."""
+        if not self._records.closed:
+            self._records.close()
+
+    def _write(self, tag: str, data: Any, metadata: Any, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.util import tensor_util
+
+        value = Summary.Value(tag=tag, tensor=tensor_util.make_tensor_proto(data), metadata=metadata)
+        event = Event(wall_time=time.time(), step=step, summary=Summary(value=[value]))
+        self._records.write(event.SerializeToString())

@@ -1,0 +1,92 @@
+"""Figures from plain records. They are made without pyplot: no window, no global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def require() -> None:
+    """Raise `ModuleNotFoundError`, saying what to install, if matplotlib is not there."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("Figures need: pip install matplotlib") from error
+
+
+def entropy_boxes(layers: Sequence[Any]) -> Figure:
+    """Box plot of the entropy change per filter or dimension, layer by layer [A, fig. 1].
+
+    The box holds the quartiles, the closed dot is the mean, open dots are outliers beyond 1.5 times the
+    interquartile range. Values that are not finite are left out of the box and counted in the label.
+
+    Args:
+        layers: records with `path`, `unit` and `values`, such as `profile.WeightEntropy`.
+
+    Returns:
+        A matplotlib figure.
+    """
+    figure, axes = _figure(max(4.0, 1.2 + 0.6 * len(layers)), 4.5)
+    labels, boxes = [], []
+    for layer in layers:
+        values = np.asarray(layer.values)
+        finite = values[np.isfinite(values)]
+        missing = len(values) - len(finite)
+        labels.append(layer.path + (f" ({missing} not finite)" if missing else ""))
+        boxes.append(finite)
+    axes.boxplot(
+        boxes,
+        showmeans=True,
+        meanprops={"marker": "o", "markerfacecolor": "black", "markeredgecolor": "black", "markersize": 4},
+        flierprops={"marker": "o", "markerfacecolor": "none", "markersize": 4},
+    )
+    axes.set_xticks(range(1, len(labels) + 1), labels, rotation=45, ha="right", fontsize=8)
+    axes.set_ylabel(" or ".join(sorted({layer.unit for layer in layers})))
+    axes.set_title("Entropy change by layer")
+    return figure
+
+
+def entropy_history(history: Mapping[str, Sequence[float]], unit: str = "nats per filter or dimension") -> Figure:
+    """Entropy change of each layer over the epochs.
+
+    Args:
+        history: as Keras's `History.history`; the keys that start with "entropy/" are drawn.
+        unit: label of the vertical axis.
+
+    Returns:
+        A matplotlib figure.
+    """
+    figure, axes = _figure(7.0, 4.5)
+    for name, values in history.items():
+        if name.startswith("entropy/"):
+            axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=name.removeprefix("entropy/"))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(unit)
+    axes.set_title("Entropy change by layer and epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if axes.lines:
+        axes.legend(fontsize=8)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.3)
+    return figure, axes
