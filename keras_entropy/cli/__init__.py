@@ -1,0 +1,25 @@
+"""The command `keras-entropy`."""
+
+from __future__ import annotations
+
+import typer
+
+from keras_entropy.cli.train import train
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="See, guide and watch the entropy of neural networks.",
+)
+app.command()(train)
+
+
+@app.callback()
+def _group() -> None:
+    """See, guide and watch the entropy of neural networks."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

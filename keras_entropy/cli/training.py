@@ -1,0 +1,294 @@
+"""A training run in a folder: started, killed, resumed, and looked at."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_entropy
+from keras_entropy import _files, datasets, models, plots, profile
+from keras_entropy.callbacks import EntropyLogger
+from keras_entropy.placement import apply_entropy
+from keras_entropy.profile import WeightEntropy
+from keras_entropy.regularizers import ConvCornerEntropy, DenseEntropy
+
+SCHEMA = "keras-entropy/train/1"
+# What a run writes; `overwrite` removes these and nothing else.
+_FILES = ("run.json", "history.csv", "model.keras", "layers.csv", "entropy.png")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What determines a run; the same arguments on the same machine give the same run."""
+
+    dataset: str
+    data_dir: str | None
+    model: str
+    placement: str
+    regularizer: str
+    factor: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+
+
+def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: bool, resume: bool) -> Run:
+    """Prepare a new run in `output`, or the continuation of the one that is there.
+
+    Args:
+        output: the folder.
+        arguments: of the command; with `resume` those that were not `given` are taken from the run.
+        given: names of the arguments that the user typed.
+        overwrite: replace an earlier run.
+        resume: continue an earlier run.
+
+    Raises:
+        FileExistsError: for a folder that is not empty, without `overwrite` or `resume`.
+        FileNotFoundError: for nothing to resume, or missing data.
+        ValueError: for arguments that contradict the run to resume, or that do not fit together.
+    """
+    if overwrite and resume:
+        raise ValueError("--overwrite and --resume exclude each other.")
+    if resume:
+        return _resume(output, arguments, given)
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file. Name a folder with --output.")
+    if output.is_dir() and any(output.iterdir()):
+        if not overwrite:
+            raise FileExistsError(
+                f"{output} is not empty. Use --overwrite to replace the run in it, --resume to go on with it, or "
+                "--output for another folder."
+            )
+        if not (output / "run.json").is_file():
+            raise FileExistsError(f"{output} holds something else than a run. Name another folder with --output.")
+    keras.utils.set_random_seed(arguments.seed)
+    data = datasets.load(arguments.dataset, arguments.data_dir, arguments.seed)
+    model = _build(arguments, data)
+    if overwrite and output.is_dir():  # only now, when nothing can be wrong with the arguments any more
+        _remove_run(output)
+    return Run(output, arguments, data, model, history={}, before={e.path: e.mean for e in _measure(model)})
+
+
+def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
+    record = _read_record(output)
+    stored = Arguments(**record["arguments"])
+    for field in dataclasses.fields(Arguments):
+        old, new = getattr(stored, field.name), getattr(arguments, field.name)
+        if field.name in given and field.name != "epochs" and old != new:
+            option = "--" + field.name.replace("_", "-")
+            raise ValueError(f"The run in {output} has {option} {old}; it cannot go on with {new}.")
+    if "epochs" in given:
+        stored = dataclasses.replace(stored, epochs=arguments.epochs)
+    keras.utils.set_random_seed(stored.seed)
+    data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
+    model = keras.models.load_model(output / record["checkpoint"])
+    return Run(output, stored, data, model, history=record["history"], before=record["before"])
+
+
+def _read_record(output: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((output / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{output} holds no run to resume: there is no run.json in it.") from error
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"{output / 'run.json'} has schema {record.get('schema')!r}; this version reads {SCHEMA!r}.")
+    return record
+
+
+@dataclasses.dataclass
+class Run:
+    """A model, its data, and the folder that the run is kept in."""
+
+    output: Path
+    arguments: Arguments
+    data: datasets.Dataset
+    model: Any
+    history: dict[str, list[float]]
+    before: dict[str, float]
+
+    @property
+    def epochs_done(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history.get("loss", ()))
+
+    def train(self) -> bool:
+        """Train to the last epoch; False if the user stopped it. What is finished is in the folder either way."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        _files.remove_partial(self.output)
+        finished = True
+        if self.epochs_done == 0:
+            self._commit("checkpoint-0000.keras")
+        x_test, y_test = self.data.x_test, self.data.y_test
+        batches = _Batches(self.data, self.arguments)
+        try:
+            self.model.fit(
+                batches,
+                validation_data=(x_test, self._target(x_test, y_test)),
+                validation_batch_size=256,
+                epochs=self.arguments.epochs,
+                initial_epoch=self.epochs_done,
+                shuffle=False,  # the batches are: in an order that depends on seed and epoch alone
+                callbacks=[EntropyLogger(log_dir=self.output / "logs"), _Committer(self, batches)],
+            )
+        except KeyboardInterrupt:
+            finished = False  # and what is in memory may be ahead of what is finished
+            record = _read_record(self.output)
+            self.history, self.model = record["history"], keras.models.load_model(self.output / record["checkpoint"])
+        self._finish()
+        return finished
+
+    def record_epoch(self, logs: dict[str, Any]) -> None:
+        """Add an epoch to the history and make it last: when this returns, a kill cannot undo it."""
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(float(value))
+        _write_csv(self.output / "history.csv", _history_rows(self.history))
+        self._commit(f"checkpoint-{self.epochs_done:04d}.keras")
+
+    def _commit(self, checkpoint: str) -> None:
+        """Write the checkpoint, then run.json, which names it: whichever is killed, run.json is consistent."""
+        with _files.replacing(self.output / checkpoint) as temporary:
+            self.model.save(temporary)
+        self._write_record(checkpoint)
+
+    def _write_record(self, checkpoint: str) -> None:
+        record = {
+            "schema": SCHEMA,
+            "arguments": dataclasses.asdict(self.arguments),
+            "epochs_done": self.epochs_done,
+            "checkpoint": checkpoint,
+            "versions": {
+                "keras-entropy": keras_entropy.__version__,
+                "keras": keras.__version__,
+                "backend": keras.backend.backend(),
+                "python": platform.python_version(),
+            },
+            "before": self.before,
+            "history": self.history,
+        }
+        _files.write_json(self.output / "run.json", record)
+        for old in self.output.glob("checkpoint-*.keras"):
+            if old.name != checkpoint:
+                old.unlink()
+
+    def _finish(self) -> None:
+        with _files.replacing(self.output / "model.keras") as temporary:
+            self.model.save(temporary)
+        self._write_record("model.keras")
+        if not self.history:
+            return
+        rows: list[list[Any]] = [["path", "kind", "shape", "before", "after", "change", "unit", "penalised"]]
+        for new in _measure(self.model):
+            shape, old = "x".join(str(size) for size in new.shape), self.before[new.path]
+            rows.append([new.path, new.kind, shape, old, new.mean, new.mean - old, new.unit, new.penalised])
+        _write_csv(self.output / "layers.csv", rows)
+        with _files.replacing(self.output / "entropy.png") as temporary:
+            temporary.write_bytes(plots.png(plots.entropy_history(self.history)))
+        _print_table(rows)
+        last = {name: values[-1] for name, values in self.history.items()}
+        print(f"{self.epochs_done} epochs: task loss {last['task_loss']:.4f}, validation {last['val_task_loss']:.4f}")
+        print(f"Written to {self.output}: {', '.join(_FILES)}, logs/ (tensorboard --logdir {self.output / 'logs'})")
+
+    def _target(self, x: Any, y: Any) -> Any:
+        return x if self.arguments.model == "autoencoder" else y
+
+
+class _Committer(keras.callbacks.Callback):
+    """Records each epoch in the run's folder, and tells the batches which epoch they belong to."""
+
+    def __init__(self, run: Run, batches: _Batches) -> None:
+        super().__init__()
+        self._run = run
+        self._batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._batches.epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert self.model is not None  # the property also brings JAX's weights up to date
+        self._run.record_epoch(logs or {})
+
+
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Training batches in an order that depends on the seed and the epoch alone, so that a resumed run is the same."""
+
+    def __init__(self, data: datasets.Dataset, arguments: Arguments) -> None:
+        super().__init__()
+        self._x = data.x_train
+        self._y = data.x_train if arguments.model == "autoencoder" else data.y_train
+        self._size = arguments.batch_size
+        self._seed = arguments.seed
+        self.epoch = 0
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._x))
+
+    def __len__(self) -> int:
+        return -(-len(self._x) // self._size)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        rows = self._order[index * self._size : (index + 1) * self._size]
+        return self._x[rows], self._y[rows]
+
+
+def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
+    shape = data.x_train.shape[1:]
+    if arguments.model == "cnn":
+        model = models.cnn(shape, classes=len(data.class_names))
+        loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
+    else:
+        model = models.autoencoder(shape)
+        loss, metrics = "mse", []
+    kind = ConvCornerEntropy if arguments.regularizer == "corner" else DenseEntropy
+    apply_entropy(model, kind(arguments.factor), arguments.placement)
+    model.compile(keras.optimizers.Adam(arguments.learning_rate), loss, metrics=metrics)
+    return model
+
+
+def _measure(model: Any) -> list[WeightEntropy]:
+    return [profile.measure_weight(weight) for weight in profile.measurable_weights(model)]
+
+
+def _remove_run(output: Path) -> None:
+    for path in [*(output / name for name in _FILES), *output.glob("checkpoint-*.keras")]:
+        path.unlink(missing_ok=True)
+    for path in (output / "logs").glob("events.out.tfevents.*"):
+        path.unlink()
+
+
+def _history_rows(history: dict[str, list[float]]) -> list[list[Any]]:
+    names = list(history)
+    return [["epoch", *names], *([i + 1, *row] for i, row in enumerate(zip(*history.values(), strict=True)))]
+
+
+def _write_csv(path: Path, rows: list[list[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    _files.write_text(path, text.getvalue())
+
+
+def _print_table(rows: list[list[Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Entropy change of each layer")
+    shown = [i for i, name in enumerate(rows[0]) if name != "kind"]
+    for i in shown:
+        table.add_column(rows[0][i], justify="right" if rows[0][i] in ("before", "after", "change") else "left")
+    for row in rows[1:]:
+        table.add_row(*(f"{row[i]:.4f}" if isinstance(row[i], float) else str(row[i]) for i in shown))
+    Console().print(table)

@@ -1,0 +1,281 @@
+"""Real data as arrays: images are float32 (n, height, width, channels) in [0, 1], labels int32 (n,).
+
+Sources:
+    [B] Zhang: "Entropy and generalization of a neural network's parameter space" (the spirals).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_entropy import _checks
+
+Array = np.ndarray[Any, Any]
+PathLike = str | os.PathLike[str]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Training and test data; unpacks as `x_train, y_train, x_test, y_test`.
+
+    Attributes:
+        x_train, x_test: float32 arrays, samples first.
+        y_train, y_test: int32 arrays: labels (n,), or masks (n, height, width).
+        class_names: name of each label; empty where they have none.
+    """
+
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
+    class_names: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter((self.x_train, self.y_train, self.x_test, self.y_test))
+
+
+def load(name: str, data_dir: PathLike | None = None, seed: int = 0) -> Dataset:
+    """Load a data set by name.
+
+    Args:
+        name: `"digits"`, `"spirals"`, the name of a prepared TensorFlow Datasets set such as `"mnist"` or
+            `"cifar10"`, or the path of an image folder.
+        data_dir: where prepared sets are, see `prepared`.
+        seed: of the spirals.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        FileNotFoundError: if there is no such data; it says what to run.
+    """
+    if name == "digits":
+        return digits()
+    if name == "spirals":
+        return spirals(seed)
+    if Path(name).is_dir():
+        return image_folder(name)
+    if os.sep in name and Path(name).is_absolute():
+        raise FileNotFoundError(f"There is no folder {name}.")
+    return prepared(name, data_dir)
+
+
+def digits() -> Dataset:
+    """The 1797 handwritten digits that ship with scikit-learn.
+
+    Returns:
+        A `Dataset`: images (n, 8, 8, 1), 10 classes, 1437 for training and 360 for testing, each class in
+        the same proportion. The split is always the same.
+
+    Raises:
+        ModuleNotFoundError: if scikit-learn is not installed.
+
+    Example:
+        >>> from keras_entropy import datasets
+        >>> x_train, y_train, x_test, y_test = datasets.digits()
+        >>> x_train.shape, y_train.shape, x_test.shape
+        ((1437, 8, 8, 1), (1437,), (360, 8, 8, 1))
+    """
+    try:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("The digits need: pip install scikit-learn") from error
+    images, labels = load_digits(return_X_y=True)
+    x = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    x_train, x_test, y_train, y_test = train_test_split(x, labels, test_size=0.2, stratify=labels, random_state=0)
+    names = tuple(str(label) for label in range(10))
+    return Dataset(x_train, y_train.astype(np.int32), x_test, y_test.astype(np.int32), names)
+
+
+def spirals(seed: int, points: int = 20, noise: float = 0.1) -> Dataset:
+    """Two spiral arms in the plane [B, eq. 7].
+
+    r is uniform on [1, 5], theta = 2 r + pi y, and Gaussian noise is added to each coordinate.
+
+    Args:
+        seed: any integer; the same seed gives the same points.
+        points: per arm, in the training and in the test set each. Defaults to 20.
+        noise: standard deviation per coordinate. Defaults to 0.1.
+
+    Returns:
+        A `Dataset`: x (2 * points, 2), labels 0 and 1.
+
+    Example:
+        >>> from keras_entropy import datasets
+        >>> datasets.spirals(seed=0).x_train.shape
+        (40, 2)
+    """
+    points = _checks.positive_integer("points", points)
+    noise = _checks.non_negative("noise", noise)
+    generator = np.random.default_rng(seed)
+
+    def arms() -> tuple[Array, Array]:
+        labels = np.repeat(np.arange(2, dtype=np.int32), points)
+        r = generator.uniform(1, 5, labels.size)
+        theta = 2 * r + np.pi * labels
+        x = np.stack([r * np.cos(theta), r * np.sin(theta)], axis=1)
+        return (x + generator.normal(0, noise, x.shape)).astype(np.float32), labels
+
+    return Dataset(*arms(), *arms(), class_names=("0", "1"))
+
+
+def mnist(data_dir: PathLike | None = None, train: str = "train", test: str = "test") -> Dataset:
+    """MNIST from a prepared TensorFlow Datasets folder: images (n, 28, 28, 1). See `prepared`."""
+    return prepared("mnist", data_dir, train, test)
+
+
+def cifar10(data_dir: PathLike | None = None, train: str = "train", test: str = "test") -> Dataset:
+    """CIFAR-10 from a prepared TensorFlow Datasets folder: images (n, 32, 32, 3). See `prepared`."""
+    return prepared("cifar10", data_dir, train, test)
+
+
+def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", test: str = "test") -> Dataset:
+    """Read a labelled image set that TensorFlow Datasets has prepared. Nothing is downloaded.
+
+    Args:
+        name: folder of the set below `data_dir`, with its configuration if it has one: `"mnist"`.
+        data_dir: defaults to the environment variable TFDS_DATA_DIR, else `~/tensorflow_datasets`.
+        train, test: splits in TFDS's notation, such as `"train[:10000]"`.
+
+    Returns:
+        A `Dataset`; the images must have one size.
+
+    Raises:
+        FileNotFoundError: if the set is not there; it says what to run.
+        ModuleNotFoundError: if TensorFlow or TFDS is not installed.
+
+    Example:
+        >>> from keras_entropy import datasets
+        >>> datasets.prepared("mnist", data_dir="/nowhere")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: No prepared data set 'mnist' in /nowhere...
+    """
+    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+    versions = sorted((root / name).glob("*/dataset_info.json"), key=lambda info: _version(info.parent.name))
+    if not versions:
+        found = sorted({info.parents[1].relative_to(root).as_posix() for info in root.glob("*/*/dataset_info.json")})
+        raise FileNotFoundError(
+            f"No prepared data set {name!r} in {root} (found there: {', '.join(found) or 'none'}). Run "
+            f"`tfds build {name} --data_dir {root}` on a machine with a network, or name another folder "
+            "(data_dir=, --data-dir, or the environment variable TFDS_DATA_DIR)."
+        )
+    tfds = _tensorflow_datasets()
+    builder = tfds.builder_from_directory(str(versions[-1].parent))
+    arrays: list[Array] = []
+    for split in (train, test):
+        data = builder.as_dataset(split=split, as_supervised=True, batch_size=-1)
+        images, labels = tfds.as_numpy(data)
+        arrays += [images.astype(np.float32) / 255, labels.astype(np.int32)]
+    return Dataset(*arrays, class_names=tuple(builder.info.features["label"].names))
+
+
+def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Dataset:
+    """Read photographs from `train/<class>/*` and `test/<class>/*`.
+
+    Args:
+        directory: the folder that holds `train` and `test`.
+        size: (height, width) to resize to; None where all images have one size.
+
+    Returns:
+        A `Dataset`: RGB images (n, height, width, 3); classes in alphabetical order.
+
+    Raises:
+        FileNotFoundError: for a missing folder, or one without images.
+        ValueError: for images of several sizes without `size`, or a test class that training lacks.
+    """
+    names = _folders(Path(directory) / "train")
+    arrays: list[Array] = []
+    for split in ("train", "test"):
+        root = Path(directory) / split
+        unknown = set(_folders(root)) - set(names)
+        if unknown:
+            raise ValueError(f"{root} has classes that {root.parent / 'train'} lacks: {', '.join(sorted(unknown))}.")
+        files = [(file, label) for label, name in enumerate(names) for file in _images(root / name, required=False)]
+        if not files:
+            raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}) in its class folders.")
+        arrays += [_read([file for file, _ in files], size), np.array([label for _, label in files], dtype=np.int32)]
+    return Dataset(*arrays, class_names=tuple(names))
+
+
+def segmentation_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Dataset:
+    """Read images and class masks from `<split>/images/*` and `<split>/masks/*` of the same name.
+
+    Args:
+        directory: the folder that holds `train` and `test`.
+        size: (height, width) to resize to, masks by nearest neighbour; None where all have one size.
+
+    Returns:
+        A `Dataset`: RGB images (n, height, width, 3) and masks (n, height, width) of class numbers.
+
+    Raises:
+        FileNotFoundError: for a missing folder, or an image without a mask.
+        ValueError: for images of several sizes without `size`.
+    """
+    arrays: list[Array] = []
+    for split in ("train", "test"):
+        root = Path(directory) / split
+        images = _images(root / "images")
+        masks = {mask.stem: mask for mask in _images(root / "masks")}
+        missing = [image.name for image in images if image.stem not in masks]
+        if missing:
+            raise FileNotFoundError(f"{root / 'masks'} has no mask for {missing[0]} ({len(missing)} in all).")
+        arrays += [_read(images, size), _read([masks[image.stem] for image in images], size, mask=True)]
+    return Dataset(*arrays)
+
+
+def _read(files: list[Path], size: tuple[int, int] | None, mask: bool = False) -> Array:
+    from PIL import Image
+
+    pictures = []
+    for file in files:
+        with Image.open(file) as image:
+            picture = image if mask else image.convert("RGB")
+            if size is not None:
+                kind = Image.Resampling.NEAREST if mask else Image.Resampling.BILINEAR
+                picture = picture.resize((size[1], size[0]), kind)
+            pictures.append(np.asarray(picture))
+    shapes = sorted({picture.shape[:2] for picture in pictures})
+    if len(shapes) > 1:
+        raise ValueError(f"The images have several sizes, from {shapes[0]} to {shapes[-1]}. Pass size=(height, width).")
+    stacked = np.stack(pictures)
+    return stacked.astype(np.int32) if mask else stacked.astype(np.float32) / 255
+
+
+def _folders(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise FileNotFoundError(f"There is no folder {root}.")
+    return sorted(folder.name for folder in root.iterdir() if folder.is_dir())
+
+
+def _images(root: Path, required: bool = True) -> list[Path]:
+    files = sorted(file for file in root.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    if required and not files:
+        raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+    return files
+
+
+def _version(name: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else -1 for part in name.split("."))
+
+
+def _tensorflow_datasets() -> Any:
+    loaded_here = "tensorflow" not in sys.modules
+    try:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("Prepared sets need: pip install tensorflow tensorflow-datasets") from error
+    if loaded_here:  # it only reads files: the accelerator belongs to the backend that trains
+        tf.config.set_visible_devices([], "GPU")
+    return tfds
