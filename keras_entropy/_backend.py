@@ -45,6 +45,21 @@ def smallest_normal(x: Array) -> float:
     return float(np.finfo(keras.backend.standardize_dtype(x.dtype)).tiny)
 
 
+def at_least(x: Array, floor: float) -> Array:
+    """Elementwise maximum of `x` and a number, in the type of `x`; NaN stays NaN."""
+    if is_host(x):
+        return np.maximum(x, floor)
+    return ops.where(x < floor, ops.full_like(x, floor), x)  # Keras's maximum computes in float32 on torch
+
+
+def softplus(x: Array) -> Array:
+    """Elementwise log(1 + e^x)."""
+    if is_host(x):
+        with np.errstate(invalid="ignore"):  # NaN in, NaN out
+            return np.logaddexp(0.0, x)
+    return ops.softplus(x)
+
+
 def host_value(variable: Array) -> np.ndarray[Any, Any] | None:
     """The present value of `variable` on the host, or None for a tracer or a symbolic tensor, which have none."""
     if is_host(variable):
@@ -78,8 +93,8 @@ def log_volume(matrix: Array, epsilon: float) -> Array:
     # Scaling by the largest element keeps the squares of 1e20 and of 1e-20 inside float32.
     tiny = smallest_normal(tall)
     scale = ops.max(ops.abs(ops.stop_gradient(tall)), axis=(-2, -1), keepdims=True)
-    scale = ops.maximum(scale, max(epsilon, tiny))
-    floor = ops.maximum(epsilon / scale, tiny**0.4) if epsilon else ops.zeros_like(scale)
+    scale = at_least(scale, max(epsilon, tiny))
+    floor = at_least(epsilon / scale, tiny**0.4) if epsilon else ops.zeros_like(scale)
     factorise = _gram_log_volume if keras.backend.backend() == "tensorflow" else _qr_log_volume
     volume = factorise(tall / scale, ops.stop_gradient(floor))
     # A product, not a sum: so a NaN weight reaches the gradient too.

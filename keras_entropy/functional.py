@@ -15,6 +15,8 @@ Sources:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from keras_entropy import _backend, _checks
@@ -241,7 +243,7 @@ def log_magnitude(x: Array, epsilon: float = 0.0) -> Array:
     """
     x, epsilon = _backend.as_float(x), _checks.non_negative("epsilon", epsilon)
     xp = _backend.namespace(x)
-    scale = xp.maximum(xp.abs(_backend.stop_gradient(x)), max(epsilon, _backend.smallest_normal(x)))
+    scale = _backend.at_least(xp.abs(_backend.stop_gradient(x)), max(epsilon, _backend.smallest_normal(x)))
     with np.errstate(divide="ignore"):  # log 0 = -inf is the value of a zero without a floor
         return xp.log(scale) + 0.5 * xp.log(xp.square(x / scale) + xp.square(epsilon / scale))
 
@@ -268,9 +270,9 @@ def reciprocal(log_magnitude: Array, epsilon: float) -> Array:
     if _checks.non_negative("epsilon", epsilon) == 0:
         raise ValueError(_checks.message("epsilon", "positive", epsilon))
     log_magnitude = _backend.as_float(log_magnitude)
-    xp = _backend.namespace(log_magnitude)
-    # 1 / (e^L + epsilon) = sigmoid(log epsilon - L) / epsilon, with sigmoid(t) = exp(-log(1 + e^-t)).
-    return xp.exp(-xp.logaddexp(log_magnitude, xp.log(epsilon + 0 * log_magnitude)))
+    # 1 / (e^L + epsilon) = exp(-log epsilon - log(1 + e^(L - log epsilon)))
+    shift = math.log(epsilon)
+    return _backend.namespace(log_magnitude).exp(-shift - _backend.softplus(log_magnitude - shift))
 
 
 def _block(kernel: Array, block: str) -> Array:

@@ -57,16 +57,15 @@ class EntropyRegularizer(keras.Regularizer):
         self.multiplier: float | keras.Variable = 1.0
 
     def __call__(self, x: Array) -> Array:
-        """The penalty of kernel `x`: a scalar, float32 or float64; NumPy arrays are computed on the host."""
+        """The penalty of kernel `x`: a scalar of type floatx; NumPy arrays are computed on the host in float64."""
         self.check_kernel(tuple(x.shape))
         penalty = self.penalty(_backend.as_float(x))
         multiplier = self.multiplier
-        if isinstance(multiplier, keras.Variable):
-            if _backend.is_host(penalty):
-                multiplier = float(keras.ops.convert_to_numpy(multiplier))
-            else:
-                multiplier = keras.ops.cast(multiplier, penalty.dtype)
-        return penalty * multiplier
+        if _backend.is_host(penalty):
+            return penalty * float(keras.ops.convert_to_numpy(multiplier))
+        # Keras adds the penalty to a loss of type floatx, whatever the kernel's type; TensorFlow does not mix them.
+        penalty = keras.ops.cast(penalty, keras.backend.floatx())
+        return penalty * keras.ops.cast(multiplier, penalty.dtype)
 
     def check_kernel(self, shape: tuple[int, ...]) -> None:
         """Raise `ValueError` if a kernel of this shape is not one that the regularizer measures."""

@@ -1,0 +1,139 @@
+"""The battery that every regularizer of the package passes. A new one joins by a row in `CASES`."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from oracles import leading, log_volume
+
+from keras_entropy import ConvCornerEntropy, DenseEntropy
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A regularizer, a layer that takes it, and its penalty in float64, from the definition."""
+
+    name: str
+    make: Callable[..., keras.Regularizer]
+    layer: Callable[[keras.Regularizer], keras.Layer]
+    input_shape: tuple[int, ...]
+    kernel_shape: tuple[int, ...]
+    oracle: Callable[[np.ndarray], float]
+    # A bound on every element of the gradient that the noise floor gives.
+    gradient_bound: float
+    # False where the penalty of a singular kernel is not minus the factor times an entropy.
+    is_entropy: bool = True
+
+
+EPSILON = 1e-3
+FACTOR = 0.5
+
+
+def _corner(kernel):
+    return kernel.reshape(-1, *kernel.shape[-2:])[0]
+
+
+def _log(x, epsilon=EPSILON):
+    return 0.5 * np.log(x**2 + epsilon**2)
+
+
+def _det(kernel):
+    with np.errstate(divide="ignore"):
+        return np.exp(np.linalg.slogdet(leading(kernel))[1])
+
+
+def _dense(regularizer):
+    return keras.layers.Dense(4, kernel_regularizer=regularizer)
+
+
+def _einsum(regularizer):
+    return keras.layers.EinsumDense("ab,cb->ac", output_shape=4, kernel_regularizer=regularizer)
+
+
+def _conv(kind, argument="kernel_regularizer", **arguments):
+    return lambda regularizer: kind(kernel_size=3, **{argument: regularizer}, **arguments)
+
+
+def _make(kind, **defaults):
+    return lambda **changes: kind(**{"factor": FACTOR, "epsilon": EPSILON, **defaults, **changes})
+
+
+BOUND = FACTOR / (2 * EPSILON)
+L = keras.layers
+
+CASES = [
+    Case(
+        "dense", _make(DenseEntropy), _dense, (6,), (6, 4),
+        lambda w: -FACTOR * log_volume(w, EPSILON) / 4, BOUND / 4,
+    ),
+    Case(
+        "dense, wide, sum", _make(DenseEntropy, reduction="sum"), _dense, (3,), (3, 4),
+        lambda w: -FACTOR * log_volume(w, EPSILON), BOUND,
+    ),
+    Case(
+        "dense, suppress", _make(DenseEntropy, factor=-FACTOR), _dense, (6,), (6, 4),
+        lambda w: FACTOR * log_volume(w, EPSILON) / 4, BOUND / 4,
+    ),
+    Case(
+        "dense, leading", _make(DenseEntropy, block="leading"), _dense, (6,), (6, 4),
+        lambda w: -FACTOR * log_volume(leading(w), EPSILON) / 4, BOUND / 4,
+    ),
+    Case(
+        "einsum, transposed", _make(DenseEntropy, block="leading"), _einsum, (6,), (4, 6),
+        lambda w: -FACTOR * log_volume(leading(w), EPSILON) / 4, BOUND / 4,
+    ),
+    Case(
+        "dense, reciprocal", _make(DenseEntropy, form="reciprocal", block="leading"), _dense, (6,), (6, 4),
+        lambda w: FACTOR / (_det(w) + EPSILON), np.inf, is_entropy=False,
+    ),
+    Case(
+        "corner, 1-D", _make(ConvCornerEntropy), _conv(L.Conv1D, filters=4), (8, 3), (3, 3, 4),
+        lambda w: -FACTOR * _log(_corner(w)).mean(), BOUND,
+    ),
+    Case(
+        "corner, 2-D", _make(ConvCornerEntropy), _conv(L.Conv2D, filters=4, strides=2), (8, 8, 3), (3, 3, 3, 4),
+        lambda w: -FACTOR * _log(_corner(w)).mean(), BOUND,
+    ),
+    Case(
+        "corner, 3-D, sum", _make(ConvCornerEntropy, reduction="sum"), _conv(L.Conv3D, filters=2),
+        (4, 4, 4, 2), (3, 3, 3, 2, 2), lambda w: -FACTOR * _log(_corner(w)).sum(), BOUND,
+    ),
+    Case(
+        "corner, groups, per filter",
+        _make(ConvCornerEntropy, factor=[1, 2, -0.5, 0.0], reduction="sum"), _conv(L.Conv2D, filters=4, groups=2),
+        (8, 8, 4), (3, 3, 2, 4), lambda w: -(_log(_corner(w)) * [1, 2, -0.5, 0]).sum(), 4 * BOUND,
+        is_entropy=False,
+    ),
+    Case(
+        "corner, transpose, per filter",
+        _make(ConvCornerEntropy, factor=[1.0, 2.0], layout="transpose"), _conv(L.Conv2DTranspose, filters=2),
+        (8, 8, 3), (3, 3, 2, 3), lambda w: -(_log(_corner(w)) * [[1], [2]]).mean(), 4 * BOUND,
+    ),
+    Case(
+        "corner, depthwise, per filter",
+        _make(ConvCornerEntropy, factor=[1.0, 2.0, 3.0, 4.0], layout="depthwise"),
+        _conv(L.DepthwiseConv2D, "depthwise_regularizer", depth_multiplier=2), (8, 8, 2), (3, 3, 2, 2),
+        lambda w: -(_log(_corner(w)) * [[1, 2], [3, 4]]).mean(), 8 * BOUND,
+    ),
+    Case(
+        "corner, reciprocal", _make(ConvCornerEntropy, form="reciprocal"), _conv(L.Conv2D, filters=4),
+        (8, 8, 3), (3, 3, 3, 4), lambda w: FACTOR * (1 / (np.abs(_corner(w)) + EPSILON)).mean(), FACTOR / EPSILON**2,
+    ),
+    Case(
+        "corner matrix", _make(ConvCornerEntropy, channels="matrix"), _conv(L.Conv2D, filters=5, dilation_rate=2),
+        (8, 8, 3), (3, 3, 3, 5), lambda w: -FACTOR * log_volume(_corner(w), EPSILON) / 3, BOUND,
+    ),
+    Case(
+        "corner matrix, groups, sum",
+        _make(ConvCornerEntropy, channels="matrix", groups=2, reduction="sum"), _conv(L.Conv2D, filters=4, groups=2),
+        (8, 8, 4), (3, 3, 2, 4),
+        lambda w: -FACTOR * (log_volume(_corner(w)[:, :2], EPSILON) + log_volume(_corner(w)[:, 2:], EPSILON)), BOUND,
+    ),
+    Case(
+        "corner matrix, depthwise",
+        _make(ConvCornerEntropy, channels="matrix", layout="depthwise"),
+        _conv(L.DepthwiseConv2D, "depthwise_regularizer", depth_multiplier=2), (8, 8, 3), (3, 3, 3, 2),
+        lambda w: -FACTOR * _log(np.linalg.norm(_corner(w), axis=1)).mean(), BOUND,
+    ),
+]  # fmt: skip

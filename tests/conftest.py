@@ -1,0 +1,46 @@
+"""Pins the threads, before Keras is imported: two unpinned processes on two cores stand in each other's way."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"):
+    os.environ.setdefault(variable, "1")
+BLOCKED = os.environ.get("KERAS_ENTROPY_BLOCK_TENSORFLOW") == "1"
+if BLOCKED:
+    # As on a machine without TensorFlow: importing it raises ModuleNotFoundError.
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _float32_policy():
+    yield
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_floatx("float32")
+
+
+@pytest.fixture
+def seeded():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of the real data sets; tests that need it are skipped where it is missing."""
+    folder = Path(os.environ.get("KERAS_ENTROPY_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"there is no folder {folder} of real data (set KERAS_ENTROPY_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def child_environment() -> dict[str, str]:
+    """For tests that start a process of their own."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
