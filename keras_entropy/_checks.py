@@ -25,7 +25,7 @@ def one_of(argument: str, value: object, choices: Collection[str]) -> str:
     return value
 
 
-def number(argument: str, value: Any) -> float:
+def number(argument: str, value: Any) -> int | float:
     """Return `value` as the plain Python number it stands for; booleans, NaN and infinities are refused."""
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a NumPy scalar or 0-d array
         value = value.item()
@@ -33,7 +33,8 @@ def number(argument: str, value: Any) -> float:
         raise TypeError(message(argument, "a finite number", value))
     if not math.isfinite(value):
         raise ValueError(message(argument, "a finite number", value))
-    return value if isinstance(value, int | float) else float(value)
+    plain: int | float = value if isinstance(value, int) else float(value)
+    return plain
 
 
 def non_negative(argument: str, value: Any) -> float:

@@ -88,6 +88,7 @@ class EntropyLogger(keras.callbacks.Callback):
         self._tracker: _keras.TaskLossTracker | None = None
         self._writer: Any = None
         self._fitting = False
+        self._siblings: list[keras.callbacks.Callback] = []
         self._spacing_checked = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
@@ -111,9 +112,10 @@ class EntropyLogger(keras.callbacks.Callback):
         callback_list = _keras.callback_list_of(self)
         if callback_list is not None:
             # Keras is iterating over the old list object: it must not change.
-            callback_list.callbacks = [self, *(c for c in callback_list.callbacks if c is not self)]
+            self._siblings = [c for c in callback_list.callbacks if c is not self]
+            callback_list.callbacks = [self, *self._siblings]
             if any(isinstance(r, EntropyRegularizer) for r in _keras.regularizers_of(self.model)):
-                _warn_of_penalised_monitors(callback_list.callbacks)
+                _warn_of_penalised_monitors(self._siblings)
         if self.log_dir is not None:
             from keras_entropy.events import EventWriter
 
@@ -123,6 +125,7 @@ class EntropyLogger(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure, and add to `logs`."""
         logs = {} if logs is None else logs
+        metrics = list(logs)
         weights = profile.select(profile.measurable_weights(self.model), self.layers)
         self.layers_logged = tuple(
             profile.measure_weight(weight, self.measure, values=self._writer is not None) for weight in weights
@@ -130,7 +133,9 @@ class EntropyLogger(keras.callbacks.Callback):
         logs.update({f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged})
         logs["entropy_penalty"] = profile.penalty(self.model)
         if "task_loss" in logs:
-            logs.setdefault("val_task_loss", math.nan)
+            if "val_task_loss" not in logs:
+                logs["val_task_loss"] = math.nan
+                self._keep_validation_columns(metrics, logs)
             self._check_spacing(logs["task_loss"], logs["entropy_penalty"])
         if self._writer is not None:
             self._write_events(epoch, logs)
@@ -152,6 +157,15 @@ class EntropyLogger(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
         self._reset()
+
+    def _keep_validation_columns(self, metrics: list[str], logs: dict[str, Any]) -> None:
+        """Let a CSVLogger that sees its first epoch, without validation, keep columns for the validation to come.
+
+        It fixes its columns then, and takes a key that starts with "val_" as a sign that it has seen them all.
+        """
+        for callback in self._siblings:
+            if isinstance(callback, keras.callbacks.CSVLogger) and callback.keys is None:
+                callback.keys = sorted({*logs, *(f"val_{name}" for name in metrics)})
 
     def _check_spacing(self, task_loss: float, penalty: float) -> None:
         if self._spacing_checked:

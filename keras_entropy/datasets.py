@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,8 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
     Args:
         name: folder of the set below `data_dir`, with its configuration if it has one: `"mnist"`.
         data_dir: defaults to the environment variable TFDS_DATA_DIR, else `~/tensorflow_datasets`.
-        train, test: splits in TFDS's notation, such as `"train[:10000]"`.
+        train: split for training in TFDS's notation, such as `"train[:10000]"`.
+        test: split for testing.
 
     Returns:
         A `Dataset`; the images must have one size.
@@ -177,7 +178,7 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
         data = builder.as_dataset(split=split, as_supervised=True, batch_size=-1)
         images, labels = tfds.as_numpy(data)
         arrays += [images.astype(np.float32) / 255, labels.astype(np.int32)]
-    return Dataset(*arrays, class_names=tuple(builder.info.features["label"].names))
+    return _dataset(arrays, builder.info.features["label"].names)
 
 
 def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Dataset:
@@ -204,8 +205,11 @@ def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Da
         files = [(file, label) for label, name in enumerate(names) for file in _images(root / name, required=False)]
         if not files:
             raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}) in its class folders.")
-        arrays += [_read([file for file, _ in files], size), np.array([label for _, label in files], dtype=np.int32)]
-    return Dataset(*arrays, class_names=tuple(names))
+        arrays += [
+            _read([file for file, _ in files], size),
+            np.array([label for _, label in files], dtype=np.int32),
+        ]
+    return _dataset(arrays, names)
 
 
 def segmentation_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Dataset:
@@ -231,7 +235,12 @@ def segmentation_folder(directory: PathLike, size: tuple[int, int] | None = None
         if missing:
             raise FileNotFoundError(f"{root / 'masks'} has no mask for {missing[0]} ({len(missing)} in all).")
         arrays += [_read(images, size), _read([masks[image.stem] for image in images], size, mask=True)]
-    return Dataset(*arrays)
+    return _dataset(arrays, ())
+
+
+def _dataset(arrays: list[Array], class_names: Iterable[str]) -> Dataset:
+    x_train, y_train, x_test, y_test = arrays
+    return Dataset(x_train, y_train, x_test, y_test, tuple(class_names))
 
 
 def _read(files: list[Path], size: tuple[int, int] | None, mask: bool = False) -> Array:

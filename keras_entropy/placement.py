@@ -31,7 +31,8 @@ def resolve_placement(
     Example:
         >>> import keras
         >>> from keras_entropy import resolve_placement
-        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(2, name="b")])
+        >>> model = keras.Sequential(
+        ...     [keras.Input((8,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(2, name="b")])
         >>> [weight.path for weight in resolve_placement(model, "first")]
         ['a']
     """
@@ -117,4 +118,5 @@ def _adapted(regularizer: EntropyRegularizer, weight: MeasurableWeight, **change
     if isinstance(regularizer, ConvCornerEntropy) and weight.layout != "dense":
         config |= {"layout": weight.layout, "groups": getattr(weight.layer, "groups", 1)}
         config["groups"] = config["groups"] if weight.layout == "conv" else 1
-    return type(regularizer).from_config(config)
+    adapted: EntropyRegularizer = type(regularizer).from_config(config)
+    return adapted

@@ -65,7 +65,13 @@ def entropy_history(history: Mapping[str, Sequence[float]], unit: str = "nats pe
     figure, axes = _figure(7.0, 4.5)
     for name, values in history.items():
         if name.startswith("entropy/"):
-            axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=name.removeprefix("entropy/"))
+            axes.plot(
+                range(1, len(values) + 1),
+                values,
+                marker="o",
+                markersize=3,
+                label=name.removeprefix("entropy/"),
+            )
     axes.set_xlabel("epoch")
     axes.set_ylabel(unit)
     axes.set_title("Entropy change by layer and epoch")

@@ -166,8 +166,11 @@ def select(weights: list[MeasurableWeight], layers: Selection) -> list[Measurabl
 
 def check_selection(layers: Any) -> tuple[str, ...] | Callable[[Any], bool] | None:
     """Return `layers` with globs as a tuple; raise `TypeError` if it is no `Selection`."""
-    if layers is None or callable(layers):
-        return layers
+    if layers is None:
+        return None
+    if callable(layers):
+        predicate: Callable[[Any], bool] = layers
+        return predicate
     patterns = (layers,) if isinstance(layers, str) else layers
     if isinstance(patterns, Iterable):
         patterns = tuple(patterns)

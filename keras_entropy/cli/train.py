@@ -35,15 +35,20 @@ def user_errors() -> Iterator[None]:
 def train(
     context: typer.Context,
     dataset: Annotated[
-        str, typer.Option(help="digits, spirals, a prepared TensorFlow Datasets set (mnist, cifar10, ...), or an image folder.")
+        str,
+        typer.Option(
+            help="digits, spirals, a prepared TensorFlow Datasets set (mnist, cifar10, ...), or an image folder."
+        ),
     ] = "digits",
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where prepared sets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets).")
+        Path | None,
+        typer.Option(help="Where prepared sets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."),
     ] = None,
     model: Annotated[_Model, typer.Option(help="Architecture.")] = _Model.cnn,
     placement: Annotated[str, typer.Option(help="none, first, first:k, all, or a glob on layer names.")] = "first",
     regularizer: Annotated[
-        _Regularizer | None, typer.Option(help="Entropy term (default: corner for cnn, dense for autoencoder).")
+        _Regularizer | None,
+        typer.Option(help="Entropy term (default: corner for cnn, dense for autoencoder)."),
     ] = None,
     factor: Annotated[float, typer.Option(help="Strength of the term; positive rewards entropy.")] = 1e-3,
     epochs: Annotated[int, typer.Option(min=1, help="Number of epochs.")] = 20,

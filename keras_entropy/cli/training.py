@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
         stored = dataclasses.replace(stored, epochs=arguments.epochs)
     keras.utils.set_random_seed(stored.seed)
     data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
-    model = keras.models.load_model(output / record["checkpoint"])
+    checkpoint = record["checkpoint"]
+    model = _build(stored, data) if checkpoint is None else keras.models.load_model(output / checkpoint)
     return Run(output, stored, data, model, history=record["history"], before=record["before"])
 
 
@@ -126,7 +128,7 @@ class Run:
         _files.remove_partial(self.output)
         finished = True
         if self.epochs_done == 0:
-            self._commit("checkpoint-0000.keras")
+            self._write_record(checkpoint=None)  # from here on the folder is known to be a run
         x_test, y_test = self.data.x_test, self.data.y_test
         batches = _Batches(self.data, self.arguments)
         try:
@@ -142,7 +144,12 @@ class Run:
         except KeyboardInterrupt:
             finished = False  # and what is in memory may be ahead of what is finished
             record = _read_record(self.output)
-            self.history, self.model = record["history"], keras.models.load_model(self.output / record["checkpoint"])
+            if record["checkpoint"] is None:
+                return False
+            self.history, self.model = (
+                record["history"],
+                keras.models.load_model(self.output / record["checkpoint"]),
+            )
         self._finish()
         return finished
 
@@ -159,7 +166,7 @@ class Run:
             self.model.save(temporary)
         self._write_record(checkpoint)
 
-    def _write_record(self, checkpoint: str) -> None:
+    def _write_record(self, checkpoint: str | None) -> None:
         record = {
             "schema": SCHEMA,
             "arguments": dataclasses.asdict(self.arguments),
@@ -183,8 +190,7 @@ class Run:
         with _files.replacing(self.output / "model.keras") as temporary:
             self.model.save(temporary)
         self._write_record("model.keras")
-        if not self.history:
-            return
+        _write_csv(self.output / "history.csv", _history_rows(self.history))  # it is ahead of an interrupted commit
         rows: list[list[Any]] = [["path", "kind", "shape", "before", "after", "change", "unit", "penalised"]]
         for new in _measure(self.model):
             shape, old = "x".join(str(size) for size in new.shape), self.before[new.path]
@@ -217,7 +223,7 @@ class _Committer(keras.callbacks.Callback):
         self._run.record_epoch(logs or {})
 
 
-class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
+class _Batches(keras.utils.PyDataset):
     """Training batches in an order that depends on the seed and the epoch alone, so that a resumed run is the same."""
 
     def __init__(self, data: datasets.Dataset, arguments: Arguments) -> None:
@@ -238,7 +244,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._x))
 
     def __len__(self) -> int:
-        return -(-len(self._x) // self._size)
+        return math.ceil(len(self._x) / self._size)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         rows = self._order[index * self._size : (index + 1) * self._size]
@@ -256,6 +262,7 @@ def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
     kind = ConvCornerEntropy if arguments.regularizer == "corner" else DenseEntropy
     apply_entropy(model, kind(arguments.factor), arguments.placement)
     model.compile(keras.optimizers.Adam(arguments.learning_rate), loss, metrics=metrics)
+    model.optimizer.build(model.trainable_variables)  # so that the checkpoint before the first epoch is complete
     return model
 
 

@@ -1,0 +1,209 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from conftest import BLOCKED
+from typer.testing import CliRunner
+
+pytest.importorskip("sklearn", reason="the digits need scikit-learn")
+
+from keras_entropy.cli import app
+
+FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", "logs"}
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def process(environment, output, *arguments):
+    """A run of its own, to be killed."""
+    code = "import sys\n" + ("sys.modules['tensorflow'] = None\n" if BLOCKED else "")
+    code += "from keras_entropy.cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "train", "--output", str(output), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path, running):
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert running.poll() is None, running.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def table(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Four epochs on the digits, alone."""
+    output = tmp_path_factory.mktemp("run") / "out"
+    result = command("--epochs", 4, "--output", output)
+    assert result.exit_code == 0, result.output
+    return output, result.output
+
+
+def test_a_run_leaves_what_it_promises(trained):
+    output, printed = trained
+
+    assert {path.name for path in output.iterdir()} == FILES
+    history = table(output / "history.csv")
+    assert [row["epoch"] for row in history] == ["1", "2", "3", "4"]
+    assert {"loss", "task_loss", "val_task_loss", "entropy/conv1", "entropy/conv2", "entropy/head"} <= set(history[0])
+    layers = {row["path"]: row for row in table(output / "layers.csv")}
+    assert float(layers["conv1"]["after"]) == float(history[-1]["entropy/conv1"])
+    assert [row["penalised"] for row in layers.values()] == ["True", "False", "False"]
+    model = keras.models.load_model(output / "model.keras")
+    assert model.get_layer("conv1").kernel_regularizer.factor == 1e-3
+    assert "Entropy change of each layer" in printed
+    assert json.loads((output / "run.json").read_text())["schema"] == "keras-entropy/train/1"
+    assert (output / "entropy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_learns(trained):
+    assert float(table(trained[0] / "history.csv")[-1]["val_accuracy"]) > 0.5  # by chance it would be 0.1
+
+
+def test_a_second_run_refuses_and_loses_nothing(trained):
+    output, _ = trained
+    before = {path: path.read_bytes() for path in output.iterdir() if path.is_file()}
+
+    result = command("--output", output)
+
+    assert result.exit_code == 2
+    assert "not empty" in result.output
+    assert "--overwrite" in result.output
+    assert {path: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
+    for factor in (1e-3, 1e-2):
+        result = command("--epochs", 1, "--factor", factor, "--output", tmp_path / "a", "--overwrite")
+        assert result.exit_code == 0, result.output
+        (tmp_path / "a" / "notes.txt").write_text("mine")
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["arguments"]["factor"] == 1e-2
+    assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
+
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.tex").write_text("mine")
+    result = command("--output", tmp_path / "b", "--overwrite")
+    assert result.exit_code == 2
+    assert "something else than a run" in result.output
+
+    result = command("--output", tmp_path / "a", "--overwrite", "--placement", "nowhere")
+    assert result.exit_code == 2  # a mistake in the arguments costs nothing
+    assert (tmp_path / "a" / "model.keras").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_killed_run_resumes_to_the_same_bits(trained, epoch, tmp_path, child_environment):
+    running = process(child_environment, tmp_path / "out", "--epochs", 4)
+    wait_for(tmp_path / "out" / (f"checkpoint-{epoch:04}.keras" if epoch else "run.json"), running)
+    running.kill()
+    running.wait()
+    running.stderr.close()
+    (tmp_path / "out" / ".partial-torn.keras").write_bytes(b"half a file")
+
+    result = command("--output", tmp_path / "out", "--resume")
+
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    assert (tmp_path / "out" / "history.csv").read_text() == (trained[0] / "history.csv").read_text()
+    weights = [
+        keras.models.load_model(folder / "model.keras").get_weights() for folder in (trained[0], tmp_path / "out")
+    ]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_what_was_finished(tmp_path, child_environment):
+    running = process(child_environment, tmp_path / "out", "--epochs", 1000)
+    wait_for(tmp_path / "out" / "checkpoint-0002.keras", running)
+    os.kill(running.pid, signal.SIGINT)
+    errors = running.communicate(timeout=120)[1]
+
+    assert running.returncode == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    done = len(table(tmp_path / "out" / "history.csv"))
+    assert f"Stopped after {done} of 1000 epochs" in errors
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    result = command("--output", tmp_path / "out", "--resume", "--epochs", done + 1)
+    assert result.exit_code == 0, result.output
+    assert len(table(tmp_path / "out" / "history.csv")) == done + 1
+
+
+def test_resume_goes_beyond_a_finished_run_but_not_against_it(trained):
+    output, _ = trained
+    result = command("--output", output, "--resume", "--factor", 3)
+    assert result.exit_code == 2
+    assert "--factor 0.001; it cannot go on with 3.0" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--resume"], "no run to resume"),
+        (["--resume", "--overwrite"], "exclude each other"),
+        (["--dataset", "mnist", "--data-dir", "/nowhere"], "tfds build"),
+        (["--dataset", "/no/folder"], "no folder /no/folder"),
+        (["--dataset", "spirals"], "input_shape"),
+        (["--placement", "conv7"], "conv1, conv2"),
+        (["--model", "autoencoder", "--regularizer", "corner"], "ConvCornerEntropy measures"),
+        (["--factor", "nan"], "`factor`"),
+        (["--epochs", 0], "--epochs"),
+        (["--model", "transformer"], "--model"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(arguments, words, tmp_path):
+    result = command("--output", tmp_path / "out", *arguments)
+
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("placement", ["none", "all"])
+def test_autoencoders_and_placements(placement, tmp_path):
+    result = command("--model", "autoencoder", "--placement", placement, "--epochs", 1, "--output", tmp_path / "out")
+
+    assert result.exit_code == 0, result.output
+    penalised = [row["penalised"] for row in table(tmp_path / "out" / "layers.csv")]
+    assert penalised == [str(placement == "all")] * 2
+
+
+def test_help_has_an_example():
+    result = CliRunner().invoke(app, ["train", "--help"])
+
+    assert result.exit_code == 0
+    assert "Example: keras-entropy train" in result.output
+
+
+@pytest.mark.data
+@pytest.mark.skipif(BLOCKED, reason="prepared sets need TensorFlow")
+def test_mnist(data_folder, tmp_path):
+    result = command(
+        "--dataset", "mnist", "--data-dir", data_folder / "tfds", "--model", "autoencoder", "--epochs", 1,
+        "--batch-size", 500, "--output", tmp_path / "out",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert float(table(tmp_path / "out" / "history.csv")[0]["val_task_loss"]) < 0.1

@@ -1,0 +1,142 @@
+import doctest
+
+import keras
+import numpy as np
+import pytest
+
+from keras_entropy import ConvCornerEntropy, DenseEntropy, apply_entropy, placement, resolve_placement
+
+L = keras.layers
+X = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")
+Y = np.zeros((16, 3), "float32")
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            L.Conv2D(4, 3, name="conv1"),
+            L.Conv2D(4, 3, groups=2, name="conv2"),
+            L.SeparableConv2D(4, 3, name="separable"),
+            L.Flatten(name="flatten"),
+            L.Dense(5, name="hidden"),
+            L.Dense(3, name="head"),
+        ]
+    )
+    model.compile("sgd", "mse")
+    return model
+
+
+def paths(where, regularizer=None, model=None):
+    return [weight.path for weight in resolve_placement(model or network(), where, regularizer)]
+
+
+ALL = ["conv1", "conv2", "separable/depthwise_kernel", "separable/pointwise_kernel", "hidden", "head"]
+
+
+def test_placements_by_name():
+    assert paths("none") == []
+    assert paths("first") == ALL[:1]
+    assert paths("first:2") == ALL[:2]
+    assert paths("all") == ALL
+    assert paths("separable/*") == ALL[2:4]
+    assert paths(["head", "conv?"]) == [ALL[0], ALL[1], ALL[5]]
+    assert paths(lambda layer: layer.name == "hidden") == ["hidden"]
+
+
+def test_only_kernels_that_the_regularizer_measures_count():
+    assert paths("first", DenseEntropy(1.0)) == ["hidden"]
+    assert paths("all", ConvCornerEntropy(1.0)) == ALL[:4]
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "words"),
+    [
+        ("first:9", ValueError, "finds no layer.*conv1.*head"),
+        ("first:0", ValueError, "finds no layer"),
+        ("last", ValueError, "'last'.*conv1"),
+        (["hidden", "nothing"], ValueError, "'nothing'"),
+        (lambda layer: False, ValueError, "finds no layer"),
+        (None, TypeError, "`placement`"),
+        (3, TypeError, "`layers`.*3"),
+    ],
+)
+def test_placements_that_find_nothing_are_errors(where, error, words):
+    with pytest.raises(error, match=words):
+        paths(where)
+
+
+def test_models_that_are_not_built_are_refused():
+    with pytest.raises(ValueError, match="not built.*keras.Input"):
+        resolve_placement(keras.Sequential([L.Dense(2)]), "first")
+
+
+@pytest.mark.parametrize("fits_before", [0, 1])
+def test_takes_effect_in_the_next_fit_and_survives_cloning_and_saving(fits_before, tmp_path):
+    model = network()
+    for _ in range(fits_before):
+        model.fit(X, Y, verbose=0)
+    iterations = int(model.optimizer.iterations)
+
+    assert apply_entropy(model, DenseEntropy(5.0), "all") == ["hidden", "head"]
+
+    penalty = float(keras.ops.convert_to_numpy(sum(model.losses)))
+    predictions = model.predict(X, verbose=0)
+    expected = np.mean(np.square(predictions - Y)) + penalty
+    np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), expected, atol=1e-6)
+    history = model.fit(X, Y, verbose=0).history  # one batch: the loss is that before the step
+    np.testing.assert_allclose(history["loss"], expected, atol=1e-6)
+    assert int(model.optimizer.iterations) == iterations + 1
+    model.save(tmp_path / "model.keras")
+    for other in (keras.models.clone_model(model), keras.models.load_model(tmp_path / "model.keras")):
+        assert len(other.losses) == 2
+        assert other.get_layer("head").kernel_regularizer.get_config() == DenseEntropy(5.0).get_config()
+
+
+def test_each_layer_gets_its_own_copy_with_its_layout_and_groups():
+    model = network()
+    apply_entropy(model, ConvCornerEntropy(1.0, channels="matrix"), "all")
+
+    found = {
+        "conv1": model.get_layer("conv1").kernel_regularizer,
+        "conv2": model.get_layer("conv2").kernel_regularizer,
+        "depthwise": model.get_layer("separable").depthwise_regularizer,
+        "pointwise": model.get_layer("separable").pointwise_regularizer,
+    }
+    assert {name: (r.layout, r.groups) for name, r in found.items()} == {
+        "conv1": ("conv", 1),
+        "conv2": ("conv", 2),
+        "depthwise": ("depthwise", 1),
+        "pointwise": ("conv", 1),
+    }
+    assert len({id(r) for r in found.values()}) == 4
+    assert np.isfinite(model.evaluate(X, Y, verbose=0))
+
+
+def test_another_regularizer_is_not_lost():
+    model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(2, kernel_regularizer="l2", name="b")])
+
+    with pytest.raises(ValueError, match="'b'.*L2.*would be lost"):
+        apply_entropy(model, DenseEntropy(1.0), "all")
+
+    assert model.get_layer("a").kernel_regularizer is None
+    assert isinstance(model.get_layer("b").kernel_regularizer, keras.regularizers.L2)
+
+
+def test_an_entropy_regularizer_replaces_its_predecessor():
+    model = network()
+    apply_entropy(model, DenseEntropy(1.0), "head")
+    apply_entropy(model, DenseEntropy(2.0), "head")
+
+    assert len(model.losses) == 1
+    assert model.get_layer("head").kernel_regularizer.factor == 2.0
+
+
+def test_other_objects_are_refused():
+    with pytest.raises(TypeError, match="`regularizer`.*L2"):
+        apply_entropy(network(), keras.regularizers.L2(1.0))
+
+
+def test_examples_in_the_docstrings():
+    assert doctest.testmod(placement).failed == 0

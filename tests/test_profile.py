@@ -1,0 +1,124 @@
+import doctest
+
+import keras
+import numpy as np
+import pytest
+
+from keras_entropy import ConvCornerEntropy, DenseEntropy, profile
+from keras_entropy.profile import measurable_weights, measure_weight
+
+L = keras.layers
+
+
+def built(layer, shape):
+    return keras.Sequential([keras.Input(shape), layer])
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (L.Dense(3, name="x"), (4,), [("x", "dense")]),
+        (L.EinsumDense("ab,bc->ac", 3, name="x"), (4,), [("x", "dense")]),
+        (L.EinsumDense("abc,cde->abde", (None, 2, 3), name="x"), (4, 5), []),
+        (L.Conv1D(3, 2, name="x"), (8, 2), [("x", "conv")]),
+        (L.Conv2D(3, 2, name="x"), (8, 8, 2), [("x", "conv")]),
+        (L.Conv3D(3, 2, name="x"), (8, 8, 8, 2), [("x", "conv")]),
+        (L.Conv1DTranspose(3, 2, name="x"), (8, 2), [("x", "transpose")]),
+        (L.Conv2DTranspose(3, 2, name="x"), (8, 8, 2), [("x", "transpose")]),
+        (L.Conv3DTranspose(3, 2, name="x"), (4, 4, 4, 2), [("x", "transpose")]),
+        (L.DepthwiseConv1D(2, name="x"), (8, 2), [("x", "depthwise")]),
+        (L.DepthwiseConv2D(2, name="x"), (8, 8, 2), [("x", "depthwise")]),
+        (
+            L.SeparableConv1D(3, 2, name="x"),
+            (8, 2),
+            [("x/depthwise_kernel", "depthwise"), ("x/pointwise_kernel", "conv")],
+        ),
+        (
+            L.SeparableConv2D(3, 2, name="x"),
+            (8, 8, 2),
+            [("x/depthwise_kernel", "depthwise"), ("x/pointwise_kernel", "conv")],
+        ),
+        (L.BatchNormalization(), (4,), []),
+        (L.LSTM(3), (5, 4), []),
+        (L.TimeDistributed(L.Dense(3, name="x"), name="each"), (5, 4), [("each/x", "dense")]),
+    ],
+)
+def test_which_weights_are_measured(layer, shape, expected):
+    weights = measurable_weights(built(layer, shape))
+
+    assert [(weight.path, weight.layout) for weight in weights] == expected
+    for weight in weights:
+        entropy = measure_weight(weight, values=True)
+        assert entropy.shape == tuple(weight.variable.shape)
+        np.testing.assert_allclose(np.mean(entropy.values), entropy.mean, rtol=1e-9)
+
+
+def test_a_regularizer_makes_a_kernel_measured():
+    model = built(L.LSTM(3, kernel_regularizer=DenseEntropy(0.1), name="lstm"), (5, 4))
+
+    (weight,) = measurable_weights(model)
+
+    assert weight.path == "lstm/lstm_cell/kernel"
+    assert measure_weight(weight).measure == "DenseEntropy"
+    assert weight.penalised
+
+
+def test_values_are_per_filter_or_dimension():
+    dense = measure_weight(measurable_weights(built(L.Dense(3), (5,)))[0], values=True)
+    conv = measure_weight(measurable_weights(built(L.Conv2D(7, 3), (8, 8, 2)))[0], values=True)
+    depthwise = measure_weight(
+        measurable_weights(built(L.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 5)))[0], values=True
+    )
+
+    assert [len(entropy.values) for entropy in (dense, conv, depthwise)] == [3, 7, 10]
+
+
+def test_low_rank_adapters_are_measured_merged():
+    model = built(L.Dense(4, name="x"), (4,))
+    layer = model.get_layer("x")
+    layer.enable_lora(2)
+    rng = np.random.default_rng(0)
+    layer.lora_kernel_a.assign(rng.normal(size=(4, 2)))
+    layer.lora_kernel_b.assign(rng.normal(size=(2, 4)))
+    merged = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
+
+    (weight,) = measurable_weights(model)
+
+    assert not weight.penalised
+    np.testing.assert_allclose(measure_weight(weight).mean, np.linalg.slogdet(merged)[1] / 4)
+
+
+def test_quantised_layers_are_left_out():
+    model = built(L.Dense(4), (4,))
+    model.layers[0].quantize("int8")
+
+    assert measurable_weights(model) == []
+
+
+def test_penalty_is_that_of_the_trainable_weights():
+    frozen = L.Dense(3, kernel_regularizer=DenseEntropy(1.0), trainable=False)
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            L.Dense(3, kernel_regularizer=DenseEntropy(0.5)),
+            frozen,
+            L.Dense(2, kernel_regularizer="l2"),
+        ]
+    )
+    expected = DenseEntropy(0.5)(np.asarray(model.layers[0].get_weights()[0], "float64"))
+
+    np.testing.assert_allclose(profile.penalty(model), expected)
+
+
+def test_a_nan_weight_is_nan():
+    model = built(L.Conv2D(2, 3, kernel_regularizer=ConvCornerEntropy(1.0)), (8, 8, 1))
+    kernel, bias = model.get_weights()
+    kernel[0, 0, 0, 0] = np.nan
+    model.set_weights([kernel, bias])
+
+    assert np.isnan(measure_weight(measurable_weights(model)[0]).mean)
+    assert np.isnan(profile.penalty(model))
+
+
+def test_examples_in_the_docstrings():
+    assert doctest.testmod(profile).failed == 0
