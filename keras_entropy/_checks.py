@@ -33,16 +33,15 @@ def number(argument: str, value: Any) -> int | float:
         raise TypeError(message(argument, "a finite number", value))
     if not math.isfinite(value):
         raise ValueError(message(argument, "a finite number", value))
-    plain: int | float = value if isinstance(value, int) else float(value)
-    return plain
+    return int(value) if isinstance(value, int) else float(value)
 
 
 def non_negative(argument: str, value: Any) -> float:
     """Return `value` as a plain Python number that is at least 0."""
-    value = number(argument, value)
-    if value < 0:
+    plain = number(argument, value)
+    if plain < 0:
         raise ValueError(message(argument, "at least 0", value))
-    return value
+    return plain
 
 
 def positive_integer(argument: str, value: Any) -> int:

@@ -1,4 +1,4 @@
-"""The one place that reaches for what Keras does not export. Each reach is covered by tests/test_keras_internals.py."""
+"""The one place that reaches for what Keras does not export."""
 
 from __future__ import annotations
 

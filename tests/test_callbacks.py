@@ -120,6 +120,30 @@ class TestEntropyLogger:
         loaded = keras.models.load_model(tmp_path / "best.keras")
         assert [m.name for m in loaded.metrics] == ["loss", "compile_metrics"]
 
+    @pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras's TensorBoard callback needs TensorFlow")
+    def test_the_tensorboard_callback_of_keras_gets_them_too(self, tmp_path):
+        fit(small_cnn(), keras.callbacks.TensorBoard(tmp_path), EntropyLogger())
+
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        assert "epoch_entropy/conv" in EventAccumulator(str(tmp_path / "train")).Reload().Tags()["tensors"]
+
+    @pytest.mark.parametrize("how", [{"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 2}])
+    def test_however_the_step_is_run(self, how):
+        if BACKEND == "torch" and "jit_compile" in how:
+            pytest.skip("torch.compile needs a C++ compiler")
+        model = small_cnn(ConvCornerEntropy(1.0), DenseEntropy(1.0))
+        metric = "sparse_categorical_crossentropy"
+        model.compile("adam", metric, metrics=[metric], **how)
+
+        history = fit(model, FactorSchedule(lambda epoch: epoch + 1.0), EntropyLogger())
+
+        np.testing.assert_allclose(history["task_loss"], history[metric], rtol=1e-6)
+        np.testing.assert_allclose(
+            np.subtract(history["val_loss"], history["val_task_loss"]), history["entropy_penalty"], rtol=1e-5
+        )
+        is_clean(model)
+
     def test_several_outputs_loss_weights_and_sample_weights(self):
         def build(factor):
             keras.utils.set_random_seed(0)

@@ -114,6 +114,15 @@ def test_each_layer_gets_its_own_copy_with_its_layout_and_groups():
     assert np.isfinite(model.evaluate(X, Y, verbose=0))
 
 
+def test_both_parts_of_a_separable_convolution_are_penalised():
+    model = network()
+    apply_entropy(model, ConvCornerEntropy(1.0, epsilon=0.0), "separable/*")
+
+    depthwise, pointwise, _ = model.get_layer("separable").get_weights()
+    expected = -np.log(np.abs(depthwise[0, 0])).mean() - np.log(np.abs(pointwise[0, 0])).mean()
+    np.testing.assert_allclose(float(keras.ops.convert_to_numpy(sum(model.losses))), expected, rtol=1e-5)
+
+
 def test_another_regularizer_is_not_lost():
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(2, kernel_regularizer="l2", name="b")])
 
