@@ -130,8 +130,8 @@ class TestEntropyLogger:
 
     @pytest.mark.parametrize("how", [{"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 2}])
     def test_however_the_step_is_run(self, how):
-        if BACKEND == "torch" and "jit_compile" in how:
-            pytest.skip("torch.compile needs a C++ compiler")
+        if BACKEND == "torch" and "run_eagerly" not in how:
+            pytest.skip("Keras refuses several steps per execution on torch, and torch.compile needs a C++ compiler")
         model = small_cnn(ConvCornerEntropy(1.0), DenseEntropy(1.0))
         metric = "sparse_categorical_crossentropy"
         model.compile("adam", metric, metrics=[metric], **how)
