@@ -58,8 +58,9 @@ class EntropyRegularizer(keras.Regularizer):
 
     def __call__(self, x: Array) -> Array:
         """The penalty of kernel `x`: a scalar of type floatx; NumPy arrays are computed on the host in float64."""
-        self.check_kernel(tuple(x.shape))
-        penalty = self.penalty(_backend.as_float(x))
+        kernel = _backend.as_float(x)
+        self.check_kernel(tuple(kernel.shape))
+        penalty = self.penalty(kernel)
         multiplier = self.multiplier
         if _backend.is_host(penalty):
             return penalty * float(keras.ops.convert_to_numpy(multiplier))
@@ -147,7 +148,8 @@ class DenseEntropy(EntropyRegularizer):
     ) -> None:
         super().__init__(_checks.number("factor", factor), epsilon, reduction, form)
         self.block = _checks.one_of("block", block, functional.BLOCKS)
-        self._saturation_checked = False
+        self._checked_shapes: set[tuple[int, ...]] = set()
+        self._warned = False
 
     def check_kernel(self, shape: tuple[int, ...]) -> None:
         """Refuse kernels whose rank is not 2."""
@@ -161,7 +163,7 @@ class DenseEntropy(EntropyRegularizer):
     def __call__(self, x: Array) -> Array:
         """The penalty of kernel `x` (d, m): a scalar."""
         penalty = super().__call__(x)
-        if self.form == "reciprocal" and not self._saturation_checked:
+        if self.form == "reciprocal" and not self._warned:
             self._check_saturation(x)
         return penalty
 
@@ -182,13 +184,15 @@ class DenseEntropy(EntropyRegularizer):
         return functional.dense_log_volume(kernel, self.block, self._floor) / min(kernel.shape)
 
     def _check_saturation(self, kernel: Array) -> None:
-        value = _backend.host_value(kernel)
+        """Warn, once, if the first kernel of a shape has a determinant that float32 cannot tell from 0."""
+        value = None if tuple(kernel.shape) in self._checked_shapes else _backend.host_value(kernel)
         if value is None:
             return
-        self._saturation_checked = True
+        self._checked_shapes.add(tuple(kernel.shape))
         log_det = float(functional.dense_log_volume(value, self.block))
         # Below half a unit in the last place of epsilon, |det| + epsilon is epsilon in float32.
         if log_det < math.log(self.epsilon * np.finfo(np.float32).epsneg):
+            self._warned = True
             warnings.warn(
                 f"DenseEntropy(form='reciprocal'): |det| is 10^{log_det / math.log(10):.1f} for a kernel of "
                 f"shape {value.shape}, below the float32 resolution of epsilon={self.epsilon}. The penalty is "

@@ -216,6 +216,15 @@ def test_reciprocal_without_gradient_is_said_once_in_words():
     assert len([w for w in caught if w.category is EntropyWarning]) == 1
 
 
+def test_reciprocal_shared_by_a_small_and_a_large_layer_is_warned_of():
+    regularizer = DenseEntropy(1e-2, form="reciprocal")
+    regularizer(np.diag([0.5, 0.2]))
+
+    with pytest.warns(EntropyWarning, match="no gradient"):
+        regularizer(0.1 * glorot((200, 100)))
+    regularizer(0.1 * glorot((300, 100)))  # said once
+
+
 def test_reciprocal_that_acts_is_not_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
