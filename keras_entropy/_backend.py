@@ -167,7 +167,7 @@ def _gram_log_volume(tall: Array, floor: Array) -> Any:
     value = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), axis=-1)
 
     def pullback() -> Array:
-        inverse = tf.linalg.cholesky_solve(factor, tf.eye(tall.shape[-1], dtype=tf.float64))
-        return tf.cast(tf.linalg.matmul(wide, inverse), tall.dtype)
+        gradient = tf.linalg.cholesky_solve(factor, tf.linalg.matrix_transpose(wide))
+        return tf.cast(tf.linalg.matrix_transpose(gradient), tall.dtype)
 
     return tf.cast(value, tall.dtype), pullback
