@@ -87,9 +87,8 @@ def log_volume(matrix: Array, epsilon: float) -> Array:
     """
     if is_host(matrix):
         return _host_log_volume(matrix, epsilon)
+    matrix, poison = _finite(matrix)
     tall = matrix if matrix.shape[-2] >= matrix.shape[-1] else ops.swapaxes(matrix, -1, -2)
-    poison = ops.sum(tall * 0, axis=(-2, -1))  # NaN if any element is not finite, else 0
-    tall = ops.where(ops.isfinite(tall), tall, ops.zeros_like(tall))
     # Scaling by the largest element keeps the squares of 1e20 and of 1e-20 inside float32.
     tiny = smallest_normal(tall)
     scale = ops.max(ops.abs(ops.stop_gradient(tall)), axis=(-2, -1), keepdims=True)
@@ -101,11 +100,25 @@ def log_volume(matrix: Array, epsilon: float) -> Array:
     return volume * (1 + poison) + tall.shape[-1] * ops.log(scale[..., 0, 0])
 
 
+def singular_values(matrix: Array) -> Array:
+    """Singular values of `matrix` (..., d, m), largest first; all NaN where an element is NaN or infinite."""
+    matrix, poison = _finite(matrix)
+    return namespace(matrix).linalg.svd(matrix, compute_uv=False) + poison[..., None]
+
+
+def _finite(matrix: Array) -> tuple[Array, Array]:
+    """`matrix` with 0 for what is not finite, and for each matrix 0, or NaN if there was such an element."""
+    xp = namespace(matrix)
+    finite = xp.isfinite(matrix)
+    safe = xp.where(finite, matrix, xp.zeros_like(matrix))
+    poison = xp.where(xp.all(finite, axis=(-2, -1)), 0.0, np.nan)
+    return safe, poison if is_host(poison) else ops.cast(poison, matrix.dtype)
+
+
 def _host_log_volume(matrix: np.ndarray[Any, Any], epsilon: float) -> np.ndarray[Any, Any]:
     if epsilon == 0 and matrix.shape[-2] == matrix.shape[-1]:
-        finite = np.isfinite(matrix).all(axis=(-2, -1))
-        safe = np.where(finite[..., None, None], matrix, 0.0)
-        return np.where(finite, np.linalg.slogdet(safe)[1], np.nan)
+        safe, poison = _finite(matrix)
+        return np.asarray(np.linalg.slogdet(safe)[1] + poison)
     tall = matrix if matrix.shape[-2] >= matrix.shape[-1] else np.swapaxes(matrix, -1, -2)
     columns = tall.shape[-1]
     floor = np.broadcast_to(epsilon * np.eye(columns), (*tall.shape[:-2], columns, columns))

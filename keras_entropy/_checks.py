@@ -31,7 +31,11 @@ def number(argument: str, value: Any) -> int | float:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(message(argument, "a finite number", value))
-    if not math.isfinite(value):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        finite = False
+    if not finite:
         raise ValueError(message(argument, "a finite number", value))
     return int(value) if isinstance(value, int) else float(value)
 

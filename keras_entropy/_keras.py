@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import keras
 from keras import ops
+from keras.src.backend import get_stateless_scope, in_stateless_scope
+from keras.src.losses.loss import unscale_loss_for_distribution
 
 Layer = Any
 Model = Any
@@ -32,75 +36,147 @@ def rebuild_step_functions(model: Model) -> None:
 
 def callback_list_of(callback: keras.callbacks.Callback) -> keras.callbacks.CallbackList | None:
     """The `CallbackList` that is calling `callback` now. Keras tells a callback its model, not its siblings."""
-    frame = inspect.currentframe()
-    while frame is not None:
+    for frame in _frames():
         caller = frame.f_locals.get("self")
         if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
             return caller
-        frame = frame.f_back
     return None
 
 
-def call_when_gone(owner: object | None, function: Callable[[], None]) -> None:
-    """Call `function` when `owner` is garbage: how a callback learns that `fit` ended by an exception."""
-    if owner is not None:
-        weakref.finalize(owner, function).atexit = False
+def _frames() -> Iterator[FrameType]:
+    frame = inspect.currentframe()
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+class Change:
+    """A change to a model that must not outlive the `fit` that made it.
+
+    `fit` tells callbacks when it ends, but not when it ends by an exception. A change left over by such a fit
+    is undone when the fit's callbacks are garbage; if a traceback still holds them, when the model is next
+    trained or evaluated, before anything is compiled.
+
+    Args:
+        model: the model.
+        callback: the callback that makes the change, called by Keras now.
+        undo: function that takes the change back.
+    """
+
+    _MAKERS = ("make_train_function", "make_test_function")
+
+    def __init__(self, model: Model, callback: keras.callbacks.Callback, undo: Callable[[], None]) -> None:
+        release_stale(model)
+        owner = callback_list_of(callback)
+        self._model = model
+        self._owner = None if owner is None else weakref.ref(owner)
+        self._undo: Callable[[], None] | None = undo
+        changes = model.__dict__.get("_keras_entropy_changes")
+        if changes is None:
+            changes = model.__dict__["_keras_entropy_changes"] = []  # past Keras's tracking of attributes
+            for name in self._MAKERS:
+                model.__dict__[name] = functools.partial(_make_function, weakref.ref(model), name)
+        changes.append(self)
+        if owner is not None:
+            weakref.finalize(owner, self.release).atexit = False
+        rebuild_step_functions(model)
+
+    def release(self) -> None:
+        """Undo the change, once."""
+        if self._undo is None:
+            return
+        undo, self._undo = self._undo, None
+        undo()
+        changes = self._model.__dict__["_keras_entropy_changes"]
+        changes.remove(self)
+        if not changes:
+            for name in ("_keras_entropy_changes", *self._MAKERS):
+                del self._model.__dict__[name]
+        rebuild_step_functions(self._model)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the fit that made the change is no longer running in this thread."""
+        owner = None if self._owner is None else self._owner()
+        return owner is None or not any(
+            value is owner
+            for frame in _frames()
+            for value in (frame.f_locals.get("callbacks"), frame.f_locals.get("self"))
+        )
+
+
+def release_stale(model: Model) -> None:
+    """Undo what fits that ended by an exception left on a model."""
+    for change in list(model.__dict__.get("_keras_entropy_changes", ())):
+        if change.stale:
+            change.release()
+
+
+def _make_function(model: weakref.ref[Model], name: str, *args: Any, **kwargs: Any) -> Any:
+    """Stands before `Model.make_train_function` and `make_test_function` while a model is changed."""
+    release_stale(model())
+    return getattr(type(model()), name)(model(), *args, **kwargs)
 
 
 class _TaskLoss(keras.metrics.Mean):
-    """A mean that is NaN, not 0, where nothing was counted."""
+    """A mean that only `record` feeds, and that is NaN, not 0, where nothing was recorded."""
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a training step of the user's own may call it on every metric of the model."""
+
+    def record(self, value: Any, samples: Any) -> None:
+        """Count the mean loss of a batch."""
+        if self._has_value():
+            super().update_state(value, sample_weight=samples)
 
     def result(self) -> Any:
         return self.total / self.count
 
+    def _has_value(self) -> bool:
+        """False on JAX inside a training step that does not map the metrics' variables."""
+        scope = get_stateless_scope() if in_stateless_scope() else None
+        mapped = scope is not None and scope.get_current_value(self.total) is not None
+        return mapped or self.total._value is not None
 
-class TaskLossTracker:
-    """While attached, `model` reports the compiled loss without penalties as a metric named `task_loss`.
+
+def track_task_loss(model: Model, callback: keras.callbacks.Callback) -> Change | str:
+    """Let `model` report the compiled loss without penalties as a metric named `task_loss`.
 
     It listens at `CompileLoss.call`, which every backend calls once a step inside the compiled function, so
     outputs, loss weights, sample weights and reductions are Keras's own. Nothing that trains is touched.
+
+    Returns:
+        The change, to be released; or the reason why it is not possible.
     """
+    release_stale(model)
+    compile_loss = getattr(model, "_compile_loss", None)
+    if compile_loss is None:
+        return "the model is compiled without a loss"
+    if "call" in vars(compile_loss):
+        return "another EntropyLogger of this fit does"
+    user_metrics = getattr(model._compile_metrics, "_user_metrics", None)
+    if any(getattr(metric, "name", metric) == "task_loss" for metric in keras.tree.flatten(user_metrics)):
+        return "the model has a metric of that name"
+    metric = _TaskLoss(name="task_loss")
+    model._metrics.append(metric)
+    if not any(m is metric for m in model.metrics):
+        model._metrics.remove(metric)
+        return f"{type(model).__name__}.metrics is overridden and leaves out metrics of callbacks"
+    original = compile_loss.call
 
-    NAME = "task_loss"
+    def call(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        value = original(y_true, y_pred, sample_weight)
+        samples = ops.shape(keras.tree.flatten(y_pred)[0])[0]
+        metric.record(unscale_loss_for_distribution(value), samples)
+        return value
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._compile_loss: Any = None
+    compile_loss.call = call
 
-    def attach(self) -> str | None:
-        """Start reporting; or return the reason why it is not possible."""
-        compile_loss = getattr(self._model, "_compile_loss", None)
-        if compile_loss is None:
-            return "the model is compiled without a loss"
-        stale = vars(compile_loss).get("_keras_entropy_tracker")
-        if stale is not None:
-            stale.detach()
-        metric = _TaskLoss(name=self.NAME)
-        self._model._metrics.append(metric)
-        if not any(m is metric for m in self._model.metrics):  # a subclass lists its metrics itself
-            self._model._metrics.remove(metric)
-            return f"{type(self._model).__name__}.metrics is overridden and leaves out metrics of callbacks"
-        original = compile_loss.call
+    def undo() -> None:
+        del compile_loss.call
+        model._metrics[:] = [m for m in model._metrics if m is not metric]
 
-        def call(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-            value = original(y_true, y_pred, sample_weight)
-            metric.update_state(value, sample_weight=ops.shape(keras.tree.flatten(y_pred)[0])[0])
-            return value
-
-        compile_loss.call = call
-        compile_loss._keras_entropy_tracker = self
-        self._compile_loss, self._metric = compile_loss, metric
-        rebuild_step_functions(self._model)
-        return None
-
-    def detach(self) -> None:
-        """Leave the model as it was."""
-        if self._compile_loss is None:
-            return
-        del self._compile_loss.call, self._compile_loss._keras_entropy_tracker
-        self._model._metrics[:] = [m for m in self._model._metrics if m is not self._metric]
-        rebuild_step_functions(self._model)
-        self._compile_loss = None
+    return Change(model, callback, undo)
 
 
 class StepState:
@@ -116,13 +192,10 @@ class StepState:
     def attach(self, model: Model) -> None:
         """Let the steps of `model` see the state."""
         model._seed_generators.append(self)
-        rebuild_step_functions(model)
 
-    def detach(self, model: Model) -> float:
-        """Leave the model as it was; return the present value."""
+    def detach(self, model: Model) -> None:
+        """Leave the model as it was."""
         model._seed_generators[:] = [generator for generator in model._seed_generators if generator is not self]
-        rebuild_step_functions(model)
-        return float(ops.convert_to_numpy(self.state))
 
 
 def regularizers_of(model: Model) -> Iterator[Any]:

@@ -85,11 +85,11 @@ class EntropyLogger(keras.callbacks.Callback):
         self._reset()
 
     def _reset(self) -> None:
-        self._tracker: _keras.TaskLossTracker | None = None
+        self._tracking: _keras.Change | None = None
         self._writer: Any = None
         self._fitting = False
         self._siblings: list[keras.callbacks.Callback] = []
-        self._spacing_checked = False
+        self._warned: set[str] = set()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
         """A fresh logger with the same arguments: KerasTuner copies callbacks for each trial."""
@@ -99,12 +99,11 @@ class EntropyLogger(keras.callbacks.Callback):
         """Called by Keras before the training step is compiled."""
         super().set_model(model)
         self._finish()
-        tracker = _keras.TaskLossTracker(model)
-        problem = tracker.attach()
-        if problem is not None:
-            warnings.warn(f"EntropyLogger cannot log task_loss: {problem}.", _checks.EntropyWarning, stacklevel=2)
-        self._tracker = tracker
-        _keras.call_when_gone(_keras.callback_list_of(self), tracker.detach)
+        tracking = _keras.track_task_loss(model, self)
+        if isinstance(tracking, str):
+            self._warn("task_loss", f"EntropyLogger cannot log task_loss: {tracking}.")
+        else:
+            self._tracking = tracking
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Go first among the callbacks, so that all see the entropies; warn of monitors of the penalty."""
@@ -113,14 +112,13 @@ class EntropyLogger(keras.callbacks.Callback):
         if callback_list is not None:
             # Keras is iterating over the old list object: it must not change.
             self._siblings = [c for c in callback_list.callbacks if c is not self]
-            callback_list.callbacks = [self, *self._siblings]
+            callback_list.callbacks = [self, *map(_without_missing_validation, self._siblings)]
             if any(isinstance(r, EntropyRegularizer) for r in _keras.regularizers_of(self.model)):
                 _warn_of_penalised_monitors(self._siblings)
         if self.log_dir is not None:
             from keras_entropy.events import EventWriter
 
             self._writer = EventWriter(self.log_dir)
-            _keras.call_when_gone(callback_list, self._writer.close)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure, and add to `logs`."""
@@ -133,6 +131,13 @@ class EntropyLogger(keras.callbacks.Callback):
         logs.update({f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged})
         logs["entropy_penalty"] = profile.penalty(self.model)
         if "task_loss" in logs:
+            if math.isnan(logs["task_loss"]) and math.isfinite(logs.get("loss", math.nan)):
+                name = type(self.model).__name__
+                self._warn(
+                    "task_loss",
+                    f"EntropyLogger cannot log task_loss: the train_step or compute_loss of {name} does not go through "
+                    "the compiled loss, or not through Keras's own step on JAX.",
+                )
             if "val_task_loss" not in logs:
                 logs["val_task_loss"] = math.nan
                 self._keep_validation_columns(metrics, logs)
@@ -152,8 +157,8 @@ class EntropyLogger(keras.callbacks.Callback):
     on_predict_end = on_test_end
 
     def _finish(self) -> None:
-        if self._tracker is not None:
-            self._tracker.detach()
+        if self._tracking is not None:
+            self._tracking.release()
         if self._writer is not None:
             self._writer.close()
         self._reset()
@@ -168,18 +173,20 @@ class EntropyLogger(keras.callbacks.Callback):
                 callback.keys = sorted({*logs, *(f"val_{name}" for name in metrics)})
 
     def _check_spacing(self, task_loss: float, penalty: float) -> None:
-        if self._spacing_checked:
-            return
         spacing = float(np.spacing(np.float32(abs(penalty))))
         if math.isfinite(spacing) and spacing > _VISIBLE_CHANGE * abs(task_loss):
-            self._spacing_checked = True
-            warnings.warn(
+            self._warn(
+                "spacing",
                 f"The entropy penalty is {penalty:.4g}, where neighbouring float32 numbers are {spacing:.1g} "
                 f"apart; the task loss is {task_loss:.4g}. A monitor of `loss` or `val_loss` cannot see it "
                 'improve. Monitor "val_task_loss" with mode="min" instead, or lower the factor.',
-                _checks.EntropyWarning,
-                stacklevel=2,
             )
+
+    def _warn(self, topic: str, words: str) -> None:
+        """Warn once per fit and topic."""
+        if topic not in self._warned:
+            self._warned.add(topic)
+            warnings.warn(words, _checks.EntropyWarning, stacklevel=3)
 
     def _write_events(self, epoch: int, logs: dict[str, Any]) -> None:
         from keras_entropy import plots
@@ -219,7 +226,8 @@ class FactorSchedule(keras.callbacks.Callback):
         if not callable(schedule):
             raise TypeError(_checks.message("schedule", "a function of the epoch", schedule))
         self.schedule = schedule
-        self._detach: Callable[[], None] | None = None
+        self._change: _keras.Change | None = None
+        self._value = 1.0
         self._states: list[_keras.StepState] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FactorSchedule:
@@ -229,26 +237,28 @@ class FactorSchedule(keras.callbacks.Callback):
     def set_model(self, model: Any) -> None:
         """Called by Keras before the training step is compiled."""
         super().set_model(model)
-        if self._detach is not None:
-            self._detach()
+        _keras.release_stale(model)
+        if self._change is not None:
+            self._change.release()
         regularizers = [r for r in _keras.regularizers_of(model) if isinstance(r, EntropyRegularizer)]
         if not regularizers:
             raise ValueError("FactorSchedule found no entropy regularizer in the model. Attach one first.")
-        attached = []
-        for regularizer in regularizers:
-            state = _keras.StepState(float(regularizer.multiplier), "entropy_multiplier")
+        if any(isinstance(regularizer.multiplier, keras.Variable) for regularizer in regularizers):
+            raise ValueError("Two FactorSchedules steer the same regularizer. Combine them into one schedule.")
+        before = [float(regularizer.multiplier) for regularizer in regularizers]
+        self._states = [_keras.StepState(value, "entropy_multiplier") for value in before]
+        self._value = math.nan
+        for regularizer, state in zip(regularizers, self._states, strict=True):
             state.attach(model)
             regularizer.multiplier = state.state
-            attached.append((regularizer, state))
+        states = self._states
 
-        def detach() -> None:
-            while attached:
-                regularizer, state = attached.pop()
-                regularizer.multiplier = state.detach(model)
+        def undo() -> None:
+            for regularizer, state, value in zip(regularizers, states, before, strict=True):
+                state.detach(model)
+                regularizer.multiplier = value if math.isnan(self._value) else self._value
 
-        self._states = [state for _, state in attached]
-        self._detach = detach
-        _keras.call_when_gone(_keras.callback_list_of(self), detach)
+        self._change = _keras.Change(model, self, undo)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Set the multiplier of this epoch."""
@@ -264,8 +274,32 @@ class FactorSchedule(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leave the model as it was, with the last multiplier in the regularizers."""
-        if self._detach is not None:
-            self._detach()
+        if self._change is not None:
+            self._change.release()
+
+
+class _SkipsMissingValidation:
+    """A monitor of `val_task_loss` that does not see the NaN of an epoch without validation.
+
+    Keras's monitors skip an epoch whose key is missing; a NaN they would take for their best value.
+    """
+
+    def __init__(self, callback: keras.callbacks.Callback) -> None:
+        self._callback = callback
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._callback, name)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        validated = any(name.startswith("val_") and name != "val_task_loss" for name in logs)
+        hidden = {} if validated else {"val_task_loss": logs.pop("val_task_loss")} if "val_task_loss" in logs else {}
+        self._callback.on_epoch_end(epoch, logs)
+        logs.update(hidden)
+
+
+def _without_missing_validation(callback: Any) -> Any:
+    monitors = getattr(callback, "monitor", None) == "val_task_loss"
+    return _SkipsMissingValidation(callback) if monitors else callback
 
 
 def _warn_of_penalised_monitors(callbacks: list[keras.callbacks.Callback]) -> None:

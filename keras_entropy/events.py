@@ -6,6 +6,7 @@ import itertools
 import os
 import socket
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ class EventWriter:
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}.{next(_count)}"
         self.path = Path(log_dir) / name
         self._records = RecordWriter(self.path.open("xb"))
+        weakref.finalize(self, self._records.close)
         self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
 
     def scalar(self, tag: str, value: float, step: int) -> None:

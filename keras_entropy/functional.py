@@ -103,8 +103,7 @@ def dense_log_spectrum(kernel: Array, block: str = "full", epsilon: float = 0.0)
         [0.693147, 0.0]
     """
     kernel = _block(kernel, block)
-    singular_values = _backend.namespace(kernel).linalg.svd(kernel, compute_uv=False)
-    return log_magnitude(singular_values, epsilon)
+    return log_magnitude(_backend.singular_values(kernel), epsilon)
 
 
 def corner_log_magnitude(kernel: Array, epsilon: float = 0.0) -> Array:
@@ -215,6 +214,7 @@ def split_groups(matrix: Array, groups: int) -> Array:
         >>> functional.split_groups(np.array([[1.0, 2.0, 3.0, 4.0]]), 2).tolist()
         [[[1.0, 2.0]], [[3.0, 4.0]]]
     """
+    matrix = _backend.as_float(matrix)
     rows, columns = matrix.shape
     if columns % _checks.positive_integer("groups", groups):
         raise ValueError(f"`groups` should divide the {columns} filters of the kernel. Received: groups={groups}.")

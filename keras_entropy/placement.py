@@ -41,9 +41,8 @@ def resolve_placement(
             "`model` should be built, so that its kernels exist. Received: a model that is not built. "
             "Give it an input shape (keras.Input) or call it once on data."
         )
-    weights = measurable_weights(model)
-    if regularizer is not None:
-        weights = [weight for weight in weights if _measures(regularizer, weight)]
+    everything = measurable_weights(model)
+    weights = [weight for weight in everything if regularizer is None or _measures(regularizer, weight)]
     if isinstance(placement, str) and (named := re.fullmatch(r"none|all|first(?::([0-9]+))?", placement)):
         if placement == "none":
             return []
@@ -52,7 +51,7 @@ def resolve_placement(
     elif placement is None:
         raise TypeError(_checks.message("placement", "a name, globs or a predicate", placement))
     else:
-        chosen = select(weights, placement)
+        chosen = [weight for weight in select(everything, placement) if weight in weights]
     if not chosen:
         what = "" if regularizer is None else f" that {type(regularizer).__name__} measures"
         paths = ", ".join(weight.path for weight in weights) or "none"
@@ -63,8 +62,9 @@ def resolve_placement(
 def apply_entropy(model: Any, regularizer: EntropyRegularizer, placement: Selection = "first") -> list[str]:
     """Attach an entropy regularizer to layers of a built model, compiled and trained before or not.
 
-    It acts from the next `fit` on, on every backend, and is kept by `clone_model` and by saving. The
-    optimizer's state is kept. A `ConvCornerEntropy` gets each layer's own layout and groups.
+    It acts from the next `fit` of `model` on, on every backend, and is kept by `clone_model` and by saving. The
+    optimizer's state is kept. Give the model that is trained: a larger model around it that has been trained
+    before must be compiled again. A `ConvCornerEntropy` gets each layer's own layout and groups.
 
     Args:
         model: a built Keras model.
@@ -75,8 +75,8 @@ def apply_entropy(model: Any, regularizer: EntropyRegularizer, placement: Select
         The paths of the weights that now have the term.
 
     Raises:
-        ValueError: as `resolve_placement`; for a layer that has another regularizer, which would be lost;
-            nothing is attached then.
+        ValueError: as `resolve_placement`; for a layer that has another regularizer, which would be lost, or
+            another number of filters than factors. Nothing is attached then.
         TypeError: if `regularizer` is not an entropy regularizer.
 
     Example:
@@ -96,8 +96,14 @@ def apply_entropy(model: Any, regularizer: EntropyRegularizer, placement: Select
                 f"Layer {weight.path!r} has the regularizer {type(present).__name__}, which would be lost. "
                 "Set it to None first, or leave the layer out of `placement`."
             )
+    copies = []
     for weight in weights:
-        own = _adapted(regularizer, weight)
+        copies.append(_adapted(regularizer, weight))
+        try:
+            copies[-1].check_kernel(tuple(weight.variable.shape))
+        except ValueError as error:
+            raise ValueError(f"Layer {weight.path!r}: {error} Nothing was attached.") from error
+    for weight, own in zip(weights, copies, strict=True):
         # Keras reads the variable's regularizer in training, and the layer's when it clones or saves.
         weight.variable.regularizer = own
         setattr(weight.layer, weight.regularizer_attribute, own)

@@ -126,6 +126,7 @@ def measurable_weights(model: Any) -> list[MeasurableWeight]:
         single = len(table) == 1
         known = {id(MeasurableWeight("", layer, name, layout).variable) for name, layout in table}
         found = [(path if single else f"{path}/{name}", name, layout) for name, layout in table]
+        known |= {id(variable) for inner in _keras.sublayers(layer) for variable in inner.variables}  # wrappers share
         for variable in _keras.own_variables(layer):
             if isinstance(variable.regularizer, EntropyRegularizer) and id(variable) not in known:
                 name = next((name for name, value in vars(layer).items() if value is variable), None)

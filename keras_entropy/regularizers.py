@@ -82,7 +82,7 @@ class EntropyRegularizer(keras.Regularizer):
 
     def measure(self, kernel: Array) -> Array:
         """The mean of `log_magnitudes`: a scalar in nats, per dimension or per filter."""
-        values = self.log_magnitudes(kernel)
+        values = self.log_magnitudes(_backend.as_float(kernel))
         return _backend.namespace(values).mean(values)
 
     @property
@@ -181,6 +181,7 @@ class DenseEntropy(EntropyRegularizer):
 
     def measure(self, kernel: Array) -> Array:
         """The log-volume divided by the number of dimensions min(d, m), in nats per dimension."""
+        kernel = _backend.as_float(kernel)
         return functional.dense_log_volume(kernel, self.block, self._floor) / min(kernel.shape)
 
     def _check_saturation(self, kernel: Array) -> None:

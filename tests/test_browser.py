@@ -128,7 +128,7 @@ def browser():
     options.binary_location = CHROMIUM
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
-    options.add_argument("--window-size=1300,2600")
+    options.add_argument("--window-size=1300,1600")
     driver = webdriver.Chrome(options, Service(executable_path=DRIVER))
     try:
         yield driver
@@ -172,10 +172,14 @@ def data(browser, address):
     return lambda path: browser.execute_script("return fetch(arguments[0]).then(answer => answer.json())", path)
 
 
+def drawn(text, group, layer):
+    """Whether the chart of a layer is there: its axis, below its title, has negative numbers then."""
+    return re.search(rf"{group}{layer}(?:(?!{group}).)*-\d", text)
+
+
 @pytest.mark.parametrize("tab", ["timeseries", "scalars"])
 def test_scalars_are_on_the_page(tab, show, text, shown):
-    # The axis below the title of a chart has negative numbers once its line is there.
-    show(tab, lambda: shown("tiny", *SCALARS) and re.search(r"entropy/conv(?:(?!entropy/).)*-\d", text()))
+    show(tab, lambda: shown("tiny", *SCALARS) and drawn(text(), "entropy/", "conv"))
 
 
 def test_scalars_are_those_of_the_history(show, shown, data, trained):
@@ -198,8 +202,8 @@ def test_the_box_plot_is_on_the_page(show, shown, data, browser):
 
 
 @pytest.mark.parametrize("tab", ["histograms", "distributions"])
-def test_histograms_are_on_the_page(tab, show, shown):
-    show(tab, lambda: shown("tiny", *HISTOGRAMS))
+def test_histograms_are_on_the_page(tab, show, text, shown):
+    show(tab, lambda: shown("tiny", *HISTOGRAMS) and drawn(text(), "natsperfilterin/", "conv"))
 
 
 def test_histograms_count_the_filters_and_dimensions(show, shown, data):

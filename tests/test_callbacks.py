@@ -48,6 +48,7 @@ def fit(model, *extra, epochs=2, validation=True, **arguments):
 
 def is_clean(model):
     """No trace of a logger or a schedule."""
+    assert not {"_keras_entropy_changes", "make_train_function", "make_test_function"} & set(vars(model))
     assert [m.name for m in model.metrics] == ["loss", "compile_metrics"]
     assert "call" not in vars(model._compile_loss)
     assert not model._seed_generators
@@ -196,7 +197,8 @@ class TestEntropyLogger:
             assert len(fit(model, logger)["entropy/conv"]) == 2
             is_clean(model)
 
-        assert len(fit(model, logger, EntropyLogger(), epochs=3, initial_epoch=2)["task_loss"]) == 1
+        with pytest.warns(EntropyWarning, match="another EntropyLogger"):
+            assert len(fit(model, logger, EntropyLogger(), epochs=3, initial_epoch=2)["task_loss"]) == 1
         is_clean(model)
 
     def test_a_fit_that_ends_by_an_exception_leaves_the_model_clean(self, tmp_path):
@@ -214,10 +216,131 @@ class TestEntropyLogger:
         assert len(fit(model, logger)["task_loss"]) == 2
         is_clean(model)
 
+    @pytest.mark.parametrize("held", [False, True])
+    def test_a_fit_stopped_before_its_first_batch_harms_no_later_one(self, held):
+        class Stop(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                raise KeyboardInterrupt
+
+        model = small_cnn(ConvCornerEntropy(0.1))
+        errors = []
+        for _ in range(3):
+            try:
+                fit(model, EntropyLogger(), FactorSchedule(lambda epoch: 0.5), Stop())
+            except KeyboardInterrupt as error:
+                errors.append(error if held else None)  # a notebook keeps the traceback, and so the callbacks
+
+        class Forget(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                errors.clear()
+                gc.collect()
+
+        assert set(fit(model, Forget(), epochs=3)) == {
+            f"{prefix}{name}" for prefix in ("", "val_") for name in ("loss", "sparse_categorical_crossentropy")
+        }
+        is_clean(model)
+
+    def test_evaluating_cleans_up_after_a_stopped_fit_whose_traceback_is_kept(self):
+        class Stop(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                raise KeyboardInterrupt
+
+        model = small_cnn(ConvCornerEntropy(0.1))
+        with pytest.raises(KeyboardInterrupt) as kept:
+            fit(model, EntropyLogger(), FactorSchedule(lambda epoch: 0.5), Stop())
+
+        assert set(model.evaluate(X, Y, verbose=0, return_dict=True)) == {"loss", "sparse_categorical_crossentropy"}
+        is_clean(model)
+        assert kept.type is KeyboardInterrupt
+        assert model.get_layer("conv").kernel_regularizer.multiplier == 0.5
+
+    def test_monitors_of_the_task_skip_epochs_without_validation(self, tmp_path):
+        stopper = keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=3, restore_best_weights=True)
+        saver = keras.callbacks.ModelCheckpoint(
+            tmp_path / "best.keras", monitor="val_task_loss", mode="min", save_best_only=True
+        )
+        with pytest.warns(UserWarning, match="available") as caught:  # Keras's own, as for val_loss
+            history = fit(small_cnn(), stopper, saver, EntropyLogger(), epochs=6, validation_freq=2)
+
+        assert {str(w.message).split(" on ")[0] for w in caught if w.category is EntropyWarning} == set()
+        assert len(history["loss"]) == 6
+        assert np.isnan(history["val_task_loss"]).tolist() == [True, False] * 3
+        assert stopper.best == saver.best == np.nanmin(history["val_task_loss"])
+        assert "on_epoch_end" not in vars(stopper)
+
+    @pytest.mark.skipif(BACKEND == "jax", reason="written for TensorFlow and torch")
+    def test_a_train_step_that_feeds_all_metrics_gets_the_right_task_loss(self):
+        class Custom(keras.Sequential):
+            def train_step(self, data):
+                x, y = data
+                if BACKEND == "tensorflow":
+                    import tensorflow as tf
+
+                    with tf.GradientTape() as tape:
+                        predictions = self(x, training=True)
+                        loss = self.compute_loss(y=y, y_pred=predictions)
+                    gradients = tape.gradient(loss, self.trainable_variables)
+                    self.optimizer.apply(gradients, self.trainable_variables)
+                else:
+                    import torch
+
+                    predictions = self(x, training=True)
+                    self.zero_grad()
+                    loss = self.compute_loss(y=y, y_pred=predictions)
+                    loss.backward()
+                    with torch.no_grad():
+                        self.optimizer.apply([v.value.grad for v in self.trainable_weights], self.trainable_weights)
+                for metric in self.metrics:
+                    metric.update_state(loss) if metric.name == "loss" else metric.update_state(y, predictions)
+                return {metric.name: metric.result() for metric in self.metrics}
+
+        model = Custom([keras.Input((4,)), L.Dense(3, kernel_regularizer=DenseEntropy(1.0))])
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        x = GENERATOR.normal(size=(16, 4)).astype("float32")
+        y = GENERATOR.normal(size=(16, 3)).astype("float32")
+
+        history = model.fit(x, y, batch_size=16, verbose=0, callbacks=[EntropyLogger()]).history
+
+        expected = np.mean(np.square(keras.ops.convert_to_numpy(model(x)) - y))
+        np.testing.assert_allclose(history["task_loss"], expected, rtol=1e-5)
+
+    def test_a_compute_loss_that_goes_its_own_way_is_told_of(self):
+        class Own(keras.Sequential):
+            def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+                return keras.ops.mean(keras.ops.square(y - y_pred)) + sum(self.losses)
+
+        model = Own([keras.Input((4,)), L.Dense(4, kernel_regularizer=DenseEntropy(1.0))])
+        model.compile("sgd", "mse")
+        x = GENERATOR.normal(size=(16, 4)).astype("float32")
+
+        with pytest.warns(EntropyWarning, match="cannot log task_loss.*Own"):
+            history = model.fit(x, x, epochs=2, verbose=0, callbacks=[EntropyLogger()]).history
+
+        assert np.isnan(history["task_loss"]).all()
+
+    def test_a_metric_of_the_user_named_task_loss_is_kept(self):
+        model = small_cnn()
+        metric = keras.metrics.SparseCategoricalAccuracy(name="task_loss")
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=[metric])
+
+        with pytest.warns(EntropyWarning, match="a metric of that name"):
+            history = fit(model, EntropyLogger())
+
+        assert max(history["task_loss"]) <= 1.0
+
+    def test_nan_weights_are_logged_as_nan_in_event_files_too(self, tmp_path):
+        model = small_cnn(dense=DenseEntropy(0.1))
+        model.set_weights([np.full(w.shape, np.nan) for w in model.get_weights()])
+
+        history = fit(model, EntropyLogger(log_dir=tmp_path))
+
+        assert np.isnan(history["entropy/head"]).all()
+
     def test_a_stale_tracker_is_replaced(self):
         model = small_cnn()
         logger = EntropyLogger()
         logger.set_model(model)  # never told that a fit began or ended
+        assert [m.name for m in model.metrics][-1] == "task_loss"
 
         history = fit(model, EntropyLogger())
 
@@ -497,6 +620,15 @@ class TestFactorSchedule:
             FactorSchedule(0.5)
         with pytest.raises(ValueError, match="no entropy regularizer"):
             fit(small_cnn(), FactorSchedule(lambda epoch: 1.0))
+
+    def test_two_schedules_of_one_regularizer_are_refused(self):
+        schedules = [FactorSchedule(lambda epoch: 1.0), FactorSchedule(lambda epoch: 2.0)]
+        model = small_cnn(ConvCornerEntropy(1.0))
+
+        with pytest.raises(ValueError, match="Two FactorSchedules"):
+            fit(model, *schedules)
+        gc.collect()
+        is_clean(model)
 
     def test_deep_copies(self):
         schedule = FactorSchedule(lambda epoch: 1.0)

@@ -95,9 +95,11 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     for factor in (1e-3, 1e-2):
         result = command("--epochs", 1, "--factor", factor, "--output", tmp_path / "a", "--overwrite")
         assert result.exit_code == 0, result.output
-        (tmp_path / "a" / "notes.txt").write_text("mine")
+        for name in ("notes.txt", "checkpoint-best.keras"):
+            (tmp_path / "a" / name).write_text("mine")
     assert json.loads((tmp_path / "a" / "run.json").read_text())["arguments"]["factor"] == 1e-2
-    assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
+    for name in ("notes.txt", "checkpoint-best.keras"):
+        assert (tmp_path / "a" / name).read_text() == "mine"
 
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.tex").write_text("mine")
@@ -156,6 +158,29 @@ def test_resume_goes_beyond_a_finished_run_but_not_against_it(trained):
     assert result.exit_code == 2
     assert "--factor 0.001; it cannot go on with 3.0" in result.output
 
+    result = command("--output", output, "--resume", "--epochs", 2)
+    assert result.exit_code == 2
+    assert "finished 4 epochs" in result.output
+
+
+@pytest.mark.parametrize("text", ["", '{"schema": "keras-', "[]", "{}"])
+def test_a_damaged_record_is_named(text, tmp_path):
+    (tmp_path / "run.json").write_text(text)
+
+    result = command("--output", tmp_path, "--resume")
+
+    assert result.exit_code == 2
+    assert "run.json is" in result.output
+    assert "--overwrite" in result.output
+
+
+def test_an_output_that_cannot_be_a_folder(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file", tmp_path / "file" / "sub"):
+        result = command("--output", output)
+        assert result.exit_code == 2
+        assert "Error:" in result.output
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
@@ -164,7 +189,7 @@ def test_resume_goes_beyond_a_finished_run_but_not_against_it(trained):
         (["--resume", "--overwrite"], "exclude each other"),
         (["--dataset", "mnist", "--data-dir", "/nowhere"], "tfds build"),
         (["--dataset", "/no/folder"], "no folder /no/folder"),
-        (["--dataset", "spirals"], "input_shape"),
+        (["--dataset", "spirals"], "Use --model autoencoder"),
         (["--placement", "conv7"], "conv1, conv2"),
         (["--model", "autoencoder", "--regularizer", "corner"], "ConvCornerEntropy measures"),
         (["--factor", "nan"], "`factor`"),

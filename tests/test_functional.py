@@ -140,6 +140,7 @@ def test_a_weight_that_is_not_finite_gives_nan(mode, bad):
     assert np.isnan(gradient).any()
     assert np.isnan(functional.dense_log_volume(kernel, epsilon=EPSILON))
     assert np.isnan(functional.log_abs_det(kernel[:4]))
+    assert np.isnan(functional.dense_log_spectrum(kernel)).all()
 
 
 def test_numpy_arrays_are_computed_in_float64_on_the_host():

@@ -133,6 +133,20 @@ def test_another_regularizer_is_not_lost():
     assert isinstance(model.get_layer("b").kernel_regularizer, keras.regularizers.L2)
 
 
+def test_factors_that_do_not_fit_a_layer_are_refused_before_anything_is_attached():
+    model = keras.Sequential([keras.Input((8, 8, 1)), L.Conv2D(4, 3, name="a"), L.Conv2D(5, 3, name="b")])
+
+    with pytest.raises(ValueError, match=r"'b'.*4 factors.*5 filters.*Nothing was attached"):
+        apply_entropy(model, ConvCornerEntropy([1.0] * 4), "all")
+
+    assert model.losses == []
+
+
+def test_a_layer_that_is_there_but_not_measured_is_named_so():
+    with pytest.raises(ValueError, match=r"'head' finds no layer that ConvCornerEntropy measures.*conv1"):
+        apply_entropy(network(), ConvCornerEntropy(1.0), "head")
+
+
 def test_an_entropy_regularizer_replaces_its_predecessor():
     model = network()
     apply_entropy(model, DenseEntropy(1.0), "head")

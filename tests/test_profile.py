@@ -95,6 +95,13 @@ def test_quantised_layers_are_left_out():
     assert measurable_weights(model) == []
 
 
+def test_a_kernel_that_a_wrapper_shares_counts_once():
+    dense = L.Dense(3, kernel_regularizer=DenseEntropy(0.1), name="dense")
+    model = built(L.SpectralNormalization(dense, name="wrapper"), (4,))
+
+    assert [weight.path for weight in measurable_weights(model)] == ["wrapper/dense"]
+
+
 def test_penalty_is_that_of_the_trainable_weights():
     frozen = L.Dense(3, kernel_regularizer=DenseEntropy(1.0), trainable=False)
     model = keras.Sequential(

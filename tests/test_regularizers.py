@@ -198,6 +198,7 @@ def test_default_is_the_log_form_of_the_whole_kernel_per_dimension():
     kernel = np.diag([1.0, np.e])
 
     np.testing.assert_allclose(DenseEntropy(0.1)(kernel), -0.05, atol=1e-6)
+    np.testing.assert_allclose(DenseEntropy(0.1)(kernel.tolist()), -0.05, atol=1e-6)
 
 
 def test_reciprocal_without_gradient_is_said_once_in_words():
@@ -241,6 +242,7 @@ def test_reciprocal_that_acts_is_not_warned_of():
         ({"factor": np.nan}, ValueError, "`factor`.*nan"),
         ({"factor": np.inf}, ValueError, "`factor`.*inf"),
         ({"factor": 1j}, TypeError, "`factor`"),
+        ({"factor": 10**400}, ValueError, "`factor`"),
         ({"factor": 1, "epsilon": -1e-3}, ValueError, "`epsilon`.*at least 0.*-0.001"),
         ({"factor": 1, "epsilon": False}, TypeError, "`epsilon`"),
         ({"factor": 1, "reduction": "max"}, ValueError, "`reduction`.*'mean', 'sum'.*'max'"),

@@ -37,7 +37,7 @@ def train(
     dataset: Annotated[
         str,
         typer.Option(
-            help="digits, spirals, a prepared TensorFlow Datasets set (mnist, cifar10, ...), or an image folder."
+            help="digits, spirals (autoencoder only), a prepared TensorFlow Datasets set (mnist), or an image folder."
         ),
     ] = "digits",
     data_dir: Annotated[
@@ -84,7 +84,7 @@ def train(
         run = training.open_run(output, arguments, given, overwrite=overwrite, resume=resume)
     if not run.train():
         sys.stderr.write(
-            f"Stopped after {run.epochs_done} of {run.arguments.epochs} epochs. What is finished is in {output}. "
+            f"\nStopped after {run.epochs_done} of {run.arguments.epochs} epochs. What is finished is in {output}. "
             f"Go on with: keras-entropy train --output {output} --resume\n"
         )
         raise typer.Exit(130)

@@ -74,9 +74,13 @@ def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: 
     keras.utils.set_random_seed(arguments.seed)
     data = datasets.load(arguments.dataset, arguments.data_dir, arguments.seed)
     model = _build(arguments, data)
-    if overwrite and output.is_dir():  # only now, when nothing can be wrong with the arguments any more
+    output.mkdir(parents=True, exist_ok=True)
+    if overwrite:  # only now, when nothing can be wrong with the arguments any more
         _remove_run(output)
-    return Run(output, arguments, data, model, history={}, before={e.path: e.mean for e in _measure(model)})
+    run = Run(output, arguments, data, model, history={}, before={e.path: e.mean for e in _measure(model)})
+    with (output / "run.json").open("x", encoding="utf-8") as file:  # of two runs that start at once one fails here
+        json.dump(run.record(checkpoint=None), file)
+    return run
 
 
 def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
@@ -89,6 +93,11 @@ def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
             raise ValueError(f"The run in {output} has {option} {old}; it cannot go on with {new}.")
     if "epochs" in given:
         stored = dataclasses.replace(stored, epochs=arguments.epochs)
+    if stored.epochs < record["epochs_done"]:
+        raise ValueError(f"The run in {output} has finished {record['epochs_done']} epochs, more than {stored.epochs}.")
+    backend = record["versions"]["backend"]
+    if backend != keras.backend.backend():
+        raise ValueError(f"The run in {output} was trained on {backend}. Set KERAS_BACKEND={backend} to go on with it.")
     keras.utils.set_random_seed(stored.seed)
     data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
     checkpoint = record["checkpoint"]
@@ -97,12 +106,18 @@ def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
 
 
 def _read_record(output: Path) -> dict[str, Any]:
+    path = output / "run.json"
     try:
-        record: dict[str, Any] = json.loads((output / "run.json").read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{output} holds no run to resume: there is no run.json in it.") from error
-    if record.get("schema") != SCHEMA:
-        raise ValueError(f"{output / 'run.json'} has schema {record.get('schema')!r}; this version reads {SCHEMA!r}.")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}). Start anew with --overwrite.") from error
+    needed = {"schema", "arguments", "epochs_done", "checkpoint", "versions", "before", "history"}
+    if not isinstance(record, dict) or not needed <= record.keys():
+        raise ValueError(f"{path} is not the record of a run. Start anew with --overwrite, or in another folder.")
+    if record["schema"] != SCHEMA:
+        raise ValueError(f"{path} has schema {record['schema']!r}; this version reads {SCHEMA!r}.")
     return record
 
 
@@ -124,11 +139,8 @@ class Run:
 
     def train(self) -> bool:
         """Train to the last epoch; False if the user stopped it. What is finished is in the folder either way."""
-        self.output.mkdir(parents=True, exist_ok=True)
         _files.remove_partial(self.output)
         finished = True
-        if self.epochs_done == 0:
-            self._write_record(checkpoint=None)  # from here on the folder is known to be a run
         x_test, y_test = self.data.x_test, self.data.y_test
         batches = _Batches(self.data, self.arguments)
         try:
@@ -166,8 +178,9 @@ class Run:
             self.model.save(temporary)
         self._write_record(checkpoint)
 
-    def _write_record(self, checkpoint: str | None) -> None:
-        record = {
+    def record(self, checkpoint: str | None) -> dict[str, Any]:
+        """What run.json holds: all that resuming needs, and the name of the model file of the last finished epoch."""
+        return {
             "schema": SCHEMA,
             "arguments": dataclasses.asdict(self.arguments),
             "epochs_done": self.epochs_done,
@@ -181,8 +194,10 @@ class Run:
             "before": self.before,
             "history": self.history,
         }
-        _files.write_json(self.output / "run.json", record)
-        for old in self.output.glob("checkpoint-*.keras"):
+
+    def _write_record(self, checkpoint: str) -> None:
+        _files.write_json(self.output / "run.json", self.record(checkpoint))
+        for old in self.output.glob("checkpoint-[0-9][0-9][0-9][0-9].keras"):
             if old.name != checkpoint:
                 old.unlink()
 
@@ -254,6 +269,8 @@ class _Batches(keras.utils.PyDataset):
 def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
     shape = data.x_train.shape[1:]
     if arguments.model == "cnn":
+        if len(shape) != 3:
+            raise ValueError(f"--model cnn needs images; {arguments.dataset} has points. Use --model autoencoder.")
         model = models.cnn(shape, classes=len(data.class_names))
         loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
     else:
@@ -271,7 +288,7 @@ def _measure(model: Any) -> list[WeightEntropy]:
 
 
 def _remove_run(output: Path) -> None:
-    for path in [*(output / name for name in _FILES), *output.glob("checkpoint-*.keras")]:
+    for path in [*(output / name for name in _FILES), *output.glob("checkpoint-[0-9][0-9][0-9][0-9].keras")]:
         path.unlink(missing_ok=True)
     for path in (output / "logs").glob("events.out.tfevents.*"):
         path.unlink()
@@ -298,4 +315,5 @@ def _print_table(rows: list[list[Any]]) -> None:
         table.add_column(rows[0][i], justify="right" if rows[0][i] in ("before", "after", "change") else "left")
     for row in rows[1:]:
         table.add_row(*(f"{row[i]:.4f}" if isinstance(row[i], float) else str(row[i]) for i in shown))
-    Console().print(table)
+    console = Console()
+    Console(width=max(80, console.width)).print(table)
