@@ -141,7 +141,8 @@ class TestFiles:
         assert first.file_version == "brain.Event:2"
         assert "tfevents" in writer.path.name
 
-    def test_two_writers_make_two_files_in_one_folder(self, tmp_path):
+    def test_two_writers_of_the_same_moment_make_two_files(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(events.time, "time", lambda: 1.7e9)
         first, second = EventWriter(tmp_path), EventWriter(tmp_path)
         for i, writer in enumerate([first, second, first, second]):
             writer.scalar("loss", i, step=i)

@@ -24,7 +24,7 @@ class TestAutoencoder:
         assert model.get_layer("encoder").kernel.shape == (96, 20)
         assert model.get_layer("decoder").kernel.shape == (20, 96)
 
-    @pytest.mark.parametrize(("shape", "width"), [((8, 8, 1), 20), ((28, 28), 60), ((5,), 1)])
+    @pytest.mark.parametrize(("shape", "width"), [((4, 4, 2), 20), ((5,), 1)])
     def test_number_of_parameters(self, shape, width):
         d = np.prod(shape)
 
@@ -59,7 +59,7 @@ class TestCnn:
         assert model.get_layer("conv3").kernel.shape == (3, 3, 6, 7)
         assert model.get_layer("head").kernel.shape == ((9 // 8) * (8 // 8) * 7, 5)
 
-    @pytest.mark.parametrize("filters", [(4,), (32, 32), (2, 3, 5)])
+    @pytest.mark.parametrize("filters", [(4,), (2, 3, 5)])
     def test_number_of_parameters(self, filters):
         height, width, channels, classes = 17, 8, 3, 10
         expected = 0
