@@ -62,7 +62,7 @@ def load(name: str, data_dir: PathLike | None = None, seed: int = 0) -> Dataset:
         return digits()
     if name == "spirals":
         return spirals(seed)
-    if Path(name).is_dir():
+    if (Path(name) / "train").is_dir():
         return image_folder(name)
     if os.sep in name and Path(name).is_absolute():
         raise FileNotFoundError(f"There is no folder {name}.")
@@ -224,7 +224,7 @@ def segmentation_folder(directory: PathLike, size: tuple[int, int] | None = None
 
     Raises:
         FileNotFoundError: for a missing folder, or an image without a mask.
-        ValueError: for images of several sizes without `size`.
+        ValueError: for images of several sizes without `size`, or a mask of several channels.
     """
     arrays: list[Array] = []
     for split in ("train", "test"):
@@ -253,6 +253,8 @@ def _read(files: list[Path], size: tuple[int, int] | None, mask: bool = False) -
             if size is not None:
                 kind = Image.Resampling.NEAREST if mask else Image.Resampling.BILINEAR
                 picture = picture.resize((size[1], size[0]), kind)
+            if mask and len(picture.getbands()) != 1:
+                raise ValueError(f"{file} should have one channel of class numbers. Received: mode {image.mode}.")
             pictures.append(np.asarray(picture))
     shapes = sorted({picture.shape[:2] for picture in pictures})
     if len(shapes) > 1:
@@ -264,11 +266,11 @@ def _read(files: list[Path], size: tuple[int, int] | None, mask: bool = False) -
 def _folders(root: Path) -> list[str]:
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {root}.")
-    return sorted(folder.name for folder in root.iterdir() if folder.is_dir())
+    return sorted(folder.name for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
 
 
 def _images(root: Path, required: bool = True) -> list[Path]:
-    files = sorted(file for file in root.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(file for file in root.glob("[!.]*") if file.suffix.lower() in IMAGE_SUFFIXES)
     if required and not files:
         raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
     return files

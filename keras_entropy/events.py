@@ -67,6 +67,8 @@ class EventWriter:
 
         finite = np.asarray(values, dtype=np.float64)
         finite = finite[np.isfinite(finite)]
+        if finite.size and np.ptp(finite) <= bins * np.spacing(np.abs(finite).max()):
+            finite = np.full_like(finite, finite[0])  # too close together for float64 to put bins between them
         counts, edges = np.histogram(finite, bins) if finite.size else (np.zeros(0), np.zeros(1))
         buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
         self._write(tag, buckets, metadata.create_summary_metadata("", ""), step)

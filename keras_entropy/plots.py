@@ -75,8 +75,8 @@ def entropy_history(history: Mapping[str, Sequence[float]], unit: str = "nats pe
     axes.set_xlabel("epoch")
     axes.set_ylabel(unit)
     axes.set_title("Entropy change by layer and epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    if axes.lines:
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    if 0 < len(axes.lines) <= 20:  # more names would cover the figure
         axes.legend(fontsize=8)
     return figure
 

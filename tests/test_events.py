@@ -228,3 +228,13 @@ def test_without_tensorboard_say_what_to_install(monkeypatch, tmp_path):
 
 def test_examples_in_the_docstrings():
     assert doctest.testmod(events).failed == 0
+
+
+def test_a_histogram_of_values_a_rounding_step_apart(tmp_path):
+    writer = EventWriter(tmp_path)
+    values = [np.log(2), np.nextafter(np.log(2), 1)]
+    writer.histogram("close", values, step=0)
+    writer.close()
+
+    _, [(_, buckets)] = read(tmp_path, "close")
+    assert buckets[:, 2].sum() == 2
