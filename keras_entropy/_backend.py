@@ -166,8 +166,8 @@ def _gram_log_volume(tall: Array, floor: Array) -> Any:
     """By Cholesky of the Gram matrix in float64, on TensorFlow, whose Householder QR is slow on CPU.
 
     float64 gives back the digits that squaring the condition number takes: the products of float32 numbers
-    are exact in it. The floor never falls below the rounding of the Gram matrix, about 1e-8 of the norm,
-    which keeps the factorisation from failing; float32 resolves no more of a singular value than that.
+    are exact in it. The floor never falls below the rounding of the Gram matrix, 4e-8 of the Frobenius
+    norm, which keeps the factorisation from failing; float32 resolves no more of a singular value than that.
     """
     import tensorflow as tf
 

@@ -291,10 +291,12 @@ class _SkipsMissingValidation:
         return getattr(self._callback, name)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        validated = any(name.startswith("val_") and name != "val_task_loss" for name in logs)
-        hidden = {} if validated else {"val_task_loss": logs.pop("val_task_loss")} if "val_task_loss" in logs else {}
+        if "val_task_loss" not in logs or any(name.startswith("val_") and name != "val_task_loss" for name in logs):
+            self._callback.on_epoch_end(epoch, logs)
+            return
+        missing = logs.pop("val_task_loss")
         self._callback.on_epoch_end(epoch, logs)
-        logs.update(hidden)
+        logs["val_task_loss"] = missing
 
 
 def _without_missing_validation(callback: Any) -> Any:

@@ -113,7 +113,7 @@ def apply_entropy(model: Any, regularizer: EntropyRegularizer, placement: Select
 
 def _measures(regularizer: EntropyRegularizer, weight: MeasurableWeight) -> bool:
     try:
-        type(regularizer).check_kernel(_adapted(regularizer, weight, factor=1.0), tuple(weight.variable.shape))
+        _adapted(regularizer, weight, factor=1.0).check_kernel(tuple(weight.variable.shape))
     except ValueError:
         return False
     return True
@@ -122,7 +122,7 @@ def _measures(regularizer: EntropyRegularizer, weight: MeasurableWeight) -> bool
 def _adapted(regularizer: EntropyRegularizer, weight: MeasurableWeight, **changes: Any) -> EntropyRegularizer:
     config = {**regularizer.get_config(), **changes}
     if isinstance(regularizer, ConvCornerEntropy) and weight.layout != "dense":
-        config |= {"layout": weight.layout, "groups": getattr(weight.layer, "groups", 1)}
-        config["groups"] = config["groups"] if weight.layout == "conv" else 1
+        groups = getattr(weight.layer, "groups", 1) if weight.layout == "conv" else 1
+        config |= {"layout": weight.layout, "groups": groups}
     adapted: EntropyRegularizer = type(regularizer).from_config(config)
     return adapted

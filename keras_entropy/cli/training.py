@@ -22,8 +22,9 @@ from keras_entropy.profile import WeightEntropy
 from keras_entropy.regularizers import ConvCornerEntropy, DenseEntropy
 
 SCHEMA = "keras-entropy/train/1"
-# What a run writes; `overwrite` removes these and nothing else.
+# What a run writes, beside its event files in logs/; `overwrite` removes these and nothing else.
 _FILES = ("run.json", "history.csv", "model.keras", "layers.csv", "entropy.png")
+_CHECKPOINTS = "checkpoint-[0-9][0-9][0-9][0-9].keras"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,12 +142,14 @@ class Run:
         """Train to the last epoch; False if the user stopped it. What is finished is in the folder either way."""
         _files.remove_partial(self.output)
         finished = True
-        x_test, y_test = self.data.x_test, self.data.y_test
-        batches = _Batches(self.data, self.arguments)
+        x_train, y_train, x_test, y_test = self.data
+        if self.arguments.model == "autoencoder":
+            y_train, y_test = x_train, x_test
+        batches = _Batches(x_train, y_train, self.arguments.batch_size, self.arguments.seed)
         try:
             self.model.fit(
                 batches,
-                validation_data=(x_test, self._target(x_test, y_test)),
+                validation_data=(x_test, y_test),
                 validation_batch_size=256,
                 epochs=self.arguments.epochs,
                 initial_epoch=self.epochs_done,
@@ -158,10 +161,8 @@ class Run:
             record = _read_record(self.output)
             if record["checkpoint"] is None:
                 return False
-            self.history, self.model = (
-                record["history"],
-                keras.models.load_model(self.output / record["checkpoint"]),
-            )
+            self.history = record["history"]
+            self.model = keras.models.load_model(self.output / record["checkpoint"])
         self._finish()
         return finished
 
@@ -197,7 +198,7 @@ class Run:
 
     def _write_record(self, checkpoint: str) -> None:
         _files.write_json(self.output / "run.json", self.record(checkpoint))
-        for old in self.output.glob("checkpoint-[0-9][0-9][0-9][0-9].keras"):
+        for old in self.output.glob(_CHECKPOINTS):
             if old.name != checkpoint:
                 old.unlink()
 
@@ -218,9 +219,6 @@ class Run:
         print(f"{self.epochs_done} epochs: task loss {last['task_loss']:.4f}, validation {last['val_task_loss']:.4f}")
         print(f"Written to {self.output}: {', '.join(_FILES)}, logs/ (tensorboard --logdir {self.output / 'logs'})")
 
-    def _target(self, x: Any, y: Any) -> Any:
-        return x if self.arguments.model == "autoencoder" else y
-
 
 class _Committer(keras.callbacks.Callback):
     """Records each epoch in the run's folder, and tells the batches which epoch they belong to."""
@@ -231,7 +229,7 @@ class _Committer(keras.callbacks.Callback):
         self._batches = batches
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._batches.epoch = epoch
+        self._batches.shuffle(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert self.model is not None  # the property also brings JAX's weights up to date
@@ -241,21 +239,12 @@ class _Committer(keras.callbacks.Callback):
 class _Batches(keras.utils.PyDataset):
     """Training batches in an order that depends on the seed and the epoch alone, so that a resumed run is the same."""
 
-    def __init__(self, data: datasets.Dataset, arguments: Arguments) -> None:
+    def __init__(self, x: Any, y: Any, size: int, seed: int) -> None:
         super().__init__()
-        self._x = data.x_train
-        self._y = data.x_train if arguments.model == "autoencoder" else data.y_train
-        self._size = arguments.batch_size
-        self._seed = arguments.seed
-        self.epoch = 0
+        self._x, self._y, self._size, self._seed = x, y, size, seed
+        self.shuffle(epoch=0)
 
-    @property
-    def epoch(self) -> int:
-        return self._epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self._epoch = epoch
+    def shuffle(self, epoch: int) -> None:
         self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._x))
 
     def __len__(self) -> int:
@@ -279,7 +268,6 @@ def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
     kind = ConvCornerEntropy if arguments.regularizer == "corner" else DenseEntropy
     apply_entropy(model, kind(arguments.factor), arguments.placement)
     model.compile(keras.optimizers.Adam(arguments.learning_rate), loss, metrics=metrics)
-    model.optimizer.build(model.trainable_variables)  # so that the checkpoint before the first epoch is complete
     return model
 
 
@@ -288,7 +276,7 @@ def _measure(model: Any) -> list[WeightEntropy]:
 
 
 def _remove_run(output: Path) -> None:
-    for path in [*(output / name for name in _FILES), *output.glob("checkpoint-[0-9][0-9][0-9][0-9].keras")]:
+    for path in [*(output / name for name in _FILES), *output.glob(_CHECKPOINTS)]:
         path.unlink(missing_ok=True)
     for path in (output / "logs").glob("events.out.tfevents.*"):
         path.unlink()
