@@ -6,18 +6,30 @@ NumPy; everything heavier is imported by the function that needs it.
 
 from keras_entropy._checks import EntropyWarning
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
+from keras_entropy.layers import EntropyActivation
 from keras_entropy.placement import apply_entropy, resolve_placement
-from keras_entropy.regularizers import ConvCornerEntropy, DenseEntropy, EntropyRegularizer
+from keras_entropy.regularizers import (
+    ActivationEntropy,
+    ConvCornerEntropy,
+    ConvEntropy,
+    DenseEntropy,
+    EntropyRegularizer,
+    TotalCorrelation,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActivationEntropy",
     "ConvCornerEntropy",
+    "ConvEntropy",
     "DenseEntropy",
+    "EntropyActivation",
     "EntropyLogger",
     "EntropyRegularizer",
     "EntropyWarning",
     "FactorSchedule",
+    "TotalCorrelation",
     "apply_entropy",
     "resolve_placement",
 ]

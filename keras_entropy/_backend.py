@@ -78,32 +78,64 @@ def host_value(variable: Array) -> np.ndarray[Any, Any] | None:
     return np.asarray(ops.convert_to_numpy(variable))
 
 
-def log_volume(matrix: Array, epsilon: float) -> Array:
+def log_volume(matrix: Array, epsilon: float, imaginary: Array | None = None) -> Array:
     """Sum of log sqrt(s^2 + epsilon^2) over the singular values s of `matrix` (..., d, m).
 
-    This is half the log-determinant of W^T W + epsilon^2 I for the orientation W of `matrix` that has no
+    This is half the log-determinant of W^H W + epsilon^2 I for the orientation W of `matrix` that has no
     more columns than rows, found from a triangular factor R of [W; epsilon I] as sum log|diag R|. The
-    gradient is W (R^T R)^-1. A NaN or an infinity anywhere in `matrix` gives NaN.
+    gradient is W (R^H R)^-1. A NaN or an infinity anywhere in `matrix` gives NaN. The matrix is complex where
+    `imaginary`, its imaginary part, is given; the two parts stay apart outside the factorisation, since the
+    backends do not agree on what the gradient of a complex number is.
     """
     if is_host(matrix):
-        return _host_log_volume(matrix, epsilon)
-    matrix, poison = _finite(matrix)
-    tall = matrix if matrix.shape[-2] >= matrix.shape[-1] else ops.swapaxes(matrix, -1, -2)
+        return _host_log_volume(matrix if imaginary is None else matrix + 1j * imaginary, epsilon)
+    parts = ops.stack([matrix] if imaginary is None else [matrix, imaginary])
+    finite, poison = _finite(parts)
+    poison = ops.sum(poison, axis=0)
+    parts = finite if parts.shape[-2] >= parts.shape[-1] else ops.swapaxes(finite, -1, -2)
     # Scaling by the largest element keeps the squares of 1e20 and of 1e-20 inside float32.
-    tiny = smallest_normal(tall)
-    scale = ops.max(ops.abs(ops.stop_gradient(tall)), axis=(-2, -1), keepdims=True)
+    tiny = smallest_normal(parts)
+    scale = ops.max(ops.abs(ops.stop_gradient(parts)), axis=(0, -2, -1))[..., None, None]
     scale = at_least(scale, max(epsilon, tiny))
     floor = at_least(epsilon / scale, tiny**0.4) if epsilon else ops.zeros_like(scale)
-    factorise = _gram_log_volume if keras.backend.backend() == "tensorflow" else _qr_log_volume
-    volume = factorise(tall / scale, ops.stop_gradient(floor))
+    if parts.shape[-1] == 1:
+        factorise = _column_log_volume
+    else:
+        factorise = _gram_log_volume if keras.backend.backend() == "tensorflow" else _qr_log_volume
+    volume = factorise(parts / scale, ops.stop_gradient(floor))
     # A product, not a sum: so a NaN weight reaches the gradient too.
-    return volume * (1 + poison) + tall.shape[-1] * ops.log(scale[..., 0, 0])
+    return volume * (1 + poison) + parts.shape[-1] * ops.log(scale[..., 0, 0])
 
 
-def singular_values(matrix: Array) -> Array:
+def singular_values(matrix: Array, imaginary: Array | None = None) -> Array:
     """Singular values of `matrix` (..., d, m), largest first; all NaN where an element is NaN or infinite."""
-    matrix, poison = _finite(matrix)
-    return namespace(matrix).linalg.svd(matrix, compute_uv=False) + poison[..., None]
+    if is_host(matrix):
+        safe, poison = _finite(matrix if imaginary is None else matrix + 1j * imaginary)
+        return np.linalg.svd(safe, compute_uv=False) + poison[..., None]
+    if imaginary is not None:  # the real matrix of the same map has each singular value twice
+        upper = ops.concatenate([matrix, -imaginary], axis=-1)
+        matrix = ops.concatenate([upper, ops.concatenate([imaginary, matrix], axis=-1)], axis=-2)
+    safe, poison = _finite(matrix)
+    values = ops.svd(safe, compute_uv=False) + poison[..., None]
+    return values if imaginary is None else values[..., ::2]
+
+
+def derivative(function: Any, x: Array) -> Array:
+    """The derivative of an elementwise function of a tensor, itself differentiable; backend only."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return tape.gradient(y, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jvp(function, (x,), (jax.numpy.ones_like(x),))[1]
+    import torch
+
+    return torch.func.jvp(function, (x,), (torch.ones_like(x),))[1]
 
 
 def _finite(matrix: Array) -> tuple[Array, Array]:
@@ -128,12 +160,12 @@ def _host_log_volume(matrix: np.ndarray[Any, Any], epsilon: float) -> np.ndarray
 
 
 def _differentiable(value_and_pullback: Any) -> Any:
-    """Wrap `tall, floor -> (value, () -> gradient)` as a function with that gradient on every backend."""
+    """Wrap `parts, floor -> (value, () -> gradient)` as a function with that gradient on every backend."""
 
-    def function(tall: Array, floor: Array) -> Array:
+    def function(parts: Array, floor: Array) -> Array:
         @ops.custom_gradient
-        def volume(tall: Array) -> Any:
-            value, pullback = value_and_pullback(tall, floor)
+        def volume(parts: Array) -> Any:
+            value, pullback = value_and_pullback(parts, floor)
 
             def grad(*args: Array, upstream: Array | None = None) -> Array:
                 if upstream is None:  # JAX and TensorFlow pass it by position, torch by name
@@ -142,27 +174,45 @@ def _differentiable(value_and_pullback: Any) -> Any:
 
             return value, grad
 
-        return volume(tall)
+        return volume(parts)
 
     return function
 
 
+def _joined(parts: Array) -> Array:
+    """The matrix of its parts (1, ..., d, m), or (2, ..., d, m) for a complex one."""
+    if parts.shape[0] == 1:
+        return parts[0]
+    return ops.view_as_complex(ops.stack([parts[0], parts[1]], axis=-1))
+
+
+def _adjoint(matrix: Array) -> Array:
+    return ops.conj(ops.swapaxes(matrix, -1, -2))
+
+
+def _apart(matrix: Array, parts: Array) -> Array:
+    """The inverse of `_joined`, in the type of `parts`."""
+    pieces = [matrix] if parts.shape[0] == 1 else [ops.real(matrix), ops.imag(matrix)]
+    return ops.cast(ops.stack(pieces), parts.dtype)
+
+
 @_differentiable
-def _qr_log_volume(tall: Array, floor: Array) -> Any:
-    """By Householder QR in the precision of `tall`; the gradient W (R^T R)^-1 is Q R^-T, from Q's upper part."""
+def _qr_log_volume(parts: Array, floor: Array) -> Any:
+    """By Householder QR in the precision of `parts`; the gradient W (R^H R)^-1 is Q R^-H, from Q's upper part."""
+    tall = _joined(parts)
     rows, columns = tall.shape[-2:]
-    identity = ops.eye(columns, dtype=tall.dtype)
-    q, r = ops.qr(ops.concatenate([tall, floor * identity + ops.zeros_like(tall[..., :1, :])], axis=-2))
+    below = floor * ops.eye(columns, dtype=floor.dtype) + ops.zeros_like(parts[0][..., :1, :])
+    stacked = ops.concatenate([tall, ops.cast(below, tall.dtype)], axis=-2)
+    q, r = ops.qr(stacked)
 
     def pullback() -> Array:
-        upper = ops.swapaxes(q[..., :rows, :], -1, -2)
-        return ops.swapaxes(ops.solve_triangular(r, upper), -1, -2)
+        return _apart(_adjoint(ops.solve_triangular(r, _adjoint(q[..., :rows, :]))), parts)
 
     return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1), pullback
 
 
 @_differentiable
-def _gram_log_volume(tall: Array, floor: Array) -> Any:
+def _gram_log_volume(parts: Array, floor: Array) -> Any:
     """By Cholesky of the Gram matrix in float64, on TensorFlow, whose Householder QR is slow on CPU.
 
     float64 gives back the digits that squaring the condition number takes: the products of float32 numbers
@@ -171,16 +221,22 @@ def _gram_log_volume(tall: Array, floor: Array) -> Any:
     """
     import tensorflow as tf
 
-    wide = tf.cast(tall, tf.float64)
-    gram = tf.linalg.matmul(wide, wide, transpose_a=True)
-    diagonal = tf.linalg.diag_part(gram)
+    wide = tf.cast(parts, tf.float64)
+    tall = wide[0] if wide.shape[0] == 1 else tf.complex(wide[0], wide[1])
+    gram = tf.linalg.matmul(tall, tall, adjoint_a=True)
+    diagonal = tf.math.real(tf.linalg.diag_part(gram))
     rounding = 8 * np.finfo(np.float64).eps * tf.reduce_sum(diagonal, axis=-1, keepdims=True)
     floor = tf.maximum(tf.square(tf.cast(floor[..., 0], tf.float64)), tf.maximum(rounding, 1e-290))
-    factor = tf.linalg.cholesky(tf.linalg.set_diag(gram, diagonal + floor))
-    value = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), axis=-1)
+    factor = tf.linalg.cholesky(tf.linalg.set_diag(gram, tf.cast(diagonal + floor, gram.dtype)))
+    value = tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(factor))), axis=-1)
 
     def pullback() -> Array:
-        gradient = tf.linalg.cholesky_solve(factor, tf.linalg.matrix_transpose(wide))
-        return tf.cast(tf.linalg.matrix_transpose(gradient), tall.dtype)
+        return _apart(tf.linalg.adjoint(tf.linalg.cholesky_solve(factor, tf.linalg.adjoint(tall))), parts)
 
-    return tf.cast(value, tall.dtype), pullback
+    return tf.cast(value, parts.dtype), pullback
+
+
+def _column_log_volume(parts: Array, floor: Array) -> Array:
+    """Of one column: half the log of its squared norm, without a factorisation."""
+    squares = ops.sum(ops.square(parts), axis=(0, -2, -1))
+    return 0.5 * ops.log(squares + ops.square(floor[..., 0, 0]))

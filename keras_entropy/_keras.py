@@ -187,15 +187,31 @@ class StepState:
     """
 
     def __init__(self, value: float, name: str) -> None:
-        self.state = keras.Variable(value, trainable=False, dtype="float32", name=name)
+        self.state = keras.Variable(
+            # A function, since a number cannot be given to a variable that is made while Keras tries a model out.
+            lambda shape, dtype: ops.full(shape, value, dtype=dtype),
+            shape=(),
+            trainable=False,
+            dtype="float32",
+            name=name,
+            aggregation="only_first_replica",
+        )
 
     def attach(self, model: Model) -> None:
-        """Let the steps of `model` see the state."""
+        """Let the steps of a model or layer see the state."""
         model._seed_generators.append(self)
 
     def detach(self, model: Model) -> None:
         """Leave the model as it was."""
         model._seed_generators[:] = [generator for generator in model._seed_generators if generator is not self]
+
+
+@functools.cache
+def activity_losses_are_divided() -> bool:
+    """Whether this version of Keras divides what an activity regularizer returns by the size of the batch."""
+    layer = keras.layers.Identity(activity_regularizer=lambda x: ops.cast(1.0, x.dtype), name="probe", dtype="float32")
+    layer(ops.ones((2, 1)))
+    return float(ops.convert_to_numpy(layer.losses[0])) != 1.0
 
 
 def regularizers_of(model: Model) -> Iterator[Any]:

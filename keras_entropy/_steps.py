@@ -1,0 +1,115 @@
+"""Acting on every k-th training step, inside compiled steps, with nothing added to what a model saves."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+from keras.src.backend import get_stateless_scope, in_stateless_scope
+
+from keras_entropy._checks import EntropyWarning
+from keras_entropy._keras import StepState, own_variables, sublayers
+
+# By the id of the variable whose steps they count; the layer that owns the variable keeps them alive.
+_COUNTERS: weakref.WeakValueDictionary[int, StepCounter] = weakref.WeakValueDictionary()
+
+
+class StepCounter(StepState):
+    """Counts the training steps of one variable, modulo the period that its regularizer asks for."""
+
+    def __init__(self, variable: Any) -> None:
+        super().__init__(0.0, "entropy_steps")
+        self.variable = weakref.ref(variable)
+
+
+def on_every_kth_step(x: Any, every: int, evaluate: Callable[[], Any]) -> Any:
+    """`every` times the scalar `evaluate()` on each `every`-th training step, 0 on the others, without evaluating it.
+
+    Args:
+        x: what Keras gives to a regularizer: a variable or, in a step on JAX, its value.
+        every: the period.
+        evaluate: gives a scalar of type floatx.
+
+    Returns:
+        A scalar; `evaluate()` itself outside training steps.
+    """
+    if every == 1 or not _in_train_step():
+        if every > 1:
+            _counter_of(x)  # Keras's trial call before training on JAX is where a counter can still be made
+        return evaluate()
+    counter = _counter_of(x)
+    if counter is None:
+        warnings.warn(
+            f"`every`={every} has no effect: the regularizer was put on a layer after its model was compiled and "
+            "trained. Attach it with `apply_entropy`, or compile the model again.",
+            EntropyWarning,
+            stacklevel=2,
+        )
+        return evaluate()
+    count = ops.convert_to_tensor(counter.state)
+    counter.state.assign(ops.mod(count + 1, every))
+    zero = ops.zeros((), dtype=keras.backend.floatx())
+    return ops.cond(ops.equal(count, 0), lambda: every * evaluate(), lambda: zero)
+
+
+def count_steps(layer: Any, variable: Any) -> None:
+    """Count the training steps of a variable of a layer, starting at 0."""
+    counter = _COUNTERS.get(id(variable))
+    if counter is None or counter.variable() is not variable:
+        # TensorFlow: not inside the graph that is being traced.
+        scope = _init_scope() if keras.backend.backend() == "tensorflow" else contextlib.nullcontext()
+        with scope:
+            counter = StepCounter(variable)
+        counter.attach(layer)
+        _COUNTERS[id(variable)] = counter
+
+
+def _init_scope() -> Any:
+    import tensorflow as tf
+
+    return contextlib.nullcontext() if in_stateless_scope() else tf.init_scope()
+
+
+def _counter_of(x: Any) -> StepCounter | None:
+    if not isinstance(x, keras.Variable):
+        scope = get_stateless_scope() if in_stateless_scope() else None
+        mapping = {} if scope is None else scope.state_mapping
+        return next((_COUNTERS[key] for key, value in mapping.items() if value is x and key in _COUNTERS), None)
+    counter = _COUNTERS.get(id(x))
+    if counter is None or counter.variable() is not x:
+        layer = _owner_of(x)
+        if layer is None:
+            return None
+        count_steps(layer, x)
+    return _COUNTERS[id(x)]
+
+
+def _owner_of(variable: Any) -> Any:
+    """The layer of the model that is collecting its losses now that holds a variable itself."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "_get_regularization_losses":
+            stack = [frame.f_locals["self"]]
+            while stack:
+                layer = stack.pop()
+                if any(own is variable for own in own_variables(layer)):
+                    return layer
+                stack.extend(sublayers(layer))
+        frame = frame.f_back
+    return None
+
+
+def _in_train_step() -> bool:
+    """Whether a model's `train_step` is running or being traced, not its `test_step`."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name in ("train_step", "test_step"):
+            return frame.f_code.co_name == "train_step"
+        frame = frame.f_back
+    return False

@@ -1,0 +1,271 @@
+"""The log-volume of a convolution: the change of entropy per pixel that the whole kernel makes.
+
+On a torus of n pixels a side a stride-1 convolution is block-circulant: the Fourier transform turns it into
+one small matrix for each frequency w, the transfer matrix K(w) = sum_j K[j] exp(i w.j) of shape
+(c_in, c_out), and its singular values are those of all K(w) together. A stride s is a convolution of the
+s x s images of the phases of the pixels (the polyphase decomposition) with stride 1.
+
+Sources:
+    [S] Sedghi, Gupta, Long: "The singular values of convolutional layers" (2019), theorem 6.
+    [V] Vaidyanathan: "Multirate systems and filter banks" (1993), section 4.3, polyphase decomposition.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_entropy import _backend, _checks
+from keras_entropy._backend import Array
+from keras_entropy.functional.elementary import log_magnitude
+
+Sizes = int | Sequence[int]
+
+
+def conv_log_volume(
+    kernel: Array,
+    grid: int | None = None,
+    epsilon: float = 0.0,
+    strides: Sizes = 1,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Array:
+    """Log-volume of a convolution per output pixel: the mean over frequencies of that of the transfer matrix.
+
+    It is exact for an input on a torus of `grid` output pixels a side, and approaches the integral over all
+    frequencies, the limit for large images of any boundary, as the grid grows; docs/exact_entropy.md has the
+    differences. Where c_in = c_out it is the change of entropy per pixel; otherwise the entropy goes from (or to)
+    the part of the input (or output) that the smaller side spans, as for `dense_log_volume`.
+
+    Dilation moves the taps apart and leaves the integral as it is; on a grid that shares a factor with it,
+    the frequencies repeat. A transposed convolution has the transposed transfer matrix, and so the same
+    value: per *input* pixel where it has strides.
+
+    Args:
+        kernel: (*spatial, c_in / groups, c_out), one to three spatial dimensions. Give a depthwise kernel
+            as (*spatial, 1, c_in * multiplier) with `groups=c_in`.
+        grid: frequencies per spatial dimension. Defaults to 8, doubled until it is finer than the support of the
+            kernel and, repeated frequencies not counted, than 7.
+        epsilon: noise floor, in units of the kernel. Defaults to 0.
+        strides: of the convolution, a number or one for each spatial dimension. Defaults to 1.
+        dilation: of the convolution, likewise. Defaults to 1.
+        groups: of the convolution. Defaults to 1.
+
+    Returns:
+        A scalar: nats per output pixel, summed over the groups * min(c_in * strides / groups, c_out / groups)
+        dimensions (strides: their product; phases without a tap do not count).
+
+    Raises:
+        TypeError, ValueError: for a kernel without spatial dimensions, c_out not divisible by `groups`, or
+            numbers that are not positive integers; for a negative epsilon.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_entropy import functional
+        >>> kernel = np.array([1.0, 0.5]).reshape(2, 1, 1)  # 1 + 0.5 z: log-volume 0 by Jensen's formula
+        >>> float(functional.conv_log_volume(kernel, grid=64).round(6)) + 0.0
+        0.0
+        >>> float(functional.conv_log_volume(2 * kernel, grid=64).round(6))
+        0.693147
+    """
+    bands = transfer_matrices(kernel, grid, strides, dilation, groups)
+    epsilon = _checks.non_negative("epsilon", epsilon)
+    volumes = mean_over_frequencies(bands, [band.log_volumes(epsilon) for band in bands])
+    return _backend.namespace(volumes).sum(volumes)
+
+
+def conv_log_spectrum(
+    kernel: Array,
+    grid: int | None = None,
+    epsilon: float = 0.0,
+    strides: Sizes = 1,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Array:
+    """The terms of `conv_log_volume`: log sqrt(s^2 + epsilon^2), s the i-th singular value, mean over frequencies.
+
+    Args:
+        kernel: (*spatial, c_in / groups, c_out).
+        grid: as in `conv_log_volume`.
+        epsilon: noise floor, in units of the kernel. Defaults to 0.
+        strides: of the convolution. Defaults to 1.
+        dilation: of the convolution. Defaults to 1.
+        groups: of the convolution. Defaults to 1.
+
+    Returns:
+        (k,): nats per output pixel and dimension, largest first in each group. Their sum is `conv_log_volume`.
+
+    Raises:
+        TypeError, ValueError: as `conv_log_volume`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_entropy import functional
+        >>> kernel = np.zeros((3, 3, 2, 2))
+        >>> kernel[1, 1] = np.diag([1.0, 2.0])
+        >>> functional.conv_log_spectrum(kernel).round(6).tolist()
+        [0.693147, 0.0]
+    """
+    bands = transfer_matrices(kernel, grid, strides, dilation, groups)
+    epsilon = _checks.non_negative("epsilon", epsilon)
+    values = mean_over_frequencies(bands, [band.log_magnitudes(epsilon) for band in bands])
+    return _backend.namespace(values).reshape(values, (-1,))
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """Transfer matrices of several frequencies: all real, or all complex.
+
+    Attributes:
+        parts: the real parts (frequencies, groups, phases * c_in / groups, c_out / groups), and for complex matrices
+            the imaginary parts.
+        weights: (frequencies,): the share of all frequencies that each stands for.
+    """
+
+    parts: tuple[Array, ...]
+    weights: np.ndarray[Any, np.dtype[np.float64]]
+
+    def log_volumes(self, epsilon: float) -> Array:
+        """(frequencies, groups)."""
+        return _backend.log_volume(self.parts[0], epsilon, *self.parts[1:])
+
+    def log_magnitudes(self, epsilon: float) -> Array:
+        """(frequencies, groups, k): log sqrt(s^2 + epsilon^2) of the singular values, largest first."""
+        return log_magnitude(_backend.singular_values(*self.parts), epsilon)
+
+    def map(self, function: Callable[[Array], Array]) -> Band:
+        """The band of `function` of the parts."""
+        return Band(tuple(map(function, self.parts)), self.weights)
+
+
+def mean_over_frequencies(bands: Sequence[Band], values: Sequence[Array]) -> Array:
+    """The mean over all frequencies of values (frequencies, ...) of the bands: an array (...)."""
+    total = 0.0
+    for band, value in zip(bands, values, strict=True):
+        xp = _backend.namespace(value)
+        weights = band.weights.reshape(-1, *[1] * (len(value.shape) - 1))
+        weights = weights if xp is np else xp.convert_to_tensor(weights, dtype=value.dtype)
+        total = total + xp.sum(weights * value, axis=0)
+    return total
+
+
+def transfer_matrices(
+    kernel: Array, grid: int | None = None, strides: Sizes = 1, dilation: Sizes = 1, groups: int = 1
+) -> list[Band]:
+    """The transfer matrices of a convolution on a grid of frequencies, each pair w, -w and each repeated one once.
+
+    Args:
+        kernel: (*spatial, c_in / groups, c_out).
+        grid: as in `conv_log_volume`.
+        strides: of the convolution.
+        dilation: of the convolution.
+        groups: of the convolution.
+
+    Returns:
+        A `Band` of the frequencies at which the matrix is real and one of the others, where there are any.
+
+    Raises:
+        TypeError, ValueError: as `conv_log_volume`.
+    """
+    kernel = _backend.as_float(kernel)
+    if not 3 <= len(kernel.shape) <= 5:
+        raise ValueError(
+            "`kernel` should have one to three spatial dimensions: (*spatial, c_in, c_out). "
+            f"Received: shape {tuple(kernel.shape)}."
+        )
+    *size, rows, columns = kernel.shape
+    if columns % _checks.positive_integer("groups", groups):
+        raise ValueError(f"`groups` should divide the {columns} filters of the kernel. Received: groups={groups}.")
+    strides, dilation = _sizes("strides", strides, len(size)), _sizes("dilation", dilation, len(size))
+    if grid is None:
+        grid = default_grid(tuple(size), strides, dilation)
+    transforms_of = _fourier(tuple(size), _checks.positive_integer("grid", grid), strides, dilation)
+    xp = _backend.namespace(kernel)
+    flat = xp.reshape(kernel, (-1, rows * columns))
+
+    def matrices(transform: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]) -> Array:
+        frequencies, phases, taps = transform.shape
+        matrix = transform.reshape(-1, taps)
+        matrix = matrix if xp is np else xp.convert_to_tensor(matrix, dtype=kernel.dtype)
+        product = xp.reshape(xp.matmul(matrix, flat), (frequencies, phases * rows, groups, columns // groups))
+        return xp.transpose(product, (0, 2, 1, 3))
+
+    return [Band(tuple(map(matrices, transforms)), weights) for transforms, weights in transforms_of]
+
+
+def transfer_shape(
+    shape: tuple[int, ...], strides: Sizes = 1, dilation: Sizes = 1, groups: int = 1
+) -> tuple[int, int, int]:
+    """The size of the transfer matrices of a convolution.
+
+    Args:
+        shape: of its kernel, (*spatial, c_in / groups, c_out).
+        strides: of the convolution.
+        dilation: of the convolution.
+        groups: of the convolution.
+
+    Returns:
+        groups, rows (phases with a tap, times c_in / groups), columns (c_out / groups).
+
+    Example:
+        >>> from keras_entropy import functional
+        >>> functional.transfer_shape((3, 3, 16, 32), strides=2)
+        (1, 64, 32)
+    """
+    *size, rows, columns = shape
+    taps = np.array(list(np.ndindex(*size))) * _sizes("dilation", dilation, len(size))
+    phases = len(np.unique(taps % _sizes("strides", strides, len(size)), axis=0))
+    return groups, phases * rows, columns // groups
+
+
+def default_grid(size: tuple[int, ...], strides: tuple[int, ...], dilation: tuple[int, ...]) -> int:
+    """8, doubled until the grid is finer than the support of the kernel and repeats no more than it has to."""
+    grid = 8
+    while any(
+        grid // math.gcd(grid, r) < 8 or s * grid // math.gcd(s * grid, r) <= k
+        for k, s, r in zip(size, strides, dilation, strict=True)
+    ):
+        grid *= 2
+    return grid
+
+
+@functools.lru_cache(maxsize=256)
+def _fourier(size: tuple[int, ...], grid: int, strides: tuple[int, ...], dilation: tuple[int, ...]) -> list[Any]:
+    """The Fourier transforms of the taps, split by the phase that a tap reads, on a half of the frequencies.
+
+    Returns:
+        For the frequencies with a real transform and for the others, where there are any: cosine, and for the others
+        sine, (frequencies, phases, taps), and the weights of the frequencies.
+    """
+    taps = np.array(list(np.ndindex(*size))) * dilation
+    phase_of, delays = taps % strides, taps // strides
+    phases, phase = np.unique(phase_of, axis=0, return_inverse=True)
+    frequencies = np.array(list(np.ndindex(*[grid] * len(size))))
+    angles = frequencies @ delays.T % grid  # in units of 2 pi / grid
+    opposite = -angles % grid
+    # K(-w) is the conjugate of K(w) and has the same volume: of the two, keep the lexicographically first.
+    differs = angles != opposite
+    first = np.argmax(differs, axis=1)[:, None]
+    swap = np.take_along_axis(angles > opposite, first, axis=1)
+    angles, counts = np.unique(np.where(swap, opposite, angles), axis=0, return_counts=True)
+    is_real = (angles == -angles % grid).all(axis=1)
+    reads = np.arange(len(phases))[:, None] == phase.reshape(1, -1)
+    parts = []
+    for chosen in (is_real, ~is_real):
+        if chosen.any():
+            turn = 2 * np.pi / grid * angles[chosen][:, None, :]
+            functions = (np.cos,) if chosen is is_real else (np.cos, np.sin)
+            parts.append((tuple(reads * function(turn) for function in functions), counts[chosen] / counts.sum()))
+    return parts
+
+
+def _sizes(argument: str, value: Sizes, rank: int) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, list | tuple) else (value,) * rank
+    if len(values) != rank:
+        raise ValueError(_checks.message(argument, f"one number, or one for each of {rank} spatial dimensions", value))
+    return tuple(_checks.positive_integer(argument, v) for v in values)

@@ -1,0 +1,161 @@
+"""Total correlation: how much less entropy the outputs of a layer have together than one by one.
+
+For outputs y of a linear map of white Gaussian noise it is sum_j h(y_j) - h(y), the multi-information, and does
+not depend on how large each output is: the scale-free companion of the log-volume.
+
+Sources:
+    [W] Watanabe: "Information theoretical analysis of multivariate correlation" (1960).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from keras_entropy import _backend, _checks
+from keras_entropy._backend import Array
+from keras_entropy.functional.conv import Band, Sizes, mean_over_frequencies, transfer_matrices
+
+
+def total_correlation(
+    kernel: Array,
+    grid: int | None = None,
+    epsilon: float = 0.0,
+    strides: Sizes = 1,
+    dilation: Sizes = 1,
+    groups: int = 1,
+    transpose: bool = False,
+) -> Array:
+    """Total correlation of the outputs of a layer for white Gaussian input: >= 0, and 0 for orthogonal outputs.
+
+    The sum of the log norms of the output columns minus the log-volume of the kernel [W, eq. 2.9 for Gaussians]. For a
+    convolution it is the rate per output pixel, between pixels as well as between filters: each filter is taken
+    relative to the norm of its whole kernel, and the log-volume is the mean over frequencies. Scaling an output
+    changes nothing.
+
+    The noise floor is relative to the norm of each output: the value is that of outputs of norm 1 with
+    independent Gaussian noise of standard deviation `epsilon`. With more outputs m than inputs d it is infinite without
+    a floor, since d inputs determine m outputs; with one it is (m - d) log(1 / epsilon), a constant, plus a term that
+    is least where all singular values are equal (a tight frame): what can then be guided is how evenly the outputs
+    spread over the inputs.
+
+    Args:
+        kernel: (d, m), outputs last, or (*spatial, c_in / groups, c_out).
+        grid: of a convolution, as in `conv_log_volume`.
+        epsilon: noise floor, relative to the norm of an output. Defaults to 0.
+        strides: of a convolution. Defaults to 1.
+        dilation: of a convolution. Defaults to 1.
+        groups: of a convolution. Defaults to 1.
+        transpose: whether the outputs are the last axis but one, as in the kernels of transposed
+            convolutions. With strides their outputs are c_out for each phase, and the value is per input pixel.
+            Defaults to False.
+
+    Returns:
+        A scalar: nats, for convolutions per output pixel. An output whose weights are all 0 is independent of the
+        others; with epsilon = 0 it makes the value NaN.
+
+    Raises:
+        TypeError, ValueError: for a kernel of rank 1 or above 5, or arguments as for `conv_log_volume`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_entropy import functional
+        >>> float(functional.total_correlation(np.diag([1.0, 5.0])).round(6)) + 0.0
+        0.0
+        >>> correlated = np.array([[1.0, 0.6], [0.0, 0.8]])  # two outputs of correlation 0.6
+        >>> float(functional.total_correlation(correlated).round(6))  # -0.5 log(1 - 0.6^2)
+        0.223144
+    """
+    epsilon = _checks.non_negative("epsilon", epsilon)
+    bands, marginal = _normalised(kernel, grid, epsilon, strides, dilation, groups, transpose)
+    xp = _backend.namespace(marginal)
+    joint = mean_over_frequencies(bands, [band.log_volumes(epsilon) for band in bands])
+    value = xp.sum(marginal) - xp.sum(joint)
+    missing = _undetermined(bands[0]) * joint.shape[0]
+    return value - missing * _log(epsilon) if missing else value
+
+
+def correlation_log_spectrum(
+    kernel: Array,
+    grid: int | None = None,
+    epsilon: float = 0.0,
+    strides: Sizes = 1,
+    dilation: Sizes = 1,
+    groups: int = 1,
+    transpose: bool = False,
+) -> Array:
+    """The terms of `total_correlation`, one for each principal direction of the normalised outputs.
+
+    Args:
+        kernel: as in `total_correlation`, like all other arguments.
+        grid: of a convolution.
+        epsilon: noise floor, relative to the norm of an output.
+        strides: of a convolution.
+        dilation: of a convolution.
+        groups: of a convolution.
+        transpose: whether the outputs are the last axis but one.
+
+    Returns:
+        (m,) or, with g groups, (m,) in the order of the groups: nats, smallest first in each group; negative for
+        directions with more than their share of the variance. Their sum is `total_correlation`.
+
+    Raises:
+        TypeError, ValueError: as `total_correlation`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_entropy import functional
+        >>> correlated = np.array([[1.0, 0.6], [0.0, 0.8]])
+        >>> functional.correlation_log_spectrum(correlated).round(3).tolist()  # variances 1.6 and 0.4
+        [-0.235, 0.458]
+    """
+    epsilon = _checks.non_negative("epsilon", epsilon)
+    bands, marginal = _normalised(kernel, grid, epsilon, strides, dilation, groups, transpose)
+    xp = _backend.namespace(marginal)
+    values = mean_over_frequencies(bands, [band.log_magnitudes(epsilon) for band in bands])
+    missing = _undetermined(bands[0])
+    if missing:
+        rest = xp.ones_like(marginal[:, :missing]) * _log(epsilon)
+        values = xp.concatenate([values, rest], axis=-1)
+    return xp.reshape(xp.mean(marginal, axis=-1, keepdims=True) - values, (-1,))
+
+
+def _normalised(
+    kernel: Array, grid: int | None, epsilon: float, strides: Sizes, dilation: Sizes, groups: int, transpose: bool
+) -> tuple[list[Band], Array]:
+    """The transfer matrices of a kernel with outputs of norm 1, and log sqrt(norm^2 + epsilon^2), (groups, m).
+
+    The squared norm of a filter is the mean over frequencies of that of its transfer function (Parseval).
+    """
+    kernel = _backend.as_float(kernel)
+    if len(kernel.shape) == 2:
+        bands = [Band((kernel[None, None],), np.ones(1))]
+    else:
+        bands = transfer_matrices(kernel, grid, strides, dilation, groups)
+    if transpose:
+        bands = [band.map(lambda part: _backend.namespace(part).swapaxes(part, -1, -2)) for band in bands]
+    xp = _backend.namespace(kernel)
+    # A constant close to the norm, whose square neither overflows nor underflows.
+    largest = [xp.max(xp.abs(_backend.stop_gradient(p)), axis=(0, 2), keepdims=True) for b in bands for p in b.parts]
+    scale = functools.reduce(xp.maximum, largest)
+    scale = xp.where(scale == 0, xp.ones_like(scale), scale)
+    bands = [band.map(lambda part: part / scale) for band in bands]
+    squares = mean_over_frequencies(bands, [sum(xp.sum(xp.square(p), axis=-2) for p in band.parts) for band in bands])
+    zero = squares == 0
+    norms = xp.sqrt(xp.where(zero, xp.ones_like(squares), squares))
+    bands = [band.map(lambda part: part / norms[None, :, None, :]) for band in bands]
+    present = xp.where(zero, xp.zeros_like(squares), xp.ones_like(squares))
+    with np.errstate(divide="ignore"):
+        return bands, 0.5 * xp.log(present + epsilon**2)
+
+
+def _undetermined(band: Band) -> int:
+    """How many outputs there are in a group beyond its inputs."""
+    rows, columns = band.parts[0].shape[-2:]
+    return max(0, int(columns) - int(rows))
+
+
+def _log(epsilon: float) -> float:
+    return math.log(epsilon) if epsilon else -math.inf

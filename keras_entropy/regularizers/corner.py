@@ -1,0 +1,164 @@
+"""The corner elements of convolution filters as a penalty.
+
+Sources:
+    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_entropy import _backend, _checks, functional
+from keras_entropy._backend import Array
+from keras_entropy.regularizers import layouts
+from keras_entropy.regularizers.base import TwoForms
+
+CHANNELS = ("elements", "matrix")
+
+
+@keras.saving.register_keras_serializable(package="keras_entropy")
+class ConvCornerEntropy(TwoForms):
+    """Reward (or suppress) the entropy of the corner elements of convolution filters.
+
+    `form="log"` adds -sum of factor_d * log|c11| over the filters d (and input channels) [A, eq. 23];
+    `form="reciprocal"` adds the sum of factor_d / (|c11| + epsilon) [A, eq. 25]. The corner c11 is
+    `kernel[0, 0]` (`kernel[0]` in 1-D, `kernel[0, 0, 0]` in 3-D), for strided, dilated, grouped and
+    transposed convolutions too. The other weights of the filter are not looked at.
+
+    `channels="elements"` treats every (input channel, filter) pair by itself: the source's reading, which is
+    not a bound on the entropy of a layer with several channels. `channels="matrix"` takes the log-volume of
+    the corner matrix K[0, 0], which bounds the log-volume per pixel from below.
+
+    Args:
+        factor: a finite number, or one per filter; positive rewards entropy.
+        epsilon: noise floor in units of the kernel (log form) or the epsilon of eq. 25. Defaults to 1e-4.
+        reduction: `"mean"` over filters and input channels (default), for `channels="matrix"` over the
+            min(c_in, c_out) dimensions; or `"sum"` (the source's).
+        form: `"log"` (default) or `"reciprocal"`, which needs `channels="elements"`.
+        channels: `"elements"` (default) or `"matrix"`.
+        layout: where the filters of the kernel are: `"conv"` (*spatial, c_in, c_out), default, for `Conv1D`,
+            `Conv2D`, `Conv3D` and pointwise kernels; `"transpose"` (*spatial, c_out, c_in);
+            `"depthwise"` (*spatial, c_in, multiplier), whose c_in * multiplier filters are counted in the
+            order of the layer's output channels. It matters for one factor per filter and for
+            `channels="matrix"` only.
+        groups: the `groups` of the layer; it matters for `channels="matrix"` only.
+        every: act on every k-th training step only, with k times the weight. Defaults to 1.
+
+    Call arguments:
+        x: kernel, with one to three spatial dimensions.
+
+    Raises:
+        TypeError, ValueError: for bad arguments; when called, for a kernel without spatial dimensions or
+            another number of filters than factors.
+
+    Example:
+        >>> import keras
+        >>> from keras_entropy import ConvCornerEntropy
+        >>> layer = keras.layers.Conv2D(2, 3, kernel_regularizer=ConvCornerEntropy([1e-3, 0.0]))
+        >>> layer.build((None, 8, 8, 1))
+        >>> len(layer.losses)
+        1
+    """
+
+    unit = "nats per filter"
+    layer_arguments = ("layout", "groups")
+
+    def __init__(
+        self,
+        factor: float | Sequence[float],
+        epsilon: float = 1e-4,
+        reduction: str = "mean",
+        form: str = "log",
+        channels: str = "elements",
+        layout: str = "conv",
+        groups: int = 1,
+        every: int = 1,
+    ) -> None:
+        super().__init__(_factors(factor), epsilon, reduction, form, every)
+        self.channels = _checks.one_of("channels", channels, CHANNELS)
+        self.layout, self.groups = layouts.check_layout(layout, groups)
+        if channels == "matrix" and (form == "reciprocal" or isinstance(self.factor, list)):
+            raise ValueError(
+                "`channels='matrix'` measures all filters of a kernel together: it takes form='log' and one "
+                f"factor. Received: form={form!r}, factor={factor!r}. Use channels='elements'."
+            )
+
+    def check_kernel(self, shape: tuple[int, ...]) -> None:
+        """Refuse kernels without spatial dimensions, with no whole groups, or with another number of filters."""
+        if not 3 <= len(shape) <= 5:
+            raise ValueError(
+                "ConvCornerEntropy measures kernels with one to three spatial dimensions: "
+                f"(*spatial, c_in, c_out). Received: a kernel of shape {shape}. Use DenseEntropy for matrices."
+            )
+        filters = self._filters(shape)
+        if isinstance(self.factor, list) and len(self.factor) != filters:
+            raise ValueError(
+                f"`factor` should be a number or one per filter. Received: {len(self.factor)} factors for a "
+                f"kernel of shape {shape}, which has {filters} filters in layout {self.layout!r}."
+            )
+        if filters % self.groups:
+            raise ValueError(
+                f"`groups` should divide the number of filters. Received: groups={self.groups} for a kernel "
+                f"of shape {shape}, which has {filters} filters."
+            )
+
+    def penalty(self, kernel: Array) -> Array:
+        """[A, eq. 23] or [A, eq. 25]."""
+        corner = self._corner(kernel)
+        xp = _backend.namespace(corner)
+        if self.channels == "matrix":
+            entropies = functional.dense_log_volume(corner, epsilon=self.epsilon)
+            entropies = entropies / min(corner.shape[-2:]) if self.reduction == "mean" else entropies
+            terms = -entropies
+        elif self.form == "log":
+            terms = -functional.log_magnitude(corner, self.epsilon)
+        else:
+            terms = 1 / (xp.abs(corner) + self.epsilon)
+        factor = self.factor
+        if isinstance(factor, list):
+            factor = xp.asarray(factor) if xp is np else xp.convert_to_tensor(factor, dtype=terms.dtype)
+        return xp.mean(terms * factor) if self.reduction == "mean" else xp.sum(terms * factor)
+
+    def log_magnitudes(self, kernel: Array) -> Array:
+        """Nats for each filter, averaged over its input channels; for `channels="matrix"` for each dimension."""
+        corner = self._corner(kernel)
+        xp = _backend.namespace(corner)
+        if self.channels == "matrix":
+            return xp.reshape(functional.dense_log_spectrum(corner, epsilon=self.floor), (-1,))
+        return xp.mean(functional.log_magnitude(corner, self.floor), axis=0)
+
+    def _corner(self, kernel: Array) -> Array:
+        """The corner elements, (c_in, filters) whatever the layout; split into groups for `channels="matrix"`."""
+        corner = functional.corner(kernel)
+        xp = _backend.namespace(corner)
+        if self.layout == "transpose":
+            corner = xp.transpose(corner)
+        groups = corner.shape[0] if self.layout == "depthwise" else self.groups
+        if self.layout == "depthwise":
+            corner = xp.reshape(corner, (1, -1))
+        return functional.split_groups(corner, groups) if self.channels == "matrix" else corner
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "layout": self.layout,
+            "groups": self.groups,
+        }
+
+    def _filters(self, shape: tuple[int, ...]) -> int:
+        return {"conv": shape[-1], "transpose": shape[-2], "depthwise": shape[-2] * shape[-1]}[self.layout]
+
+
+def _factors(factor: Any) -> float | list[float]:
+    """`factor` as a Python number or a list of Python numbers."""
+    if isinstance(factor, list | tuple) or (isinstance(factor, np.ndarray) and factor.ndim == 1):
+        if not len(factor):
+            raise ValueError(_checks.message("factor", "a number or one number per filter", factor))
+        return [_checks.number(f"factor[{i}]", value) for i, value in enumerate(factor)]
+    return _checks.number("factor", factor)
