@@ -25,7 +25,7 @@ def as_float(x: Array) -> Array:
     """
     if is_host(x):
         return np.asarray(x, dtype=np.float64)
-    x = ops.convert_to_tensor(x)
+    x = ops.convert_to_tensor(x.value if isinstance(x, keras.Variable) else x)
     wide = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
     return x if wide else ops.cast(x, "float32")
 
@@ -88,7 +88,7 @@ def log_volume(matrix: Array, epsilon: float, imaginary: Array | None = None) ->
     backends do not agree on what the gradient of a complex number is.
     """
     if is_host(matrix):
-        return _host_log_volume(matrix if imaginary is None else matrix + 1j * imaginary, epsilon)
+        return _host_log_volume(_host_complex(matrix, imaginary), epsilon)
     parts = ops.stack([matrix] if imaginary is None else [matrix, imaginary])
     finite, poison = _finite(parts)
     poison = ops.sum(poison, axis=0)
@@ -110,13 +110,13 @@ def log_volume(matrix: Array, epsilon: float, imaginary: Array | None = None) ->
 def singular_values(matrix: Array, imaginary: Array | None = None) -> Array:
     """Singular values of `matrix` (..., d, m), largest first; all NaN where an element is NaN or infinite."""
     if is_host(matrix):
-        safe, poison = _finite(matrix if imaginary is None else matrix + 1j * imaginary)
+        safe, poison = _finite(_host_complex(matrix, imaginary))
         return np.linalg.svd(safe, compute_uv=False) + poison[..., None]
     if imaginary is not None:  # the real matrix of the same map has each singular value twice
         upper = ops.concatenate([matrix, -imaginary], axis=-1)
         matrix = ops.concatenate([upper, ops.concatenate([imaginary, matrix], axis=-1)], axis=-2)
     safe, poison = _finite(matrix)
-    values = ops.svd(safe, compute_uv=False) + poison[..., None]
+    values = _each(lambda x: ops.svd(x, compute_uv=False), safe) + poison[..., None]
     return values if imaginary is None else values[..., ::2]
 
 
@@ -147,6 +147,14 @@ def _finite(matrix: Array) -> tuple[Array, Array]:
     return safe, poison if is_host(poison) else ops.cast(poison, matrix.dtype)
 
 
+def _host_complex(real: Array, imaginary: Array | None) -> Array:
+    if imaginary is None:
+        return real
+    joined = np.empty(real.shape, np.complex128)
+    joined.real, joined.imag = real, imaginary  # the product with 1j would warn of infinities
+    return joined
+
+
 def _host_log_volume(matrix: np.ndarray[Any, Any], epsilon: float) -> np.ndarray[Any, Any]:
     if epsilon == 0 and matrix.shape[-2] == matrix.shape[-1]:
         safe, poison = _finite(matrix)
@@ -160,23 +168,22 @@ def _host_log_volume(matrix: np.ndarray[Any, Any], epsilon: float) -> np.ndarray
 
 
 def _differentiable(value_and_pullback: Any) -> Any:
-    """Wrap `parts, floor -> (value, () -> gradient)` as a function with that gradient on every backend."""
+    """Make `parts, floor -> (value, () -> gradient in parts)` a function with that gradient on every backend."""
 
-    def function(parts: Array, floor: Array) -> Array:
-        @ops.custom_gradient
-        def volume(parts: Array) -> Any:
-            value, pullback = value_and_pullback(parts, floor)
+    # The floor is an argument, not a variable of an outer function: JAX looks back at it when it differentiates
+    # a branch of `cond`, after that function's trace has ended.
+    @ops.custom_gradient
+    def volume(parts: Array, floor: Array) -> Any:
+        value, pullback = value_and_pullback(parts, floor)
 
-            def grad(*args: Array, upstream: Array | None = None) -> Array:
-                if upstream is None:  # JAX and TensorFlow pass it by position, torch by name
-                    (upstream,) = args
-                return upstream[..., None, None] * pullback()
+        def grad(*args: Array, upstream: Array | None = None) -> tuple[Array, Array]:
+            if upstream is None:  # JAX and TensorFlow pass it by position, torch by name
+                (upstream,) = args
+            return upstream[..., None, None] * pullback(), ops.zeros_like(floor)
 
-            return value, grad
+        return value, grad
 
-        return volume(parts)
-
-    return function
+    return volume
 
 
 def _joined(parts: Array) -> Array:
@@ -196,6 +203,27 @@ def _apart(matrix: Array, parts: Array) -> Array:
     return ops.cast(ops.stack(pieces), parts.dtype)
 
 
+def _each(function: Any, *matrices: Array) -> Any:
+    """A function of matrices (..., d, m), for a factorisation; it is given one of each, or all at once.
+
+    jaxlib's LAPACK calls on CPU split a batch over the thread pool that they run in, and wait for it: several of
+    them in one compiled step wait for each other for ever (seen with jaxlib 0.10.2 on two threads).
+    """
+    batch = matrices[0].shape[:-2]
+    if keras.backend.backend() != "jax" or not batch or not _jax_on_cpu():
+        return function(*matrices)
+    results = ops.map(
+        lambda single: function(*single), tuple(ops.reshape(m, (-1, *m.shape[-2:])) for m in matrices)
+    )
+    return keras.tree.map_structure(lambda x: ops.reshape(x, (*batch, *x.shape[1:])), results)
+
+
+def _jax_on_cpu() -> bool:
+    import jax
+
+    return bool(jax.default_backend() == "cpu")
+
+
 @_differentiable
 def _qr_log_volume(parts: Array, floor: Array) -> Any:
     """By Householder QR in the precision of `parts`; the gradient W (R^H R)^-1 is Q R^-H, from Q's upper part."""
@@ -203,10 +231,10 @@ def _qr_log_volume(parts: Array, floor: Array) -> Any:
     rows, columns = tall.shape[-2:]
     below = floor * ops.eye(columns, dtype=floor.dtype) + ops.zeros_like(parts[0][..., :1, :])
     stacked = ops.concatenate([tall, ops.cast(below, tall.dtype)], axis=-2)
-    q, r = ops.qr(stacked)
+    q, r = _each(ops.qr, stacked)
 
     def pullback() -> Array:
-        return _apart(_adjoint(ops.solve_triangular(r, _adjoint(q[..., :rows, :]))), parts)
+        return _apart(_adjoint(_each(ops.solve_triangular, r, _adjoint(q[..., :rows, :]))), parts)
 
     return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1), pullback
 

@@ -206,6 +206,11 @@ class StepState:
         model._seed_generators[:] = [generator for generator in model._seed_generators if generator is not self]
 
 
+def infer(model: Model, x: Any) -> Any:
+    """The outputs of a model in inference mode, computed eagerly."""
+    return model(x, training=False) if model._call_has_training_arg else model(x)
+
+
 @functools.cache
 def activity_losses_are_divided() -> bool:
     """Whether this version of Keras divides what an activity regularizer returns by the size of the batch."""

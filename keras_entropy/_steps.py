@@ -52,7 +52,7 @@ def on_every_kth_step(x: Any, every: int, evaluate: Callable[[], Any]) -> Any:
             stacklevel=2,
         )
         return evaluate()
-    count = ops.convert_to_tensor(counter.state)
+    count = ops.add(counter.state, 0.0)  # a value now: TensorFlow reads a variable where it is used
     counter.state.assign(ops.mod(count + 1, every))
     zero = ops.zeros((), dtype=keras.backend.floatx())
     return ops.cond(ops.equal(count, 0), lambda: every * evaluate(), lambda: zero)

@@ -12,7 +12,9 @@ import keras
 import numpy as np
 
 from keras_entropy import _checks, _keras, profile
-from keras_entropy.profile import Selection, WeightEntropy
+from keras_entropy._slopes import mean_log_slopes
+from keras_entropy.layers import EntropyActivation
+from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
 from keras_entropy.regularizers import EntropyRegularizer
 
 # A monitor of val_loss loses changes of the task loss below this fraction of it when float32 cannot hold them
@@ -26,7 +28,10 @@ class EntropyLogger(keras.callbacks.Callback):
     At the end of each epoch it adds to `logs`, and so to History, CSVLogger, TensorBoard, EarlyStopping and
     every other callback, wherever it stands in the list:
 
-    * `entropy/<layer path>`: nats per filter or dimension, for each measurable layer;
+    * `entropy/<layer path>`: nats per filter, dimension or output, for each measurable layer;
+    * with a `sample`, `entropy/<layer path>/activation`: nats per unit that the activation adds, its mean log slope on
+      the sample; and `entropy/<layer path>/total`, the sum of the two (not for total correlation). With
+      `measure="volume"` and no more units than inputs that is the change of entropy of the layer with its activation;
     * `entropy_penalty`: the sum of the entropy penalties at the weights of the end of the epoch;
     * `task_loss` and `val_task_loss`: the compiled loss without any penalty, averaged as Keras averages
       `loss`; `val_task_loss` is NaN in an epoch without validation.
@@ -39,11 +44,15 @@ class EntropyLogger(keras.callbacks.Callback):
         layers: which layers: None for all that are measurable, a glob on layer paths, several globs, or a
             predicate on layers.
         measure: None: each layer in its own entropy regularizer's quantity, in `"paper"` where it has none;
-            or `"paper"` for all: log|det| of the leading block of a Dense kernel per dimension, mean log|c11|
-            of a convolution per filter.
+            or for all `"paper"`: log|det| of the leading block of a Dense kernel per dimension, mean log|c11|
+            of a convolution per filter; `"volume"`: the exact log-volume per dimension; `"redundancy"`: total
+            correlation per output.
         log_dir: if given, TensorBoard event files are written there, without TensorFlow: all scalars of
             `logs`, a histogram per layer of its filters or dimensions, and a box plot of all layers.
-            Histograms of a Dense layer take its singular values, cheap up to a few thousand units.
+            Histograms of a Dense layer, and of convolutions for the exact measures, take singular values, cheap up
+            to a few thousand units.
+        sample: inputs of the model to measure activations on, in inference mode, at the end of each epoch: arrays of a
+            few hundred rows, as for `model.predict`.
 
     Attributes:
         layers_logged: tuple of `WeightEntropy`, one per layer, of the last epoch; `penalised` is False for a
@@ -69,6 +78,7 @@ class EntropyLogger(keras.callbacks.Callback):
         layers: Selection = None,
         measure: str | None = None,
         log_dir: str | os.PathLike[str] | None = None,
+        sample: Any = None,
     ) -> None:
         super().__init__()
         if measure is not None:
@@ -81,6 +91,7 @@ class EntropyLogger(keras.callbacks.Callback):
         self.layers = profile.check_selection(layers)
         self.measure = measure
         self.log_dir = log_dir
+        self.sample = _checked_sample(sample)
         self.layers_logged: tuple[WeightEntropy, ...] = ()
         self._reset()
 
@@ -93,7 +104,7 @@ class EntropyLogger(keras.callbacks.Callback):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
         """A fresh logger with the same arguments: KerasTuner copies callbacks for each trial."""
-        return type(self)(self.layers, self.measure, self.log_dir)
+        return type(self)(self.layers, self.measure, self.log_dir, self.sample)
 
     def set_model(self, model: Any) -> None:
         """Called by Keras before the training step is compiled."""
@@ -129,6 +140,8 @@ class EntropyLogger(keras.callbacks.Callback):
             profile.measure_weight(weight, self.measure, values=self._writer is not None) for weight in weights
         )
         logs.update({f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged})
+        if self.sample is not None:
+            logs.update(self._activations(weights))
         logs["entropy_penalty"] = profile.penalty(self.model)
         if "task_loss" in logs:
             if math.isnan(logs["task_loss"]) and math.isfinite(logs.get("loss", math.nan)):
@@ -162,6 +175,17 @@ class EntropyLogger(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
         self._reset()
+
+    def _activations(self, weights: list[MeasurableWeight]) -> dict[str, float]:
+        """What the activations add, and the sums with what the kernels do."""
+        layers = {weight.layer_path: weight.layer for weight in weights if hasattr(weight.layer, "activation")}
+        layers |= {path: layer for path, layer in profile.walk(self.model) if isinstance(layer, EntropyActivation)}
+        slopes = mean_log_slopes(self.model, layers, self.sample)
+        found = {f"entropy/{path}/activation": slope for path, slope in slopes.items()}
+        for entropy in self.layers_logged:
+            if entropy.path in slopes and entropy.measure not in ("redundancy", "TotalCorrelation"):
+                found[f"entropy/{entropy.path}/total"] = entropy.mean + slopes[entropy.path]
+        return found
 
     def _keep_validation_columns(self, metrics: list[str], logs: dict[str, Any]) -> None:
         """Let a CSVLogger that sees its first epoch, without validation, keep columns for the validation to come.
@@ -199,6 +223,16 @@ class EntropyLogger(keras.callbacks.Callback):
         if self.layers_logged:
             self._writer.image("entropy by layer", plots.png(plots.entropy_boxes(self.layers_logged)), epoch)
         self._writer.flush()
+
+
+def _checked_sample(sample: Any) -> Any:
+    if sample is None:
+        return None
+    rows = [len(x) if len(getattr(x, "shape", ())) else 0 for x in keras.tree.flatten(sample)]
+    if not rows or not all(rows) or len(set(rows)) > 1:
+        expected = "arrays (n, ...), n > 0, as for `model.predict`, with the same n for all inputs"
+        raise ValueError(_checks.message("sample", expected, keras.tree.map_structure(np.shape, sample)))
+    return sample
 
 
 class FactorSchedule(keras.callbacks.Callback):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from keras_entropy import _checks, _keras
+from keras_entropy import _checks, _keras, _steps
 from keras_entropy.profile import MeasurableWeight, Selection, measurable_weights, select
-from keras_entropy.regularizers import ConvCornerEntropy, EntropyRegularizer
+from keras_entropy.regularizers import ActivationEntropy, EntropyRegularizer
 
 
 def resolve_placement(
@@ -64,7 +64,8 @@ def apply_entropy(model: Any, regularizer: EntropyRegularizer, placement: Select
 
     It acts from the next `fit` of `model` on, on every backend, and is kept by `clone_model` and by saving. The
     optimizer's state is kept. Give the model that is trained: a larger model around it that has been trained
-    before must be compiled again. A `ConvCornerEntropy` gets each layer's own layout and groups.
+    before must be compiled again. A term of
+    convolutions gets each layer's own layout, strides, dilation and groups.
 
     Args:
         model: a built Keras model.
@@ -86,8 +87,8 @@ def apply_entropy(model: Any, regularizer: EntropyRegularizer, placement: Select
         >>> apply_entropy(model, DenseEntropy(1e-3), "all")
         ['code']
     """
-    if not isinstance(regularizer, EntropyRegularizer):
-        raise TypeError(_checks.message("regularizer", "an entropy regularizer of this package", regularizer))
+    if isinstance(regularizer, ActivationEntropy) or not isinstance(regularizer, EntropyRegularizer):
+        raise TypeError(_checks.message("regularizer", "an entropy regularizer of kernels, of this package", regularizer))
     weights = resolve_placement(model, placement, regularizer)
     for weight in weights:
         present = weight.variable.regularizer
@@ -107,6 +108,8 @@ def apply_entropy(model: Any, regularizer: EntropyRegularizer, placement: Select
         # Keras reads the variable's regularizer in training, and the layer's when it clones or saves.
         weight.variable.regularizer = own
         setattr(weight.layer, weight.regularizer_attribute, own)
+        if own.every > 1:
+            _steps.count_steps(weight.layer, weight.variable)
     _keras.rebuild_step_functions(model)
     return [weight.path for weight in weights]
 
@@ -121,8 +124,7 @@ def _measures(regularizer: EntropyRegularizer, weight: MeasurableWeight) -> bool
 
 def _adapted(regularizer: EntropyRegularizer, weight: MeasurableWeight, **changes: Any) -> EntropyRegularizer:
     config = {**regularizer.get_config(), **changes}
-    if isinstance(regularizer, ConvCornerEntropy) and weight.layout != "dense":
-        groups = getattr(weight.layer, "groups", 1) if weight.layout == "conv" else 1
-        config |= {"layout": weight.layout, "groups": groups}
+    arguments = weight.layer_arguments
+    config |= {name: arguments[name] for name in regularizer.layer_arguments if name in arguments}
     adapted: EntropyRegularizer = type(regularizer).from_config(config)
     return adapted

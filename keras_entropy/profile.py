@@ -16,9 +16,15 @@ import numpy as np
 
 from keras_entropy import _checks, _keras
 from keras_entropy._backend import Array
-from keras_entropy.regularizers import ConvCornerEntropy, DenseEntropy, EntropyRegularizer
+from keras_entropy.regularizers import (
+    ConvCornerEntropy,
+    ConvEntropy,
+    DenseEntropy,
+    EntropyRegularizer,
+    TotalCorrelation,
+)
 
-MEASURES = ("paper",)
+MEASURES = ("paper", "volume", "redundancy")
 
 Selection = str | Iterable[str] | Callable[[Any], bool] | None
 
@@ -33,12 +39,14 @@ class MeasurableWeight:
         layer: the layer that holds it.
         attribute: the name of the kernel on the layer.
         layout: "dense", or the `layout` of `ConvCornerEntropy`.
+        layer_path: the path of the layer, without a weight's name.
     """
 
     path: str
     layer: Any
     attribute: str
     layout: str
+    layer_path: str = ""
 
     @property
     def variable(self) -> Any:
@@ -65,6 +73,22 @@ class MeasurableWeight:
         return self.regularizer is not None and self.layer.trainable and self.variable.trainable
 
     @property
+    def layer_arguments(self) -> dict[str, Any]:
+        """What the layer is, in the arguments of `ConvEntropy` and `TotalCorrelation`."""
+        layer = self.layer
+        if self.layout == "dense":
+            equation = getattr(layer, "equation", "")
+            outputs_first = equation and equation.split("->")[0].split(",")[1][-1] not in equation.split("->")[1]
+            return {"layout": "transpose" if outputs_first else "conv"}
+        pointwise = self.attribute == "pointwise_kernel"  # of a separable convolution, whose first part has the strides
+        return {
+            "layout": self.layout,
+            "strides": 1 if pointwise else _plain(getattr(layer, "strides", 1)),
+            "dilation": 1 if pointwise else _plain(getattr(layer, "dilation_rate", 1)),
+            "groups": getattr(layer, "groups", 1) if self.layout == "conv" and not pointwise else 1,
+        }
+
+    @property
     def regularizer_attribute(self) -> str:
         """The name of the layer's regularizer for this weight."""
         if self.layout == "depthwise":
@@ -80,8 +104,8 @@ class WeightEntropy:
         path: as in `MeasurableWeight`.
         kind: class name of the layer.
         shape: of the kernel.
-        mean: nats per filter or dimension.
-        unit: what `mean` and `values` are per: "nats per filter" or "nats per dimension".
+        mean: nats per filter, dimension or output.
+        unit: what `mean` and `values` are per: "nats per filter", "nats per dimension" or "nats per output".
         measure: name of the measure, or the regularizer whose quantity this is.
         penalised: whether an entropy regularizer acts on the weight; False for a frozen layer.
         values: per filter or dimension; empty where they were not asked for.
@@ -119,7 +143,7 @@ def measurable_weights(model: Any) -> list[MeasurableWeight]:
     """
     weights: list[MeasurableWeight] = []
     taken: set[str] = set()
-    for path, layer in _walk(model, "", set()):
+    for path, layer in walk(model):
         if getattr(layer, "quantization_mode", None) is not None:
             continue
         table = _attributes(layer)
@@ -134,7 +158,7 @@ def measurable_weights(model: Any) -> list[MeasurableWeight]:
                     layout = getattr(variable.regularizer, "layout", "dense")
                     found.append((f"{path}/{variable.name}", name, layout))
         for full_path, name, layout in found:
-            weights.append(MeasurableWeight(_unique(full_path, taken), layer, name, layout))
+            weights.append(MeasurableWeight(_unique(full_path, taken), layer, name, layout, path))
     return weights
 
 
@@ -186,16 +210,17 @@ def measure_weight(weight: MeasurableWeight, measure: str | None = None, values:
     Args:
         weight: of `measurable_weights`.
         measure: `"paper"`: what [A] measures, log|det| of the leading block of a Dense kernel and log|c11| of
-            a convolution, without a noise floor; or None: the quantity of the weight's own entropy
-            regularizer, `"paper"` where it has none.
-        values: whether to find the value of each filter or dimension too. For a Dense kernel that takes its
-            singular values.
+            a convolution; `"volume"`: the exact log-volume of the whole kernel; both without a noise floor;
+            `"redundancy"`: total correlation, with a noise floor of 1e-4; or None: the quantity of the weight's own
+            entropy regularizer, `"paper"` where it has none.
+        values: whether to find the value of each filter or dimension too. That takes singular values, except for
+            `"paper"` of a convolution.
 
     Returns:
         A `WeightEntropy`, in nats.
     """
     regularizer = weight.regularizer if measure is None else None
-    quantity = regularizer or _paper_quantity(weight)
+    quantity = regularizer or _quantity(weight, measure or "paper")
     kernel = weight.kernel
     return WeightEntropy(
         path=weight.path,
@@ -203,7 +228,7 @@ def measure_weight(weight: MeasurableWeight, measure: str | None = None, values:
         shape=kernel.shape,
         mean=float(quantity.measure(kernel)),
         unit=quantity.unit,
-        measure="paper" if regularizer is None else type(regularizer).__name__,
+        measure=type(regularizer).__name__ if regularizer else measure or "paper",
         penalised=weight.penalised,
         values=tuple(quantity.log_magnitudes(kernel).tolist()) if values else (),
     )
@@ -226,10 +251,26 @@ def penalty(model: Any) -> float:
     return total
 
 
-def _paper_quantity(weight: MeasurableWeight) -> EntropyRegularizer:
+def _quantity(weight: MeasurableWeight, measure: str) -> EntropyRegularizer:
+    arguments = weight.layer_arguments
+    if measure == "redundancy":
+        return TotalCorrelation(1.0, **arguments)
     if weight.layout == "dense":
-        return DenseEntropy(1.0, epsilon=0.0, block="leading")
+        return DenseEntropy(1.0, epsilon=0.0, block="full" if measure == "volume" else "leading")
+    if measure == "volume":
+        return ConvEntropy(1.0, epsilon=0.0, **arguments)
     return ConvCornerEntropy(1.0, epsilon=0.0, layout=weight.layout)
+
+
+def _plain(sizes: Any) -> int | list[int]:
+    """Sizes of a layer as one number where they are equal."""
+    values = list(sizes) if isinstance(sizes, list | tuple) else [sizes]
+    return values[0] if len(set(values)) == 1 else values
+
+
+def walk(model: Any) -> Iterator[tuple[str, Any]]:
+    """The path of each layer of a model, and the layer, outer ones first; shared layers once."""
+    return _walk(model, "", set())
 
 
 def _walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-from oracles import leading, log_volume
+from oracles import conv_log_volume, leading, log_volume, total_correlation
 
-from keras_entropy import ConvCornerEntropy, DenseEntropy
+from keras_entropy import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,14 @@ def _conv(kind, argument="kernel_regularizer", **arguments):
 
 def _make(kind, **defaults):
     return lambda **changes: kind(**{"factor": FACTOR, "epsilon": EPSILON, **defaults, **changes})
+
+
+def _tc(kernel, **arguments):
+    return total_correlation(kernel, EPSILON, **arguments)
+
+
+def _depthwise(kernel):
+    return kernel.reshape(*kernel.shape[:-2], 1, -1)
 
 
 BOUND = FACTOR / (2 * EPSILON)
@@ -135,5 +143,63 @@ CASES = [
         _make(ConvCornerEntropy, channels="matrix", layout="depthwise"),
         _conv(L.DepthwiseConv2D, "depthwise_regularizer", depth_multiplier=2), (8, 8, 3), (3, 3, 3, 2),
         lambda w: -FACTOR * _log(np.linalg.norm(_corner(w), axis=1)).mean(), BOUND,
+    ),
+    Case(
+        "conv", _make(ConvEntropy, grid=4), _conv(L.Conv2D, filters=4), (8, 8, 3), (3, 3, 3, 4),
+        lambda w: -FACTOR * conv_log_volume(w, 4, EPSILON) / 3, BOUND / 3,
+    ),
+    Case(
+        "conv, 1-D, dilation, sum, suppress",
+        _make(ConvEntropy, factor=-FACTOR, dilation=2, reduction="sum"), _conv(L.Conv1D, filters=2, dilation_rate=2),
+        (8, 2), (3, 2, 2), lambda w: FACTOR * conv_log_volume(w, 16, EPSILON, dilation=2), BOUND,
+    ),
+    Case(
+        "conv, 3-D", _make(ConvEntropy, grid=3), _conv(L.Conv3D, filters=2), (4, 4, 4, 1), (3, 3, 3, 1, 2),
+        lambda w: -FACTOR * conv_log_volume(w, 3, EPSILON), BOUND,
+    ),
+    Case(
+        "conv, strides, groups",
+        _make(ConvEntropy, grid=4, strides=2, groups=2), _conv(L.Conv2D, filters=4, strides=2, groups=2),
+        (8, 8, 4), (3, 3, 2, 4), lambda w: -FACTOR * conv_log_volume(w, 4, EPSILON, strides=2, groups=2) / 4, BOUND,
+    ),
+    Case(
+        "conv, transpose", _make(ConvEntropy, grid=4, layout="transpose", strides=2),
+        _conv(L.Conv2DTranspose, filters=2, strides=2), (8, 8, 3), (3, 3, 2, 3),
+        lambda w: -FACTOR * conv_log_volume(w, 4, EPSILON, strides=2) / 3, BOUND,
+    ),
+    Case(
+        "conv, depthwise", _make(ConvEntropy, grid=4, layout="depthwise"),
+        _conv(L.DepthwiseConv2D, "depthwise_regularizer", depth_multiplier=2), (8, 8, 2), (3, 3, 2, 2),
+        lambda w: -FACTOR * conv_log_volume(_depthwise(w), 4, EPSILON, groups=2) / 2, BOUND,
+    ),
+    Case(
+        "correlation, dense", _make(TotalCorrelation), _dense, (6,), (6, 4),
+        lambda w: FACTOR * _tc(w) / 4, np.inf, is_entropy=False,
+    ),
+    Case(
+        "correlation, wide, sum", _make(TotalCorrelation, reduction="sum"), _dense, (3,), (3, 4),
+        lambda w: FACTOR * _tc(w), np.inf, is_entropy=False,
+    ),
+    Case(
+        "correlation, einsum", _make(TotalCorrelation, layout="transpose"), _einsum, (6,), (4, 6),
+        lambda w: FACTOR * _tc(w.T) / 4, np.inf, is_entropy=False,
+    ),
+    Case(
+        "correlation, conv, strides", _make(TotalCorrelation, grid=4, strides=2), _conv(L.Conv2D, filters=4, strides=2),
+        (8, 8, 2), (3, 3, 2, 4), lambda w: FACTOR * _tc(w, n=4, strides=2) / 4, np.inf, is_entropy=False,
+    ),
+    Case(
+        "correlation, conv, groups", _make(TotalCorrelation, grid=4, groups=2), _conv(L.Conv2D, filters=4, groups=2),
+        (8, 8, 4), (3, 3, 2, 4), lambda w: FACTOR * _tc(w, n=4, groups=2) / 4, np.inf, is_entropy=False,
+    ),
+    Case(
+        "correlation, transpose", _make(TotalCorrelation, grid=4, layout="transpose"),
+        _conv(L.Conv2DTranspose, filters=2), (8, 8, 3), (3, 3, 2, 3),
+        lambda w: FACTOR * _tc(w.swapaxes(-1, -2), n=4) / 2, np.inf, is_entropy=False,
+    ),
+    Case(
+        "correlation, depthwise", _make(TotalCorrelation, grid=4, layout="depthwise"),
+        _conv(L.DepthwiseConv2D, "depthwise_regularizer", depth_multiplier=2), (8, 8, 2), (3, 3, 2, 2),
+        lambda w: FACTOR * _tc(_depthwise(w), n=4, groups=2) / 4, np.inf, is_entropy=False,
     ),
 ]  # fmt: skip

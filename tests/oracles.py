@@ -70,3 +70,46 @@ def conv_operator(kernel, image, strides=1, dilation=1):
     corners = [columns[tuple(strides * r for r in row)] for row in rows]
     shape = (len(rows) * c_out, len(columns) * c_in)
     return operator.reshape(shape), corners
+
+
+def circular_operator(kernel, n, strides=1, dilation=1, groups=1):
+    """The matrix of a correlation on a torus, rows (output pixel, filter), columns (input pixel, channel).
+
+    Args:
+        kernel: (*spatial, c_in / groups, c_out).
+        n: output pixels per side; the input has strides times as many.
+    """
+    *size, rows, filters = kernel.shape
+    rank = len(size)
+    outputs = list(itertools.product(range(n), repeat=rank))
+    columns = {pixel: i for i, pixel in enumerate(itertools.product(range(n * strides), repeat=rank))}
+    operator = np.zeros((len(outputs), filters, len(columns), rows * groups))
+    for i, output in enumerate(outputs):
+        for offset in itertools.product(*map(range, size)):
+            pixel = tuple((strides * o + dilation * t) % (n * strides) for o, t in zip(output, offset, strict=True))
+            for d in range(filters):
+                first = d // (filters // groups) * rows
+                operator[i, d, columns[pixel], first : first + rows] += kernel[offset][:, d]
+    return operator.reshape(len(outputs) * filters, -1)
+
+
+def conv_log_volume(kernel, n, epsilon=0.0, strides=1, dilation=1, groups=1):
+    """Nats per output pixel on a torus, without the singular values that are 0 whatever the kernel is."""
+    rank = kernel.ndim - 2
+    s = np.linalg.svd(circular_operator(kernel, n, strides, dilation, groups), compute_uv=False)
+    phases = len({tuple(dilation * np.array(tap) % strides) for tap in np.ndindex(kernel.shape[:-2])})
+    k = n**rank * groups * min(phases * kernel.shape[-2], kernel.shape[-1] // groups)
+    return 0.5 * np.log(s[:k] ** 2 + epsilon**2).sum() / n**rank
+
+
+def total_correlation(kernel, epsilon=0.0, n=8, **arguments):
+    """Sum of log norms of the filters minus the log-volume, of filters of norm 1 with noise, over all outputs."""
+    kernel = np.asarray(kernel, np.float64)
+    kernel = kernel / np.sqrt((kernel**2).sum(axis=tuple(range(kernel.ndim - 1))))
+    outputs = kernel.shape[-1]
+    if kernel.ndim == 2:
+        matrix = kernel
+    else:
+        matrix = circular_operator(kernel, n, **arguments).T
+    _, log_det = np.linalg.slogdet(matrix.T @ matrix + epsilon**2 * np.eye(matrix.shape[1]))
+    return 0.5 * (outputs * np.log1p(epsilon**2) - log_det / (matrix.shape[1] / outputs))

@@ -13,9 +13,9 @@ Sources:
     [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
 """
 
-from keras_entropy.functional.activation import ACTIVATIONS_OF_OUTPUT, log_slope
+from keras_entropy.functional.activation import ACTIVATIONS_OF_OUTPUT, is_elementwise, log_slope
 from keras_entropy.functional.conv import conv_log_spectrum, conv_log_volume, transfer_shape
-from keras_entropy.functional.corner import corner, corner_log_magnitude, corner_log_volume, split_groups
+from keras_entropy.functional.corners import corner, corner_log_magnitude, corner_log_volume, split_groups
 from keras_entropy.functional.correlation import correlation_log_spectrum, total_correlation
 from keras_entropy.functional.dense import BLOCKS, dense_log_spectrum, dense_log_volume, log_abs_det
 from keras_entropy.functional.elementary import log_magnitude, reciprocal
@@ -31,6 +31,7 @@ __all__ = [
     "correlation_log_spectrum",
     "dense_log_spectrum",
     "dense_log_volume",
+    "is_elementwise",
     "log_abs_det",
     "log_magnitude",
     "log_slope",

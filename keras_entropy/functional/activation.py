@@ -64,7 +64,10 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
     """
     _checks.one_of("of", of, ("input", "output"))
     epsilon = _checks.non_negative("epsilon", epsilon)
-    name, function = _resolve(activation)
+    name, function = _name_and_function(activation)
+    if name in _NOT_ELEMENTWISE:
+        remedy = "Its outputs depend on several inputs: it has no slope."
+        raise ValueError(_checks.message("activation", "elementwise", name, remedy))
     x = _backend.as_float(x)
     xp = _backend.namespace(x)
     if of == "output":
@@ -82,6 +85,27 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
     return log_magnitude(np.asarray(keras.ops.convert_to_numpy(slope), np.float64), epsilon)
 
 
+def is_elementwise(activation: Any) -> bool:
+    """Whether an activation has a slope at each element: all but Keras's softmax kinds and glu.
+
+    Args:
+        activation: a name or function of `keras.activations`, or a function.
+
+    Returns:
+        True or False; functions that are not Keras's are taken to be elementwise.
+
+    Raises:
+        ValueError: for an unknown name.
+
+    Example:
+        >>> from keras_entropy import functional
+        >>> functional.is_elementwise("gelu"), functional.is_elementwise("softmax")
+        (True, False)
+    """
+    name, _ = _name_and_function(activation)
+    return name not in _NOT_ELEMENTWISE
+
+
 def _with_floor(value: Array, epsilon: float) -> Array:
     """log sqrt(e^(2 value) + epsilon^2)."""
     if epsilon == 0:
@@ -90,19 +114,13 @@ def _with_floor(value: Array, epsilon: float) -> Array:
     return floor + 0.5 * _backend.softplus(2 * (value - floor))
 
 
-def _resolve(activation: Any) -> tuple[str | None, Callable[[Array], Array]]:
+def _name_and_function(activation: Any) -> tuple[str | None, Callable[[Array], Array]]:
     """The name of an activation if it is Keras's own, and its function."""
     if activation is None or not (isinstance(activation, str) or callable(activation)):
         raise ValueError(_checks.message("activation", "a name or function of keras.activations", activation))
     function = keras.activations.get(activation)
     name = getattr(function, "__name__", None)
-    if getattr(keras.activations, str(name), None) is not function:
-        return None, function
-    if name in _NOT_ELEMENTWISE:
-        raise ValueError(
-            _checks.message("activation", "elementwise", name, "Its outputs depend on several inputs: it has no slope.")
-        )
-    return name, function
+    return name if getattr(keras.activations, str(name), None) is function else None, function
 
 
 def _log_sigmoid(z: Array) -> Array:

@@ -192,7 +192,9 @@ def transfer_matrices(
         frequencies, phases, taps = transform.shape
         matrix = transform.reshape(-1, taps)
         matrix = matrix if xp is np else xp.convert_to_tensor(matrix, dtype=kernel.dtype)
-        product = xp.reshape(xp.matmul(matrix, flat), (frequencies, phases * rows, groups, columns // groups))
+        with np.errstate(invalid="ignore"):  # an infinity times 0 is NaN, as it shall be
+            product = xp.matmul(matrix, flat)
+        product = xp.reshape(product, (frequencies, phases * rows, groups, columns // groups))
         return xp.transpose(product, (0, 2, 1, 3))
 
     return [Band(tuple(map(matrices, transforms)), weights) for transforms, weights in transforms_of]
