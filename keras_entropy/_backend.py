@@ -135,7 +135,13 @@ def derivative(function: Any, x: Array) -> Array:
         return jax.jvp(function, (x,), (jax.numpy.ones_like(x),))[1]
     import torch
 
-    return torch.func.jvp(function, (x,), (torch.ones_like(x),))[1]
+    wanted = torch.is_grad_enabled() and x.requires_grad
+    with torch.enable_grad():
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        total = function(x).sum()
+        if not total.requires_grad:  # a constant
+            return torch.zeros_like(x)
+        return torch.autograd.grad(total, x, create_graph=wanted)[0]
 
 
 def _finite(matrix: Array) -> tuple[Array, Array]:

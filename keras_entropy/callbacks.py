@@ -198,7 +198,7 @@ class EntropyLogger(keras.callbacks.Callback):
 
     def _check_spacing(self, task_loss: float, penalty: float) -> None:
         spacing = float(np.spacing(np.float32(abs(penalty))))
-        if math.isfinite(spacing) and spacing > _VISIBLE_CHANGE * abs(task_loss):
+        if penalty and math.isfinite(spacing) and spacing > _VISIBLE_CHANGE * abs(task_loss):
             self._warn(
                 "spacing",
                 f"The entropy penalty is {penalty:.4g}, where neighbouring float32 numbers are {spacing:.1g} "

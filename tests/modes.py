@@ -25,7 +25,7 @@ def _tensorflow(function, mode):
         with tf.GradientTape() as tape:
             tape.watch(x)
             value = function(x)
-        return value, tape.gradient(value, x)
+        return value, tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     if mode != "eager":
         both = tf.function(both, jit_compile=mode == "xla")
@@ -47,7 +47,8 @@ def _torch(function, mode):
     def both(x):
         x = torch.tensor(x, requires_grad=True)
         value = function(x)
-        value.backward()
-        return value.detach(), x.grad
+        if value.requires_grad:
+            value.backward()
+        return value.detach(), torch.zeros_like(x) if x.grad is None else x.grad
 
     return both

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from modes import BACKEND, MODES, compiled, value_and_gradient
+from modes import BACKEND, MODES, value_and_gradient
 
 from keras_entropy import ActivationEntropy, DenseEntropy, EntropyActivation, EntropyLogger, FactorSchedule, functional
 from keras_entropy.functional import ACTIVATIONS_OF_OUTPUT
@@ -135,16 +135,16 @@ def test_the_term_does_not_depend_on_the_size_of_the_batch(reduction):
 
 def test_training_with_it_moves_units_out_of_saturation():
     x, _ = data(256)
-    before = {}
+    slopes = {}
     for factor in (0.0, 1.0):
         keras.utils.set_random_seed(0)
-        model = samples_model(ActivationEntropy("sigmoid", factor), kernel_initializer=keras.initializers.RandomNormal(stddev=3.0))
-        y = model.predict(x, verbose=0)
-        model.fit(x, y, epochs=5, verbose=0)
-        y = model.predict(x, verbose=0)
-        before[factor] = functional.log_slope(y, "sigmoid", of="output").mean()
+        model = samples_model(ActivationEntropy("sigmoid", factor), kernel_initializer="ones")
+        model.compile(keras.optimizers.Adam(0.02), "mse")
+        model.fit(4 * x, model.predict(4 * x, verbose=0), epochs=10, verbose=0)
+        outputs = model.predict(4 * x, verbose=0)
+        slopes[factor] = functional.log_slope(outputs, "sigmoid", of="output").mean()
 
-    assert before[1.0] > before[0.0] + 0.3
+    assert slopes[1.0] > slopes[0.0] + 1
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
@@ -230,19 +230,20 @@ def test_descent_on_it_alone_separates_independent_sources(sources):
     x = (generator.laplace(size=(4000, sources)) @ mixing).astype("float32")
     keras.utils.set_random_seed(0)
     layer = L.Dense(
-        sources, "sigmoid",
+        sources, "sigmoid", kernel_initializer="orthogonal",
         kernel_regularizer=DenseEntropy(1.0, reduction="sum"),
         activity_regularizer=ActivationEntropy("sigmoid", 1.0, reduction="sum"),
     )  # fmt: skip
     model = keras.Sequential([keras.Input((sources,)), layer])
-    model.compile(keras.optimizers.Adam(0.02), lambda y_true, y: 0.0 * keras.ops.mean(y))
+    rate = keras.optimizers.schedules.CosineDecay(0.05, 240)
+    model.compile(keras.optimizers.Adam(rate), lambda y_true, y: 0.0 * keras.ops.mean(y))
     before = amari(mixing @ keras.ops.convert_to_numpy(layer.kernel))
 
-    model.fit(x, x, batch_size=1000, epochs=120, verbose=0)
+    model.fit(x, x, batch_size=1000, epochs=60, verbose=0)
 
     after = amari(mixing @ keras.ops.convert_to_numpy(layer.kernel))
     assert before > 0.15
-    assert after < 0.05
+    assert after < 0.03
 
 
 def knn_entropy(x):
@@ -267,16 +268,20 @@ def test_the_logged_total_is_the_change_of_entropy_of_the_layer(dimensions, acti
     x = generator.normal(size=(4000, dimensions)).astype("float32")
     model = keras.Sequential([keras.Input((dimensions,)), L.Dense(dimensions, activation, name="map")])
     model.compile(keras.optimizers.SGD(0.0), "mse")
-    kernel = generator.normal(size=(dimensions, dimensions)) + 1.5 * np.eye(dimensions)
+    kernel = 0.3 * generator.normal(size=(dimensions, dimensions)) + 0.7 * np.eye(dimensions)
     model.set_weights([kernel, 0.3 * np.ones(dimensions)])
-    y = model.predict(x, verbose=0).astype("float64")
+    z = x.astype("float64") @ kernel + 0.3
+    y = {
+        "sigmoid": 1 / (1 + np.exp(-z)), "tanh": np.tanh(z), "softplus": np.log1p(np.exp(z)),
+        "leaky_relu": np.where(z < 0, 0.2 * z, z),
+    }[activation]  # fmt: skip
 
     logs = model.fit(x[:64], y[:64], verbose=0, callbacks=[EntropyLogger(measure="volume", sample=x)]).history
 
     (linear,), (slope,), (total,) = (logs[f"entropy/map{part}"] for part in ("", "/activation", "/total"))
     assert total == linear + slope
     np.testing.assert_allclose(linear, np.linalg.slogdet(kernel)[1] / dimensions, atol=1e-5)
-    np.testing.assert_allclose(dimensions * total, knn_entropy(y) - knn_entropy(x.astype("float64")), atol=0.15)
+    np.testing.assert_allclose(dimensions * total, knn_entropy(y) - knn_entropy(x.astype("float64")), atol=0.1)
 
 
 def test_the_logger_measures_nested_layers_and_leaves_them_as_they_were():
@@ -318,9 +323,3 @@ def test_terms_compile_with_the_step():
     model.compile("sgd", "mse", jit_compile=True)
 
     assert np.isfinite(model.fit(*data(), verbose=0).history["loss"]).all()
-
-
-def test_compiled_helper_is_used_in_every_mode():
-    for mode in MODES:
-        value, _ = compiled(lambda x: keras.ops.sum(functional.log_slope(x, "gelu")), mode)(np.ones(2))
-        assert np.isfinite(value)

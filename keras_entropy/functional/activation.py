@@ -22,6 +22,7 @@ from keras_entropy._backend import Array
 from keras_entropy.functional.elementary import log_magnitude
 
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+_FAR = 1e4
 _LEAK = 0.2  # the default negative slope of `keras.activations.leaky_relu`
 
 # Functions of several elements have no slope of their own.
@@ -77,12 +78,17 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
                 f"`EntropyActivation`), or one of {', '.join(ACTIVATIONS_OF_OUTPUT)}."
             )
         return log_magnitude(_SLOPES_OF_OUTPUT[name](xp, x), epsilon)
+    if name == "hard_sigmoid":  # torch does not differentiate its derivative
+        return log_magnitude(xp.where(xp.abs(x) < 3, xp.full_like(x, 1 / 6), xp.zeros_like(x)), epsilon)
     if name in _LOG_SLOPES:
         return _with_floor(_LOG_SLOPES[name](xp, x), epsilon)
-    if not _backend.is_host(x):
-        return log_magnitude(_backend.derivative(function, x), epsilon)
-    slope = _backend.derivative(function, keras.ops.convert_to_tensor(x, dtype=keras.backend.floatx()))
-    return log_magnitude(np.asarray(keras.ops.convert_to_numpy(slope), np.float64), epsilon)
+    z = x if xp is keras.ops else keras.ops.convert_to_tensor(x, dtype=keras.backend.floatx())
+    if name is not None:  # the slopes of Keras's own are constant out there, but their squares overflow
+        z = keras.ops.clip(z, -_FAR, _FAR)
+    slope = _backend.derivative(function, z)
+    if xp is np:
+        slope = np.asarray(keras.ops.convert_to_numpy(slope), np.float64)
+    return log_magnitude(slope, epsilon)
 
 
 def is_elementwise(activation: Any) -> bool:
