@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -102,7 +103,12 @@ def log_volume(matrix: Array, epsilon: float, imaginary: Array | None = None) ->
         factorise = _column_log_volume
     else:
         factorise = _gram_log_volume if keras.backend.backend() == "tensorflow" else _qr_log_volume
-    volume = factorise(parts / scale, ops.stop_gradient(floor))
+    scaled, floor, batch = parts / scale, ops.stop_gradient(floor), parts.shape[1:-2]
+    if math.prod(batch) == 1:  # one matrix factorises faster than a batch of one
+        scaled = ops.reshape(scaled, (parts.shape[0], *parts.shape[-2:]))
+        volume = ops.reshape(factorise(scaled, ops.reshape(floor, (1, 1))), batch)
+    else:
+        volume = factorise(scaled, floor)
     # A product, not a sum: so a NaN weight reaches the gradient too.
     return volume * (1 + poison) + parts.shape[-1] * ops.log(scale[..., 0, 0])
 
@@ -232,7 +238,49 @@ def _jax_on_cpu() -> bool:
 
 @_differentiable
 def _qr_log_volume(parts: Array, floor: Array) -> Any:
-    """By Householder QR in the precision of `parts`; the gradient W (R^H R)^-1 is Q R^-H, from Q's upper part."""
+    """By Householder QR in the precision of `parts`; the gradient W (R^H R)^-1 is Q R^-H, from Q's upper part.
+
+    A tall matrix whose Gram matrix is well conditioned, as that of most Dense kernels, takes a third of the time by
+    Cholesky, at no loss.
+    """
+    rows, columns = parts.shape[-2:]
+    if len(parts.shape) > 3 or rows < 2 * columns:
+        return _householder(parts, floor)
+    gram = ops.matmul(ops.transpose(parts[0]), parts[0]) + ops.square(floor) * ops.eye(columns, dtype=parts.dtype)
+    half, inverse = _cholesky_and_inverse(gram)
+    # An upper bound of the condition number; NaN where there is no factorisation.
+    condition = ops.sqrt(ops.sum(ops.square(gram)) * ops.sum(ops.square(inverse)))
+
+    def fast() -> Any:
+        return ops.sum(ops.log(ops.diagonal(half))), ops.matmul(parts[0], inverse)[None]
+
+    def safe() -> Any:
+        value, pullback = _householder(parts, floor)
+        return value, pullback()
+
+    value, gradient = ops.cond(condition < _WELL_CONDITIONED, fast, safe)
+    return value, lambda: gradient
+
+
+_WELL_CONDITIONED = 3e3  # of a Gram matrix in float32: rounding then changes the gradient by less than 1e-3
+
+
+def _cholesky_and_inverse(gram: Array) -> tuple[Array, Array]:
+    """The Cholesky factor and the inverse of a Gram matrix; NaN, not an error, where it is singular to rounding."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        factor, info = torch.linalg.cholesky_ex(gram)
+        if int(info):
+            return factor, torch.full_like(gram, torch.nan)
+        return factor, torch.cholesky_inverse(factor)
+    import jax
+
+    factor = jax.numpy.linalg.cholesky(gram, symmetrize_input=False)
+    return factor, jax.scipy.linalg.cho_solve((factor, True), jax.numpy.eye(gram.shape[-1], dtype=gram.dtype))
+
+
+def _householder(parts: Array, floor: Array) -> Any:
     tall = _joined(parts)
     rows, columns = tall.shape[-2:]
     below = floor * ops.eye(columns, dtype=floor.dtype) + ops.zeros_like(parts[0][..., :1, :])

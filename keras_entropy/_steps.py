@@ -28,22 +28,23 @@ class StepCounter(StepState):
         self.variable = weakref.ref(variable)
 
 
-def on_every_kth_step(x: Any, every: int, evaluate: Callable[[], Any]) -> Any:
-    """`every` times the scalar `evaluate()` on each `every`-th training step, 0 on the others, without evaluating it.
+def on_every_kth_step(x: Any, every: int, penalty: Callable[[Any], Any], kernel: Any) -> Any:
+    """`every` times the scalar `penalty(kernel)` on each `every`-th training step, 0 on the others, not evaluated.
 
     Args:
         x: what Keras gives to a regularizer: a variable or, in a step on JAX, its value.
         every: the period.
-        evaluate: gives a scalar of type floatx.
+        penalty: gives a scalar of type floatx.
+        kernel: the value of x as a tensor.
 
     Returns:
-        A scalar; `evaluate()` itself outside training steps.
+        A scalar; `penalty(kernel)` itself outside training steps.
     """
-    if every == 1 or not _in_train_step():
-        if every > 1:
-            _counter_of(x)  # Keras's trial call before training on JAX is where a counter can still be made
-        return evaluate()
-    counter = _counter_of(x)
+    if every == 1:
+        return penalty(kernel)
+    counter = _counter_of(x)  # outside of training steps too: Keras's trial call is where JAX can make one
+    if not _in_train_step():
+        return penalty(kernel)
     if counter is None:
         warnings.warn(
             f"`every`={every} has no effect: the regularizer was put on a layer after its model was compiled and "
@@ -51,11 +52,29 @@ def on_every_kth_step(x: Any, every: int, evaluate: Callable[[], Any]) -> Any:
             EntropyWarning,
             stacklevel=2,
         )
-        return evaluate()
+        return penalty(kernel)
     count = ops.add(counter.state, 0.0)  # a value now: TensorFlow reads a variable where it is used
     counter.state.assign(ops.mod(count + 1, every))
+    return every * _value_if(ops.equal(count, 0), penalty, kernel)
+
+
+def _value_if(due: Any, penalty: Callable[[Any], Any], kernel: Any) -> Any:
     zero = ops.zeros((), dtype=keras.backend.floatx())
-    return ops.cond(ops.equal(count, 0), lambda: every * evaluate(), lambda: zero)
+    if keras.backend.backend() != "jax":
+        return ops.cond(due, lambda: penalty(kernel), lambda: zero)
+    import jax
+
+    # Differentiated by itself, `cond` would pass on all intermediate results, as zeros where it was skipped.
+    @jax.custom_vjp
+    def value(due: Any, kernel: Any) -> Any:
+        return jax.lax.cond(due, penalty, lambda _: zero, kernel)
+
+    def forward(due: Any, kernel: Any) -> Any:
+        skipped = lambda kernel: (zero, jax.numpy.zeros_like(kernel))  # noqa: E731
+        return jax.lax.cond(due, jax.value_and_grad(penalty), skipped, kernel)
+
+    value.defvjp(forward, lambda gradient, upstream: (None, upstream * gradient))
+    return value(due, kernel)
 
 
 def count_steps(layer: Any, variable: Any) -> None:

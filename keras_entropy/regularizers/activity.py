@@ -87,7 +87,8 @@ class ActivationEntropy(EntropyRegularizer):
 
     def term(self, x: Array) -> Array:
         """`penalty(x)` times the multiplier of a schedule: what is added to the loss."""
-        return self._times_multiplier(self.penalty(_backend.as_float(x)))
+        x = _backend.as_float(x)
+        return self._times_multiplier(self.penalty(x) if _backend.is_host(x) else self._float_penalty(x))
 
     def penalty(self, x: Array) -> Array:
         """-factor * mean log slope; summed over units for `reduction="sum"`."""

@@ -54,13 +54,15 @@ class EntropyRegularizer(keras.Regularizer):
         self.check_kernel(tuple(kernel.shape))
         if _backend.is_host(kernel):
             return self._times_multiplier(self.penalty(kernel))
-        return _steps.on_every_kth_step(x, self.every, lambda: self._times_multiplier(self.penalty(kernel)))
+        return self._times_multiplier(_steps.on_every_kth_step(x, self.every, self._float_penalty, kernel))
+
+    def _float_penalty(self, kernel: Array) -> Array:
+        # Keras adds the penalty to a loss of type floatx, whatever the kernel's type; TensorFlow does not mix them.
+        return keras.ops.cast(self.penalty(kernel), keras.backend.floatx())
 
     def _times_multiplier(self, penalty: Array) -> Array:
         if _backend.is_host(penalty):
             return penalty * float(keras.ops.convert_to_numpy(self.multiplier))
-        # Keras adds the penalty to a loss of type floatx, whatever the kernel's type; TensorFlow does not mix them.
-        penalty = keras.ops.cast(penalty, keras.backend.floatx())
         return penalty * keras.ops.cast(self.multiplier, penalty.dtype)
 
     def check_kernel(self, shape: tuple[int, ...]) -> None:
