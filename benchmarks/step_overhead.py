@@ -6,8 +6,9 @@
 Each backend runs in a process of its own with pinned threads. In a round every arm trains the same number of Adam steps
 in turn, so that a slow moment of a shared machine hits all of them; the ratio is taken within the round. It prints the
 median ratio over the rounds, its quartiles, the median step, and the arithmetic floor: 1 + the floating-point
-operations of the cheapest known way to the value and gradient, over those of the step. With --memory each arm trains one
-epoch in a process of its own, and the peak of its memory is printed instead. --arms keeps those whose name holds a word.
+operations of the cheapest known way to the value and gradient, over those of the step. With --memory each arm trains
+two epochs in a process of its own, and the peak of its memory is printed instead. --arms keeps those whose name
+holds one of the words.
 """
 
 import argparse
@@ -191,7 +192,7 @@ def log_volume_flops(d, m):
 
 
 def conv_flops(c_in, c_out, taps=9, real=4, pairs=30):
-    """Grid 8: the Fourier transform of the taps, forth and back, and a log-volume for each frequency, complex for pairs."""
+    """Grid 8: the Fourier transform of the taps, forth and back, and a log-volume at each frequency, complex for pairs."""
     transform = 2 * 2 * taps * c_in * c_out * (real + 2 * pairs)
     return transform + (real + 4 * pairs) * log_volume_flops(c_in, c_out)
 

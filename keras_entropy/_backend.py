@@ -224,9 +224,7 @@ def _each(function: Any, *matrices: Array) -> Any:
     batch = matrices[0].shape[:-2]
     if keras.backend.backend() != "jax" or not batch or not _jax_on_cpu():
         return function(*matrices)
-    results = ops.map(
-        lambda single: function(*single), tuple(ops.reshape(m, (-1, *m.shape[-2:])) for m in matrices)
-    )
+    results = ops.map(lambda single: function(*single), tuple(ops.reshape(m, (-1, *m.shape[-2:])) for m in matrices))
     return keras.tree.map_structure(lambda x: ops.reshape(x, (*batch, *x.shape[1:])), results)
 
 

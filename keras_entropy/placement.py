@@ -88,7 +88,9 @@ def apply_entropy(model: Any, regularizer: EntropyRegularizer, placement: Select
         ['code']
     """
     if isinstance(regularizer, ActivationEntropy) or not isinstance(regularizer, EntropyRegularizer):
-        raise TypeError(_checks.message("regularizer", "an entropy regularizer of kernels, of this package", regularizer))
+        raise TypeError(
+            _checks.message("regularizer", "an entropy regularizer of kernels, of this package", regularizer)
+        )
     weights = resolve_placement(model, placement, regularizer)
     for weight in weights:
         present = weight.variable.regularizer

@@ -107,9 +107,6 @@ def total_correlation(kernel, epsilon=0.0, n=8, **arguments):
     kernel = np.asarray(kernel, np.float64)
     kernel = kernel / np.sqrt((kernel**2).sum(axis=tuple(range(kernel.ndim - 1))))
     outputs = kernel.shape[-1]
-    if kernel.ndim == 2:
-        matrix = kernel
-    else:
-        matrix = circular_operator(kernel, n, **arguments).T
+    matrix = kernel if kernel.ndim == 2 else circular_operator(kernel, n, **arguments).T
     _, log_det = np.linalg.slogdet(matrix.T @ matrix + epsilon**2 * np.eye(matrix.shape[1]))
     return 0.5 * (outputs * np.log1p(epsilon**2) - log_det / (matrix.shape[1] / outputs))

@@ -30,9 +30,7 @@ def test_slope_from_the_input_is_the_derivative(name, mode):
     slope = (apply(name, z + 1e-2) - apply(name, z - 1e-2)) / 2e-2
     expected = 0.5 * np.log(slope.astype("float64") ** 2 + 1e-2)
 
-    found, gradient = value_and_gradient(
-        lambda x: keras.ops.sum(functional.log_slope(x, name, epsilon=0.1)), z, mode
-    )
+    found, gradient = value_and_gradient(lambda x: keras.ops.sum(functional.log_slope(x, name, epsilon=0.1)), z, mode)
 
     np.testing.assert_allclose(functional.log_slope(z, name, epsilon=0.1), expected, atol=2e-3)
     np.testing.assert_allclose(found, expected.sum(), atol=1e-2)
@@ -189,7 +187,14 @@ def test_config_holds_what_the_user_gave():
     regularizer = ActivationEntropy(keras.activations.tanh, np.float64(0.5), of="input", axis=1)
     config = regularizer.get_config()
 
-    assert config == {"activation": "tanh", "factor": 0.5, "epsilon": 1e-6, "reduction": "mean", "of": "input", "axis": 1}
+    assert config == {
+        "activation": "tanh",
+        "factor": 0.5,
+        "epsilon": 1e-6,
+        "reduction": "mean",
+        "of": "input",
+        "axis": 1,
+    }
     assert ActivationEntropy.from_config(config).get_config() == config
     found = keras.regularizers.deserialize(keras.regularizers.serialize(regularizer))
     assert found.get_config() == config

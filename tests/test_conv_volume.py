@@ -58,9 +58,7 @@ def test_host_equals_the_dense_operator(shape, grid, arguments):
 def test_value_and_gradient_equal_the_dense_operator(shape, grid, arguments, mode):
     kernel = normal(shape).astype("float32")
 
-    value, gradient = value_and_gradient(
-        lambda x: functional.conv_log_volume(x, grid, 1e-3, **arguments), kernel, mode
-    )
+    value, gradient = value_and_gradient(lambda x: functional.conv_log_volume(x, grid, 1e-3, **arguments), kernel, mode)
 
     np.testing.assert_allclose(value, conv_log_volume(kernel, grid, 1e-3, **arguments), atol=1e-4)
     expected = central_differences(lambda x: conv_log_volume(x, grid, 1e-3, **arguments), kernel)
@@ -68,7 +66,9 @@ def test_value_and_gradient_equal_the_dense_operator(shape, grid, arguments, mod
 
 
 @pytest.mark.parametrize("mode", [MODES[-1] if MODES[-1] != "xla" else "graph"])
-@pytest.mark.parametrize("shape", [(3, 3, 64, 64), (3, 3, 256, 128), pytest.param((3, 3, 256, 256), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "shape", [(3, 3, 64, 64), (3, 3, 256, 128), pytest.param((3, 3, 256, 256), marks=pytest.mark.slow)]
+)
 def test_wide_kernels_agree_with_float64_in_total(shape, mode):
     # Of condition below 1e5: at an all but singular frequency, rounding of the float32 kernel decides the gradient.
     kernel = glorot(shape, seed=1).astype("float32")
@@ -223,7 +223,9 @@ def test_volumes_of_consecutive_square_layers_add_up(seed, channels):
     np.testing.assert_allclose(functional.conv_log_volume(product, 16), total, atol=1e-8)
     matrices = first[0], second[0]
     np.testing.assert_allclose(
-        functional.dense_log_volume(matrices[0] @ matrices[1]), sum(map(functional.dense_log_volume, matrices)), atol=1e-8
+        functional.dense_log_volume(matrices[0] @ matrices[1]),
+        sum(map(functional.dense_log_volume, matrices)),
+        atol=1e-8,
     )
 
 

@@ -191,7 +191,9 @@ def test_the_work_is_skipped():
     x = np.zeros((320, 500), np.float32)
     seconds = {}
     for every in (1, 10):
-        model = keras.Sequential([keras.Input((500,)), L.Dense(500, kernel_regularizer=DenseEntropy(1e-3, every=every))])
+        model = keras.Sequential(
+            [keras.Input((500,)), L.Dense(500, kernel_regularizer=DenseEntropy(1e-3, every=every))]
+        )
         model.compile("sgd", "mse")
         model.fit(x, x, batch_size=8, verbose=0)
         start = time.perf_counter()

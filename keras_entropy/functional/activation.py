@@ -30,7 +30,7 @@ _NOT_ELEMENTWISE = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
 def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-6) -> Array:
-    """log sqrt(phi'(z)^2 + epsilon^2) for an elementwise activation phi: what it adds to entropy, at each element.
+    """Log sqrt(phi'(z)^2 + epsilon^2) for an elementwise activation phi: what it adds to entropy, at each element.
 
     The change of entropy of a layer with its activation is the log-volume of its kernel plus the mean of this over the
     data, summed over the units [B, eq. 3, 11]; exactly where the kernel is square and phi is strictly monotone. For
@@ -113,7 +113,7 @@ def is_elementwise(activation: Any) -> bool:
 
 
 def _with_floor(value: Array, epsilon: float) -> Array:
-    """log sqrt(e^(2 value) + epsilon^2)."""
+    """Log sqrt(e^(2 value) + epsilon^2)."""
     if epsilon == 0:
         return value
     floor = math.log(epsilon)
@@ -144,9 +144,7 @@ _LOG_SLOPES: dict[str | None, Callable[[Any, Array], Array]] = {
     "softsign": lambda xp, z: -2 * xp.log1p(xp.abs(z)),
     "elu": lambda xp, z: xp.where(z < 0, z, xp.zeros_like(z)),
     "celu": lambda xp, z: xp.where(z < 0, z, xp.zeros_like(z)),
-    "selu": lambda xp, z: (
-        math.log(_SELU_SCALE) + xp.where(z < 0, z + math.log(_SELU_ALPHA), xp.zeros_like(z))
-    ),
+    "selu": lambda xp, z: math.log(_SELU_SCALE) + xp.where(z < 0, z + math.log(_SELU_ALPHA), xp.zeros_like(z)),
     "leaky_relu": lambda xp, z: xp.where(z < 0, xp.full_like(z, math.log(_LEAK)), xp.zeros_like(z)),
 }
 

@@ -49,7 +49,11 @@ class ActivationEntropy(EntropyRegularizer):
         >>> import keras, numpy as np
         >>> from keras_entropy import ActivationEntropy, DenseEntropy
         >>> layer = keras.layers.Dense(
-        ...     4, "sigmoid", kernel_regularizer=DenseEntropy(1e-3), activity_regularizer=ActivationEntropy("sigmoid", 1e-3))
+        ...     4,
+        ...     "sigmoid",
+        ...     kernel_regularizer=DenseEntropy(1e-3),
+        ...     activity_regularizer=ActivationEntropy("sigmoid", 1e-3),
+        ... )
         >>> _ = layer(np.ones((2, 8)))
         >>> len(layer.losses)
         2
@@ -108,5 +112,7 @@ class ActivationEntropy(EntropyRegularizer):
         """The constructor's arguments."""
         config = super().get_config()
         del config["every"]
-        activation = self.activation if isinstance(self.activation, str) else keras.activations.serialize(self.activation)
+        activation = (
+            self.activation if isinstance(self.activation, str) else keras.activations.serialize(self.activation)
+        )
         return {"activation": activation, **config, "of": self.of, "axis": self.axis}

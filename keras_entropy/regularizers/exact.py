@@ -135,7 +135,7 @@ class ConvEntropy(_Operator):
         super().__init__(factor, epsilon, reduction, grid, layout, strides, dilation, groups, every)
 
     def penalty(self, kernel: Array) -> Array:
-        """-factor * log-volume."""
+        """Minus the factor times the log-volume."""
         volume, dimensions = self._log_volume(kernel)
         return -self.factor * (volume / dimensions if self.reduction == "mean" else volume)
 
@@ -211,11 +211,12 @@ class TotalCorrelation(_Operator):
             super().check_kernel(shape)
         elif self.layout == "depthwise" or self.groups > 1:
             raise ValueError(
-                f"A kernel of shape {shape} has no spatial dimensions: layout='depthwise' and groups do not apply to it."
+                f"A kernel of shape {shape} has no spatial dimensions: layout='depthwise' and groups do not "
+                "apply to it."
             )
 
     def penalty(self, kernel: Array) -> Array:
-        """factor * total correlation."""
+        """The factor times total correlation."""
         value, outputs = self._total_correlation(kernel)
         return self.factor * (value / outputs if self.reduction == "mean" else value)
 
@@ -231,11 +232,11 @@ class TotalCorrelation(_Operator):
 
     def _total_correlation(self, kernel: Array) -> tuple[Array, int]:
         kernel, arguments = self._prepared(kernel)
-        groups, rows, columns = 1, *kernel.shape[-2:]
-        if len(kernel.shape) > 2:
-            groups, rows, columns = functional.transfer_shape(
-                tuple(kernel.shape), self.strides, self.dilation, arguments["groups"]
-            )
+        shape = tuple(kernel.shape)
+        if len(shape) > 2:
+            groups, rows, columns = functional.transfer_shape(shape, self.strides, self.dilation, arguments["groups"])
+        else:
+            groups, (rows, columns) = 1, shape
         value = functional.total_correlation(kernel, epsilon=self.epsilon, **arguments)
         return value, groups * (rows if arguments["transpose"] else columns)
 
