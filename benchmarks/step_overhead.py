@@ -192,7 +192,7 @@ def log_volume_flops(d, m):
 
 
 def conv_flops(c_in, c_out, taps=9, real=4, pairs=30):
-    """Grid 8: the Fourier transform of the taps, forth and back, and a log-volume at each frequency, complex for pairs."""
+    """Grid 8: the Fourier transform of the taps, forth and back, and a log-volume at each frequency."""
     transform = 2 * 2 * taps * c_in * c_out * (real + 2 * pairs)
     return transform + (real + 4 * pairs) * log_volume_flops(c_in, c_out)
 

@@ -5,8 +5,8 @@
 
 A CNN on the digits (term on its second convolution, 16 to 16 channels), and, where MNIST is prepared under DIR, a
 784-60-784 sigmoid autoencoder on its first 2000 images (term on the first kernel); default epsilon and reduction, SGD
-(rate 0.1) and Adam (rate 1e-3). It prints the norm of that kernel and its log-volume per dimension before and after, and
-the validation loss of the task without the term; "-" is the same run without a term.
+(rate 0.1) and Adam (rate 1e-3). It prints the norm of that kernel and its log-volume per dimension before and after,
+and the validation loss of the task without the term; "-" is the same run without a term.
 """
 
 import argparse

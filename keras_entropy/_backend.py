@@ -198,19 +198,8 @@ def _differentiable(value_and_pullback: Any) -> Any:
     return volume
 
 
-def _joined(parts: Array) -> Array:
-    """The matrix of its parts (1, ..., d, m), or (2, ..., d, m) for a complex one."""
-    if parts.shape[0] == 1:
-        return parts[0]
-    return ops.view_as_complex(ops.stack([parts[0], parts[1]], axis=-1))
-
-
-def _adjoint(matrix: Array) -> Array:
-    return ops.conj(ops.swapaxes(matrix, -1, -2))
-
-
-def _apart(matrix: Array, parts: Array) -> Array:
-    """The inverse of `_joined`, in the type of `parts`."""
+def _parts_of(matrix: Array, parts: Array) -> Array:
+    """A matrix as real and, where `parts` has two, imaginary part, in the type of `parts`."""
     pieces = [matrix] if parts.shape[0] == 1 else [ops.real(matrix), ops.imag(matrix)]
     return ops.cast(ops.stack(pieces), parts.dtype)
 
@@ -244,13 +233,14 @@ def _qr_log_volume(parts: Array, floor: Array) -> Any:
     rows, columns = parts.shape[-2:]
     if len(parts.shape) > 3 or rows < 2 * columns:
         return _householder(parts, floor)
-    gram = ops.matmul(ops.transpose(parts[0]), parts[0]) + ops.square(floor) * ops.eye(columns, dtype=parts.dtype)
+    # Operators, since functions of `keras.ops` compute float64 in float32 on torch.
+    gram = ops.transpose(parts[0]) @ parts[0] + floor * floor * ops.eye(columns, dtype=parts.dtype)
     half, inverse = _cholesky_and_inverse(gram)
     # An upper bound of the condition number; NaN where there is no factorisation.
     condition = ops.sqrt(ops.sum(ops.square(gram)) * ops.sum(ops.square(inverse)))
 
     def fast() -> Any:
-        return ops.sum(ops.log(ops.diagonal(half))), ops.matmul(parts[0], inverse)[None]
+        return ops.sum(ops.log(ops.diagonal(half))), (parts[0] @ inverse)[None]
 
     def safe() -> Any:
         value, pullback = _householder(parts, floor)
@@ -279,14 +269,34 @@ def _cholesky_and_inverse(gram: Array) -> tuple[Array, Array]:
 
 
 def _householder(parts: Array, floor: Array) -> Any:
-    tall = _joined(parts)
-    rows, columns = tall.shape[-2:]
-    below = floor * ops.eye(columns, dtype=floor.dtype) + ops.zeros_like(parts[0][..., :1, :])
-    stacked = ops.concatenate([tall, ops.cast(below, tall.dtype)], axis=-2)
-    q, r = _each(ops.qr, stacked)
+    # Not by `keras.ops`, which knows no complex numbers of double precision on torch.
+    if keras.backend.backend() == "torch":
+        import torch
+        from torch import complex as joined
+        from torch.linalg import qr
+
+        def solve(r: Array, b: Array) -> Array:
+            return torch.linalg.solve_triangular(r, b, upper=True)
+
+        eye = torch.eye(parts.shape[-1], dtype=parts.dtype, device=parts.device)
+        concatenate, stack = torch.cat, torch.stack
+    else:
+        import jax
+        from jax.lax import complex as joined
+        from jax.numpy.linalg import qr
+        from jax.scipy.linalg import solve_triangular as solve
+
+        eye = jax.numpy.eye(parts.shape[-1], dtype=parts.dtype)
+        concatenate, stack = jax.numpy.concatenate, jax.numpy.stack
+
+    rows = parts.shape[-2]
+    below = floor * eye + 0 * parts[0][..., :1, :]  # for each of a batch
+    halves = [concatenate([part, below if i == 0 else 0 * below], -2) for i, part in enumerate(parts)]
+    q, r = _each(qr, halves[0] if len(halves) == 1 else joined(*halves))
 
     def pullback() -> Array:
-        return _apart(_adjoint(_each(ops.solve_triangular, r, _adjoint(q[..., :rows, :]))), parts)
+        gradient = _each(solve, r, q[..., :rows, :].mT.conj()).mT.conj()
+        return stack([gradient] if len(halves) == 1 else [gradient.real, gradient.imag])
 
     return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1), pullback
 
@@ -311,7 +321,7 @@ def _gram_log_volume(parts: Array, floor: Array) -> Any:
     value = tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(factor))), axis=-1)
 
     def pullback() -> Array:
-        return _apart(tf.linalg.adjoint(tf.linalg.cholesky_solve(factor, tf.linalg.adjoint(tall))), parts)
+        return _parts_of(tf.linalg.adjoint(tf.linalg.cholesky_solve(factor, tf.linalg.adjoint(tall))), parts)
 
     return tf.cast(value, parts.dtype), pullback
 

@@ -1,6 +1,5 @@
 import copy
 import csv
-import doctest
 import gc
 import math
 import time
@@ -16,7 +15,6 @@ from keras_entropy import (
     EntropyLogger,
     EntropyWarning,
     FactorSchedule,
-    callbacks,
 )
 
 L = keras.layers
@@ -659,7 +657,3 @@ def test_the_logger_costs_at_most_a_hundredth_of_an_epoch_of_a_cifar_cnn():
     logger.on_train_end()
 
     assert cost <= 0.01 * epoch
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(callbacks).failed == 0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modes import MODES, compiled, value_and_gradient
+from modes import BACKEND, MODES, compiled, value_and_gradient
 from oracles import central_differences, circular_operator, conv_log_volume, glorot, log_volume, log_volume_gradient
 
 from keras_entropy import functional
@@ -246,6 +246,17 @@ def test_degenerate_kernels_stay_finite_and_nan_is_not_masked(mode):
     kernel[1, 1, 0, 0] = np.inf
     assert np.isnan(function(kernel)[0])
     assert np.isnan(functional.conv_log_volume(kernel))
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64 unless it is switched on for the whole process")
+def test_float64_kernels_stay_float64():
+    kernel = normal((3, 3, 4, 6))
+    tensor = keras.ops.convert_to_tensor(kernel, "float64")
+    for function in (functional.conv_log_volume, functional.total_correlation):
+        value = function(tensor, epsilon=1e-3)
+
+        assert keras.backend.standardize_dtype(value.dtype) == "float64"
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(value), function(kernel, epsilon=1e-3), rtol=1e-9)
 
 
 def test_a_singular_kernel_without_a_floor_is_minus_infinity_on_the_host():

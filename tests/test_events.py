@@ -1,4 +1,3 @@
-import doctest
 import importlib.util
 import subprocess
 import sys
@@ -224,10 +223,6 @@ def test_without_tensorboard_say_what_to_install(monkeypatch, tmp_path):
     with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
         EventWriter(tmp_path / "logs")
     assert not (tmp_path / "logs").exists()
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(events).failed == 0
 
 
 def test_a_histogram_of_values_a_rounding_step_apart(tmp_path):

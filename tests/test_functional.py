@@ -1,5 +1,3 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
@@ -267,7 +265,3 @@ def test_the_operator_helper_is_what_keras_computes():
 def test_bad_arguments_are_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(functional).failed == 0

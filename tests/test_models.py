@@ -1,5 +1,3 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
@@ -124,7 +122,3 @@ def test_a_gradient_step_moves_every_weight(make, loss, target, seeded):
     for old, new in zip(before, model.get_weights(), strict=True):
         assert np.isfinite(new).all()
         assert (old != new).any()
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(models).failed == 0

@@ -1,10 +1,16 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
 
-from keras_entropy import ConvCornerEntropy, DenseEntropy, apply_entropy, placement, resolve_placement
+from keras_entropy import (
+    ActivationEntropy,
+    ConvCornerEntropy,
+    ConvEntropy,
+    DenseEntropy,
+    TotalCorrelation,
+    apply_entropy,
+    resolve_placement,
+)
 
 L = keras.layers
 X = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")
@@ -114,6 +120,31 @@ def test_each_layer_gets_its_own_copy_with_its_layout_and_groups():
     assert np.isfinite(model.evaluate(X, Y, verbose=0))
 
 
+@pytest.mark.parametrize("kind", [ConvEntropy, TotalCorrelation])
+def test_exact_terms_get_strides_dilation_and_groups_too(kind):
+    model = keras.Sequential([
+        keras.Input((9, 9, 4)), L.Conv2D(4, 3, strides=2, name="a"),
+        L.Conv2D(4, 3, dilation_rate=(1, 2), groups=2, padding="same", name="b"),
+        L.Conv2DTranspose(4, 3, strides=(1, 2), name="c"), L.Flatten(), L.Dense(2, name="d"),
+    ])  # fmt: skip
+
+    attached = apply_entropy(model, kind(1.0, grid=4, every=2), "all")
+
+    assert attached == (["a", "b", "c", "d"] if kind is TotalCorrelation else ["a", "b", "c"])
+    found = [model.get_layer(name).kernel_regularizer for name in "abc"]
+    assert [(r.layout, r.strides, r.dilation, r.groups) for r in found] == [
+        ("conv", 2, 1, 1),
+        ("conv", 1, [1, 2], 2),
+        ("transpose", [1, 2], 1, 1),
+    ]
+    assert {(r.grid, r.every) for r in found} == {(4, 2)}
+
+
+def test_terms_of_activations_are_not_for_kernels():
+    with pytest.raises(TypeError, match=r"`regularizer`.*of kernels.*ActivationEntropy"):
+        apply_entropy(network(), ActivationEntropy("tanh", 1.0))
+
+
 def test_both_parts_of_a_separable_convolution_are_penalised():
     model = network()
     apply_entropy(model, ConvCornerEntropy(1.0, epsilon=0.0), "separable/*")
@@ -159,7 +190,3 @@ def test_an_entropy_regularizer_replaces_its_predecessor():
 def test_other_objects_are_refused():
     with pytest.raises(TypeError, match="`regularizer`.*L2"):
         apply_entropy(network(), keras.regularizers.L2(1.0))
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(placement).failed == 0

@@ -1,10 +1,8 @@
-import doctest
-
 import keras
 import numpy as np
 import pytest
 
-from keras_entropy import ConvCornerEntropy, DenseEntropy, profile
+from keras_entropy import ConvCornerEntropy, DenseEntropy, functional, profile
 from keras_entropy.profile import measurable_weights, measure_weight
 
 L = keras.layers
@@ -51,6 +49,48 @@ def test_which_weights_are_measured(layer, shape, expected):
         entropy = measure_weight(weight, values=True)
         assert entropy.shape == tuple(weight.variable.shape)
         np.testing.assert_allclose(np.mean(entropy.values), entropy.mean, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "kernel", "arguments"),
+    [
+        (L.Conv2D(4, 3, strides=2), (8, 8, 2), lambda k: k, {"strides": 2}),
+        (L.Conv2D(4, 3, dilation_rate=(1, 2), groups=2), (8, 8, 4), lambda k: k, {"dilation": (1, 2), "groups": 2}),
+        (L.Conv1DTranspose(2, 3, strides=2), (8, 3), lambda k: k, {"strides": 2}),
+        (L.DepthwiseConv2D(3, strides=2, depth_multiplier=2), (8, 8, 3), lambda k: k.reshape(3, 3, 1, 6),
+         {"strides": 2, "groups": 3}),
+    ],
+)  # fmt: skip
+def test_exact_measures_take_strides_dilation_and_groups_from_the_layer(layer, shape, kernel, arguments):
+    (weight,) = measurable_weights(built(layer, shape))
+    groups, rows, columns = functional.transfer_shape(
+        kernel(weight.kernel).shape, *(arguments.get(name, 1) for name in ("strides", "dilation", "groups"))
+    )
+    volume = functional.conv_log_volume(kernel(weight.kernel), **arguments)
+
+    found = measure_weight(weight, "volume", values=True)
+
+    np.testing.assert_allclose(found.mean, volume / (groups * min(rows, columns)))
+    np.testing.assert_allclose(np.mean(found.values), found.mean)
+    assert (found.unit, found.measure) == ("nats per dimension", "volume")
+    transposed = weight.layout == "transpose"
+    redundancy = functional.total_correlation(kernel(weight.kernel), epsilon=1e-4, transpose=transposed, **arguments)
+    found = measure_weight(weight, "redundancy", values=True)
+    np.testing.assert_allclose(found.mean, redundancy / (rows if transposed else groups * columns))
+    np.testing.assert_allclose(np.mean(found.values), found.mean)
+    assert (found.unit, found.measure) == ("nats per output", "redundancy")
+
+
+def test_exact_measures_of_separable_and_einsum_layers():
+    depthwise, pointwise = measurable_weights(built(L.SeparableConv2D(3, 3, strides=2), (8, 8, 2)))
+    assert depthwise.layer_arguments["strides"] == 2
+    assert pointwise.layer_arguments == {"layout": "conv", "strides": 1, "dilation": 1, "groups": 1}
+    (outputs_first,) = measurable_weights(built(L.EinsumDense("ab,cb->ac", 3), (5,)))
+    assert outputs_first.kernel.shape == (3, 5)
+
+    found = measure_weight(outputs_first, "redundancy").mean
+
+    np.testing.assert_allclose(found, functional.total_correlation(outputs_first.kernel.T, epsilon=1e-4) / 3)
 
 
 def test_a_regularizer_makes_a_kernel_measured():
@@ -125,7 +165,3 @@ def test_a_nan_weight_is_nan():
 
     assert np.isnan(measure_weight(measurable_weights(model)[0]).mean)
     assert np.isnan(profile.penalty(model))
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(profile).failed == 0

@@ -1,6 +1,5 @@
 import contextlib
 import copy
-import doctest
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from modes import BACKEND, MODES, compiled, value_and_gradient
 from oracles import central_differences, glorot
 
 import keras_entropy
-from keras_entropy import ConvCornerEntropy, DenseEntropy, EntropyWarning, regularizers
+from keras_entropy import ConvCornerEntropy, DenseEntropy, EntropyWarning
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -324,7 +323,3 @@ def test_measures_are_nats_per_dimension_or_filter():
 
 def test_the_package_exports_what_it_says():
     assert all(hasattr(keras_entropy, name) for name in keras_entropy.__all__)
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(regularizers).failed == 0

@@ -193,7 +193,7 @@ def transfer_matrices(
         matrix = transform.reshape(-1, taps)
         matrix = matrix if xp is np else xp.convert_to_tensor(matrix, dtype=kernel.dtype)
         with np.errstate(invalid="ignore"):  # an infinity times 0 is NaN, as it shall be
-            product = xp.matmul(matrix, flat)
+            product = matrix @ flat  # keras.ops.matmul computes float64 in float32 on torch
         product = xp.reshape(product, (frequencies, phases * rows, groups, columns // groups))
         return xp.transpose(product, (0, 2, 1, 3))
 
