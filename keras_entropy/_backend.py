@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -275,9 +276,7 @@ def _householder(parts: Array, floor: Array) -> Any:
         from torch import complex as joined
         from torch.linalg import qr
 
-        def solve(r: Array, b: Array) -> Array:
-            return torch.linalg.solve_triangular(r, b, upper=True)
-
+        solve = functools.partial(torch.linalg.solve_triangular, upper=True)
         eye = torch.eye(parts.shape[-1], dtype=parts.dtype, device=parts.device)
         concatenate, stack = torch.cat, torch.stack
     else:
