@@ -276,15 +276,15 @@ def _householder(parts: Array, floor: Array) -> Any:
         from torch import complex as joined
         from torch.linalg import qr
 
-        solve = functools.partial(torch.linalg.solve_triangular, upper=True)
+        solve: Any = functools.partial(torch.linalg.solve_triangular, upper=True)
         eye = torch.eye(parts.shape[-1], dtype=parts.dtype, device=parts.device)
         concatenate, stack = torch.cat, torch.stack
     else:
         import jax
         from jax.lax import complex as joined
         from jax.numpy.linalg import qr
-        from jax.scipy.linalg import solve_triangular as solve
 
+        solve = jax.scipy.linalg.solve_triangular
         eye = jax.numpy.eye(parts.shape[-1], dtype=parts.dtype)
         concatenate, stack = jax.numpy.concatenate, jax.numpy.stack
 
