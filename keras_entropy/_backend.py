@@ -110,7 +110,7 @@ def log_volume(matrix: Array, epsilon: float, imaginary: Array | None = None) ->
         volume = ops.reshape(factorise(scaled, ops.reshape(floor, (1, 1))), batch)
     else:
         volume = factorise(scaled, floor)
-    # A product, not a sum: so a NaN weight reaches the gradient too.
+    # A product, not a sum: so a NaN reaches the gradients of the other weights too.
     return volume * (1 + poison) + parts.shape[-1] * ops.log(scale[..., 0, 0])
 
 

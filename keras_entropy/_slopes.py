@@ -52,7 +52,9 @@ def mean_log_slopes(model: Any, layers: dict[str, Any], sample: Any) -> dict[str
             stack.enter_context(_in_place_of_activation(layers[name], recorder))
         for start in range(0, rows, _ROWS):
             batch = keras.tree.map_structure(lambda x: x[start : start + _ROWS], sample)  # noqa: B023
-            _keras.infer(model, batch)
+            # No state of the model, such as that of a random generator, changes in the scope.
+            with keras.StatelessScope():
+                _keras.infer(model, batch)
     return {name: recorder.total / recorder.count for name, recorder in recorders.items() if recorder.count}
 
 

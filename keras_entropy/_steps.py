@@ -47,8 +47,9 @@ def on_every_kth_step(x: Any, every: int, penalty: Callable[[Any], Any], kernel:
         return penalty(kernel)
     if counter is None:
         warnings.warn(
-            f"`every`={every} has no effect: the regularizer was put on a layer after its model was compiled and "
-            "trained. Attach it with `apply_entropy`, or compile the model again.",
+            f"`every`={every} has no effect: on JAX, Keras has to see the regularizer before the step is compiled. "
+            "Attach it to a trained model with `apply_entropy`, or compile the model again; before a training loop of "
+            "your own read `model.losses` once.",
             EntropyWarning,
             stacklevel=2,
         )

@@ -31,8 +31,9 @@ class EntropyLogger(keras.callbacks.Callback):
     * `entropy/<layer path>`: nats per filter, dimension or output, for each measurable layer;
     * with a `sample`, `entropy/<layer path>/activation`: nats per unit that the activation adds, its mean log slope on
       the sample; and `entropy/<layer path>/total`, the sum of the two (not for total correlation). With
-      `measure="volume"` and no more units than inputs that is the change of entropy of the layer with its activation;
-    * `entropy_penalty`: the sum of the entropy penalties at the weights of the end of the epoch;
+      `measure="volume"` and a square kernel that is the change of entropy of the layer with its activation;
+    * `entropy_penalty`: the sum of the entropy penalties of kernels at the weights of the end of the epoch; terms of
+      activations, which depend on the data, are in `loss` only;
     * `task_loss` and `val_task_loss`: the compiled loss without any penalty, averaged as Keras averages
       `loss`; `val_task_loss` is NaN in an epoch without validation.
 
@@ -126,6 +127,8 @@ class EntropyLogger(keras.callbacks.Callback):
             callback_list.callbacks = [self, *map(_without_missing_validation, self._siblings)]
             if any(isinstance(r, EntropyRegularizer) for r in _keras.regularizers_of(self.model)):
                 _warn_of_penalised_monitors(self._siblings)
+        if self.sample is not None and self.model.built:
+            mean_log_slopes(self.model, {}, self.sample)  # a sample that the model does not take fails now
         if self.log_dir is not None:
             from keras_entropy.events import EventWriter
 
@@ -179,7 +182,8 @@ class EntropyLogger(keras.callbacks.Callback):
     def _activations(self, weights: list[MeasurableWeight]) -> dict[str, float]:
         """What the activations add, and the sums with what the kernels do."""
         layers = {weight.layer_path: weight.layer for weight in weights if hasattr(weight.layer, "activation")}
-        layers |= {path: layer for path, layer in profile.walk(self.model) if isinstance(layer, EntropyActivation)}
+        if self.layers is None:
+            layers |= {path: layer for path, layer in profile.walk(self.model) if isinstance(layer, EntropyActivation)}
         slopes = mean_log_slopes(self.model, layers, self.sample)
         found = {f"entropy/{path}/activation": slope for path, slope in slopes.items()}
         for entropy in self.layers_logged:

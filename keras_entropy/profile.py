@@ -158,7 +158,9 @@ def measurable_weights(model: Any) -> list[MeasurableWeight]:
                     layout = getattr(variable.regularizer, "layout", "dense")
                     found.append((f"{path}/{variable.name}", name, layout))
         for full_path, name, layout in found:
-            weights.append(MeasurableWeight(_unique(full_path, taken), layer, name, layout, path))
+            unique = _unique(full_path, taken)
+            layer_path = unique if full_path == path else unique[: len(path)]
+            weights.append(MeasurableWeight(unique, layer, name, layout, layer_path))
     return weights
 
 
@@ -235,13 +237,13 @@ def measure_weight(weight: MeasurableWeight, measure: str | None = None, values:
 
 
 def penalty(model: Any) -> float:
-    """The sum of the entropy penalties of a model at its present weights, computed on the host in float64.
+    """The sum of the entropy penalties of a model's kernels at their present values, on the host in float64.
 
     Args:
         model: a Keras model.
 
     Returns:
-        The part of `sum(model.losses)` that comes from the package's regularizers.
+        The part of `sum(model.losses)` that comes from the package's regularizers of kernels, not of activations.
     """
     total = 0.0
     for variable in model.trainable_variables:

@@ -91,6 +91,8 @@ def test_outputs_of_one_count_as_the_floor_and_inputs_do_not(name):
         (lambda: ActivationEntropy("relu", 1.0), "'relu'.*EntropyActivation"),
         (lambda: ActivationEntropy("sigmoid", np.nan), "`factor`"),
         (lambda: EntropyActivation("softmax", 1.0), "elementwise"),
+        (lambda: EntropyActivation(L.Softmax(), 1.0), "elementwise"),
+        (lambda: ActivationEntropy("tanh", 1.0, reduction="sum", axis=7)(np.zeros((2, 3))), "`axis`.*shape.*axis=7"),
         (lambda: EntropyActivation("gelu", 1.0, reduction="max"), "`reduction`"),
     ],
 )
@@ -200,6 +202,23 @@ def test_config_holds_what_the_user_gave():
     assert found.get_config() == config
     with pytest.raises(TypeError, match="`axis`"):
         ActivationEntropy("tanh", 1.0, axis=1.5)
+
+
+def test_an_activation_that_is_a_layer_survives_its_config():
+    layer = EntropyActivation(L.LeakyReLU(negative_slope=0.1), 0.5)
+
+    again = EntropyActivation.from_config(layer.get_config())
+
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(again(-np.ones((1, 2), "float32"))), -0.1)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(again.losses[0]), -0.5 * np.log(0.1), rtol=1e-5)
+
+
+def test_weights_are_refused():
+    layer = L.Dense(3, kernel_regularizer=ActivationEntropy("tanh", 1.0))
+    layer.build((None, 4))
+
+    with pytest.raises(TypeError, match="activity_regularizer"):
+        layer.losses  # noqa: B018
 
 
 def test_a_layer_called_twice_adds_it_twice_and_time_distributed_takes_it_itself():
@@ -314,6 +333,51 @@ def test_the_logger_measures_nested_layers_and_leaves_them_as_they_were():
     assert model.layers[2].activation is leaky
     z = keras.ops.convert_to_numpy(inner.layers[0](x))
     np.testing.assert_allclose(histories[1]["entropy/inner/a/activation"][-1], np.log(z * (1 - z)).mean(), rtol=1e-4)
+
+
+def test_random_layers_draw_the_same_numbers_with_and_without_a_sample():
+    x, y = data()
+    weights = []
+    for sample in (None, x):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((6,))
+        model = keras.Model(inputs, L.Dense(3, "tanh")(L.Dropout(0.5, seed=1)(inputs, training=True)))
+        model.compile("sgd", "mse")
+        model.fit(x, y, epochs=2, verbose=0, shuffle=False, callbacks=[EntropyLogger(sample=sample)])
+        weights.append(model.get_weights())
+
+    for with_sample, without in zip(*weights, strict=True):
+        np.testing.assert_array_equal(with_sample, without)
+
+
+def test_layers_of_the_same_name_keep_their_own_slopes():
+    class Twins(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = L.Dense(6, "sigmoid", name="d"), L.Dense(3, "linear", name="d")
+
+        def call(self, x):
+            return self.b(self.a(x))
+
+    model = Twins()
+    model.compile("sgd", "mse")
+    x, y = data()
+
+    logs = model.fit(x, y, verbose=0, callbacks=[EntropyLogger(sample=x)]).history
+
+    assert logs["entropy/d/activation"][0] < -1.3
+    assert logs["entropy/d_1/activation"] == [0.0]
+
+
+def test_a_sample_that_the_model_does_not_take_stops_before_training():
+    x, y = data()
+    model = samples_model()
+    before = model.get_weights()[0]
+
+    with pytest.raises(Exception, match="shape|dimension|incompatible|multiplied"):
+        model.fit(x, y, epochs=1, verbose=0, callbacks=[EntropyLogger(sample=x[:, :3])])
+
+    np.testing.assert_array_equal(model.get_weights()[0], before)
 
 
 @pytest.mark.parametrize("sample", [3.0, np.zeros((0, 6)), [np.zeros((2, 6)), np.zeros((3, 6))], "digits"])

@@ -66,9 +66,9 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
     _checks.one_of("of", of, ("input", "output"))
     epsilon = _checks.non_negative("epsilon", epsilon)
     name, function = _name_and_function(activation)
-    if name in _NOT_ELEMENTWISE:
+    if not is_elementwise(activation):
         remedy = "Its outputs depend on several inputs: it has no slope."
-        raise ValueError(_checks.message("activation", "elementwise", name, remedy))
+        raise ValueError(_checks.message("activation", "elementwise", activation, remedy))
     x = _backend.as_float(x)
     xp = _backend.namespace(x)
     if of == "output":
@@ -108,8 +108,8 @@ def is_elementwise(activation: Any) -> bool:
         >>> functional.is_elementwise("gelu"), functional.is_elementwise("softmax")
         (True, False)
     """
-    name, _ = _name_and_function(activation)
-    return name not in _NOT_ELEMENTWISE
+    name, function = _name_and_function(activation)
+    return name not in _NOT_ELEMENTWISE and not isinstance(function, keras.layers.Softmax)
 
 
 def _with_floor(value: Array, epsilon: float) -> Array:

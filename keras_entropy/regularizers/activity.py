@@ -71,18 +71,21 @@ class ActivationEntropy(EntropyRegularizer):
         axis: int = -1,
     ) -> None:
         super().__init__(_checks.number("factor", factor), epsilon, reduction)
-        if isinstance(activation, dict):
-            activation = keras.activations.deserialize(activation)
-        self.activation = activation
+        self.activation = keras.activations.get(activation) if isinstance(activation, dict) else activation
         self.of = of
         if isinstance(axis, bool) or not isinstance(axis, int):
             raise TypeError(_checks.message("axis", "an integer", axis))
         self.axis = axis
-        functional.log_slope(0.5, activation, of, self.epsilon)  # refuses what it cannot measure
+        functional.log_slope(0.5, self.activation, of, self.epsilon)  # refuses what it cannot measure
         self._divided = _keras.activity_losses_are_divided()
 
     def __call__(self, x: Array) -> Array:
         """`penalty(x)` as Keras wants it from an activity regularizer."""
+        if isinstance(x, keras.Variable):
+            raise TypeError(
+                "ActivationEntropy measures the outputs of a layer. Received: a weight. Give it to "
+                "`activity_regularizer=`, and DenseEntropy, ConvEntropy or TotalCorrelation to `kernel_regularizer=`."
+            )
         term = self.term(x)
         if not self._divided or not len(x.shape):
             return term
@@ -97,7 +100,11 @@ class ActivationEntropy(EntropyRegularizer):
     def penalty(self, x: Array) -> Array:
         """-factor * mean log slope; summed over units for `reduction="sum"`."""
         value = -self.factor * self.measure(x)
-        return value if self.reduction == "mean" else value * x.shape[self.axis]
+        if self.reduction == "mean":
+            return value
+        if not -len(x.shape) <= self.axis < len(x.shape):
+            raise ValueError(_checks.message("axis", f"an axis of outputs of shape {tuple(x.shape)}", self.axis))
+        return value * x.shape[self.axis]
 
     def measure(self, x: Array) -> Array:
         """The mean log slope of activations `x` (not of a kernel): a scalar in nats per unit."""

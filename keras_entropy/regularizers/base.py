@@ -31,8 +31,9 @@ class EntropyRegularizer(keras.Regularizer):
             singular value or corner.
         reduction: `"mean"` (per dimension or filter, so that one factor suits layers of any size) or `"sum"`.
         every: act on every k-th training step only, with k times the weight, and skip the work on the others.
-            Steps are counted for each kernel, from the start of training in this process; in validation the
-            penalty has weight 1. A training loop that does not go through `train_step` gets it in each step.
+            Steps are counted for each kernel, from the start of training in this process, by the reading of `losses`
+            in `train_step`: a step of your own that reads them twice counts twice. In validation, and in a
+            training loop without a `train_step`, the penalty is there each time, with weight 1.
     """
 
     unit: str

@@ -85,7 +85,8 @@ class ConvEntropy(_Operator):
     """Reward (or suppress) the entropy that a convolution passes on: of all its weights, not of one corner.
 
     Adds -factor * log-volume of the kernel per output pixel, the mean over a grid of frequencies of the log-volume of
-    the transfer matrix [S, theorem 6; A, theorem 2 for the entropy]: see `functional.conv_log_volume`.
+    the transfer matrix [S, theorem 6; A, theorem 2 for the entropy]: see `functional.conv_log_volume`. Of a transposed
+    convolution with strides it is the log-volume per input pixel.
 
     A regularizer cannot see its layer: say its strides, dilation and groups, or let `apply_entropy` do it. Like every
     log-volume it has no minimum: without another bound on the weights, such as `L2`, or a saturating activation
