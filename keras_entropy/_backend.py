@@ -199,12 +199,6 @@ def _differentiable(value_and_pullback: Any) -> Any:
     return volume
 
 
-def _parts_of(matrix: Array, parts: Array) -> Array:
-    """A matrix as real and, where `parts` has two, imaginary part, in the type of `parts`."""
-    pieces = [matrix] if parts.shape[0] == 1 else [ops.real(matrix), ops.imag(matrix)]
-    return ops.cast(ops.stack(pieces), parts.dtype)
-
-
 def _each(function: Any, *matrices: Array) -> Any:
     """A function of matrices (..., d, m), for a factorisation; it is given one of each, or all at once.
 
@@ -232,7 +226,7 @@ def _qr_log_volume(parts: Array, floor: Array) -> Any:
     Cholesky, at no loss.
     """
     rows, columns = parts.shape[-2:]
-    if len(parts.shape) > 3 or rows < 2 * columns:
+    if len(parts) > 1 or len(parts.shape) > 3 or rows < 2 * columns:
         return _householder(parts, floor)
     # Operators, since functions of `keras.ops` compute float64 in float32 on torch.
     gram = ops.transpose(parts[0]) @ parts[0] + floor * floor * ops.eye(columns, dtype=parts.dtype)
@@ -320,7 +314,9 @@ def _gram_log_volume(parts: Array, floor: Array) -> Any:
     value = tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(factor))), axis=-1)
 
     def pullback() -> Array:
-        return _parts_of(tf.linalg.adjoint(tf.linalg.cholesky_solve(factor, tf.linalg.adjoint(tall))), parts)
+        gradient = tf.linalg.adjoint(tf.linalg.cholesky_solve(factor, tf.linalg.adjoint(tall)))
+        pieces = [gradient] if wide.shape[0] == 1 else [tf.math.real(gradient), tf.math.imag(gradient)]
+        return tf.cast(tf.stack(pieces), parts.dtype)
 
     return tf.cast(value, parts.dtype), pullback
 

@@ -21,6 +21,7 @@ SHAPES = [
     ((3, 3, 2, 4), 4, {"groups": 2}),
     ((2, 3, 1, 6), 3, {"groups": 3}),
     ((2, 2, 2, 1, 2), 3, {}),
+    ((3, 6, 2), 3, {}),  # one real and one complex frequency, both tall
     ((5, 5, 1, 2), 3, {}),  # the grid is coarser than the kernel: the taps wrap around
 ]
 shapes = pytest.mark.parametrize(("shape", "grid", "arguments"), SHAPES, ids=lambda x: str(x).replace(" ", ""))

@@ -29,14 +29,14 @@ class _Operator(EntropyRegularizer):
     def __init__(
         self,
         factor: float,
-        epsilon: float,
-        reduction: str,
-        grid: int | None,
-        layout: str,
-        strides: Sizes,
-        dilation: Sizes,
-        groups: int,
-        every: int,
+        epsilon: float = 1e-4,
+        reduction: str = "mean",
+        grid: int | None = None,
+        layout: str = "conv",
+        strides: Sizes = 1,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        every: int = 1,
     ) -> None:
         super().__init__(_checks.number("factor", factor), epsilon, reduction, every)
         self.grid = None if grid is None else _checks.positive_integer("grid", grid)
@@ -121,20 +121,6 @@ class ConvEntropy(_Operator):
 
     unit = "nats per dimension"
 
-    def __init__(
-        self,
-        factor: float,
-        epsilon: float = 1e-4,
-        reduction: str = "mean",
-        grid: int | None = None,
-        layout: str = "conv",
-        strides: Sizes = 1,
-        dilation: Sizes = 1,
-        groups: int = 1,
-        every: int = 1,
-    ) -> None:
-        super().__init__(factor, epsilon, reduction, grid, layout, strides, dilation, groups, every)
-
     def penalty(self, kernel: Array) -> Array:
         """Minus the factor times the log-volume."""
         volume, dimensions = self._log_volume(kernel)
@@ -191,20 +177,6 @@ class TotalCorrelation(_Operator):
     """
 
     unit = "nats per output"
-
-    def __init__(
-        self,
-        factor: float,
-        epsilon: float = 1e-4,
-        reduction: str = "mean",
-        grid: int | None = None,
-        layout: str = "conv",
-        strides: Sizes = 1,
-        dilation: Sizes = 1,
-        groups: int = 1,
-        every: int = 1,
-    ) -> None:
-        super().__init__(factor, epsilon, reduction, grid, layout, strides, dilation, groups, every)
 
     def check_kernel(self, shape: tuple[int, ...]) -> None:
         """Refuse kernels of rank 1 or above 5, or with no whole groups."""
