@@ -64,8 +64,7 @@ def apply_entropy(model: Any, regularizer: EntropyRegularizer, placement: Select
 
     It acts from the next `fit` of `model` on, on every backend, and is kept by `clone_model` and by saving. The
     optimizer's state is kept. Give the model that is trained: a larger model around it that has been trained
-    before must be compiled again. A term of
-    convolutions gets each layer's own layout, strides, dilation and groups.
+    before must be compiled again. A term gets each layer's own layout, strides, dilation and groups.
 
     Args:
         model: a built Keras model.

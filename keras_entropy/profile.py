@@ -155,7 +155,7 @@ def measurable_weights(model: Any) -> list[MeasurableWeight]:
             if isinstance(variable.regularizer, EntropyRegularizer) and id(variable) not in known:
                 name = next((name for name, value in vars(layer).items() if value is variable), None)
                 if name is not None:
-                    layout = getattr(variable.regularizer, "layout", "dense")
+                    layout = "dense" if len(variable.shape) == 2 else getattr(variable.regularizer, "layout", "dense")
                     found.append((f"{path}/{variable.name}", name, layout))
         for full_path, name, layout in found:
             unique = _unique(full_path, taken)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_entropy import ConvCornerEntropy, DenseEntropy, functional, profile
+from keras_entropy import ConvCornerEntropy, DenseEntropy, TotalCorrelation, functional, profile
 from keras_entropy.profile import measurable_weights, measure_weight
 
 L = keras.layers
@@ -79,6 +79,15 @@ def test_exact_measures_take_strides_dilation_and_groups_from_the_layer(layer, s
     np.testing.assert_allclose(found.mean, redundancy / (rows if transposed else groups * columns))
     np.testing.assert_allclose(np.mean(found.values), found.mean)
     assert (found.unit, found.measure) == ("nats per output", "redundancy")
+
+
+@pytest.mark.parametrize("measure", [None, "paper", "volume", "redundancy"])
+def test_recurrent_kernels_with_a_term_have_every_measure(measure):
+    model = built(L.LSTM(3, kernel_regularizer=TotalCorrelation(0.1), name="lstm"), (5, 4))
+
+    (weight,) = measurable_weights(model)
+
+    assert np.isfinite(measure_weight(weight, measure).mean)
 
 
 def test_exact_measures_of_separable_and_einsum_layers():

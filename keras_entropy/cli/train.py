@@ -20,6 +20,8 @@ class _Model(enum.StrEnum):
 class _Regularizer(enum.StrEnum):
     corner = "corner"
     dense = "dense"
+    conv = "conv"
+    correlation = "correlation"
 
 
 @contextlib.contextmanager
@@ -48,7 +50,10 @@ def train(
     placement: Annotated[str, typer.Option(help="none, first, first:k, all, or a glob on layer names.")] = "first",
     regularizer: Annotated[
         _Regularizer | None,
-        typer.Option(help="Entropy term (default: corner for cnn, dense for autoencoder)."),
+        typer.Option(
+            help="Entropy term: DenseEntropy, ConvCornerEntropy, ConvEntropy or TotalCorrelation "
+            "(default: corner for cnn, dense for autoencoder)."
+        ),
     ] = None,
     factor: Annotated[float, typer.Option(help="Strength of the term; positive rewards entropy.")] = 1e-3,
     epochs: Annotated[int, typer.Option(min=1, help="Number of epochs.")] = 20,

@@ -19,9 +19,10 @@ from keras_entropy import _files, datasets, models, plots, profile
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
-from keras_entropy.regularizers import ConvCornerEntropy, DenseEntropy
+from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
 
 SCHEMA = "keras-entropy/train/1"
+_TERMS = {"corner": ConvCornerEntropy, "dense": DenseEntropy, "conv": ConvEntropy, "correlation": TotalCorrelation}
 # What a run writes, beside its event files in logs/; `overwrite` removes these and nothing else.
 _FILES = ("run.json", "history.csv", "model.keras", "layers.csv", "entropy.png")
 _CHECKPOINTS = "checkpoint-[0-9][0-9][0-9][0-9].keras"
@@ -265,7 +266,7 @@ def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
     else:
         model = models.autoencoder(shape)
         loss, metrics = "mse", []
-    kind = ConvCornerEntropy if arguments.regularizer == "corner" else DenseEntropy
+    kind = _TERMS[arguments.regularizer]
     apply_entropy(model, kind(arguments.factor), arguments.placement)
     model.compile(keras.optimizers.Adam(arguments.learning_rate), loss, metrics=metrics)
     return model
