@@ -41,7 +41,14 @@ def main():
     results = []
     for backend in arguments.backends.split(","):
         pins = dict.fromkeys(
-            ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "NPROC", "OPENBLAS_NUM_THREADS"), str(arguments.threads)
+            (
+                "TF_NUM_INTRAOP_THREADS",
+                "TF_NUM_INTEROP_THREADS",
+                "OMP_NUM_THREADS",
+                "NPROC",
+                "OPENBLAS_NUM_THREADS",
+            ),
+            str(arguments.threads),
         )
         environment = {**os.environ, **pins, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
         if arguments.memory:
