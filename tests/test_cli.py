@@ -25,7 +25,9 @@ def command(*arguments):
 
 def process(environment, output, *arguments):
     """A run of its own, to be killed."""
-    code = "import sys\n" + ("sys.modules['tensorflow'] = None\n" if BLOCKED else "")
+    # Started from a background job of a shell, it would inherit that Ctrl-C is ignored.
+    code = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "sys.modules['tensorflow'] = None\n" if BLOCKED else ""
     code += "from keras_entropy.cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
     return subprocess.Popen(
         [sys.executable, "-c", code, "train", "--output", str(output), *map(str, arguments)],
