@@ -23,6 +23,15 @@ def sublayers(layer: Layer) -> list[Layer]:
     return list(layer._layers)
 
 
+def layers_of(layer: Layer) -> Iterator[Layer]:
+    """A layer or model and all layers in it, to any depth."""
+    stack = [layer]
+    while stack:
+        layer = stack.pop()
+        stack.extend(sublayers(layer))
+        yield layer
+
+
 def own_variables(layer: Layer) -> list[Any]:
     """The weights that a layer holds itself, not through a sublayer."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
@@ -36,14 +45,15 @@ def rebuild_step_functions(model: Model) -> None:
 
 def callback_list_of(callback: keras.callbacks.Callback) -> keras.callbacks.CallbackList | None:
     """The `CallbackList` that is calling `callback` now. Keras tells a callback its model, not its siblings."""
-    for frame in _frames():
+    for frame in frames():
         caller = frame.f_locals.get("self")
         if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
             return caller
     return None
 
 
-def _frames() -> Iterator[FrameType]:
+def frames() -> Iterator[FrameType]:
+    """The Python frames that are running now, innermost first."""
     frame = inspect.currentframe()
     while frame is not None:
         yield frame
@@ -100,7 +110,7 @@ class Change:
         owner = None if self._owner is None else self._owner()
         return owner is None or not any(
             value is owner
-            for frame in _frames()
+            for frame in frames()
             for value in (frame.f_locals.get("callbacks"), frame.f_locals.get("self"))
         )
 
@@ -222,10 +232,7 @@ def activity_losses_are_divided() -> bool:
 def regularizers_of(model: Model) -> Iterator[Any]:
     """All regularizer objects of a model's layers and variables, each once, built or not."""
     seen: set[int] = set()
-    stack = [model]
-    while stack:
-        layer = stack.pop()
-        stack.extend(sublayers(layer))
+    for layer in layers_of(model):
         held = [*vars(layer).values(), *(getattr(v, "regularizer", None) for v in own_variables(layer))]
         for value in held:
             if isinstance(value, keras.Regularizer) and id(value) not in seen:

@@ -46,16 +46,20 @@ def mean_log_slopes(model: Any, layers: dict[str, Any], sample: Any) -> dict[str
         for name, layer in layers.items()
         if functional.is_elementwise(layer.activation)
     }
-    rows = len(keras.tree.flatten(sample)[0])
     with contextlib.ExitStack() as stack:
         for name, recorder in recorders.items():
             stack.enter_context(_in_place_of_activation(layers[name], recorder))
-        for start in range(0, rows, _ROWS):
-            batch = keras.tree.map_structure(lambda x: x[start : start + _ROWS], sample)  # noqa: B023
-            # No state of the model, such as that of a random generator, changes in the scope.
-            with keras.StatelessScope():
-                _keras.infer(model, batch)
+        for start in range(0, len(keras.tree.flatten(sample)[0]), _ROWS):
+            infer_rows(model, sample, start)
     return {name: recorder.total / recorder.count for name, recorder in recorders.items() if recorder.count}
+
+
+def infer_rows(model: Any, sample: Any, start: int = 0) -> None:
+    """Call the model on the rows of a sample from `start`, as many as fit in one call, without changing its state."""
+    batch = keras.tree.map_structure(lambda x: x[start : start + _ROWS], sample)
+    # No state of the model, such as that of a random generator, changes in the scope.
+    with keras.StatelessScope():
+        _keras.infer(model, batch)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import warnings
 import weakref
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from keras import ops
 from keras.src.backend import get_stateless_scope, in_stateless_scope
 
 from keras_entropy._checks import EntropyWarning
-from keras_entropy._keras import StepState, own_variables, sublayers
+from keras_entropy._keras import StepState, frames, layers_of, own_variables
 
 # By the id of the variable whose steps they count; the layer that owns the variable keeps them alive.
 _COUNTERS: weakref.WeakValueDictionary[int, StepCounter] = weakref.WeakValueDictionary()
@@ -82,18 +81,19 @@ def count_steps(layer: Any, variable: Any) -> None:
     """Count the training steps of a variable of a layer, starting at 0."""
     counter = _COUNTERS.get(id(variable))
     if counter is None or counter.variable() is not variable:
-        # TensorFlow: not inside the graph that is being traced.
-        scope = _init_scope() if keras.backend.backend() == "tensorflow" else contextlib.nullcontext()
-        with scope:
+        with _outside_of_graphs():
             counter = StepCounter(variable)
         counter.attach(layer)
         _COUNTERS[id(variable)] = counter
 
 
-def _init_scope() -> Any:
+def _outside_of_graphs() -> Any:
+    """On TensorFlow not inside the graph that is being traced; Keras's trial call makes its variables afterwards."""
+    if keras.backend.backend() != "tensorflow" or in_stateless_scope():
+        return contextlib.nullcontext()
     import tensorflow as tf
 
-    return contextlib.nullcontext() if in_stateless_scope() else tf.init_scope()
+    return tf.init_scope()
 
 
 def _counter_of(x: Any) -> StepCounter | None:
@@ -112,24 +112,15 @@ def _counter_of(x: Any) -> StepCounter | None:
 
 def _owner_of(variable: Any) -> Any:
     """The layer of the model that is collecting its losses now that holds a variable itself."""
-    frame = inspect.currentframe()
-    while frame is not None:
+    for frame in frames():
         if frame.f_code.co_name == "_get_regularization_losses":
-            stack = [frame.f_locals["self"]]
-            while stack:
-                layer = stack.pop()
+            for layer in layers_of(frame.f_locals["self"]):
                 if any(own is variable for own in own_variables(layer)):
                     return layer
-                stack.extend(sublayers(layer))
-        frame = frame.f_back
     return None
 
 
 def _in_train_step() -> bool:
     """Whether a model's `train_step` is running or being traced, not its `test_step`."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code.co_name in ("train_step", "test_step"):
-            return frame.f_code.co_name == "train_step"
-        frame = frame.f_back
-    return False
+    names = (frame.f_code.co_name for frame in frames())
+    return next((name for name in names if name in ("train_step", "test_step")), None) == "train_step"

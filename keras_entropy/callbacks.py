@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_entropy import _checks, _keras, profile
-from keras_entropy._slopes import mean_log_slopes
+from keras_entropy._slopes import infer_rows, mean_log_slopes
 from keras_entropy.layers import EntropyActivation
 from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
 from keras_entropy.regularizers import EntropyRegularizer
@@ -128,7 +128,7 @@ class EntropyLogger(keras.callbacks.Callback):
             if any(isinstance(r, EntropyRegularizer) for r in _keras.regularizers_of(self.model)):
                 _warn_of_penalised_monitors(self._siblings)
         if self.sample is not None and self.model.built:
-            mean_log_slopes(self.model, {}, self.sample)  # a sample that the model does not take fails now
+            infer_rows(self.model, self.sample)  # a sample that the model does not take fails now
         if self.log_dir is not None:
             from keras_entropy.events import EventWriter
 

@@ -78,8 +78,6 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
                 f"`EntropyActivation`), or one of {', '.join(ACTIVATIONS_OF_OUTPUT)}."
             )
         return log_magnitude(_SLOPES_OF_OUTPUT[name](xp, x), epsilon)
-    if name == "hard_sigmoid":  # torch does not differentiate its derivative
-        return log_magnitude(xp.where(xp.abs(x) < 3, xp.full_like(x, 1 / 6), xp.zeros_like(x)), epsilon)
     if name in _LOG_SLOPES:
         return _with_floor(_LOG_SLOPES[name](xp, x), epsilon)
     z = x if xp is keras.ops else keras.ops.convert_to_tensor(x, dtype=keras.backend.floatx())
@@ -146,6 +144,8 @@ _LOG_SLOPES: dict[str | None, Callable[[Any, Array], Array]] = {
     "celu": lambda xp, z: xp.where(z < 0, z, xp.zeros_like(z)),
     "selu": lambda xp, z: math.log(_SELU_SCALE) + xp.where(z < 0, z + math.log(_SELU_ALPHA), xp.zeros_like(z)),
     "leaky_relu": lambda xp, z: xp.where(z < 0, xp.full_like(z, math.log(_LEAK)), xp.zeros_like(z)),
+    # Here because torch does not differentiate its derivative.
+    "hard_sigmoid": lambda xp, z: xp.where(xp.abs(z) < 3, xp.full_like(z, -math.log(6)), xp.full_like(z, -math.inf)),
 }
 
 # phi' as a function of y = phi(z).
