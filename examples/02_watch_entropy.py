@@ -11,7 +11,7 @@ x_train, _, x_test, _ = datasets.digits()
 
 keras.utils.set_random_seed(0)
 model = models.autoencoder(x_train.shape[1:], width=20)
-apply_entropy(model, DenseEntropy(1e-3), placement="first")
+apply_entropy(model, "first", DenseEntropy(1e-3))
 model.compile("adam", "mse")
 history = model.fit(
     x_train,

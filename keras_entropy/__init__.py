@@ -8,12 +8,14 @@ from keras_entropy._checks import EntropyWarning
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
 from keras_entropy.layers import EntropyActivation
 from keras_entropy.placement import apply_entropy, resolve_placement
+from keras_entropy.profile import EntropyProfile, entropy_profile, register_measurable
 from keras_entropy.regularizers import (
     ActivationEntropy,
     ConvCornerEntropy,
     ConvEntropy,
     DenseEntropy,
     EntropyRegularizer,
+    SumRegularizer,
     TotalCorrelation,
 )
 
@@ -26,10 +28,14 @@ __all__ = [
     "DenseEntropy",
     "EntropyActivation",
     "EntropyLogger",
+    "EntropyProfile",
     "EntropyRegularizer",
     "EntropyWarning",
     "FactorSchedule",
+    "SumRegularizer",
     "TotalCorrelation",
     "apply_entropy",
+    "entropy_profile",
+    "register_measurable",
     "resolve_placement",
 ]

@@ -80,6 +80,23 @@ def host_value(variable: Array) -> np.ndarray[Any, Any] | None:
     return np.asarray(ops.convert_to_numpy(variable))
 
 
+def to_host(x: Array) -> np.ndarray[Any, Any]:
+    """The value of a variable, tensor or array on the host in its own type, bfloat16 as float32.
+
+    It is for reading only: it may share the memory of the variable.
+    """
+    if is_host(x):
+        return np.asarray(x)
+    x = x.value if isinstance(x, keras.Variable) else x
+    if keras.backend.standardize_dtype(x.dtype) == "bfloat16":
+        x = ops.cast(x, "float32")
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return np.asarray(tf.convert_to_tensor(x))  # keras.ops.convert_to_numpy copies
+    return np.asarray(ops.convert_to_numpy(x))
+
+
 def log_volume(matrix: Array, epsilon: float, imaginary: Array | None = None) -> Array:
     """Sum of log sqrt(s^2 + epsilon^2) over the singular values s of `matrix` (..., d, m).
 

@@ -11,11 +11,13 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.src.applications import convnext
 from keras.src.backend import get_stateless_scope, in_stateless_scope
 from keras.src.losses.loss import unscale_loss_for_distribution
 
 Layer = Any
 Model = Any
+LayerScale = convnext.LayerScale
 
 
 def sublayers(layer: Layer) -> list[Layer]:
@@ -35,6 +37,28 @@ def layers_of(layer: Layer) -> Iterator[Layer]:
 def own_variables(layer: Layer) -> list[Any]:
     """The weights that a layer holds itself, not through a sublayer."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def graph_of(layer: Any) -> Any:
+    """The graph of a functional or built sequential model, with `inputs` and `outputs`; None for anything else."""
+    if isinstance(layer, keras.Sequential):
+        return layer._functional
+    functional = isinstance(layer, keras.Model) and hasattr(layer, "_nodes") and hasattr(layer, "operations")
+    return layer if functional else None
+
+
+def nodes_of(graph: Any) -> list[Any]:
+    """The calls that a graph consists of, those of the inputs first."""
+    return [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
+
+
+def attention_projections(layer: Layer) -> Iterator[tuple[Layer, int]]:
+    """The projections of an attention layer, and the axis of each kernel that counts the heads."""
+    if isinstance(layer, keras.layers.MultiHeadAttention | keras.layers.GroupQueryAttention):
+        for name, axis in (("query", 1), ("key", 1), ("value", 1), ("gate", 1), ("output", 0)):
+            projection = getattr(layer, f"_{name}_dense", None)
+            if projection is not None:
+                yield projection, axis
 
 
 def rebuild_step_functions(model: Model) -> None:
@@ -229,12 +253,20 @@ def activity_losses_are_divided() -> bool:
     return float(ops.convert_to_numpy(layer.losses[0])) != 1.0
 
 
+def members(regularizer: Any) -> tuple[Any, ...]:
+    """The regularizers that a regularizer is the sum of; itself, if it is no sum; none for None."""
+    if regularizer is None:
+        return ()
+    is_sum = isinstance(regularizer, keras.Regularizer) and hasattr(regularizer, "regularizers")
+    return tuple(regularizer.regularizers) if is_sum else (regularizer,)
+
+
 def regularizers_of(model: Model) -> Iterator[Any]:
     """All regularizer objects of a model's layers and variables, each once, built or not."""
     seen: set[int] = set()
     for layer in layers_of(model):
         held = [*vars(layer).values(), *(getattr(v, "regularizer", None) for v in own_variables(layer))]
-        for value in held:
-            if isinstance(value, keras.Regularizer) and id(value) not in seen:
-                seen.add(id(value))
-                yield value
+        for member in (member for value in held for member in members(value)):
+            if isinstance(member, keras.Regularizer) and id(member) not in seen:
+                seen.add(id(member))
+                yield member

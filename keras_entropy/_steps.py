@@ -15,19 +15,24 @@ from keras.src.backend import get_stateless_scope, in_stateless_scope
 from keras_entropy._checks import EntropyWarning
 from keras_entropy._keras import StepState, frames, layers_of, own_variables
 
-# By the id of the variable whose steps they count; the layer that owns the variable keeps them alive.
-_COUNTERS: weakref.WeakValueDictionary[int, StepCounter] = weakref.WeakValueDictionary()
+# By the ids of the variable and of the regularizer whose steps they count; the layer that owns the variable keeps them
+# alive.
+_COUNTERS: weakref.WeakValueDictionary[tuple[int, int], StepCounter] = weakref.WeakValueDictionary()
 
 
 class StepCounter(StepState):
-    """Counts the training steps of one variable, modulo the period that its regularizer asks for."""
+    """Counts the training steps of one regularizer of a variable, modulo the period that it asks for."""
 
-    def __init__(self, variable: Any) -> None:
+    def __init__(self, variable: Any, regularizer: Any) -> None:
         super().__init__(0.0, "entropy_steps")
-        self.variable = weakref.ref(variable)
+        self._counted = weakref.ref(variable), weakref.ref(regularizer)
+
+    def counts(self, variable: Any, regularizer: Any) -> bool:
+        """Whether it is the counter of these two."""
+        return self._counted[0]() is variable and self._counted[1]() is regularizer
 
 
-def on_every_kth_step(x: Any, every: int, penalty: Callable[[Any], Any], kernel: Any) -> Any:
+def on_every_kth_step(x: Any, every: int, penalty: Callable[[Any], Any], kernel: Any, regularizer: Any) -> Any:
     """`every` times the scalar `penalty(kernel)` on each `every`-th training step, 0 on the others, not evaluated.
 
     Args:
@@ -35,13 +40,14 @@ def on_every_kth_step(x: Any, every: int, penalty: Callable[[Any], Any], kernel:
         every: the period.
         penalty: gives a scalar of type floatx.
         kernel: the value of x as a tensor.
+        regularizer: whose steps are counted.
 
     Returns:
         A scalar; `penalty(kernel)` itself outside training steps.
     """
     if every == 1:
         return penalty(kernel)
-    counter = _counter_of(x)  # outside of training steps too: Keras's trial call is where JAX can make one
+    counter = _counter_of(x, regularizer)  # outside of training steps too: Keras's trial call is where JAX can make one
     if not _in_train_step():
         return penalty(kernel)
     if counter is None:
@@ -77,14 +83,22 @@ def _value_if(due: Any, penalty: Callable[[Any], Any], kernel: Any) -> Any:
     return value(due, kernel)
 
 
-def count_steps(layer: Any, variable: Any) -> None:
-    """Count the training steps of a variable of a layer, starting at 0."""
-    counter = _COUNTERS.get(id(variable))
-    if counter is None or counter.variable() is not variable:
+def count_steps(layer: Any, variable: Any, regularizer: Any) -> StepCounter:
+    """Count the training steps of a regularizer of a variable of a layer, starting at 0, unless they are counted."""
+    counter = _COUNTERS.get((id(variable), id(regularizer)))
+    if counter is None or not counter.counts(variable, regularizer):
         with _outside_of_graphs():
-            counter = StepCounter(variable)
+            counter = StepCounter(variable, regularizer)
         counter.attach(layer)
-        _COUNTERS[id(variable)] = counter
+        _COUNTERS[id(variable), id(regularizer)] = counter
+    return counter
+
+
+def stop_counting(layer: Any, variable: Any, regularizer: Any) -> None:
+    """Take the counter off that layer again, if there is one."""
+    counter = _COUNTERS.pop((id(variable), id(regularizer)), None)
+    if counter is not None:
+        counter.detach(layer)
 
 
 def _outside_of_graphs() -> Any:
@@ -96,18 +110,17 @@ def _outside_of_graphs() -> Any:
     return tf.init_scope()
 
 
-def _counter_of(x: Any) -> StepCounter | None:
+def _counter_of(x: Any, regularizer: Any) -> StepCounter | None:
     if not isinstance(x, keras.Variable):
         scope = get_stateless_scope() if in_stateless_scope() else None
         mapping = {} if scope is None else scope.state_mapping
-        return next((_COUNTERS[key] for key, value in mapping.items() if value is x and key in _COUNTERS), None)
-    counter = _COUNTERS.get(id(x))
-    if counter is None or counter.variable() is not x:
-        layer = _owner_of(x)
-        if layer is None:
-            return None
-        count_steps(layer, x)
-    return _COUNTERS[id(x)]
+        found = (_COUNTERS.get((key, id(regularizer))) for key, value in mapping.items() if value is x)
+        return next((counter for counter in found if counter is not None), None)
+    counter = _COUNTERS.get((id(x), id(regularizer)))
+    if counter is not None and counter.counts(x, regularizer):
+        return counter
+    layer = _owner_of(x)
+    return None if layer is None else count_steps(layer, x, regularizer)
 
 
 def _owner_of(variable: Any) -> Any:

@@ -20,7 +20,7 @@ def require() -> None:
         raise ModuleNotFoundError("Figures need: pip install matplotlib") from error
 
 
-def entropy_boxes(layers: Sequence[Any]) -> Figure:
+def entropy_boxes(layers: Sequence[Any], title: str = "Entropy change by layer") -> Figure:
     """Box plot of the entropy change per filter or dimension, layer by layer [A, fig. 1].
 
     The box holds the quartiles, the closed dot is the mean, open dots are outliers beyond 1.5 times the
@@ -28,28 +28,58 @@ def entropy_boxes(layers: Sequence[Any]) -> Figure:
 
     Args:
         layers: records with `path`, `unit` and `values`, such as `profile.WeightEntropy`.
+        title: of the figure.
 
     Returns:
         A matplotlib figure.
     """
-    figure, axes = _figure(max(4.0, 1.2 + 0.6 * len(layers)), 4.5)
-    labels, boxes = [], []
-    for layer in layers:
-        values = np.asarray(layer.values)
-        finite = values[np.isfinite(values)]
-        missing = len(values) - len(finite)
-        labels.append(layer.path + (f" ({missing} not finite)" if missing else ""))
-        boxes.append(finite)
-    axes.boxplot(
-        boxes,
-        showmeans=True,
-        meanprops={"marker": "o", "markerfacecolor": "black", "markeredgecolor": "black", "markersize": 4},
-        flierprops={"marker": "o", "markerfacecolor": "none", "markersize": 4},
-    )
-    axes.set_xticks(range(1, len(labels) + 1), labels, rotation=45, ha="right", fontsize=8)
-    axes.set_ylabel(" or ".join(sorted({layer.unit for layer in layers})))
-    axes.set_title("Entropy change by layer")
+    return entropy_panels([(title, layers)])
+
+
+def entropy_panels(panels: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
+    """Box plots as `entropy_boxes`, one above the other, on the same axes [A, fig. 8, 9].
+
+    Args:
+        panels: the title and the records of each panel. A path stands in one column in all panels.
+
+    Returns:
+        A matplotlib figure, wide enough for the names of all layers.
+    """
+    from matplotlib.figure import Figure
+
+    paths = list(dict.fromkeys(layer.path for _, layers in panels for layer in layers))
+    width = max(4.0, 1.2 + len(paths) * (0.6 if len(paths) <= _WIDE else 0.22))
+    figure = Figure(figsize=(width, 4.5 * len(panels)), layout="constrained")
+    rows = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    labels = dict.fromkeys(paths, "")
+    for axes, (title, layers) in zip(rows, panels, strict=True):
+        _style(axes)
+        boxes = []
+        for layer in layers:
+            values = np.asarray(layer.values)
+            finite = values[np.isfinite(values)]
+            missing = len(values) - len(finite)
+            if missing:
+                labels[layer.path] += f" ({missing} not finite)"
+            boxes.append(finite)
+        axes.boxplot(
+            boxes,
+            positions=[paths.index(layer.path) + 1 for layer in layers],
+            showmeans=True,
+            meanprops={"marker": "o", "markerfacecolor": "black", "markeredgecolor": "black", "markersize": 4},
+            flierprops={"marker": "o", "markerfacecolor": "none", "markersize": 4},
+        )
+        axes.set_ylabel(" or ".join(sorted({layer.unit for layer in layers})))
+        axes.set_title(title)
+        axes.tick_params(labelbottom=axes is rows[-1])
+    turn = {"rotation": 45, "ha": "right"} if len(paths) <= _WIDE else {"rotation": 90}
+    rows[-1].set_xlim(0.4, len(paths) + 0.6)
+    rows[-1].set_xticks(range(1, len(paths) + 1), [path + labels[path] for path in paths], fontsize=8, **turn)
     return figure
+
+
+_WIDE = 25
+"""Layers with which a figure has wide columns."""
 
 
 def entropy_history(history: Mapping[str, Sequence[float]], unit: str = "nats per filter or dimension") -> Figure:
@@ -93,6 +123,10 @@ def _figure(width: float, height: float) -> tuple[Figure, Any]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
+    _style(axes)
+    return figure, axes
+
+
+def _style(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
-    return figure, axes

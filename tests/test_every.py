@@ -168,7 +168,7 @@ def test_a_term_attached_to_a_trained_model_counts():
     model, steps = model_of(None), StepLosses()
     model.fit(*zeros(), verbose=0)
 
-    apply_entropy(model, One(every=4))
+    apply_entropy(model, "first", One(every=4))
     model.fit(*zeros(), batch_size=8, verbose=0, callbacks=[steps])
 
     assert steps.losses[:5] == [4.0, 0.0, 0.0, 0.0, 4.0]

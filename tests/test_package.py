@@ -38,9 +38,9 @@ def test_importing_loads_nothing_heavy_that_keras_does_not(child_environment):
 
 
 def test_importing_adds_less_than_50_ms_to_keras(child_environment):
-    code = "import keras, time; t = time.perf_counter(); import keras_entropy; print(time.perf_counter() - t)"
+    # Of the processor's time: the machine may be busy with something else. The best of three for the same reason.
+    code = "import keras, time; t = time.process_time(); import keras_entropy; print(time.process_time() - t)"
 
-    # The best of three: the machine may be busy with something else.
     assert min(float(run(code, child_environment).splitlines()[-1]) for _ in range(3)) < 0.05
 
 

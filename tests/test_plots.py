@@ -76,7 +76,7 @@ class TestEntropyBoxes:
         assert np.isnan(empty["quartiles"]).all()
         assert np.isfinite(axes.get_ylim()).all()
 
-    @pytest.mark.parametrize(("count", "width"), [(1, 400), (3, 400), (60, 3720)])
+    @pytest.mark.parametrize(("count", "width"), [(1, 400), (3, 400), (25, 1620), (100, 2320)])
     def test_grow_with_the_number_of_layers(self, count, width):
         layers = [layer(f"block{i}/conv", tuple(i + value for value in VALUES)) for i in range(count)]
 

@@ -17,7 +17,7 @@ def built(layer, shape):
     [
         (L.Dense(3, name="x"), (4,), [("x", "dense")]),
         (L.EinsumDense("ab,bc->ac", 3, name="x"), (4,), [("x", "dense")]),
-        (L.EinsumDense("abc,cde->abde", (None, 2, 3), name="x"), (4, 5), []),
+        (L.EinsumDense("abc,cde->abde", (None, 2, 3), name="x"), (4, 5), [("x", "dense")]),
         (L.Conv1D(3, 2, name="x"), (8, 2), [("x", "conv")]),
         (L.Conv2D(3, 2, name="x"), (8, 8, 2), [("x", "conv")]),
         (L.Conv3D(3, 2, name="x"), (8, 8, 8, 2), [("x", "conv")]),
@@ -36,8 +36,13 @@ def built(layer, shape):
             (8, 8, 2),
             [("x/depthwise_kernel", "depthwise"), ("x/pointwise_kernel", "conv")],
         ),
-        (L.BatchNormalization(), (4,), []),
-        (L.LSTM(3), (5, 4), []),
+        (L.BatchNormalization(name="x"), (4,), [("x", "scale")]),
+        (L.LayerNormalization(name="x"), (4,), [("x", "scale")]),
+        (L.RMSNormalization(name="x"), (4,), [("x", "scale")]),
+        (L.GroupNormalization(2, name="x"), (4,), [("x", "scale")]),
+        (L.BatchNormalization(scale=False, name="x"), (4,), [("x", "scale")]),
+        (L.LayerNormalization(scale=False), (4,), []),
+        (L.LSTM(3, name="x"), (5, 4), [("x/lstm_cell/kernel", "dense"), ("x/lstm_cell/recurrent_kernel", "dense")]),
         (L.TimeDistributed(L.Dense(3, name="x"), name="each"), (5, 4), [("each/x", "dense")]),
     ],
 )
@@ -85,7 +90,7 @@ def test_exact_measures_take_strides_dilation_and_groups_from_the_layer(layer, s
 def test_recurrent_kernels_with_a_term_have_every_measure(measure):
     model = built(L.LSTM(3, kernel_regularizer=TotalCorrelation(0.1), name="lstm"), (5, 4))
 
-    (weight,) = measurable_weights(model)
+    weight, _ = measurable_weights(model)
 
     assert np.isfinite(measure_weight(weight, measure).mean)
 
@@ -105,9 +110,10 @@ def test_exact_measures_of_separable_and_einsum_layers():
 def test_a_regularizer_makes_a_kernel_measured():
     model = built(L.LSTM(3, kernel_regularizer=DenseEntropy(0.1), name="lstm"), (5, 4))
 
-    (weight,) = measurable_weights(model)
+    weight, recurrent = measurable_weights(model)
 
     assert weight.path == "lstm/lstm_cell/kernel"
+    assert measure_weight(recurrent).measure == "paper"
     assert measure_weight(weight).measure == "DenseEntropy"
     assert weight.penalised
 

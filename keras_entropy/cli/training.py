@@ -267,7 +267,7 @@ def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
         model = models.autoencoder(shape)
         loss, metrics = "mse", []
     kind = _TERMS[arguments.regularizer]
-    apply_entropy(model, kind(arguments.factor), arguments.placement)
+    apply_entropy(model, arguments.placement, kind(arguments.factor))
     model.compile(keras.optimizers.Adam(arguments.learning_rate), loss, metrics=metrics)
     return model
 

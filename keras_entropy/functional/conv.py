@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,9 @@ def conv_log_volume(
         >>> float(functional.conv_log_volume(2 * kernel, grid=64).round(6))
         0.693147
     """
-    bands = transfer_matrices(kernel, grid, strides, dilation, groups)
     epsilon = _checks.non_negative("epsilon", epsilon)
-    volumes = mean_over_frequencies(bands, [band.log_volumes(epsilon) for band in bands])
+    bands = _bands(kernel, grid, strides, dilation, groups)
+    volumes = mean_over_frequencies((band, band.log_volumes(epsilon)) for band in bands)
     return _backend.namespace(volumes).sum(volumes)
 
 
@@ -111,9 +111,9 @@ def conv_log_spectrum(
         >>> functional.conv_log_spectrum(kernel).round(6).tolist()
         [0.693147, 0.0]
     """
-    bands = transfer_matrices(kernel, grid, strides, dilation, groups)
     epsilon = _checks.non_negative("epsilon", epsilon)
-    values = mean_over_frequencies(bands, [band.log_magnitudes(epsilon) for band in bands])
+    bands = _bands(kernel, grid, strides, dilation, groups)
+    values = mean_over_frequencies((band, band.log_magnitudes(epsilon)) for band in bands)
     return _backend.namespace(values).reshape(values, (-1,))
 
 
@@ -143,10 +143,10 @@ class Band:
         return Band(tuple(map(function, self.parts)), self.weights)
 
 
-def mean_over_frequencies(bands: Sequence[Band], values: Sequence[Array]) -> Array:
-    """The mean over all frequencies of values (frequencies, ...) of the bands: an array (...)."""
+def mean_over_frequencies(values_of: Iterable[tuple[Band, Array]]) -> Array:
+    """The mean over all frequencies of values (frequencies, ...) of bands: an array (...)."""
     total = 0.0
-    for band, value in zip(bands, values, strict=True):
+    for band, value in values_of:
         xp = _backend.namespace(value)
         weights = band.weights.reshape(-1, *[1] * (len(value.shape) - 1))
         weights = weights if xp is np else xp.convert_to_tensor(weights, dtype=value.dtype)
@@ -167,11 +167,21 @@ def transfer_matrices(
         groups: of the convolution.
 
     Returns:
-        A `Band` of the frequencies at which the matrix is real and one of the others, where there are any.
+        A `Band` of the frequencies at which the matrix is real and one of the others, where there are any; on the host
+        more of them, none of them large.
 
     Raises:
         TypeError, ValueError: as `conv_log_volume`.
     """
+    return list(_bands(kernel, grid, strides, dilation, groups))
+
+
+_BAND = 2**20
+"""Numbers of the transfer matrices of a band on the host."""
+
+
+def _bands(kernel: Array, grid: int | None, strides: Sizes, dilation: Sizes, groups: int) -> Iterator[Band]:
+    """The bands of `transfer_matrices`, each made when it is asked for."""
     kernel = _backend.as_float(kernel)
     if not 3 <= len(kernel.shape) <= 5:
         raise ValueError(
@@ -197,7 +207,11 @@ def transfer_matrices(
         product = xp.reshape(product, (frequencies, phases * rows, groups, columns // groups))
         return xp.transpose(product, (0, 2, 1, 3))
 
-    return [Band(tuple(map(matrices, transforms)), weights) for transforms, weights in transforms_of]
+    for transforms, weights in transforms_of:
+        count, phases, _ = transforms[0].shape
+        step = max(1, _BAND // (phases * rows * columns)) if xp is np else count
+        for i in range(0, count, step):
+            yield Band(tuple(matrices(transform[i : i + step]) for transform in transforms), weights[i : i + step])
 
 
 def transfer_shape(

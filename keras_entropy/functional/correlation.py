@@ -71,7 +71,7 @@ def total_correlation(
     epsilon = _checks.non_negative("epsilon", epsilon)
     bands, marginal = _normalised(kernel, grid, epsilon, strides, dilation, groups, transpose)
     xp = _backend.namespace(marginal)
-    joint = mean_over_frequencies(bands, [band.log_volumes(epsilon) for band in bands])
+    joint = mean_over_frequencies((band, band.log_volumes(epsilon)) for band in bands)
     value = xp.sum(marginal) - xp.sum(joint)
     missing = _undetermined(bands[0]) * joint.shape[0]
     return value - missing * _log(epsilon) if missing else value
@@ -114,7 +114,7 @@ def correlation_log_spectrum(
     epsilon = _checks.non_negative("epsilon", epsilon)
     bands, marginal = _normalised(kernel, grid, epsilon, strides, dilation, groups, transpose)
     xp = _backend.namespace(marginal)
-    values = mean_over_frequencies(bands, [band.log_magnitudes(epsilon) for band in bands])
+    values = mean_over_frequencies((band, band.log_magnitudes(epsilon)) for band in bands)
     missing = _undetermined(bands[0])
     if missing:
         rest = xp.ones_like(marginal[:, :missing]) * _log(epsilon)
@@ -142,7 +142,7 @@ def _normalised(
     scale = functools.reduce(xp.maximum, largest)
     scale = xp.where(scale == 0, xp.ones_like(scale), scale)
     bands = [band.map(lambda part: part / scale) for band in bands]
-    squares = mean_over_frequencies(bands, [sum(xp.sum(xp.square(p), axis=-2) for p in band.parts) for band in bands])
+    squares = mean_over_frequencies((band, sum(xp.sum(xp.square(p), axis=-2) for p in band.parts)) for band in bands)
     zero = squares == 0
     norms = xp.sqrt(xp.where(zero, xp.ones_like(squares), squares))
     bands = [band.map(lambda part: part / norms[None, :, None, :]) for band in bands]

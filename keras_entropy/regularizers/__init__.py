@@ -9,6 +9,7 @@ Sources:
 
 from keras_entropy.regularizers.activity import ActivationEntropy
 from keras_entropy.regularizers.base import EntropyRegularizer
+from keras_entropy.regularizers.combined import SumRegularizer
 from keras_entropy.regularizers.corner import ConvCornerEntropy
 from keras_entropy.regularizers.dense import DenseEntropy
 from keras_entropy.regularizers.exact import ConvEntropy, TotalCorrelation
@@ -19,5 +20,6 @@ __all__ = [
     "ConvEntropy",
     "DenseEntropy",
     "EntropyRegularizer",
+    "SumRegularizer",
     "TotalCorrelation",
 ]

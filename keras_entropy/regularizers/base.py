@@ -55,7 +55,7 @@ class EntropyRegularizer(keras.Regularizer):
         self.check_kernel(tuple(kernel.shape))
         if _backend.is_host(kernel):
             return self._times_multiplier(self.penalty(kernel))
-        return self._times_multiplier(_steps.on_every_kth_step(x, self.every, self._float_penalty, kernel))
+        return self._times_multiplier(_steps.on_every_kth_step(x, self.every, self._float_penalty, kernel, self))
 
     def _float_penalty(self, kernel: Array) -> Array:
         # Keras adds the penalty to a loss of type floatx, whatever the kernel's type; TensorFlow does not mix them.

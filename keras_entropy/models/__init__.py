@@ -1,0 +1,11 @@
+"""Architectures with the entropy terms left to the caller: source A's, SqueezeNet, and all of keras.applications.
+
+Sources:
+    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
+"""
+
+from keras_entropy.models.registry import by_name, names
+from keras_entropy.models.source import autoencoder, cnn, unet
+from keras_entropy.models.squeeze import squeezenet, squeezenet_input
+
+__all__ = ["autoencoder", "by_name", "cnn", "names", "squeezenet", "squeezenet_input", "unet"]

@@ -1,0 +1,142 @@
+"""Architectures by their names."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_entropy import _checks
+from keras_entropy.models import source, squeeze
+from keras_entropy.models import weights as _weights
+
+
+class _Own(NamedTuple):
+    make: Callable[..., Any]
+    input_shape: tuple[int, ...]
+    classes: int | None
+
+
+_OWN = {
+    "autoencoder": _Own(source.autoencoder, (28, 28, 1), None),
+    "cnn": _Own(source.cnn, (32, 32, 3), 10),
+    "squeezenet": _Own(squeeze.squeezenet, (227, 227, 3), 1000),
+    "unet": _Own(source.unet, (128, 128, 3), 1),
+}
+
+
+def names() -> list[str]:
+    """The names that `by_name` knows: the package's own architectures, then those of `keras.applications`.
+
+    Example:
+        >>> from keras_entropy import models
+        >>> models.names()[:4]
+        ['autoencoder', 'cnn', 'squeezenet', 'unet']
+    """
+    return [*_OWN, *sorted(_applications())]
+
+
+def by_name(
+    name: str,
+    input_shape: Sequence[int] | None = None,
+    classes: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
+) -> Any:
+    """An architecture of this package or of `keras.applications` by its name.
+
+    Args:
+        name: one of `names()`; case, `-` and `_` do not matter: "vgg16", "mobilenet_v3_small".
+        input_shape: of one sample. Defaults to the architecture's: (32, 32, 3) for `cnn`, (28, 28, 1) for
+            `autoencoder`, (128, 128, 3) for `unet`, (227, 227, 3) for `squeezenet`.
+        classes: number of classes. Defaults to the architecture's: 10 for `cnn`, 1 for `unet`, else 1000.
+        weights: None for a fresh model; "imagenet" for those that Keras downloads for its applications, with their
+            own input and classes; or the path of a file with the weights of that very model: `.weights.h5`, `.h5`
+            or `.keras`, for `squeezenet` also the `.npz` archive of converted weights that it describes.
+
+    Returns:
+        An uncompiled Keras model.
+
+    Raises:
+        FileNotFoundError: for a missing file of weights.
+        ValueError: for an unknown name, or a file of weights that is damaged or does not fit.
+
+    Example:
+        >>> from keras_entropy import models
+        >>> models.by_name("CNN", (8, 8, 1)).output_shape
+        (None, 10)
+    """
+    known = _resolve(name)
+    own = _OWN.get(known)
+    arguments: dict[str, Any] = {}
+    if input_shape is not None:
+        arguments["input_shape"] = tuple(input_shape)
+    if classes is not None:
+        arguments["classes"] = _checks.positive_integer("classes", classes)
+    if weights is not None and weights != "imagenet":
+        _weights.existing(_file_of_weights(known, weights))  # before the model is built
+    if own is None:
+        model = _applications()[known](**arguments, weights="imagenet" if weights == "imagenet" else None)
+    else:
+        model = _make_own(known, own, arguments, weights)
+    if weights is not None and weights != "imagenet" and not _is_archive(weights):
+        _weights.load_keras(model, weights)
+    return model
+
+
+def _make_own(name: str, own: _Own, arguments: dict[str, Any], weights: Any) -> Any:
+    if weights == "imagenet":
+        raise ValueError(f"`weights` should be None or a file for {name!r}: Keras has no ImageNet weights for it.")
+    if own.classes is None and "classes" in arguments:
+        raise ValueError(f"`classes` should be None for {name!r}, which has none. Received: {arguments['classes']}.")
+    arguments = {"input_shape": own.input_shape, **arguments}
+    if own.classes is not None:
+        arguments.setdefault("classes", own.classes)
+    if weights is not None and _is_archive(weights):
+        arguments["weights"] = weights
+    return own.make(**arguments)
+
+
+def _file_of_weights(name: str, weights: Any) -> Any:
+    suffixes = (*_weights.KERAS_SUFFIXES, ".npz") if name == "squeezenet" else _weights.KERAS_SUFFIXES
+    if not isinstance(weights, str | os.PathLike) or not str(weights).endswith(suffixes):
+        choices = "None" if name in _OWN else 'None, "imagenet"'
+        expected = f"{choices} or a file ending in {', '.join(suffixes)} for {name!r}"
+        raise ValueError(_checks.message("weights", expected, weights))
+    return weights
+
+
+def _is_archive(weights: Any) -> bool:
+    return str(weights).endswith(".npz")
+
+
+def _resolve(name: Any) -> str:
+    table = {_plain(known): known for known in reversed(names())}  # the package's own come last, and win
+    plain = _plain(name) if isinstance(name, str) else ""
+    if plain in table:
+        return table[plain]
+    remedy = "`keras_entropy.models.names()` lists all."
+    close = [table[match] for match in difflib.get_close_matches(plain, table, n=4)]
+    if close:
+        remedy = f"Close to it: {', '.join(close)}. {remedy}"
+    raise ValueError(_checks.message("name", "the name of an architecture", name, remedy))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+@functools.cache
+def _applications() -> dict[str, Callable[..., Any]]:
+    """The constructors of `keras.applications`: functions that take these arguments."""
+    taken = {"input_shape", "classes", "weights", "include_top"}
+    found = {name: getattr(keras.applications, name) for name in dir(keras.applications) if not name.startswith("_")}
+    return {
+        name: make
+        for name, make in found.items()
+        if inspect.isfunction(make) and taken <= inspect.signature(make).parameters.keys()
+    }

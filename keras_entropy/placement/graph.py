@@ -1,0 +1,113 @@
+"""Which layers feed the skip connections of a functional model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_entropy import _keras
+from keras_entropy.profile import MeasurableWeight, SkippedWeight, inventory
+
+# A call of a nested model: the graph that it is called in, that graph's own call, and the node of the call.
+_Call = tuple[Any, Any, Any]
+
+
+def feeding(model: Any, merge: str) -> list[MeasurableWeight]:
+    """The kernels whose output reaches a merging layer without another kernel between.
+
+    Normalisations, activations, pooling, reshaping and whatever else has no kernel are looked through, and so are
+    nested functional and sequential models. Of an attention layer its output projection counts.
+
+    Args:
+        model: a functional or sequential model.
+        merge: "Add" or "Concatenate": the layer, or the operation (`a + b`) of two tensors.
+
+    Returns:
+        The weights, in the order of the model's layers.
+
+    Raises:
+        ValueError: for a subclassed model, whose graph is not known.
+    """
+    graph = _keras.graph_of(model)
+    if graph is None:
+        raise ValueError(
+            f"Only a functional or sequential model says what feeds its {merge} layers. Received: "
+            f"{type(model).__name__}, a subclassed model. Name the layers instead."
+        )
+    search = _Search(model)
+    for tensor, scope, call in _merged(graph, None, merge):
+        search.trace(tensor, scope, call)
+    return [weight for weight in search.kernels if id(weight.layer) in search.found]
+
+
+def _merged(graph: Any, call: _Call | None, merge: str) -> Iterator[tuple[Any, Any, _Call | None]]:
+    """The tensors that are merged, each with the graph that it is in."""
+    for node in _keras.nodes_of(graph):
+        inner = _keras.graph_of(node.operation)
+        if inner is not None:
+            yield from _merged(inner, (graph, call, node), merge)
+        elif _is(node.operation, merge) and len({id(tensor) for tensor in node.input_tensors}) > 1:
+            yield from ((tensor, graph, call) for tensor in node.input_tensors)
+
+
+class _Search:
+    def __init__(self, model: Any) -> None:
+        weights = inventory(model)
+        self.kernels = [w for w in weights if isinstance(w, MeasurableWeight) and w.layout != "scale"]
+        self.found: set[int] = set()
+        self._with_kernel = {id(weight.layer) for weight in self.kernels}
+        self._opaque = {
+            id(weight.layer)
+            for weight in weights
+            if isinstance(weight, SkippedWeight) and not isinstance(weight.layer, keras.layers.PReLU)
+        }
+        self._seen: set[tuple[int, ...]] = set()
+
+    def trace(self, tensor: Any, graph: Any, call: _Call | None) -> None:
+        """Go from a tensor towards the inputs, up to the first kernels."""
+        stack = [(tensor, graph, call)]
+        while stack:
+            tensor, graph, call = stack.pop()
+            key = (id(tensor), *_chain(call))
+            if key not in self._seen:
+                self._seen.add(key)
+                stack += self._before(tensor, graph, call)
+
+    def _before(self, tensor: Any, graph: Any, call: _Call | None) -> list[tuple[Any, Any, _Call | None]]:
+        """Where the values of a tensor come from; nothing behind a kernel."""
+        position = next((i for i, entry in enumerate(graph.inputs) if entry is tensor), None)
+        if position is not None:
+            if call is None:
+                return []
+            outer, outer_call, node = call
+            return [(node.input_tensors[position], outer, outer_call)]
+        operation, node_index, tensor_index = tensor._keras_history
+        node = operation._inbound_nodes[node_index]
+        inner = _keras.graph_of(operation)
+        if inner is not None:
+            return [(inner.outputs[tensor_index], inner, (graph, call, node))]
+        if self._stops(operation):
+            return []
+        return [(before, graph, call) for before in node.input_tensors]
+
+    def _stops(self, operation: Any) -> bool:
+        if not isinstance(operation, keras.layers.Layer):
+            return False
+        layers = list(_keras.layers_of(operation))
+        outputs = [p for p, _ in _keras.attention_projections(operation) if p.name == "attention_output"]
+        kernels = [layer for layer in outputs or layers if id(layer) in self._with_kernel]
+        self.found |= {id(layer) for layer in kernels}
+        return bool(kernels) or any(id(layer) in self._opaque for layer in layers)
+
+
+def _chain(call: _Call | None) -> Iterator[int]:
+    while call is not None:
+        _, call, node = call
+        yield id(node)
+
+
+def _is(operation: Any, merge: str) -> bool:
+    """Whether an operation is the layer of that name, a subclass of it, or the operation of `keras.ops`."""
+    return any(base.__name__ == merge and base.__module__.startswith("keras.") for base in type(operation).__mro__)
