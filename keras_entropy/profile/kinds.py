@@ -122,7 +122,7 @@ def weights_of(layer: Any, head_axis: int | None = None) -> dict[str, LinearMap 
 
 # Shifts, and statistics that inference does not use.
 _SHIFTS = frozenset(
-    ("bias", "beta", "moving_mean", "moving_stddev", "renorm_mean", "renorm_stddev", "mean", "count", "vector_u")
+    ("bias", "beta", "moving_mean", "moving_stddev", "renorm_mean", "renorm_stddev", "adapt_mean", "count", "vector_u")
 )
 
 

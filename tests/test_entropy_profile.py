@@ -1,0 +1,516 @@
+import itertools
+import json
+import math
+import random
+
+import keras
+import numpy as np
+import pytest
+
+from keras_entropy import EntropyProfile, entropy_profile, functional, register_measurable
+from keras_entropy.profile import LinearMap
+
+L = keras.layers
+
+
+def built(*layers, shape=(4,), dtype=None):
+    return keras.Sequential([keras.Input(shape, dtype=dtype), *layers], name="net")
+
+
+def fill(model, seed=0):
+    """Weights that are the same on every backend; variances above 0."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([np.abs(rng.normal(size=w.shape)) + 0.1 for w in model.get_weights()])
+    return model
+
+
+def log_singular_values(matrix):
+    return np.log(np.linalg.svd(np.asarray(matrix, np.float64), compute_uv=False))
+
+
+def only(model, measure="volume", **arguments):
+    (record,) = entropy_profile(model, measure, **arguments).records
+    return record
+
+
+class TestRecords:
+    def test_of_a_dense_layer(self):
+        model = fill(built(L.Dense(3, name="a")))
+        kernel = model.get_weights()[0].astype(np.float64)
+
+        record = only(model, "paper")
+
+        assert (record.path, record.kind, record.shape, record.unit) == ("a", "Dense", (4, 3), "nats per dimension")
+        assert record.skipped is None
+        np.testing.assert_allclose(record.mean, np.linalg.slogdet(kernel[:3])[1] / 3, rtol=1e-12)
+        assert len(record.values) == 3
+        np.testing.assert_allclose(np.mean(record.values), record.mean)
+        np.testing.assert_allclose(only(model).values, log_singular_values(kernel), rtol=1e-10)
+
+    @pytest.mark.parametrize("measure", ["paper", "volume", "redundancy"])
+    def test_heads_of_attention(self, measure):
+        x = keras.Input((5, 6))
+        model = fill(keras.Model(x, L.MultiHeadAttention(2, 3, value_dim=4, name="mha")(x, x)))
+        query, key, value, output = (model.get_layer("mha").get_weights()[i].astype(np.float64) for i in (0, 2, 4, 6))
+
+        profile = entropy_profile(model, measure)
+
+        heads = {
+            "mha/query": [query[:, i] for i in range(2)],
+            "mha/key": [key[:, i] for i in range(2)],
+            "mha/value": [value[:, i] for i in range(2)],
+            "mha/attention_output": list(output),
+        }
+        assert [record.path for record in profile.records] == list(heads)
+        for path, matrices in heads.items():
+            record = profile[path]
+            assert list(record.pieces) == ["head 1", "head 2"]
+            if measure == "redundancy":
+                expected = [functional.total_correlation(m, epsilon=1e-4) / m.shape[1] for m in matrices]
+            else:
+                block = "full" if measure == "volume" else "leading"
+                expected = [functional.dense_log_volume(m, block) / min(m.shape) for m in matrices]
+            np.testing.assert_allclose(list(record.pieces.values()), expected, rtol=1e-9)
+            np.testing.assert_allclose(record.mean, np.mean(expected))
+            np.testing.assert_allclose(np.mean(record.values), record.mean)
+
+    def test_heads_of_grouped_attention(self):
+        x = keras.Input((5, 6))
+        model = fill(keras.Model(x, L.GroupQueryAttention(3, 4, 2, name="gqa")(x, x)))
+
+        profile = entropy_profile(model, "volume")
+
+        pieces = {record.path: len(record.pieces) for record in profile.records}
+        assert pieces == {"gqa/query": 4, "gqa/key": 2, "gqa/value": 2, "gqa/attention_output": 4}
+        key = next(v for v in model.weights if v.path.endswith("key/kernel"))
+        head = keras.ops.convert_to_numpy(key)[:, 1]
+        np.testing.assert_allclose(profile["gqa/key"].pieces["head 2"], log_singular_values(head).mean(), rtol=1e-9)
+
+    @pytest.mark.parametrize(
+        ("layer", "gates"),
+        [
+            (L.SimpleRNN, []),
+            (L.LSTM, ["input gate", "forget gate", "candidate", "output gate"]),
+            (L.GRU, ["update gate", "reset gate", "candidate"]),
+        ],
+    )
+    def test_gates_of_recurrent_layers(self, layer, gates):
+        model = fill(built(layer(3, name="r"), shape=(5, 4)))
+
+        records = entropy_profile(model, "volume").records
+
+        assert [record.path.split("/")[-1] for record in records] == ["kernel", "recurrent_kernel"]
+        for record, weight in zip(records, model.get_weights(), strict=False):
+            pieces = np.split(weight, max(1, len(gates)), axis=1)
+            expected = [log_singular_values(piece).mean() for piece in pieces]
+            assert list(record.pieces) == gates
+            np.testing.assert_allclose(record.mean, np.mean(expected))
+            if gates:
+                np.testing.assert_allclose(list(record.pieces.values()), expected, rtol=1e-9)
+
+    def test_normalisations(self):
+        model = fill(
+            built(L.BatchNormalization(), L.LayerNormalization(), L.RMSNormalization(), L.GroupNormalization(2))
+        )
+        batch, layer, rms, group = entropy_profile(model, "volume").records
+        gamma, _, _, variance = (weight.astype(np.float64) for weight in model.layers[0].get_weights())
+
+        np.testing.assert_allclose(batch.values, np.log(gamma / np.sqrt(variance + 1e-3)), rtol=1e-9)
+        for record, norm in ((layer, model.layers[1]), (rms, model.layers[2]), (group, model.layers[3])):
+            np.testing.assert_allclose(record.values, np.log(norm.get_weights()[0].astype(np.float64)))
+        assert {r.mean for r in entropy_profile(model, "redundancy").records} == {0.0}
+
+    def test_normalisation_without_a_scale_divides_by_sigma(self):
+        model = fill(built(L.BatchNormalization(scale=False, epsilon=0.5)))
+
+        record = only(model)
+
+        np.testing.assert_allclose(record.values, -0.5 * np.log(model.layers[0].get_weights()[-1] + 0.5), rtol=1e-6)
+
+    def test_standardisation_of_inputs(self):
+        layer = L.Normalization()
+        layer.adapt(np.array([[0.0, 0.0], [2.0, 6.0]]))
+
+        np.testing.assert_allclose(only(built(layer, shape=(2,))).values, -np.log([1, 3]), rtol=1e-6)
+
+    def test_einsum_kernels_of_higher_rank_are_one_matrix(self):
+        model = fill(built(L.EinsumDense("abc,cde->abde", (None, 2, 3), name="x"), shape=(4, 5)))
+
+        record = only(model)
+
+        np.testing.assert_allclose(record.values, log_singular_values(model.get_weights()[0].reshape(5, 6)), rtol=1e-9)
+        assert record.pieces == {}
+
+    def test_einsum_kernels_with_a_shared_axis_are_blocks(self):
+        model = fill(built(L.EinsumDense("abc,bcd->abd", (3, 2), name="x"), shape=(3, 5)))
+        blocks = model.get_weights()[0]
+
+        record = only(model)
+
+        assert list(record.pieces) == ["block 1", "block 2", "block 3"]
+        expected = [log_singular_values(block).mean() for block in blocks]
+        np.testing.assert_allclose(list(record.pieces.values()), expected, rtol=1e-9)
+
+    def test_low_rank_adapters_are_merged(self):
+        model = fill(built(L.Dense(4, name="x")))
+        layer = model.get_layer("x")
+        layer.enable_lora(2)
+        fill(model, 1)
+        merged = keras.ops.convert_to_numpy(layer.kernel)
+
+        record = only(model)
+
+        np.testing.assert_allclose(record.values, log_singular_values(merged), rtol=1e-9)
+
+    def test_wrapped_and_bidirectional_and_shared_layers(self):
+        shared = L.Dense(4, name="shared")
+        x = keras.Input((5, 4))
+        h = L.TimeDistributed(shared, name="each")(x)
+        y = L.Bidirectional(L.SimpleRNN(2, name="rnn"), name="both")(shared(h))
+
+        paths = [record.path for record in entropy_profile(keras.Model(x, y)).records]
+
+        kernels = [f"both/{way}_rnn/simple_rnn_cell/{name}" for way in ("forward", "backward")
+                   for name in ("kernel", "recurrent_kernel")]  # fmt: skip
+        assert sorted(paths) == sorted(["each/shared", *kernels])
+
+    def test_nested_models_have_paths(self):
+        inner = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a")], name="inner")
+        x = keras.Input((4,))
+
+        model = keras.Model(x, L.Dense(2, name="b")(inner(x)))
+
+        assert [record.path for record in entropy_profile(model).records] == ["inner/a", "b"]
+
+    def test_wide_and_tall_kernels_in_blocks_of_rows(self, monkeypatch):
+        monkeypatch.setattr("keras_entropy.profile.measures._BLOCK", 64)
+        for shape in ((50, 5), (5, 50)):
+            model = fill(built(L.Dense(shape[1]), shape=shape[:1]))
+            np.testing.assert_allclose(only(model).values, log_singular_values(model.get_weights()[0]), rtol=1e-9)
+
+    def test_a_zero_kernel_is_minus_infinity(self):
+        model = built(L.Dense(3, kernel_initializer="zeros"))
+
+        assert only(model, "paper").mean == only(model, "volume").mean == -math.inf
+
+    def test_nothing_of_the_model_changes(self, tmp_path):
+        model = built(L.Conv2D(3, 3), L.BatchNormalization(), L.Flatten(), L.Dense(2), shape=(8, 8, 2))
+        model.compile("adam", "mse")
+        before = [weight.copy() for weight in model.get_weights()]
+        random_state = random.getstate()
+
+        entropy_profile(model, "volume").compare(entropy_profile(model, "volume", randomize=0))
+
+        for weight, old in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(weight, old)
+        assert random.getstate() == random_state  # what Keras draws seeds from
+
+
+class Odd(L.Layer):
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+        self.mix = self.add_weight(shape=(shape[-1], 2), name="mix")
+        self.built = True
+
+    def call(self, x):
+        return (x * self.scale) @ self.mix
+
+
+class TestSkipped:
+    def test_nothing_is_dropped_silently(self):
+        model = built(L.Embedding(7, 4, name="e"), Odd(name="odd"), L.PReLU(name="p"), shape=(3,), dtype="int32")
+
+        records = entropy_profile(model).records
+
+        assert [(r.path, r.shape) for r in records] == [("e", (7, 4)), ("odd/scale", (4,)), ("odd/mix", (4, 2)),
+                                                        ("p", (3, 2))]  # fmt: skip
+        assert all(record.mean is None and record.values == () and record.unit is None for record in records)
+        for record, words in zip(records, ("integers", "register_measurable", "Odd", "activation"), strict=True):
+            assert words in record.skipped
+
+    @pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+    def test_quantised_layers(self, mode):
+        model = built(L.Dense(16, name="a"), L.EinsumDense("ab,bc->ac", 8, name="b"), shape=(16,))
+        for layer in model.layers:
+            layer.quantize(mode)
+
+        records = entropy_profile(model).records
+
+        assert [record.path for record in records] == ["a", "b"]
+        assert all(f"quantised to {mode}" in record.skipped for record in records)
+
+    @pytest.mark.filterwarnings("ignore:.build... was called on layer 'late':UserWarning")
+    def test_layers_that_are_not_built(self):
+        class Late(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.first = L.Dense(2, name="first")
+                self.second = L.Dense(2, name="second")
+
+            def call(self, x):
+                return self.first(x)
+
+        model = Late()
+        model(np.ones((1, 3), "float32"))
+
+        first, second = entropy_profile(model).records
+
+        assert first.skipped is None
+        assert (second.path, second.skipped[:9]) == ("second", "not built")
+
+    def test_weights_that_are_not_finite_are_named(self):
+        model = built(L.Conv2D(2, 3, name="c"), L.BatchNormalization(name="bn"), shape=(8, 8, 1))
+        kernel, *rest = model.get_weights()
+        kernel[0, 0, 0, 0], kernel[1, 1, 0, 0], kernel[1, 1, 0, 1] = np.nan, np.nan, np.inf
+        rest[-1][0] = np.nan
+        model.set_weights([kernel, *rest])
+
+        conv, norm = entropy_profile(model).records
+
+        assert conv.skipped == "not finite: it holds 2 NaN and 1 infinite of 18 values"
+        assert norm.skipped == "not finite: it holds 1 NaN of 2 values"
+        assert all(record.skipped is None for record in entropy_profile(model, randomize=0).records)
+
+
+class TestRegister:
+    @pytest.fixture(autouse=True)
+    def _forget(self, monkeypatch):
+        from keras_entropy.profile import kinds
+
+        monkeypatch.setattr(kinds, "_KINDS", dict(kinds._KINDS))
+
+    def test_variables_by_name(self):
+        register_measurable(Odd, lambda layer: {"scale": layer.scale, "mix": layer.mix})
+        model = fill(built(Odd(name="odd")))
+
+        scale, mix = entropy_profile(model, "volume").records
+
+        assert (scale.path, mix.path) == ("odd/scale", "odd/mix")
+        np.testing.assert_allclose(scale.values, np.log(model.get_weights()[0].astype(np.float64)))
+        np.testing.assert_allclose(mix.values, log_singular_values(model.get_weights()[1]), rtol=1e-9)
+
+    def test_arrays_maps_and_reasons(self):
+        register_measurable(Odd, lambda layer: LinearMap(np.ones((3, 3, 2, 5)), "conv", strides=2))
+        model = built(Odd(name="odd"))
+        records = entropy_profile(model, "volume").records
+        assert [(r.path, len(r.values)) for r in records if not r.skipped] == [("odd", 5)]
+
+        register_measurable(Odd, lambda layer: {"mix": layer.mix, "scale": "is a matter of taste"})
+        assert entropy_profile(model)["odd/scale"].skipped == "is a matter of taste"
+
+    def test_subclasses_inherit_and_built_in_kinds_can_be_replaced(self):
+        class Child(L.Dense):
+            pass
+
+        register_measurable(L.Dense, lambda layer: {"kernel": "not today"})
+
+        assert only(built(Child(2, name="c"))).skipped == "not today"
+
+    def test_what_has_no_initialiser_has_no_twin(self):
+        register_measurable(Odd, lambda layer: {"mix": layer.mix, "scale": layer.scale})
+
+        assert all("no random twin" in r.skipped for r in entropy_profile(built(Odd()), randomize=0).records)
+
+    @pytest.mark.parametrize("bad", [(int, len), (Odd, 3), ("Odd", len)])
+    def test_other_objects_are_refused(self, bad):
+        with pytest.raises(TypeError, match="should be"):
+            register_measurable(*bad)
+
+    def test_a_function_that_returns_something_else(self):
+        register_measurable(Odd, lambda layer: 3)
+        with pytest.raises(TypeError, match=r"registered for Odd.*Received: 3"):
+            entropy_profile(built(Odd()))
+
+
+class TestTwin:
+    def model(self):
+        return built(
+            L.Conv2D(8, 3, name="c"), L.DepthwiseConv2D(3, depthwise_initializer="ones", name="d"),
+            L.SeparableConv2D(4, 3, name="s"), L.BatchNormalization(name="b"), L.Reshape((-1, 4)), L.LSTM(3, name="l"),
+            L.Dense(3, kernel_initializer=keras.initializers.RandomNormal(stddev=0.1, seed=5), name="k"),
+            shape=(9, 9, 2),
+        )  # fmt: skip
+
+    def test_is_deterministic_and_does_not_depend_on_the_weights(self):
+        first, second = (entropy_profile(fill(self.model(), i), "volume", randomize=0) for i in range(2))
+
+        assert first == second
+        assert first.randomize == 0
+        assert first != entropy_profile(self.model(), "volume", randomize=1)
+
+    def test_draws_from_the_own_initialisers(self):
+        profile = entropy_profile(fill(self.model()), "volume", randomize=3)
+
+        ones = functional.conv_log_spectrum(np.ones((3, 3, 1, 8)), groups=8)
+        np.testing.assert_allclose(profile["d"].values, ones)
+        np.testing.assert_allclose(profile["b"].values, -0.5 * np.log(1.001))  # gamma 1, variance 1
+        recurrent = profile["l/lstm_cell/recurrent_kernel"]
+        assert recurrent.shape == (3, 12)
+        wide = entropy_profile(
+            built(L.Dense(400, kernel_initializer=keras.initializers.RandomNormal(stddev=0.1)), shape=(400,)),
+            "paper",
+            randomize=0,
+        ).records[0]
+        # E log|det| of a Gaussian matrix: half the sum of the digamma functions of i / 2, plus n log(2) / 2.
+        from scipy.special import digamma
+
+        expected = np.mean([0.5 * (digamma(i / 2) + np.log(2)) for i in range(1, 401)]) + np.log(0.1)
+        np.testing.assert_allclose(wide.mean, expected, atol=0.02)
+
+    def test_a_freshly_built_model_is_like_its_twin(self):
+        model = built(L.Conv2D(64, 3, name="c"), shape=(8, 8, 32))
+
+        (difference,) = entropy_profile(model).compare(entropy_profile(model, randomize=0)).differences
+
+        # The mean of 2048 logs of uniform magnitudes: standard deviation 1 / sqrt(2048) each.
+        assert abs(difference.difference) < 6 * np.sqrt(2 / 2048)
+
+    @pytest.mark.parametrize("seed", [True, -1, 0.5, "0"])
+    def test_other_seeds_are_refused(self, seed):
+        with pytest.raises(TypeError, match="`randomize`"):
+            entropy_profile(built(L.Dense(2)), randomize=seed)
+
+
+class TestArguments:
+    def test_errors(self):
+        with pytest.raises(ValueError, match="`measure`.*'paper', 'volume', 'redundancy'"):
+            entropy_profile(built(L.Dense(2)), "entropy")
+        with pytest.raises(TypeError, match="`model` should be a Keras model"):
+            entropy_profile([1, 2])
+        with pytest.raises(ValueError, match=r"not built.*keras\.Input"):
+            entropy_profile(keras.Sequential([L.Dense(2)]))
+
+    def test_progress_goes_to_standard_error(self, capsys):
+        entropy_profile(built(L.Dense(2)), progress=True)
+
+        assert capsys.readouterr().out == ""
+
+    def test_an_unknown_path_lists_the_paths(self):
+        with pytest.raises(KeyError, match="'x'.*has a"):
+            entropy_profile(built(L.Dense(2, name="a")))["x"]
+
+
+class TestSaving:
+    def test_round_trip_with_infinities_and_reasons(self, tmp_path):
+        x = keras.Input((3, 4))
+        h = L.MultiHeadAttention(2, 2)(x, x)
+        model = keras.Model(x, L.Dense(2, kernel_initializer="zeros")(Odd()(h)))
+        profile = entropy_profile(model, "volume", randomize=None)
+
+        profile.save(tmp_path / "deep" / "p.json")
+
+        assert EntropyProfile.load(tmp_path / "deep" / "p.json") == profile
+        text = (tmp_path / "deep" / "p.json").read_text()
+        assert json.loads(text, parse_constant=pytest.fail)["schema"] == "keras-entropy/profile/1"
+        assert '"-inf"' in text
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("", "is no entropy profile"),
+            ("[]", "no schema"),
+            ('{"schema": "keras-entropy/train/1"}', "this version reads 'keras-entropy/profile/1'"),
+            ('{"schema": "keras-entropy/profile/1"}', "'measure' is missing"),
+            ('{"schema": "keras-entropy/profile/1", "measure": "x"}', "`measure`"),
+            ('{"schema": "keras-entropy/profile/1", "measure": "paper", "model": "m", "randomize": 0, "records": [3]}',
+             "no object"),
+            ("[" * 100000, "is no entropy profile"),
+        ],
+    )  # fmt: skip
+    def test_other_files_are_refused(self, tmp_path, text, words):
+        path = tmp_path / "p.json"
+        path.write_text(text)
+
+        with pytest.raises(ValueError, match=f"p.json is no entropy profile.*{words}|{words}.*"):
+            EntropyProfile.load(path)
+
+    def test_a_missing_file(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            EntropyProfile.load(tmp_path / "p.json")
+
+    def test_binary_files(self, tmp_path):
+        (tmp_path / "p.json").write_bytes(bytes(range(256)))
+        with pytest.raises(ValueError, match="is no entropy profile"):
+            EntropyProfile.load(tmp_path / "p.json")
+
+
+class TestCompare:
+    def profiles(self):
+        model = built(L.Dense(3, name="a"), L.Dense(3, name="b"), Odd(name="odd"))
+        return entropy_profile(fill(model), "volume"), entropy_profile(fill(model, 1), "volume")
+
+    def test_differences_and_reasons(self):
+        first, second = self.profiles()
+
+        comparison = first.compare(second)
+
+        assert [d.path for d in comparison.differences] == ["a", "b"]
+        for difference in comparison.differences:
+            assert difference.difference == first[difference.path].mean - second[difference.path].mean
+        assert [path for path, _ in comparison.skipped] == ["odd/scale", "odd/mix"]
+        table = str(comparison)
+        assert "difference" in table
+        assert "odd/mix: no measure is known" in table
+        assert list(comparison.to_frame()["path"]) == ["a", "b"]
+
+    def test_outliers_are_those_of_the_box_plot(self):
+        from matplotlib.cbook import boxplot_stats
+
+        from keras_entropy.profile.comparison import outliers
+
+        values = [*np.linspace(0, 1, 9), 5.0, -4.0]
+        assert outliers(values) == len(boxplot_stats(values)[0]["fliers"]) == 2
+        assert outliers([]) == outliers([-math.inf]) == 0
+
+    def test_layers_of_only_one_profile_are_named(self):
+        one = entropy_profile(built(L.Dense(3, name="a"), L.Dense(3, name="b")))
+        two = entropy_profile(built(L.Dense(3, name="a"), L.Dense(4, name="b"), L.Dense(2, name="c")))
+
+        comparison = one.compare(two)
+
+        assert [d.path for d in comparison.differences] == ["a"]
+        assert dict(comparison.skipped) == {
+            "b": "of shape (3, 3) in the first profile, (3, 4) in the second",
+            "c": "only in the second profile",
+        }
+
+    def test_what_cannot_be_compared(self):
+        first, second = self.profiles()
+        with pytest.raises(ValueError, match="one measure.*'volume' and 'paper'"):
+            first.compare(entropy_profile(built(L.Dense(3, name="a"))))
+        with pytest.raises(ValueError, match="no measured weight in common"):
+            first.compare(entropy_profile(built(L.Dense(3, name="z")), "volume"))
+        with pytest.raises(TypeError, match="`other` should be an EntropyProfile"):
+            first.compare(second.records)
+
+
+class TestFrameAndPlot:
+    def test_one_row_per_weight(self):
+        frame = entropy_profile(built(L.Dense(3, name="a"), Odd(name="o"))).to_frame()
+
+        assert list(frame.columns[:3]) == ["path", "kind", "shape"]
+        assert {"mean", "values", "unit", "skipped"} <= set(frame.columns)
+        assert list(frame["path"]) == ["a", "o/scale", "o/mix"]
+        assert list(frame["mean"].isna()) == [False, True, True]
+        assert list(frame["skipped"].isna()) == [True, False, False]
+
+    def test_two_panels_share_columns(self, tmp_path):
+        model = built(L.Dense(3, name="a"), L.Dense(3, name="b"))
+
+        figure = entropy_profile(model).plot(entropy_profile(model, randomize=0), tmp_path / "p.png")
+
+        top, bottom = figure.axes
+        assert [label.get_text() for label in bottom.get_xticklabels()] == ["a", "b"]
+        assert "random weights (seed 0)" in bottom.get_title()
+        assert top.get_ylim() == bottom.get_ylim()
+        assert (tmp_path / "p.png").stat().st_size > 1000
+
+    def test_a_hundred_layers_are_readable(self):
+        model = built(*[L.Dense(3, name=f"block{i}_dense") for i in range(100)])
+
+        figure = entropy_profile(model).plot()
+        figure.canvas.draw()
+
+        boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+        assert len(boxes) == 100
+        assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
