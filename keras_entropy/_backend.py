@@ -135,7 +135,7 @@ def singular_values(matrix: Array, imaginary: Array | None = None) -> Array:
     """Singular values of `matrix` (..., d, m), largest first; all NaN where an element is NaN or infinite."""
     if is_host(matrix):
         safe, poison = _finite(_host_complex(matrix, imaginary))
-        return np.linalg.svd(safe, compute_uv=False) + poison[..., None]
+        return _host_singular_values(safe) + poison[..., None]
     if imaginary is not None:  # the real matrix of the same map has each singular value twice
         upper = ops.concatenate([matrix, -imaginary], axis=-1)
         matrix = ops.concatenate([upper, ops.concatenate([imaginary, matrix], axis=-1)], axis=-2)
@@ -172,6 +172,8 @@ def _finite(matrix: Array) -> tuple[Array, Array]:
     """`matrix` with 0 for what is not finite, and for each matrix 0, or NaN if there was such an element."""
     xp = namespace(matrix)
     finite = xp.isfinite(matrix)
+    if xp is np and finite.all():  # without a copy of a large matrix
+        return matrix, np.zeros(matrix.shape[:-2])
     safe = xp.where(finite, matrix, xp.zeros_like(matrix))
     poison = xp.where(xp.all(finite, axis=(-2, -1)), 0.0, np.nan)
     return safe, poison if is_host(poison) else ops.cast(poison, matrix.dtype)
@@ -195,6 +197,22 @@ def _host_log_volume(matrix: np.ndarray[Any, Any], epsilon: float) -> np.ndarray
     factor = np.linalg.qr(np.concatenate([tall, floor], axis=-2), mode="r")
     with np.errstate(divide="ignore"):  # log 0 = -inf is the value of a singular matrix without a floor
         return np.asarray(np.log(np.abs(np.diagonal(factor, axis1=-2, axis2=-1))).sum(-1))
+
+
+_GRAM = 256
+"""Columns from which singular values on the host are found from the Gram matrix, in a quarter of the time."""
+
+
+def _host_singular_values(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if min(matrix.shape[-2:]) < _GRAM:
+        return np.linalg.svd(matrix, compute_uv=False)
+    tall = matrix if matrix.shape[-2] >= matrix.shape[-1] else np.swapaxes(matrix, -1, -2)
+    squares = np.linalg.eigvalsh(np.swapaxes(tall.conj(), -1, -2) @ tall)[..., ::-1]
+    # Rounding of the Gram matrix then changes no logarithm by more than 1e-7, and their mean by far less.
+    exact = squares[..., -1] > 1e-8 * squares[..., 0]
+    values = np.sqrt(np.maximum(squares, 0))
+    values[~exact] = np.linalg.svd(tall[~exact], compute_uv=False)
+    return values
 
 
 def _differentiable(value_and_pullback: Any) -> Any:

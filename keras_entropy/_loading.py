@@ -203,8 +203,6 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], bound: int) -> None:
             raise _RefusalError(f"holds {entry.filename[:100]!r}, which Keras does not write. {_SAVE_AGAIN}")
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise _RefusalError(f"holds {entry.filename[:100]!r} as a symbolic link. {_SAVE_AGAIN}")
-        if entry.flag_bits & 1:
-            raise _RefusalError(f"is encrypted. {_SAVE_AGAIN}")
     missing = [name for name in (_CONFIG, _METADATA, _WEIGHTS) if name not in names]
     if missing:
         raise _RefusalError(f"is no Keras model: it lacks {', '.join(missing)}. {_SAVE_AGAIN}")

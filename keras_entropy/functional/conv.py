@@ -176,7 +176,7 @@ def transfer_matrices(
     return list(_bands(kernel, grid, strides, dilation, groups))
 
 
-_BAND = 2**20
+_BAND = 2**18
 """Numbers of the transfer matrices of a band on the host."""
 
 
