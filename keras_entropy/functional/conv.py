@@ -74,7 +74,7 @@ def conv_log_volume(
         0.693147
     """
     epsilon = _checks.non_negative("epsilon", epsilon)
-    bands = _bands(kernel, grid, strides, dilation, groups)
+    bands = bands_of(kernel, grid, strides, dilation, groups)
     volumes = mean_over_frequencies((band, band.log_volumes(epsilon)) for band in bands)
     return _backend.namespace(volumes).sum(volumes)
 
@@ -112,7 +112,7 @@ def conv_log_spectrum(
         [0.693147, 0.0]
     """
     epsilon = _checks.non_negative("epsilon", epsilon)
-    bands = _bands(kernel, grid, strides, dilation, groups)
+    bands = bands_of(kernel, grid, strides, dilation, groups)
     values = mean_over_frequencies((band, band.log_magnitudes(epsilon)) for band in bands)
     return _backend.namespace(values).reshape(values, (-1,))
 
@@ -154,9 +154,13 @@ def mean_over_frequencies(values_of: Iterable[tuple[Band, Array]]) -> Array:
     return total
 
 
-def transfer_matrices(
+_BAND = 2**18
+"""Numbers of the transfer matrices of a band on the host."""
+
+
+def bands_of(
     kernel: Array, grid: int | None = None, strides: Sizes = 1, dilation: Sizes = 1, groups: int = 1
-) -> list[Band]:
+) -> Iterator[Band]:
     """The transfer matrices of a convolution on a grid of frequencies, each pair w, -w and each repeated one once.
 
     Args:
@@ -166,22 +170,13 @@ def transfer_matrices(
         dilation: of the convolution.
         groups: of the convolution.
 
-    Returns:
+    Yields:
         A `Band` of the frequencies at which the matrix is real and one of the others, where there are any; on the host
-        more of them, none of them large.
+        more of them, none of them large, each made when it is asked for.
 
     Raises:
         TypeError, ValueError: as `conv_log_volume`.
     """
-    return list(_bands(kernel, grid, strides, dilation, groups))
-
-
-_BAND = 2**18
-"""Numbers of the transfer matrices of a band on the host."""
-
-
-def _bands(kernel: Array, grid: int | None, strides: Sizes, dilation: Sizes, groups: int) -> Iterator[Band]:
-    """The bands of `transfer_matrices`, each made when it is asked for."""
     kernel = _backend.as_float(kernel)
     if not 3 <= len(kernel.shape) <= 5:
         raise ValueError(

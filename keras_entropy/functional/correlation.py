@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from keras_entropy import _backend, _checks
 from keras_entropy._backend import Array
-from keras_entropy.functional.conv import Band, Sizes, mean_over_frequencies, transfer_matrices
+from keras_entropy.functional.conv import Band, Sizes, bands_of, mean_over_frequencies
 
 
 def total_correlation(
@@ -69,11 +70,11 @@ def total_correlation(
         0.223144
     """
     epsilon = _checks.non_negative("epsilon", epsilon)
-    bands, marginal = _normalised(kernel, grid, epsilon, strides, dilation, groups, transpose)
+    bands, marginal, missing = _normalised(kernel, grid, epsilon, strides, dilation, groups, transpose)
     xp = _backend.namespace(marginal)
     joint = mean_over_frequencies((band, band.log_volumes(epsilon)) for band in bands)
     value = xp.sum(marginal) - xp.sum(joint)
-    missing = _undetermined(bands[0]) * joint.shape[0]
+    missing = missing * joint.shape[0]
     return value - missing * _log(epsilon) if missing else value
 
 
@@ -112,10 +113,9 @@ def correlation_log_spectrum(
         [-0.235, 0.458]
     """
     epsilon = _checks.non_negative("epsilon", epsilon)
-    bands, marginal = _normalised(kernel, grid, epsilon, strides, dilation, groups, transpose)
+    bands, marginal, missing = _normalised(kernel, grid, epsilon, strides, dilation, groups, transpose)
     xp = _backend.namespace(marginal)
     values = mean_over_frequencies((band, band.log_magnitudes(epsilon)) for band in bands)
-    missing = _undetermined(bands[0])
     if missing:
         rest = xp.ones_like(marginal[:, :missing]) * _log(epsilon)
         values = xp.concatenate([values, rest], axis=-1)
@@ -124,37 +124,46 @@ def correlation_log_spectrum(
 
 def _normalised(
     kernel: Array, grid: int | None, epsilon: float, strides: Sizes, dilation: Sizes, groups: int, transpose: bool
-) -> tuple[list[Band], Array]:
-    """The transfer matrices of a kernel with outputs of norm 1, and log sqrt(norm^2 + epsilon^2), (groups, m).
+) -> tuple[Iterable[Band], Array, int]:
+    """The transfer matrices of a kernel whose outputs have been given norm 1, and two more things.
 
-    The squared norm of a filter is the mean over frequencies of that of its transfer function (Parseval).
+    These are log sqrt(norm^2 + epsilon^2), (groups, m), and how many outputs there are in a group beyond its inputs. The
+    squared norm of a filter is the mean over frequencies of that of its transfer function (Parseval).
     """
     kernel = _backend.as_float(kernel)
-    if len(kernel.shape) == 2:
-        bands = [Band((kernel[None, None],), np.ones(1))]
-    else:
-        bands = transfer_matrices(kernel, grid, strides, dilation, groups)
-    if transpose:
-        bands = [band.map(lambda part: _backend.namespace(part).swapaxes(part, -1, -2)) for band in bands]
     xp = _backend.namespace(kernel)
+
+    def transfer() -> Iterator[Band]:
+        flat = len(kernel.shape) == 2
+        found = [Band((kernel[None, None],), np.ones(1))] if flat else bands_of(kernel, grid, strides, dilation, groups)
+        return (band.map(lambda part: xp.swapaxes(part, -1, -2)) if transpose else band for band in found)
+
+    # On the host they are made three times, rather than kept.
+    bands = _Again(transfer) if xp is np else list(transfer())
     # A constant close to the norm, whose square neither overflows nor underflows.
-    largest = [xp.max(xp.abs(_backend.stop_gradient(p)), axis=(0, 2), keepdims=True) for b in bands for p in b.parts]
+    largest = (xp.max(xp.abs(_backend.stop_gradient(p)), axis=(0, 2), keepdims=True) for b in bands for p in b.parts)
     scale = functools.reduce(xp.maximum, largest)
     scale = xp.where(scale == 0, xp.ones_like(scale), scale)
-    bands = [band.map(lambda part: part / scale) for band in bands]
-    squares = mean_over_frequencies((band, sum(xp.sum(xp.square(p), axis=-2) for p in band.parts)) for band in bands)
+    squares = mean_over_frequencies(
+        (band, sum(xp.sum(xp.square(part / scale), axis=-2) for part in band.parts)) for band in bands
+    )
     zero = squares == 0
     norms = xp.sqrt(xp.where(zero, xp.ones_like(squares), squares))
-    bands = [band.map(lambda part: part / norms[None, :, None, :]) for band in bands]
     present = xp.where(zero, xp.zeros_like(squares), xp.ones_like(squares))
+    rows, columns = next(iter(bands)).parts[0].shape[-2:]
+    normalised = (band.map(lambda part: part / scale / norms[None, :, None, :]) for band in bands)
     with np.errstate(divide="ignore"):
-        return bands, 0.5 * xp.log(present + epsilon**2)
+        return normalised, 0.5 * xp.log(present + epsilon**2), max(0, int(columns) - int(rows))
 
 
-def _undetermined(band: Band) -> int:
-    """How many outputs there are in a group beyond its inputs."""
-    rows, columns = band.parts[0].shape[-2:]
-    return max(0, int(columns) - int(rows))
+class _Again:
+    """An iterable that is made anew for each iteration."""
+
+    def __init__(self, make: Callable[[], Iterator[Band]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Band]:
+        return self._make()
 
 
 def _log(epsilon: float) -> float:

@@ -134,11 +134,14 @@ def _quantity(weight: MeasurableWeight, measure: str) -> tuple[str, _Quantity]:
         return ("nats per output", _no_redundancy) if measure == "redundancy" else ("nats per dimension", _log_scale)
     if weight.layout == "dense":
         if measure == "redundancy":  # pieces have their outputs last
-            return TotalCorrelation.unit, _of_regularizer(TotalCorrelation(1.0))
+            correlation = _of_regularizer(TotalCorrelation(1.0))
+            return TotalCorrelation.unit, lambda piece, values: correlation(_triangle(piece), values)
         return DenseEntropy.unit, _log_pivots if measure == "paper" else _log_singular_values
     if measure == "paper":
-        regularizer: EntropyRegularizer = ConvCornerEntropy(1.0, epsilon=0.0, layout=weight.layout)
-    elif measure == "volume":
+        corner = _of_regularizer(ConvCornerEntropy(1.0, epsilon=0.0, layout=weight.layout))
+        return ConvCornerEntropy.unit, lambda piece, values: corner(piece[(slice(1),) * (piece.ndim - 2)], values)
+    regularizer: EntropyRegularizer
+    if measure == "volume":
         regularizer = ConvEntropy(1.0, epsilon=0.0, **weight.layer_arguments)
     else:
         regularizer = TotalCorrelation(1.0, **weight.layer_arguments)
@@ -167,18 +170,20 @@ def _log_singular_values(matrix: HostArray, values: bool) -> Any:
     triangle = _triangle(matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T)
     if values:
         return functional.dense_log_spectrum(triangle)
-    return functional.log_magnitude(np.diagonal(triangle))
+    return functional.dense_log_volume(triangle) / len(triangle)
 
 
 _BLOCK = 2**22
 """Numbers of a tall matrix that are factorised at a time: 32 MiB."""
 
 
-def _triangle(tall: HostArray) -> HostArray:
-    """R of the QR of a matrix, in float64: found a block of rows at a time, without a copy of the whole."""
-    rows, columns = tall.shape
+def _triangle(matrix: HostArray) -> HostArray:
+    """A matrix with the same Gram matrix, in float64: R of the QR of a tall one, found a block of rows at a time."""
+    rows, columns = matrix.shape
+    if rows <= columns:
+        return np.asarray(matrix, dtype=np.float64)
     step = max(columns, _BLOCK // columns)
-    blocks = [tall[i : i + step] for i in range(0, rows, step)]
+    blocks = [matrix[i : i + step] for i in range(0, rows, step)]
     return functools.reduce(_triangle_below, blocks, np.zeros((0, columns)))
 
 
