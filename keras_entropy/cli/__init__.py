@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from keras_entropy.cli.profile import profile
 from keras_entropy.cli.train import train
 
 app = typer.Typer(
@@ -13,6 +14,7 @@ app = typer.Typer(
     help="See, guide and watch the entropy of neural networks.",
 )
 app.command()(train)
+app.command()(profile)
 
 
 @app.callback()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from keras_entropy.cli.errors import user_errors
 
 
 class _Model(enum.StrEnum):
@@ -22,16 +22,6 @@ class _Regularizer(enum.StrEnum):
     dense = "dense"
     conv = "conv"
     correlation = "correlation"
-
-
-@contextlib.contextmanager
-def user_errors() -> Iterator[None]:
-    """Report what the user can mend in one line, with exit code 2."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        sys.stderr.write(f"Error: {error}\n")
-        raise typer.Exit(2) from error
 
 
 def train(

@@ -127,8 +127,8 @@ def _normalised(
 ) -> tuple[Iterable[Band], Array, int]:
     """The transfer matrices of a kernel whose outputs have been given norm 1, and two more things.
 
-    These are log sqrt(norm^2 + epsilon^2), (groups, m), and how many outputs there are in a group beyond its inputs. The
-    squared norm of a filter is the mean over frequencies of that of its transfer function (Parseval).
+    These are log sqrt(norm^2 + epsilon^2), (groups, m), and how many outputs there are in a group beyond its inputs.
+    The squared norm of a filter is the mean over frequencies of that of its transfer function (Parseval).
     """
     kernel = _backend.as_float(kernel)
     xp = _backend.namespace(kernel)
