@@ -2,6 +2,7 @@
 
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -50,3 +51,12 @@ def data_folder() -> Path:
 def child_environment() -> dict[str, str]:
     """For tests that start a process of their own."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="session")
+def entries(tmp_path_factory) -> dict[str, bytes]:
+    """What Keras writes into a `.keras` file: the start of most bad files."""
+    from bad_files import save, small
+
+    with zipfile.ZipFile(save(small(), tmp_path_factory.mktemp("good") / "m.keras")) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

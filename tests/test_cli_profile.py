@@ -1,0 +1,149 @@
+"""`keras-entropy profile`, as a user would."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+from bad_files import BAD
+from typer.testing import CliRunner
+
+from keras_entropy import EntropyProfile, entropy_profile, models
+from keras_entropy.cli import app
+
+L = keras.layers
+SOME_BAD = BAD[::3]
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["profile", *map(str, arguments)])
+
+
+@pytest.fixture
+def saved(tmp_path, seeded):
+    layers = [L.Conv2D(4, 3, name="a"), L.BatchNormalization(name="b"), L.PReLU(name="p"), L.Conv2D(4, 3, name="c")]
+    model = keras.Sequential([keras.Input((9, 9, 2)), *layers], name="net")
+    model.save(tmp_path / "m.keras")
+    return tmp_path / "m.keras"
+
+
+def test_a_file_is_profiled(saved, tmp_path):
+    result = command(saved, "--json", tmp_path / "p.json", "--plot", tmp_path / "p.png")
+
+    assert result.exit_code == 0, result.output
+    profile = entropy_profile(keras.models.load_model(saved))
+    assert EntropyProfile.load(tmp_path / "p.json") == profile
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    for record in profile.measured:
+        (row,) = [line for line in result.stdout.splitlines() if line.startswith(f"│ {record.path} ")]
+        assert f"{record.mean:.3f}" in row
+        assert record.unit in row
+    assert "not measured: p (PReLU): an activation" in result.stdout
+
+
+def test_the_random_twin_stands_beside(saved, tmp_path):
+    result = command(saved, "--random", 3, "--measure", "volume", "--plot", tmp_path / "p.svg")
+
+    model = keras.models.load_model(saved)
+    (a, *_) = entropy_profile(model, "volume").compare(entropy_profile(model, "volume", randomize=3)).differences
+    (row,) = [line for line in result.stdout.splitlines() if line.startswith("│ a ")]
+    assert [cell.strip() for cell in row.split("│")[4:7]] == [f"{a.mean:.3f}", f"{a.other:.3f}", f"{a.difference:+.3f}"]
+    assert (tmp_path / "p.svg").exists()
+
+
+def test_placements_are_shown(saved, tmp_path):
+    assert "placement 'first': a" in command(saved, "--placement", "first").stdout
+    command(saved, "--json", tmp_path / "p.json")
+
+    result = command(saved, "--placement", "empirical:1", "--reference", tmp_path / "p.json")
+
+    assert result.exit_code in (0, 2)
+    twin = entropy_profile(keras.models.load_model(saved), randomize=0)
+    differences = EntropyProfile.load(tmp_path / "p.json").compare(twin).differences
+    best = max((d for d in differences if d.kind == "Conv2D"), key=lambda d: d.difference)
+    if best.difference >= 0:
+        assert f"placement 'empirical:1': {best.path}" in result.stdout
+    else:
+        assert "finds no layer that exceeds its random twin" in result.stderr
+
+
+def test_architectures_by_name_and_weights(tmp_path):
+    model = models.cnn((32, 32, 3), 10)
+    model.save_weights(tmp_path / "w.weights.h5")
+
+    result = command("cnn", "--weights", tmp_path / "w.weights.h5", "--json", tmp_path / "p.json")
+
+    assert result.exit_code == 0, result.output
+    assert EntropyProfile.load(tmp_path / "p.json").records == entropy_profile(model).records
+
+
+@pytest.mark.data
+def test_squeezenet_with_real_weights(data_folder, tmp_path):
+    weights = data_folder / "weights" / "squeezenet_v1.1.npz"
+    result = command("squeezenet", "--weights", weights, "--measure", "volume", "--json", tmp_path / "p.json")
+
+    assert result.exit_code == 0, result.output
+    profile = EntropyProfile.load(tmp_path / "p.json")
+    assert len(profile.measured) == 26
+    with np.load(weights) as arrays:
+        kernel = arrays["fire2/squeeze1x1/kernel"][0, 0].astype(np.float64)
+    expected = np.log(np.linalg.svd(kernel, compute_uv=False))
+    np.testing.assert_allclose(profile["fire2_squeeze1x1"].values, expected, rtol=1e-9)
+
+
+class TestErrors:
+    @pytest.mark.parametrize("make", [case[1] for case in SOME_BAD], ids=[case[0] for case in SOME_BAD])
+    def test_bad_files(self, tmp_path, monkeypatch, entries, make):
+        monkeypatch.chdir(tmp_path)
+        made = make(tmp_path / "bad.keras", entries)
+
+        result = command(made or tmp_path / "bad.keras", "--json", tmp_path / "p.json")
+
+        assert result.exit_code == 2
+        (line,) = [line for line in result.stderr.splitlines() if line.strip()]
+        assert line.startswith("Error: ")
+        assert result.stdout == ""
+        assert not (tmp_path / "p.json").exists()
+
+    def test_at_least_twenty_of_them(self):
+        assert len(SOME_BAD) >= 20
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["nothing.keras"], "no file nothing.keras"),
+            (["vgg61"], "Close to it: .*VGG16"),
+            (["cnn", "--weights", "nothing.weights.h5"], "no file of weights"),
+            (["cnn", "--placement", "pre_skip"], "finds no layer.*conv1, conv2, head"),
+            (["cnn", "--placement", "conv9"], "'conv9'.*conv1"),
+            (["cnn", "--placement", "empirical"], "--reference"),
+            (["cnn", "--weights", "imagenet"], "Keras has no ImageNet weights for it"),
+        ],
+    )
+    def test_what_the_user_can_mend(self, arguments, words, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        result = command(*arguments)
+
+        assert result.exit_code == 2
+        assert result.stderr.startswith("Error: ")
+        assert len(result.stderr.splitlines()) == 1
+        assert re.search(words, result.stderr)
+
+    def test_files_are_not_replaced_unless_asked_for(self, tmp_path):
+        path = tmp_path / "p.json"
+        path.write_text("mine")
+
+        assert "Use --overwrite" in command("cnn", "--json", path).stderr
+        assert path.read_text() == "mine"
+
+        assert command("cnn", "--json", path, "--overwrite").exit_code == 0
+        assert json.loads(path.read_text())["model"] == "cnn"
+
+    def test_a_reference_that_is_none(self, tmp_path):
+        (tmp_path / "p.json").write_text("{}")
+
+        result = command("cnn", "--reference", tmp_path / "p.json")
+
+        assert result.exit_code == 2
+        assert "is no entropy profile" in result.stderr
