@@ -50,10 +50,9 @@ class EntropyLogger(keras.callbacks.Callback):
             correlation per output.
         log_dir: if given, TensorBoard event files are written there, without TensorFlow: all scalars of
             `logs`, a histogram per layer of its filters or dimensions, and a box plot of all layers.
-            Histograms of a Dense layer, and of convolutions for the exact measures, take singular values, cheap up
-            to a few thousand units.
+            For the exact measures histograms take singular values, cheap up to a few thousand units.
         sample: inputs of the model to measure activations on, in inference mode, at the end of each epoch: arrays of a
-            few hundred rows, as for `model.predict`.
+            few hundred rows, as for `model.predict`. Those of recurrent layers are left out.
 
     Attributes:
         layers_logged: tuple of `WeightEntropy`, one per layer, of the last epoch; `penalised` is False for a
@@ -181,7 +180,12 @@ class EntropyLogger(keras.callbacks.Callback):
 
     def _activations(self, weights: list[MeasurableWeight]) -> dict[str, float]:
         """What the activations add, and the sums with what the kernels do."""
-        layers = {weight.layer_path: weight.layer for weight in weights if hasattr(weight.layer, "activation")}
+        # A recurrent cell has several activations, inside of a loop that a backend may have compiled.
+        layers = {
+            weight.layer_path: weight.layer
+            for weight in weights
+            if hasattr(weight.layer, "activation") and not hasattr(weight.layer, "recurrent_kernel")
+        }
         if self.layers is None:
             layers |= {path: layer for path, layer in profile.walk(self.model) if isinstance(layer, EntropyActivation)}
         slopes = mean_log_slopes(self.model, layers, self.sample)

@@ -70,7 +70,7 @@ def entropy_panels(panels: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
             flierprops={"marker": "o", "markerfacecolor": "none", "markersize": 4},
         )
         axes.set_ylabel(" or ".join(sorted({layer.unit for layer in layers})))
-        axes.set_title(title)
+        axes.set_title(title, wrap=True)
         axes.tick_params(labelbottom=axes is rows[-1])
     turn = {"rotation": 45, "ha": "right"} if len(paths) <= _WIDE else {"rotation": 90}
     rows[-1].set_xlim(0.4, len(paths) + 0.6)

@@ -350,6 +350,18 @@ def test_random_layers_draw_the_same_numbers_with_and_without_a_sample():
         np.testing.assert_array_equal(with_sample, without)
 
 
+def test_recurrent_layers_are_logged_without_their_activations():
+    x = np.random.default_rng(0).normal(size=(16, 5, 4)).astype("float32")
+    model = keras.Sequential([keras.Input((5, 4)), keras.layers.GRU(3, name="gru"), keras.layers.Dense(2, name="d")])
+    model.compile("sgd", "mse")
+
+    logs = model.fit(x, np.zeros((16, 2)), verbose=0, callbacks=[EntropyLogger(sample=x)]).history
+
+    entropies = {name for name in logs if name.startswith("entropy/gru")}
+    assert entropies == {"entropy/gru/gru_cell/kernel", "entropy/gru/gru_cell/recurrent_kernel"}
+    assert logs["entropy/d/activation"] == [0.0]
+
+
 def test_layers_of_the_same_name_keep_their_own_slopes():
     class Twins(keras.Model):
         def __init__(self):

@@ -73,26 +73,30 @@ def test_examples_run_and_are_short(name, monkeypatch, tmp_path, capsys):
     assert len(path.read_text().splitlines()) < 100
 
 
-def readme_blocks(language):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ["README.md", "docs/profile.md"]
+
+
+def blocks_of(language, page="README.md"):
+    text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_python_of_the_readme_runs(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_of_the_pages_runs(page, monkeypatch, tmp_path, capsys):
     pytest.importorskip("sklearn", reason="the digits need scikit-learn")
     monkeypatch.chdir(tmp_path)
     scope = {"__name__": "__main__"}
 
-    blocks = readme_blocks("python")
+    blocks = blocks_of("python", page)
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), scope)
+        exec(compile(block, page, "exec"), scope)
 
     assert blocks
     assert isinstance(scope["model"], keras.Model)
 
 
 def test_the_readme_names_the_two_commands():
-    commands = "".join(readme_blocks("sh"))
+    commands = "".join(blocks_of("sh"))
 
     assert "keras-entropy train" in commands
     assert "pytest" in commands

@@ -94,7 +94,7 @@ def _chosen(model: Any, placement: str | None, reference: EntropyProfile | None)
 
 
 def _table(profile: EntropyProfile, comparison: Comparison | None, other: str, chosen: Collection[str]) -> Table:
-    table = Table(title=profile.title, title_justify="left")
+    table = Table(title=f"Change of entropy: {profile.title}", title_justify="left")
     table.add_column("weight", overflow="fold")
     table.add_column("layer")
     table.add_column("shape")

@@ -142,8 +142,8 @@ class EntropyProfile:
     @property
     def title(self) -> str:
         """What the profile is of, in words."""
-        twin_of = "" if self.randomize is None else f", random weights (seed {self.randomize})"
-        return f"{self.model}{twin_of}: change of entropy by layer, measure {self.measure!r}"
+        weights = "" if self.randomize is None else f", random weights (seed {self.randomize})"
+        return f"{self.model}, measure {self.measure}{weights}"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON, whole or not at all. Values that are not finite become strings, as "-inf"."""
