@@ -193,7 +193,7 @@ def test_an_output_that_cannot_be_a_folder(tmp_path):
         (["--dataset", "/no/folder"], "no folder /no/folder"),
         (["--dataset", "spirals"], "Use --model autoencoder"),
         (["--placement", "conv7"], "conv1, conv2"),
-        (["--model", "autoencoder", "--regularizer", "corner"], "ConvCornerEntropy measures"),
+        (["--model", "autoencoder", "--regularizer", "corner"], "ConvCornerEntropy can act on"),
         (["--factor", "nan"], "`factor`"),
         (["--epochs", 0], "--epochs"),
         (["--model", "transformer"], "--model"),

@@ -37,9 +37,12 @@ def test_importing_loads_nothing_heavy_that_keras_does_not(child_environment):
     assert run(code, child_environment).splitlines()[-1] == "[]"
 
 
-def test_importing_adds_less_than_50_ms_to_keras(child_environment):
-    # Of the processor's time: the machine may be busy with something else. The best of three for the same reason.
-    code = "import keras, time; t = time.process_time(); import keras_entropy; print(time.process_time() - t)"
+def test_importing_adds_little_to_keras(child_environment):
+    # A share of Keras's own time: the machine may be slow, or busy with something else.
+    code = (
+        "import time; start = time.process_time(); import keras; middle = time.process_time(); import keras_entropy; "
+        "print((time.process_time() - middle) / (middle - start))"
+    )
 
     assert min(float(run(code, child_environment).splitlines()[-1]) for _ in range(3)) < 0.05
 

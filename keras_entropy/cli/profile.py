@@ -51,8 +51,8 @@ def profile(
     placement: Annotated[
         str | None,
         typer.Option(
-            help="Mark the layers that a rule means: first, first:k, all, pre_skip, pre_concat, empirical, empirical:k, "
-            "or a glob on layer paths."
+            help="Mark the layers that a rule means: first, first:k, all, pre_skip, pre_concat, empirical, "
+            "empirical:k, or a glob on layer paths."
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a box plot to this file (.png, .svg, .pdf).")] = None,

@@ -212,11 +212,11 @@ def entropy_profile(
     Example:
         >>> import keras
         >>> from keras_entropy import entropy_profile
-        >>> model = keras.Sequential(
-        ...     [keras.Input((5,), dtype="int32"), keras.layers.Embedding(10, 4), keras.layers.LSTM(3)])
+        >>> layers = [keras.layers.Embedding(10, 4, name="words"), keras.layers.LSTM(3, name="lstm")]
+        >>> model = keras.Sequential([keras.Input((5,), dtype="int32"), *layers])
         >>> for record in entropy_profile(model, "volume", randomize=0).records:
         ...     print(record.path, record.shape, len(record.values), (record.skipped or "measured")[:12])
-        embedding (10, 4) 0 an embedding
+        words (10, 4) 0 an embedding
         lstm/lstm_cell/kernel (4, 12) 12 measured
         lstm/lstm_cell/recurrent_kernel (3, 12) 12 measured
     """
