@@ -7,6 +7,7 @@ through first. A `.keras` file is unpacked into a temporary folder, and Keras ge
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -16,7 +17,7 @@ import stat
 import tempfile
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,25 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         raise ValueError(
             _one_line(f"{shown} is damaged, or no model that this Keras can load. {_reason(error)} {_SAVE_AGAIN}")
         ) from error
+
+
+@contextlib.contextmanager
+def checked_weights(path: Path) -> Iterator[Path]:
+    """Give the HDF5 file of a file of weights, `.h5` or `.keras`, after it has been looked through as by `load_model`.
+
+    Raises:
+        ValueError: for a file that declares far more than it holds, has links, or is a zip archive of something else.
+    """
+    bound = max(_ALWAYS_ALLOWED, _GROWTH * path.stat().st_size)
+    with tempfile.TemporaryDirectory(prefix="keras-entropy-") as folder:
+        try:
+            if path.suffix == ".keras":
+                _unpack(path, Path(folder), bound)
+                path = Path(folder) / _WEIGHTS
+            _check_hdf5(path, bound)
+        except _RefusalError as error:
+            raise ValueError(f"it {error}") from error
+        yield path
 
 
 def _one_line(text: str) -> str:

@@ -66,6 +66,8 @@ def _layer(model, path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_weight_of_an_application_is_measured(name):
+    if name == "NASNetMobile" and keras.backend.backend() == "torch":
+        pytest.skip("Keras does not build NASNetMobile on torch")
     model = getattr(keras.applications, name)(weights=None, input_shape=(75, 75, 3), include_top=name != "VGG16",
                                               **({} if name == "VGG16" else {"classes": 10}))  # fmt: skip
 

@@ -1,31 +1,15 @@
-import itertools
-import json
 import math
 import random
 
 import keras
 import numpy as np
 import pytest
+from networks import Odd, built, fill, log_singular_values
 
-from keras_entropy import EntropyProfile, entropy_profile, functional, register_measurable
+from keras_entropy import entropy_profile, functional, register_measurable
 from keras_entropy.profile import LinearMap
 
 L = keras.layers
-
-
-def built(*layers, shape=(4,), dtype=None):
-    return keras.Sequential([keras.Input(shape, dtype=dtype), *layers], name="net")
-
-
-def fill(model, seed=0):
-    """Weights that are the same on every backend; variances above 0."""
-    rng = np.random.default_rng(seed)
-    model.set_weights([np.abs(rng.normal(size=w.shape)) + 0.1 for w in model.get_weights()])
-    return model
-
-
-def log_singular_values(matrix):
-    return np.log(np.linalg.svd(np.asarray(matrix, np.float64), compute_uv=False))
 
 
 def only(model, measure="volume", **arguments):
@@ -206,16 +190,6 @@ class TestRecords:
         assert random.getstate() == random_state  # what Keras draws seeds from
 
 
-class Odd(L.Layer):
-    def build(self, shape):
-        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
-        self.mix = self.add_weight(shape=(shape[-1], 2), name="mix")
-        self.built = True
-
-    def call(self, x):
-        return (x * self.scale) @ self.mix
-
-
 class TestSkipped:
     def test_nothing_is_dropped_silently(self):
         model = built(L.Embedding(7, 4, name="e"), Odd(name="odd"), L.PReLU(name="p"), shape=(3,), dtype="int32")
@@ -320,197 +294,3 @@ class TestRegister:
         register_measurable(Odd, lambda layer: 3)
         with pytest.raises(TypeError, match=r"registered for Odd.*Received: 3"):
             entropy_profile(built(Odd()))
-
-
-class TestTwin:
-    def model(self):
-        return built(
-            L.Conv2D(8, 3, name="c"), L.DepthwiseConv2D(3, depthwise_initializer="ones", name="d"),
-            L.SeparableConv2D(4, 3, name="s"), L.BatchNormalization(name="b"), L.Reshape((-1, 4)), L.LSTM(3, name="l"),
-            L.Dense(3, kernel_initializer=keras.initializers.RandomNormal(stddev=0.1, seed=5), name="k"),
-            shape=(9, 9, 2),
-        )  # fmt: skip
-
-    def test_is_deterministic_and_does_not_depend_on_the_weights(self):
-        first, second = (entropy_profile(fill(self.model(), i), "volume", randomize=0) for i in range(2))
-
-        assert first == second
-        assert first.randomize == 0
-        assert first != entropy_profile(self.model(), "volume", randomize=1)
-
-    def test_draws_from_the_own_initialisers(self):
-        profile = entropy_profile(fill(self.model()), "volume", randomize=3)
-
-        ones = functional.conv_log_spectrum(np.ones((3, 3, 1, 8)), groups=8)
-        np.testing.assert_allclose(profile["d"].values, ones)
-        np.testing.assert_allclose(profile["b"].values, -0.5 * np.log(1.001))  # gamma 1, variance 1
-        recurrent = profile["l/lstm_cell/recurrent_kernel"]
-        assert recurrent.shape == (3, 12)
-        wide = entropy_profile(
-            built(L.Dense(400, kernel_initializer=keras.initializers.RandomNormal(stddev=0.1)), shape=(400,)),
-            "paper",
-            randomize=0,
-        ).records[0]
-        # E log|det| of a Gaussian matrix: half the sum of the digamma functions of i / 2, plus n log(2) / 2.
-        from scipy.special import digamma
-
-        expected = np.mean([0.5 * (digamma(i / 2) + np.log(2)) for i in range(1, 401)]) + np.log(0.1)
-        np.testing.assert_allclose(wide.mean, expected, atol=0.02)
-
-    def test_a_freshly_built_model_is_like_its_twin(self):
-        model = built(L.Conv2D(64, 3, name="c"), shape=(8, 8, 32))
-
-        (difference,) = entropy_profile(model).compare(entropy_profile(model, randomize=0)).differences
-
-        # The mean of 2048 logs of uniform magnitudes: standard deviation 1 / sqrt(2048) each.
-        assert abs(difference.difference) < 6 * np.sqrt(2 / 2048)
-
-    @pytest.mark.parametrize("seed", [True, -1, 0.5, "0"])
-    def test_other_seeds_are_refused(self, seed):
-        with pytest.raises(TypeError, match="`randomize`"):
-            entropy_profile(built(L.Dense(2)), randomize=seed)
-
-
-class TestArguments:
-    def test_errors(self):
-        with pytest.raises(ValueError, match="`measure`.*'paper', 'volume', 'redundancy'"):
-            entropy_profile(built(L.Dense(2)), "entropy")
-        with pytest.raises(TypeError, match="`model` should be a Keras model"):
-            entropy_profile([1, 2])
-        with pytest.raises(ValueError, match=r"not built.*keras\.Input"):
-            entropy_profile(keras.Sequential([L.Dense(2)]))
-
-    def test_progress_goes_to_standard_error(self, capsys):
-        entropy_profile(built(L.Dense(2)), progress=True)
-
-        assert capsys.readouterr().out == ""
-
-    def test_an_unknown_path_lists_the_paths(self):
-        with pytest.raises(KeyError, match="'x'.*has a"):
-            entropy_profile(built(L.Dense(2, name="a")))["x"]
-
-
-class TestSaving:
-    def test_round_trip_with_infinities_and_reasons(self, tmp_path):
-        x = keras.Input((3, 4))
-        h = L.MultiHeadAttention(2, 2)(x, x)
-        model = keras.Model(x, L.Dense(2, kernel_initializer="zeros")(Odd()(h)))
-        profile = entropy_profile(model, "volume", randomize=None)
-
-        profile.save(tmp_path / "deep" / "p.json")
-
-        assert EntropyProfile.load(tmp_path / "deep" / "p.json") == profile
-        text = (tmp_path / "deep" / "p.json").read_text()
-        assert json.loads(text, parse_constant=pytest.fail)["schema"] == "keras-entropy/profile/1"
-        assert '"-inf"' in text
-
-    @pytest.mark.parametrize(
-        ("text", "words"),
-        [
-            ("", "is no entropy profile"),
-            ("[]", "no schema"),
-            ('{"schema": "keras-entropy/train/1"}', "this version reads 'keras-entropy/profile/1'"),
-            ('{"schema": "keras-entropy/profile/1"}', "'measure' is missing"),
-            ('{"schema": "keras-entropy/profile/1", "measure": "x"}', "`measure`"),
-            ('{"schema": "keras-entropy/profile/1", "measure": "paper", "model": "m", "randomize": 0, "records": [3]}',
-             "no object"),
-            ("[" * 100000, "is no entropy profile"),
-        ],
-    )  # fmt: skip
-    def test_other_files_are_refused(self, tmp_path, text, words):
-        path = tmp_path / "p.json"
-        path.write_text(text)
-
-        with pytest.raises(ValueError, match=f"p.json is no entropy profile.*{words}|{words}.*"):
-            EntropyProfile.load(path)
-
-    def test_a_missing_file(self, tmp_path):
-        with pytest.raises(FileNotFoundError):
-            EntropyProfile.load(tmp_path / "p.json")
-
-    def test_binary_files(self, tmp_path):
-        (tmp_path / "p.json").write_bytes(bytes(range(256)))
-        with pytest.raises(ValueError, match="is no entropy profile"):
-            EntropyProfile.load(tmp_path / "p.json")
-
-
-class TestCompare:
-    def profiles(self):
-        model = built(L.Dense(3, name="a"), L.Dense(3, name="b"), Odd(name="odd"))
-        return entropy_profile(fill(model), "volume"), entropy_profile(fill(model, 1), "volume")
-
-    def test_differences_and_reasons(self):
-        first, second = self.profiles()
-
-        comparison = first.compare(second)
-
-        assert [d.path for d in comparison.differences] == ["a", "b"]
-        for difference in comparison.differences:
-            assert difference.difference == first[difference.path].mean - second[difference.path].mean
-        assert [path for path, _ in comparison.skipped] == ["odd/scale", "odd/mix"]
-        table = str(comparison)
-        assert "difference" in table
-        assert "odd/mix: no measure is known" in table
-        assert list(comparison.to_frame()["path"]) == ["a", "b"]
-
-    def test_outliers_are_those_of_the_box_plot(self):
-        from matplotlib.cbook import boxplot_stats
-
-        from keras_entropy.profile.comparison import outliers
-
-        values = [*np.linspace(0, 1, 9), 5.0, -4.0]
-        assert outliers(values) == len(boxplot_stats(values)[0]["fliers"]) == 2
-        assert outliers([]) == outliers([-math.inf]) == 0
-
-    def test_layers_of_only_one_profile_are_named(self):
-        one = entropy_profile(built(L.Dense(3, name="a"), L.Dense(3, name="b")))
-        two = entropy_profile(built(L.Dense(3, name="a"), L.Dense(4, name="b"), L.Dense(2, name="c")))
-
-        comparison = one.compare(two)
-
-        assert [d.path for d in comparison.differences] == ["a"]
-        assert dict(comparison.skipped) == {
-            "b": "of shape (3, 3) in the first profile, (3, 4) in the second",
-            "c": "only in the second profile",
-        }
-
-    def test_what_cannot_be_compared(self):
-        first, second = self.profiles()
-        with pytest.raises(ValueError, match="one measure.*'volume' and 'paper'"):
-            first.compare(entropy_profile(built(L.Dense(3, name="a"))))
-        with pytest.raises(ValueError, match="no measured weight in common"):
-            first.compare(entropy_profile(built(L.Dense(3, name="z")), "volume"))
-        with pytest.raises(TypeError, match="`other` should be an EntropyProfile"):
-            first.compare(second.records)
-
-
-class TestFrameAndPlot:
-    def test_one_row_per_weight(self):
-        frame = entropy_profile(built(L.Dense(3, name="a"), Odd(name="o"))).to_frame()
-
-        assert list(frame.columns[:3]) == ["path", "kind", "shape"]
-        assert {"mean", "values", "unit", "skipped"} <= set(frame.columns)
-        assert list(frame["path"]) == ["a", "o/scale", "o/mix"]
-        assert list(frame["mean"].isna()) == [False, True, True]
-        assert list(frame["skipped"].isna()) == [True, False, False]
-
-    def test_two_panels_share_columns(self, tmp_path):
-        model = built(L.Dense(3, name="a"), L.Dense(3, name="b"))
-
-        figure = entropy_profile(model).plot(entropy_profile(model, randomize=0), tmp_path / "p.png")
-
-        top, bottom = figure.axes
-        assert [label.get_text() for label in bottom.get_xticklabels()] == ["a", "b"]
-        assert "random weights (seed 0)" in bottom.get_title()
-        assert top.get_ylim() == bottom.get_ylim()
-        assert (tmp_path / "p.png").stat().st_size > 1000
-
-    def test_a_hundred_layers_are_readable(self):
-        model = built(*[L.Dense(3, name=f"block{i}_dense") for i in range(100)])
-
-        figure = entropy_profile(model).plot()
-        figure.canvas.draw()
-
-        boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
-        assert len(boxes) == 100
-        assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))

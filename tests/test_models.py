@@ -1,8 +1,11 @@
 import re
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
+from bad_files import huge, virtual
 
 from keras_entropy import models
 from keras_entropy.models import weights as files
@@ -533,3 +536,25 @@ def test_states_of_dropout_are_no_weights(tmp_path):
     loaded = models.by_name("squeezenet", (32, 32, 3), 2, saved(model, tmp_path / "w.weights.h5"))
 
     np.testing.assert_array_equal(loaded.get_weights()[-2], model.get_weights()[-2])
+
+
+@pytest.mark.parametrize("change", [huge, virtual])
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_hostile_files_of_weights_are_refused_before_they_are_read(tmp_path, change, suffix):
+    model = models.cnn((8, 8, 1), 2)
+    path = tmp_path / f"w{suffix}"
+    model.save_weights(tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "w.weights.h5", "a") as store:
+        change(store)
+    if suffix == ".keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("config.json", "metadata.json"):
+                archive.writestr(name, "{}")
+            archive.write(tmp_path / "w.weights.h5", "model.weights.h5")
+    before = [weight.copy() for weight in model.get_weights()]
+
+    with pytest.raises(ValueError, match=r"w\..* it (declares|takes its weights)"):
+        models.load_weights(model, path)
+
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)

@@ -180,3 +180,15 @@ def test_a_nan_weight_is_nan():
 
     assert np.isnan(measure_weight(measurable_weights(model)[0]).mean)
     assert np.isnan(profile.penalty(model))
+
+
+def test_layers_are_selected_by_path_and_else_by_name():
+    inner = keras.Sequential([keras.Input((5, 4)), L.LSTM(3, name="lstm")], name="inner")
+    x = keras.Input((5, 4))
+    weights = measurable_weights(keras.Model(x, L.Dense(2, name="head")(inner(x))))
+    kernels = ["inner/lstm/lstm_cell/kernel", "inner/lstm/lstm_cell/recurrent_kernel"]
+
+    assert [weight.path for weight in profile.select(weights, "lstm")] == kernels
+    assert [weight.path for weight in profile.select(weights, ["head", "*/recurrent_kernel"])] == [kernels[1], "head"]
+    with pytest.raises(ValueError, match=r"'lst'.*inner/lstm/lstm_cell/kernel"):
+        profile.select(weights, "lst")

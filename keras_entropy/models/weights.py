@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_entropy import _loading
+
 Array = npt.NDArray[Any]
 
 KERAS_SUFFIXES = (".weights.h5", ".h5", ".keras")
@@ -40,11 +42,11 @@ def load_keras(model: Any, path: str | os.PathLike[str]) -> None:
     """
     path = existing(path)
     try:
-        with warnings.catch_warnings():
+        with _loading.checked_weights(path) as file, warnings.catch_warnings():
             # For layers held twice, by files of older versions of Keras. What is missing is found below.
             warnings.filterwarnings("ignore", message="Skipping nested container")
-            model.load_weights(path)
-        stored = _number_of_arrays(path)
+            model.load_weights(file)
+            stored = _number_of_arrays(file)
     except _UNREADABLE as error:
         # Keras goes on to print values and to list every layer.
         reason = re.split("List of objects that could not be loaded|Target variable:", str(error))[0]
@@ -113,9 +115,6 @@ def _number_of_arrays(path: Path) -> int | None:
     """How many arrays of layers a file in Keras 3's format holds; None in the older format, where Keras counts."""
     import h5py  # type: ignore[import-untyped]
 
-    if path.name.endswith(".keras"):
-        with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as file, h5py.File(file) as store:
-            return _count(store)
     if path.name.endswith(".weights.h5"):
         with h5py.File(path) as store:
             return _count(store)

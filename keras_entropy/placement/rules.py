@@ -55,8 +55,8 @@ def resolve_placement(
             * `"empirical"`: the kernels that keep entropy in a trained network [A, fig. 7]: those whose mean in
               `reference` exceeds that of the random twin by at least `threshold`; of these the `top` with the largest
               difference, the earlier one where two are equal. `"empirical:k"` is `top=k`;
-            * a glob on layer paths, such as `"encoder/*"`, or several of them; a predicate on layers; or a dict of
-              rules to regularizers: all that its rules mean.
+            * a glob on layer paths, such as `"encoder/*"`, or, where no path matches, on names of layers at any depth;
+              several of them; a predicate on layers; or a dict of rules to regularizers: all that its rules mean.
         reference: for `"empirical"`: a profile of a trained network of the same architecture, which is compared with
             the random twin of `model` (seed 0); or a `Comparison` made by yourself. Weights are matched by path;
             where no path agrees, by order, if kinds and shapes are the same one after the other.

@@ -191,8 +191,8 @@ def select(weights: list[MeasurableWeight], layers: Selection) -> list[Measurabl
 
     Args:
         weights: of `measurable_weights`.
-        layers: None for all; a glob on layer paths, such as `"encoder/*"`; several of them; or a predicate
-            on layers.
+        layers: None for all; a glob on layer paths, such as `"encoder/*"`, or, where it matches none, on the names of
+            layers at any depth; several of them; or a predicate on layers.
 
     Returns:
         The chosen weights, in their order.
@@ -206,11 +206,15 @@ def select(weights: list[MeasurableWeight], layers: Selection) -> list[Measurabl
         return weights
     if callable(layers):
         return [weight for weight in weights if layers(weight.layer)]
+    chosen: set[str] = set()
     for pattern in layers:
-        if not any(fnmatch.fnmatchcase(weight.path, pattern) for weight in weights):
+        found = {w.path for w in weights if fnmatch.fnmatchcase(w.path, pattern)}
+        found = found or {w.path for w in weights if any(fnmatch.fnmatchcase(n, pattern) for n in w.path.split("/"))}
+        if not found:
             paths = ", ".join(weight.path for weight in weights) or "none"
             raise ValueError(f"No measurable layer matches {pattern!r}. Measurable layers: {paths}.")
-    return [w for w in weights if any(fnmatch.fnmatchcase(w.path, pattern) for pattern in layers)]
+        chosen |= found
+    return [weight for weight in weights if weight.path in chosen]
 
 
 def check_selection(layers: Any) -> tuple[str, ...] | Callable[[Any], bool] | None:
