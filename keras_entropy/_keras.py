@@ -84,6 +84,11 @@ def frames() -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def is_fitting(model: Model) -> bool:
+    """Whether `fit` or `evaluate` of a model is running in this thread."""
+    return any(f.f_code.co_name in ("fit", "evaluate") and f.f_locals.get("self") is model for f in frames())
+
+
 class Change:
     """A change to a model that must not outlive the `fit` that made it.
 
@@ -257,8 +262,7 @@ def members(regularizer: Any) -> tuple[Any, ...]:
     """The regularizers that a regularizer is the sum of; itself, if it is no sum; none for None."""
     if regularizer is None:
         return ()
-    is_sum = isinstance(regularizer, keras.Regularizer) and hasattr(regularizer, "regularizers")
-    return tuple(regularizer.regularizers) if is_sum else (regularizer,)
+    return tuple(getattr(regularizer, "_keras_entropy_members", (regularizer,)))
 
 
 def regularizers_of(model: Model) -> Iterator[Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,21 @@ def require() -> None:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("Figures need: pip install matplotlib") from error
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format of a figure that is written to `path`, by its suffix; "png" without one.
+
+    Raises:
+        ValueError: for a suffix that matplotlib does not know.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    suffix = Path(path).suffix.removeprefix(".").lower() or "png"
+    known = sorted(FigureCanvasBase.filetypes)
+    if suffix not in known:
+        raise ValueError(f"A figure's file should end in one of {', '.join(known)}. Received: {os.fspath(path)}.")
+    return suffix
 
 
 def entropy_boxes(layers: Sequence[Any], title: str = "Entropy change by layer") -> Figure:
@@ -54,6 +71,8 @@ def entropy_panels(panels: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
     labels = dict.fromkeys(paths, "")
     for axes, (title, layers) in zip(rows, panels, strict=True):
         _style(axes)
+        axes.set_title(title if layers else f"{title}: nothing measured", wrap=True, parse_math=False)
+        axes.tick_params(labelbottom=axes is rows[-1])
         boxes = []
         for layer in layers:
             values = np.asarray(layer.values)
@@ -62,6 +81,8 @@ def entropy_panels(panels: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
             if missing:
                 labels[layer.path] += f" ({missing} not finite)"
             boxes.append(finite)
+        if not boxes:
+            continue
         axes.boxplot(
             boxes,
             positions=[paths.index(layer.path) + 1 for layer in layers],
@@ -70,11 +91,10 @@ def entropy_panels(panels: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
             flierprops={"marker": "o", "markerfacecolor": "none", "markersize": 4},
         )
         axes.set_ylabel(" or ".join(sorted({layer.unit for layer in layers})))
-        axes.set_title(title, wrap=True)
-        axes.tick_params(labelbottom=axes is rows[-1])
     turn = {"rotation": 45, "ha": "right"} if len(paths) <= _WIDE else {"rotation": 90}
     rows[-1].set_xlim(0.4, len(paths) + 0.6)
-    rows[-1].set_xticks(range(1, len(paths) + 1), [path + labels[path] for path in paths], fontsize=8, **turn)
+    names = [path + labels[path] for path in paths]
+    rows[-1].set_xticks(range(1, len(paths) + 1), names, fontsize=8, parse_math=False, **turn)
     return figure
 
 

@@ -6,8 +6,10 @@ import pytest
 
 from keras_entropy import (
     ConvCornerEntropy,
+    ConvEntropy,
     DenseEntropy,
     EntropyLogger,
+    EntropyWarning,
     FactorSchedule,
     SumRegularizer,
     apply_entropy,
@@ -208,6 +210,104 @@ def test_models_of_keras_applications(name):
     assert model.losses == []
 
 
+def test_sums_are_put_on_and_taken_off_member_by_member():
+    model = keras.Sequential([
+        keras.Input((9, 9, 2)), L.Conv2D(4, 3, strides=2, name="c"), L.Flatten(), L.Dense(3, name="d")
+    ])  # fmt: skip
+    attached = apply_entropy(
+        model, "all", SumRegularizer([ConvEntropy(1e-3), DenseEntropy(1e-3), keras.regularizers.L2(1e-2)])
+    )
+
+    assert attached.layers == ("c", "d")
+    kinds = {name: [type(r).__name__ for r in model.get_layer(name).kernel.regularizer.regularizers] for name in "cd"}
+    assert kinds == {"c": ["ConvEntropy", "L2"], "d": ["DenseEntropy", "L2"]}
+    assert model.get_layer("c").kernel.regularizer.regularizers[0].strides == 2
+    attached.remove()
+    assert model.losses == []
+
+
+def test_a_sum_that_was_there_comes_back_as_it_was():
+    model = network(kernel_regularizer=SumRegularizer([keras.regularizers.L2(0.5)]))
+    config = model.get_config()
+
+    first, second = (apply_entropy(model, "inner/a", DenseEntropy(0.1)) for _ in range(2))
+    first.remove()
+    second.remove()
+
+    assert model.get_config() == config
+
+
+def test_a_function_that_is_there_acts_on():
+    model = network(kernel_regularizer=lambda w: 0.1 * keras.ops.sum(w**2))
+    before = total(model)
+
+    attached = apply_entropy(model, "all", keras.regularizers.L2(0.1))
+
+    assert total(model) > 1.9 * before
+    attached.remove()
+    np.testing.assert_allclose(total(model), before, rtol=1e-6)
+
+
+def test_a_composite_of_the_users_own_is_one_regularizer():
+    class Tenfold(keras.Regularizer):
+        def __init__(self, regularizers):
+            self.regularizers = regularizers
+
+        def __call__(self, x):
+            return 10 * sum(regularizer(x) for regularizer in self.regularizers)
+
+    model = network()
+    attached = apply_entropy(model, "head", Tenfold([keras.regularizers.L2(0.1)]))
+    assert total(model) > 0
+    attached.remove()
+    assert model.losses == []
+
+
+def test_adapters_made_later_lose_the_term_too():
+    model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="d")])
+    attached = apply_entropy(model, "all", DenseEntropy(0.1))
+    model.get_layer("d").enable_lora(2)
+
+    attached.remove()
+
+    assert model.losses == []
+
+
+def test_callbacks_are_told_to_wait_for_the_end_of_fit():
+    class Meddling(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            apply_entropy(self.model, "all", DenseEntropy(0.1))
+
+    model = network()
+    with pytest.raises(ValueError, match="between two calls of `fit`.*FactorSchedule"):
+        model.fit(X, Y, verbose=0, callbacks=[Meddling()])
+    assert model.losses == []
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_layers_that_keep_no_regularizer_are_named(monkeypatch):
+    from networks import Odd
+
+    from keras_entropy.profile import kinds, register_measurable
+
+    monkeypatch.setattr(kinds, "_KINDS", dict(kinds._KINDS))
+    register_measurable(Odd, lambda layer: {"mix": layer.mix})
+    model = keras.Sequential([keras.Input((4,)), Odd()])
+
+    with pytest.warns(EntropyWarning, match=r"class Odd.*saving will not keep it"):
+        apply_entropy(model, "all", DenseEntropy(0.1))
+
+    assert len(model.losses) == 1
+
+
+def test_blocks_are_not_taken_for_one_matrix():
+    model = keras.Sequential([keras.Input((3, 4)), L.EinsumDense("abc,bc->ab", output_shape=(3,), name="e")])
+
+    with pytest.raises(ValueError, match="finds no layer that DenseEntropy can act on"):
+        apply_entropy(model, "all", DenseEntropy(1.0))
+    assert apply_entropy(model, "all", keras.regularizers.L2(1.0)).layers == ("e",)
+
+
 class TestErrors:
     def test_frozen_layers(self):
         model = network()
@@ -277,5 +377,5 @@ class TestSum:
     def test_errors(self):
         with pytest.raises(ValueError, match="at least one"):
             SumRegularizer([])
-        with pytest.raises(TypeError, match="`regularizers`.*keras.Regularizer"):
-            SumRegularizer([lambda x: 0.0])
+        with pytest.raises(TypeError, match="`regularizers`.*3"):
+            SumRegularizer([3])

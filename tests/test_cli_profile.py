@@ -140,6 +140,40 @@ class TestErrors:
         assert command("cnn", "--json", path, "--overwrite").exit_code == 0
         assert json.loads(path.read_text())["model"] == "cnn"
 
+    def test_names_from_a_file_reach_no_terminal_unchanged(self, tmp_path):
+        layers = [L.Dense(2, name="a\x1b[31mRED\x07"), L.PReLU(name="p\x1b[2J")]
+        keras.Sequential([keras.Input((3,)), *layers], name="m[red]x[bold]y").save(tmp_path / "m.keras")
+
+        result = command(tmp_path / "m.keras")
+
+        assert result.exit_code == 0, result.output
+        assert "\x1b" not in result.stdout
+        assert "m[red]x[bold]y" in result.stdout
+        assert "a?[31mRED?" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            (["--plot", "p.xyz"], "should end in one of"),
+            (["--plot", "a.png", "--json", "a.png"], "should name two files"),
+            (["--json", f"{__file__}/nothing.json"], "nothing.json cannot be written"),
+        ],
+    )
+    def test_files_are_checked_before_anything_is_computed(self, more, words, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("keras_entropy.cli.profiling.entropy_profile", None)
+
+        result = command("cnn", *more)
+
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert not list(tmp_path.iterdir())
+
+    def test_a_reference_of_another_measure(self, tmp_path):
+        command("cnn", "--json", tmp_path / "p.json")
+
+        assert "add --measure paper" in command("cnn", "--measure", "volume", "--reference", tmp_path / "p.json").stderr
+
     def test_a_reference_that_is_none(self, tmp_path):
         (tmp_path / "p.json").write_text("{}")
 

@@ -140,7 +140,9 @@ class TestRecords:
         layer = model.get_layer("x")
         layer.enable_lora(2)
         fill(model, 1)
-        merged = keras.ops.convert_to_numpy(layer.kernel)
+        kernel, a, b = (keras.ops.convert_to_numpy(v).astype("float64") for v in
+                        (layer._kernel, layer.lora_kernel_a, layer.lora_kernel_b))  # fmt: skip
+        merged = kernel + a @ b  # alpha is the rank
 
         record = only(model)
 
@@ -189,6 +191,46 @@ class TestRecords:
             np.testing.assert_array_equal(weight, old)
         assert random.getstate() == random_state  # what Keras draws seeds from
 
+    def test_inverted_standardisation_multiplies(self):
+        layer = L.Normalization(invert=True)
+        layer.adapt(np.array([[0.0, 0.0], [2.0, 6.0]]))
+
+        np.testing.assert_allclose(only(built(layer, shape=(2,))).values, np.log([1, 3]), rtol=1e-6)
+
+    def test_reverse_embeddings_map_vectors(self):
+        if not hasattr(L, "ReversibleEmbedding"):
+            pytest.skip("this version of Keras has no ReversibleEmbedding")
+        layer = L.ReversibleEmbedding(7, 4, tie_weights=False, name="e")
+        layer.build((None, 3))
+
+        words, vectors = entropy_profile(layer, "volume").records
+
+        assert "integers" in words.skipped
+        assert (vectors.shape, vectors.skipped) == ((4, 7), None)
+
+    def test_a_layer_alone(self):
+        layer = L.Dense(3, name="d")
+        layer.build((None, 4))
+
+        assert only(layer).path == "d"
+
+    def test_weights_of_the_model_itself(self):
+        class Own(keras.Model):
+            def build(self, shape):
+                self.mix = self.add_weight(shape=(3, 3), name="mix")
+                self.built = True
+
+            def call(self, x):
+                return x @ self.mix
+
+        model = Own()
+        model(np.ones((1, 3), "float32"))
+
+        record = only(model)
+
+        assert (record.path, record.shape) == ("mix", (3, 3))
+        assert "register_measurable" in record.skipped
+
 
 class TestSkipped:
     def test_nothing_is_dropped_silently(self):
@@ -231,6 +273,30 @@ class TestSkipped:
 
         assert first.skipped is None
         assert (second.path, second.skipped[:9]) == ("second", "not built")
+
+    def test_weights_of_one_name_and_shifts_by_name_are_all_listed(self):
+        class Several(L.Dense):
+            def build(self, shape):
+                super().build(shape)
+                self.gains = [self.add_weight(shape=(2,), name="gain") for _ in range(2)]
+                self.beta = self.add_weight(shape=(), name="beta")
+
+            def call(self, x):
+                return super().call(x) * self.gains[0] * self.gains[1] * self.beta
+
+        records = entropy_profile(built(Several(2, name="s"))).records
+
+        assert [(r.path, r.shape) for r in records] == [
+            ("s", (4, 2)), ("s/gain", (2,)), ("s/gain_1", (2,)), ("s/beta", ()),
+        ]  # fmt: skip
+        assert [r.skipped is None for r in records] == [True, False, False, False]
+
+    def test_values_that_are_no_numbers_and_weights_without_values(self):
+        model = built(L.BatchNormalization(name="bn"))
+        model.set_weights([*model.get_weights()[:3], -np.ones(4)])
+
+        assert "negative variance" in only(model).skipped
+        assert only(built(L.Dense(3, name="d"), shape=(0,))).skipped == "it holds no values"
 
     def test_weights_that_are_not_finite_are_named(self):
         model = built(L.Conv2D(2, 3, name="c"), L.BatchNormalization(name="bn"), shape=(8, 8, 1))
@@ -290,7 +356,8 @@ class TestRegister:
         with pytest.raises(TypeError, match="should be"):
             register_measurable(*bad)
 
-    def test_a_function_that_returns_something_else(self):
-        register_measurable(Odd, lambda layer: 3)
-        with pytest.raises(TypeError, match=r"registered for Odd.*Received: 3"):
+    @pytest.mark.parametrize("returned", [3, {"mix": 3}, {"mix": None}])
+    def test_a_function_that_returns_something_else(self, returned):
+        register_measurable(Odd, lambda layer: returned)
+        with pytest.raises(TypeError, match=r"registered for Odd.*Received: (3|None)"):
             entropy_profile(built(Odd()))

@@ -59,14 +59,15 @@ def test_only_kernels_that_the_regularizer_measures_count():
 @pytest.mark.parametrize(
     ("where", "error", "words"),
     [
-        ("first:9", ValueError, "finds no layer.*conv1.*head"),
+        ("first:9", ValueError, "asks for 9 of 6 layers: conv1.*head"),
         ("first:0", ValueError, "`rule`.*at least 1.*first:0"),
         ("pre_skip:2", ValueError, "'pre_skip:2'.*conv1"),
         ("last", ValueError, "'last'.*conv1"),
         (["hidden", "nothing"], ValueError, "'nothing'"),
         (lambda layer: False, ValueError, "finds no layer"),
         (None, TypeError, "`rule`"),
-        (3, TypeError, "`layers`.*3"),
+        (3, TypeError, "`rule`.*3"),
+        ([], TypeError, "`rule`"),
     ],
 )
 def test_placements_that_find_nothing_are_errors(where, error, words):

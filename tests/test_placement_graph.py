@@ -77,6 +77,45 @@ class TestPreSkip:
         assert paths(model, "pre_skip") == ["a", "b"]
         assert paths(model, "pre_skip", regularizer=ConvCornerEntropy(1.0)) == ["a"]
 
+    def test_of_a_separable_convolution_the_pointwise_part_counts(self):
+        x = keras.Input((8, 8, 4))
+        model = keras.Model(x, L.Add()([x, L.SeparableConv2D(4, 3, padding="same", name="s")(x)]))
+
+        assert paths(model, "pre_skip") == ["s/pointwise_kernel"]
+
+    def test_models_inside_time_distributed(self):
+        h = keras.Input((4,))
+        inner = keras.Model(h, L.Add()([h, L.Dense(4, name="d2")(L.Dense(4, name="d1")(h))]), name="inner")
+        x = keras.Input((5, 4))
+        a = L.Dense(4, name="a")(x)
+
+        assert paths(keras.Model(x, L.TimeDistributed(inner, name="each")(a)), "pre_skip") == ["a", "each/inner/d2"]
+
+    def test_of_stacked_cells_the_last_one_counts(self):
+        x = keras.Input((5, 4))
+        cells = [L.SimpleRNNCell(4, name=f"cell{i}") for i in range(2)]
+        model = keras.Model(x, L.Add()([x, L.RNN(cells, return_sequences=True, name="r")(x)]))
+
+        assert all("cell1" in path for path in paths(model, "pre_skip"))
+        assert len(paths(model, "pre_skip")) == 2
+
+    def test_layers_that_hide_their_order_are_named(self):
+        class Two(L.Layer):
+            def __init__(self, **arguments):
+                super().__init__(**arguments)
+                self.first, self.second = L.Dense(4), L.Dense(4)
+
+            def build(self, shape):
+                self.first.build(shape)
+                self.second.build(shape)
+
+            def call(self, x):
+                return self.second(self.first(x))
+
+        x = keras.Input((4,))
+        with pytest.raises(ValueError, match="Which kernel of 'two'.*Two with several layers inside"):
+            paths(keras.Model(x, L.Add()([x, Two(name="two")(x)])), "pre_skip")
+
     def test_subclassed_models_have_no_graph(self):
         class Own(keras.Model):
             def __init__(self):
@@ -151,6 +190,16 @@ class TestEmpirical:
                                   L.BatchNormalization(name="y")])  # fmt: skip
 
         assert paths(model, "empirical", reference(a=0.5, b=0.5, c=3.0)) == ["x2"]
+
+    def test_automatic_names_that_have_moved_on_are_matched_by_order(self):
+        def chain(first):
+            names = [f"dense_{i}" for i in range(first, first + 3)]
+            return keras.Sequential([keras.Input((6,)), *[L.Dense(6, name=name) for name in names]])
+
+        trained = chain(0)
+        trained.layers[0].kernel.assign(100 * np.eye(6))
+
+        assert paths(chain(1), "empirical:1", entropy_profile(trained, "volume")) == ["dense_1"]
 
     def test_nothing_above_the_threshold_lists_the_differences(self):
         with pytest.raises(ValueError, match=r"exceeds its random twin by 9 nats.*c \+1\.\d+, b.*, a -"):

@@ -135,7 +135,9 @@ def test_low_rank_adapters_are_measured_merged():
     rng = np.random.default_rng(0)
     layer.lora_kernel_a.assign(rng.normal(size=(4, 2)))
     layer.lora_kernel_b.assign(rng.normal(size=(2, 4)))
-    merged = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
+    parts = (layer._kernel, layer.lora_kernel_a, layer.lora_kernel_b)
+    kernel, a, b = (keras.ops.convert_to_numpy(v).astype("float64") for v in parts)
+    merged = kernel + a @ b  # alpha is the rank
 
     (weight,) = measurable_weights(model)
 

@@ -19,6 +19,13 @@ def only(model, measure="volume", **arguments):
     return record
 
 
+def one_record(**changes):
+    record = {"path": "a", "kind": "Dense", "shape": [1, 1], "mean": 0.0, "values": [0.0], "unit": "nats", "pieces": {},
+              "skipped": None, **changes}  # fmt: skip
+    header = {"schema": "keras-entropy/profile/1", "model": "m", "measure": "paper", "randomize": None}
+    return json.dumps({**header, "records": [record]})
+
+
 class TestTwin:
     def model(self):
         return built(
@@ -62,9 +69,26 @@ class TestTwin:
         # The mean of 2048 logs of uniform magnitudes: standard deviation 1 / sqrt(2048) each.
         assert abs(difference.difference) < 6 * np.sqrt(2 / 2048)
 
+    def test_initialisers_without_a_seed_have_no_twin(self):
+        class Own(keras.Initializer):
+            def __init__(self, scale):
+                self.scale = scale
+
+            def __call__(self, shape, dtype=None):
+                return keras.ops.ones(shape, dtype)
+
+        for initializer in (Own(2.0), lambda shape, dtype=None: keras.random.normal(shape, dtype=dtype)):
+            model = built(L.Dense(3, kernel_initializer=initializer))
+            assert "no initialiser with a seed" in only(model, randomize=0).skipped
+
+    def test_seeds_of_numpy_are_seeds(self):
+        model = built(L.Dense(3))
+
+        assert entropy_profile(model, randomize=np.int64(0)) == entropy_profile(model, randomize=0)
+
     @pytest.mark.parametrize("seed", [True, -1, 0.5, "0"])
     def test_other_seeds_are_refused(self, seed):
-        with pytest.raises(TypeError, match="`randomize`"):
+        with pytest.raises(ValueError if seed == -1 else TypeError, match="`randomize`"):
             entropy_profile(built(L.Dense(2)), randomize=seed)
 
 
@@ -112,6 +136,14 @@ class TestSaving:
             ('{"schema": "keras-entropy/profile/1", "measure": "paper", "model": "m", "randomize": 0, "records": [3]}',
              "no object"),
             ("[" * 100000, "is no entropy profile"),
+            (one_record(mean=None), "neither measured nor skipped"),
+            (one_record(unit=None), "neither measured nor skipped"),
+            (one_record(skipped="why"), "neither measured nor skipped"),
+            (one_record(unit=[3]), "another form"),
+            (one_record(values="123"), "another form"),
+            (one_record(pieces=[1]), "items"),
+            (one_record(mean=10**400), "too large"),
+            (one_record().replace("[{", "[{}, {"), "'path' is missing|is missing"),
         ],
     )  # fmt: skip
     def test_other_files_are_refused(self, tmp_path, text, words):
@@ -201,6 +233,24 @@ class TestFrameAndPlot:
         assert "random weights (seed 0)" in bottom.get_title()
         assert top.get_ylim() == bottom.get_ylim()
         assert (tmp_path / "p.png").stat().st_size > 1000
+
+    @pytest.mark.parametrize("name", ["a", "p.png", "p.SVG"])
+    def test_the_suffix_gives_the_format(self, tmp_path, name):
+        entropy_profile(built(L.Dense(3))).plot(path=tmp_path / name)
+
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        start = (tmp_path / name).read_bytes()[:5]
+        assert start == (b"<?xml" if name.endswith("SVG") else b"\x89PNG\r")
+
+    def test_an_unknown_suffix_is_an_error(self, tmp_path):
+        with pytest.raises(ValueError, match=r"should end in one of .*png.*Received: .*p\.xyz"):
+            entropy_profile(built(L.Dense(3))).plot(path=tmp_path / "p.xyz")
+        assert not list(tmp_path.iterdir())
+
+    def test_nothing_measured_and_names_that_look_like_formulas(self, tmp_path):
+        nothing = entropy_profile(built(L.ReLU())).plot(path=tmp_path / "n.png")
+        assert "nothing measured" in nothing.axes[0].get_title()
+        entropy_profile(built(L.Dense(3, name="a$\\x_$"))).plot(path=tmp_path / "f.png")
 
     def test_a_hundred_layers_are_readable(self):
         model = built(*[L.Dense(3, name=f"block{i}_dense") for i in range(100)])

@@ -42,12 +42,8 @@ def run(arguments: Arguments) -> None:
         FileExistsError: for a file that is there already, without `overwrite`; before anything is computed.
         ValueError: for a model, a file or a placement that is none.
     """
-    for path in (arguments.plot, arguments.json):
-        if path is not None and path.exists() and not arguments.overwrite:
-            raise FileExistsError(f"{path} exists. Use --overwrite to replace it, or name another file.")
-    if arguments.plot is not None:
-        plots.require()
     reference = None if arguments.reference is None else EntropyProfile.load(arguments.reference)
+    _check(arguments, reference)
     model = _model(arguments.model, arguments.weights)
     chosen = _chosen(model, arguments.placement, reference)
     profile = entropy_profile(model, arguments.measure, progress=True)
@@ -60,13 +56,32 @@ def run(arguments: Arguments) -> None:
     console.print(_table(profile, comparison, "reference" if twin is None else "random", chosen))
     for record in profile.records:
         if record.skipped is not None:
-            console.print(Text(f"not measured: {record.path} ({record.kind}): {record.skipped}"))
+            console.print(_text(f"not measured: {record.path} ({record.kind}): {record.skipped}"))
     if arguments.placement is not None:
-        console.print(Text(f"placement {arguments.placement!r}: {', '.join(chosen) or 'none'}"))
+        console.print(_text(f"placement {arguments.placement!r}: {', '.join(chosen) or 'none'}"))
     if arguments.json is not None:
         profile.save(arguments.json)
     if arguments.plot is not None:
         profile.plot(other, arguments.plot)
+
+
+def _check(arguments: Arguments, reference: EntropyProfile | None) -> None:
+    """Whatever can be wrong before anything is computed."""
+    if arguments.plot is not None:
+        plots.require()
+        plots.format_of(arguments.plot)
+        if arguments.plot == arguments.json:
+            raise ValueError(f"--plot and --json should name two files. Received: {arguments.plot} twice.")
+    for path in filter(None, (arguments.plot, arguments.json)):
+        if path.exists() and not arguments.overwrite:
+            raise FileExistsError(f"{path} exists. Use --overwrite to replace it, or name another file.")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise PermissionError(f"{path} cannot be written. Name another file.")
+    if reference is not None and arguments.random is None and reference.measure != arguments.measure:
+        raise ValueError(
+            f"{arguments.reference} is a profile of measure {reference.measure!r}: add --measure {reference.measure}."
+        )
 
 
 def _model(name: str, weights: str | None) -> Any:
@@ -94,7 +109,7 @@ def _chosen(model: Any, placement: str | None, reference: EntropyProfile | None)
 
 
 def _table(profile: EntropyProfile, comparison: Comparison | None, other: str, chosen: Collection[str]) -> Table:
-    table = Table(title=f"Change of entropy: {profile.title}", title_justify="left")
+    table = Table(title=_text(f"Change of entropy: {profile.title}"), title_justify="left")
     table.add_column("weight", overflow="fold")
     table.add_column("layer")
     table.add_column("shape")
@@ -118,8 +133,13 @@ def _table(profile: EntropyProfile, comparison: Comparison | None, other: str, c
                     f"{found.outliers} ({found.other_outliers})",
                 ]
             )
-        table.add_row(*map(Text, [*cells, _unit(record)]), style="bold green" if record.path in chosen else None)
+        table.add_row(*map(_text, [*cells, _unit(record)]), style="bold green" if record.path in chosen else None)
     return table
+
+
+def _text(words: str) -> Text:
+    """Without markup and control characters: names may come from a file of somebody else."""
+    return Text("".join(c if c.isprintable() else "?" for c in words))
 
 
 def _unit(record: ProfileRecord) -> str:

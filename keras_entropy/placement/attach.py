@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,9 +34,13 @@ class Attachment:
         The model's losses and config then are what they were, and the optimizer's state is kept; the next `fit` traces
         its step anew. Weights are not touched.
         """
+        if self._terms:
+            _check_not_fitting(self._model)
         for weight, term in self._terms:
             for holder, name in _holders(weight):
                 setattr(holder, name, _without(getattr(holder, name), term))
+            for variable in _keras.own_variables(weight.layer):  # adapters made since took the layer's regularizer
+                variable.regularizer = _without(variable.regularizer, term)
             _steps.stop_counting(weight.layer, weight.variable, term)
         if self._terms:
             _keras.rebuild_step_functions(self._model)
@@ -64,8 +69,9 @@ def apply_entropy(
 
     It takes any `keras.Regularizer`: setting `layer.kernel_regularizer` of a layer that is built has no effect in
     Keras. It acts beside the regularizers that are there, from the next `fit` of `model` on, on every backend, and is
-    kept by `clone_model` and by saving. The optimizer's state is kept. An entropy term gets each layer's own layout,
-    strides, dilation and groups.
+    kept by `clone_model` and by saving where the layer has a regularizer among its arguments, as those of Keras have.
+    The optimizer's state is kept. An entropy term gets each layer's own layout, strides, dilation and groups; the
+    members of a `SumRegularizer` are put on one by one, each where it can act.
 
     Give the model that is trained: a larger model around it that has been trained before must be compiled again.
     Attention layers keep one regularizer for all of their projections, so their kernels are left out: build them
@@ -86,7 +92,8 @@ def apply_entropy(
 
     Raises:
         ValueError: as `resolve_placement`; for frozen layers, which Keras does not penalise; for a layer that the
-            regularizer does not fit, such as another number of filters than factors. Nothing is attached then.
+            regularizer does not fit, such as another number of filters than factors; while `fit` is running. Nothing
+            is attached then.
         TypeError: if `regularizer` is no regularizer of kernels.
 
     Example:
@@ -100,6 +107,7 @@ def apply_entropy(
         >>> model.losses
         []
     """
+    _check_not_fitting(model)
     terms: list[tuple[MeasurableWeight, Any]] = []
     for inner, term in _pairs(rule, regularizer):
         weights = resolve_placement(model, inner, reference, regularizer=term, top=top, threshold=threshold)
@@ -110,13 +118,18 @@ def apply_entropy(
             f"Layers that are frozen take no term, since Keras leaves them out of the loss: {', '.join(frozen)}. Set "
             "`trainable` to True, or leave them out of `rule`. Nothing was attached."
         )
+    planned: dict[tuple[int, str], tuple[Any, Any]] = {}  # nothing is attached before all is known to fit
     for weight, term in terms:
         # Keras reads the variable's regularizer in training, and the layer's when it clones or saves.
         for holder, name in _holders(weight):
-            present = getattr(holder, name)
-            setattr(holder, name, term if present is None else SumRegularizer([present, term]))
+            _, present = planned.get((id(holder), name), (holder, getattr(holder, name)))
+            planned[id(holder), name] = holder, _with(present, term)
+    for (_, name), (holder, combined) in planned.items():
+        setattr(holder, name, combined)
+    for weight, term in terms:
         if getattr(term, "every", 1) > 1:
             _steps.count_steps(weight.layer, weight.variable, term)
+    _warn_of_layers_that_keep_none([weight for weight, _ in terms])
     if terms:
         _keras.rebuild_step_functions(model)
     return Attachment(model, terms)
@@ -131,6 +144,7 @@ def _pairs(rule: Any, regularizer: Any) -> list[tuple[Any, Any]]:
     if isinstance(rule, Mapping) and regularizer is not None:
         raise TypeError(_checks.message("regularizer", "None where `rule` is a dict of rules to them", regularizer))
     pairs = list(rule.items()) if isinstance(rule, Mapping) else [(rule, regularizer)]
+    pairs = [(inner, member) for inner, term in pairs for member in _keras.members(term) or [term]]
     for _, term in pairs:
         if isinstance(term, ActivationEntropy) or not isinstance(term, keras.Regularizer):
             raise TypeError(_checks.message("regularizer", "a keras.Regularizer of kernels", term))
@@ -158,10 +172,45 @@ def _holders(weight: MeasurableWeight) -> list[tuple[Any, str]]:
     return holders
 
 
+def _with(present: Any, term: Any) -> Any:
+    if present is None:
+        return term
+    combined = SumRegularizer([present, term])
+    combined.before = present  # to be put back as it is when the term is removed
+    return combined
+
+
 def _without(regularizer: Any, term: Any) -> Any:
-    members = list(_keras.members(regularizer))
-    index = next((i for i, member in enumerate(members) if member is term), None)
+    rest = list(_keras.members(regularizer))
+    index = next((i for i, member in enumerate(rest) if member is term), None)
     if index is None:
         return regularizer
-    del members[index]
-    return None if not members else members[0] if len(members) == 1 else SumRegularizer(members)
+    del rest[index]
+    before = regularizer.before if isinstance(regularizer, SumRegularizer) else None
+    while before is not None and any(member is term for member in _keras.members(before)):
+        before = before.before if isinstance(before, SumRegularizer) else None
+    members = _keras.members(before)
+    if len(members) == len(rest) and all(a is b for a, b in zip(members, rest, strict=True)):
+        return before
+    without = SumRegularizer(rest)
+    without.before = before
+    return rest[0] if len(rest) == 1 and before is None else without
+
+
+def _check_not_fitting(model: Any) -> None:
+    if _keras.is_fitting(model):
+        raise ValueError(
+            "Regularizers are put on a model, and taken off, between two calls of `fit`, not by a callback while one "
+            "is running: its step is compiled. To change a strength by epoch use FactorSchedule."
+        )
+
+
+def _warn_of_layers_that_keep_none(weights: list[MeasurableWeight]) -> None:
+    forgetful = sorted({type(w.layer).__name__ for w in weights if not hasattr(w.layer, w.regularizer_attribute)})
+    if forgetful:
+        warnings.warn(
+            f"The term acts on layers of class {', '.join(forgetful)}, but clone_model and saving will not keep it: "
+            "they have no argument for a regularizer of this weight.",
+            _checks.EntropyWarning,
+            stacklevel=3,
+        )

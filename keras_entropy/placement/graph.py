@@ -18,7 +18,9 @@ def feeding(model: Any, merge: str) -> list[MeasurableWeight]:
     """The kernels whose output reaches a merging layer without another kernel between.
 
     Normalisations, activations, pooling, reshaping and whatever else has no kernel are looked through, and so are
-    nested functional and sequential models. Of an attention layer its output projection counts.
+    nested functional and sequential models, also inside `TimeDistributed`. Of an attention layer its output projection
+    counts, of a separable convolution the pointwise part, of stacked recurrent cells the last one. What custom layers
+    and subclassed models add up inside is not seen.
 
     Args:
         model: a functional or sequential model.
@@ -28,7 +30,8 @@ def feeding(model: Any, merge: str) -> list[MeasurableWeight]:
         The weights, in the order of the model's layers.
 
     Raises:
-        ValueError: for a subclassed model, whose graph is not known.
+        ValueError: for a subclassed model, whose graph is not known, and where a way leads to a custom layer or a
+            subclassed model with several kernels inside.
     """
     graph = _keras.graph_of(model)
     if graph is None:
@@ -39,13 +42,13 @@ def feeding(model: Any, merge: str) -> list[MeasurableWeight]:
     search = _Search(model)
     for tensor, scope, call in _merged(graph, None, merge):
         search.trace(tensor, scope, call)
-    return [weight for weight in search.kernels if id(weight.layer) in search.found]
+    return [weight for weight in search.kernels if weight.path in search.found]
 
 
 def _merged(graph: Any, call: _Call | None, merge: str) -> Iterator[tuple[Any, Any, _Call | None]]:
     """The tensors that are merged, each with the graph that it is in."""
     for node in _keras.nodes_of(graph):
-        inner = _keras.graph_of(node.operation)
+        inner = _inner(node.operation)
         if inner is not None:
             yield from _merged(inner, (graph, call, node), merge)
         elif _is(node.operation, merge) and len({id(tensor) for tensor in node.input_tensors}) > 1:
@@ -56,8 +59,7 @@ class _Search:
     def __init__(self, model: Any) -> None:
         weights = inventory(model)
         self.kernels = [w for w in weights if isinstance(w, MeasurableWeight) and w.layout != "scale"]
-        self.found: set[int] = set()
-        self._with_kernel = {id(weight.layer) for weight in self.kernels}
+        self.found: set[str] = set()
         self._opaque = {
             id(weight.layer)
             for weight in weights
@@ -85,7 +87,7 @@ class _Search:
             return [(node.input_tensors[position], outer, outer_call)]
         operation, node_index, tensor_index = tensor._keras_history
         node = operation._inbound_nodes[node_index]
-        inner = _keras.graph_of(operation)
+        inner = _inner(operation)
         if inner is not None:
             return [(inner.outputs[tensor_index], inner, (graph, call, node))]
         if self._stops(operation):
@@ -95,11 +97,44 @@ class _Search:
     def _stops(self, operation: Any) -> bool:
         if not isinstance(operation, keras.layers.Layer):
             return False
-        layers = list(_keras.layers_of(operation))
-        outputs = [p for p, _ in _keras.attention_projections(operation) if p.name == "attention_output"]
-        kernels = [layer for layer in outputs or layers if id(layer) in self._with_kernel]
-        self.found |= {id(layer) for layer in kernels}
-        return bool(kernels) or any(id(layer) in self._opaque for layer in layers)
+        last = self._last(operation)
+        self.found |= {weight.path for weight in last}
+        return bool(last) or any(id(layer) in self._opaque for layer in _keras.layers_of(operation))
+
+    def _last(self, layer: Any) -> list[MeasurableWeight]:
+        """The kernels of a layer that its output comes from without another one between."""
+        own = [w for w in self.kernels if w.layer is layer and w.attribute != "depthwise_kernel"]
+        if own:
+            return own
+        within = _ends(layer)
+        if within is None:
+            within = [inner for inner in _keras.sublayers(layer) if self._last(inner)]
+            if len(within) > 1:
+                raise ValueError(
+                    f"Which kernel of {layer.name!r} is the last one, its graph does not say: it is a "
+                    f"{type(layer).__name__} with several layers inside. Name the layers instead."
+                )
+        return [weight for inner in within for weight in self._last(inner)]
+
+
+def _ends(layer: Any) -> list[Any] | None:
+    """The sublayers that make the output of a layer of Keras; None for other layers."""
+    layers = keras.layers
+    projections = [inner for inner, _ in _keras.attention_projections(layer)]
+    if projections:
+        return projections[-1:]
+    if isinstance(layer, layers.Bidirectional):
+        return [layer.forward_layer, layer.backward_layer]
+    if isinstance(layer, layers.StackedRNNCells):
+        return [layer.cells[-1]]
+    if isinstance(layer, layers.RNN):
+        return [layer.cell]
+    return [layer.layer] if isinstance(layer, layers.Wrapper) else None
+
+
+def _inner(operation: Any) -> Any:
+    """The graph that an operation stands for."""
+    return _keras.graph_of(operation.layer if isinstance(operation, keras.layers.TimeDistributed) else operation)
 
 
 def _chain(call: _Call | None) -> Iterator[int]:

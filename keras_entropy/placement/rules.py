@@ -58,8 +58,8 @@ def resolve_placement(
             * a glob on layer paths, such as `"encoder/*"`, or, where no path matches, on names of layers at any depth;
               several of them; a predicate on layers; or a dict of rules to regularizers: all that its rules mean.
         reference: for `"empirical"`: a profile of a trained network of the same architecture, which is compared with
-            the random twin of `model` (seed 0); or a `Comparison` made by yourself. Weights are matched by path;
-            where no path agrees, by order, if kinds and shapes are the same one after the other.
+            the random twin of `model` (seed 0); or a `Comparison` made by yourself. Weights are matched by order if
+            kinds and shapes are the same one after the other, since automatic names count on; else by path.
         regularizer: if given, only weights that it can act on count.
         top: for `"empirical"`: how many at most. Defaults to None: all.
         threshold: for `"empirical"`: nats, in the unit of the reference. Defaults to 0.
@@ -95,11 +95,13 @@ def resolve_placement(
         return _empirical(model, weights, reference, top if count is None else count, threshold)
     if name in ("first", "all"):
         count = len(weights) if name == "all" else 1 if count is None else count
-        found = weights[:count] if count <= len(weights) else []
+        if count > len(weights) > 0:
+            raise ValueError(f"`rule`={rule!r} asks for {count} of {len(weights)} layers: {_listed(weights)}.")
+        found = weights[:count]
     elif rule is None:
         raise TypeError(_checks.message("rule", "a name, globs, a predicate or a dict", rule))
     else:
-        meant = feeding(model, _MERGES[name]) if name in _MERGES else select(everything, rule)
+        meant = feeding(model, _MERGES[name]) if name in _MERGES else select(everything, rule, "rule")
         paths = {weight.path for weight in meant}
         found = [weight for weight in weights if weight.path in paths]
     if not found:
@@ -116,7 +118,7 @@ def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
         return True
     entropy = isinstance(regularizer, EntropyRegularizer)
     tensor = entropy and weight.layout == "dense" and len(weight.shape) != 2  # of an EinsumDense, not a convolution
-    if weight.variable is None or weight.in_attention or tensor:
+    if weight.variable is None or weight.in_attention or tensor or (entropy and _is_blockwise(weight)):
         return False
     if not entropy:
         return True
@@ -125,6 +127,11 @@ def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_blockwise(weight: MeasurableWeight) -> bool:
+    """Whether a matrix is one of several blocks, which an entropy term would take for one matrix."""
+    return isinstance(weight.layer, keras.layers.EinsumDense) and len(weight.pieces()) > 1
 
 
 def adapted(regularizer: EntropyRegularizer, weight: MeasurableWeight, **changes: Any) -> EntropyRegularizer:
@@ -183,9 +190,9 @@ def _kept(model: keras.Model, reference: Reference) -> dict[str, float]:
 
 
 def _renamed(reference: EntropyProfile, twin: EntropyProfile) -> EntropyProfile:
-    """The reference with the twin's paths, if it has other names and the same kinds and shapes."""
+    """The reference with the twin's paths, if it has the same kinds and shapes."""
     shapes = [[(record.kind, record.shape) for record in profile.records] for profile in (reference, twin)]
-    if {r.path for r in reference.records} & {r.path for r in twin.records} or shapes[0] != shapes[1]:
+    if shapes[0] != shapes[1]:
         return reference
     records = zip(reference.records, twin.records, strict=True)
     renamed = tuple(dataclasses.replace(record, path=other.path) for record, other in records)

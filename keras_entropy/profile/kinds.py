@@ -6,13 +6,14 @@ One function for each class of layers; `register_measurable` adds those of other
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_entropy import _checks, _keras
+from keras_entropy import _backend, _checks, _keras
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.layouts import LAYOUTS as CONV_LAYOUTS
 
@@ -56,7 +57,8 @@ class LinearMap:
 Found = Mapping[str, LinearMap | str]
 """The weights of a layer by name: a linear map, or the reason why the weight is none."""
 
-_KINDS: dict[type, Callable[[Any], Any]] = {}
+_KINDS: dict[type, tuple[Callable[[Any], Any], frozenset[str]]] = {}
+_BIAS = frozenset(("bias",))
 
 
 def register_measurable(layer_class: type, function: Callable[[Any], Any]) -> None:
@@ -67,8 +69,9 @@ def register_measurable(layer_class: type, function: Callable[[Any], Any]) -> No
         function: is given a built layer and returns its weights by name: a dict of `LinearMap`, of variables or
             arrays (of rank 1: a scale; 2: a matrix (inputs, outputs); 3 to 5: a convolution), or of strings: the
             reason why a weight is not measured. One `LinearMap`, variable or array alone is called "kernel".
-            Variables of the layer, rather than values computed from them, can also take an entropy term and be
-            drawn anew for a random twin.
+            Variables of the layer, rather than values computed from them, can also take an entropy term, and be drawn
+            anew for a random twin if the layer has an attribute `<name>_initializer` or the `LinearMap` an
+            `initializer`. Weights that are not returned are listed as skipped, but for one called "bias".
 
     Raises:
         TypeError: for another class, or something that cannot be called.
@@ -89,7 +92,7 @@ def register_measurable(layer_class: type, function: Callable[[Any], Any]) -> No
         raise TypeError(_checks.message("layer_class", "a subclass of keras.layers.Layer", layer_class))
     if not callable(function):
         raise TypeError(_checks.message("function", "a function of a layer", function))
-    _KINDS[layer_class] = function
+    _KINDS[layer_class] = function, _BIAS
 
 
 def weights_of(layer: Any, head_axis: int | None = None) -> dict[str, LinearMap | str]:
@@ -102,8 +105,8 @@ def weights_of(layer: Any, head_axis: int | None = None) -> dict[str, LinearMap 
     Returns:
         A dict, in the order of the layer's weights. Biases and other shifts are left out: they change no entropy.
     """
-    own = _own_variables(layer)
-    kind = next((_KINDS[base] for base in type(layer).__mro__ if base in _KINDS), None)
+    own = own_variables(layer)
+    kind, shifts = next((_KINDS[base] for base in type(layer).__mro__ if base in _KINDS), (None, _BIAS))
     if kind is not None and not layer.built:
         return {"": "not built: give the model an input shape, or call it once on data"}
     mode = getattr(layer, "quantization_mode", None)
@@ -112,26 +115,28 @@ def weights_of(layer: Any, head_axis: int | None = None) -> dict[str, LinearMap 
     if kind is None:
         return {name: _unknown(layer, variable) for name, variable in own.items()}
     known = _einsum(layer, head_axis) if head_axis is not None else kind(layer)
-    found = {name: _as_map(value) for name, value in _by_name(known, layer).items()}
+    found = {name: _as_map(value, layer) for name, value in _by_name(known, layer).items()}
     used = {id(v) for m in found.values() if isinstance(m, LinearMap) for v in (m.value, *m.others)}
     for name, variable in own.items():
-        if id(variable) not in used and name not in found and name not in _SHIFTS and not name.startswith("lora_"):
+        if id(variable) not in used and name not in found and name not in shifts and not name.startswith("lora_"):
             found[name] = _unknown(layer, variable)
     return found
 
 
-# Shifts, and statistics that inference does not use.
-_SHIFTS = frozenset(
-    ("bias", "beta", "moving_mean", "moving_stddev", "renorm_mean", "renorm_stddev", "adapt_mean", "count", "vector_u")
-)
-
-
-def _own_variables(layer: Any) -> dict[str, Any]:
+def own_variables(layer: Any) -> dict[str, Any]:
     """The weights that a layer holds itself, by the name of the attribute that holds them, else their own name."""
     inner = {id(v) for sublayer in _keras.sublayers(layer) for v in sublayer.variables}  # wrappers share them
     attributes = {id(value): name.removeprefix("_") for name, value in vars(layer).items()}
-    own = [v for v in _keras.own_variables(layer) if id(v) not in inner]
-    return {attributes.get(id(v), v.name): v for v in own}
+    found: dict[str, Any] = {}
+    for variable in _keras.own_variables(layer):
+        if id(variable) not in inner:
+            name = stem = attributes.get(id(variable), variable.name)
+            n = 0
+            while name in found:  # the weights of a list share a name
+                n += 1
+                name = f"{stem}_{n}"
+            found[name] = variable
+    return found
 
 
 def _unknown(layer: Any, variable: Any) -> LinearMap | str:
@@ -154,9 +159,14 @@ def _by_name(known: Any, layer: Any) -> Mapping[str, Any]:
     )
 
 
-def _as_map(value: Any) -> LinearMap | str:
+def _as_map(value: Any, layer: Any) -> LinearMap | str:
     if isinstance(value, LinearMap | str):
         return value
+    if not hasattr(value, "shape"):
+        raise TypeError(
+            f"The function registered for {type(layer).__name__} should return variables, arrays, LinearMap objects or "
+            f"reasons. Received: {value!r}."
+        )
     layout = {0: "scale", 1: "scale", 2: "dense"}.get(len(value.shape), "conv")
     return LinearMap(value, layout)
 
@@ -166,8 +176,17 @@ def _kernel_of(layer: Any, layout: str = "dense", name: str = "kernel", **argume
     private = getattr(layer, f"_{name}", None)
     variable = private if isinstance(private, keras.Variable) else getattr(layer, name)
     if getattr(layer, "lora_enabled", False):
-        arguments["current"] = lambda: getattr(layer, name)
+        arguments["current"] = functools.partial(_merged, layer, variable)
     return LinearMap(variable, layout, **arguments)
+
+
+def _merged(layer: Any, variable: Any) -> HostArray:
+    """The kernel with its low-rank adapters, in float64; Keras merges them in the type of the kernel."""
+    kernel, a, b = (
+        _backend.to_host(v).astype(np.float64) for v in (variable, layer.lora_kernel_a, layer.lora_kernel_b)
+    )
+    merged: HostArray = kernel + layer.lora_alpha / layer.lora_rank * (a @ b)
+    return merged
 
 
 def _dense(layer: Any) -> Found:
@@ -249,16 +268,22 @@ def _batch_normalisation(layer: Any) -> Found:
             "moving_variance": LinearMap(
                 variance,
                 "scale",
-                pieces=lambda v: 1 / np.sqrt(v.astype(np.float64) + layer.epsilon),
+                pieces=functools.partial(_inverse_root, epsilon=layer.epsilon),
                 initializer=layer.moving_variance_initializer,
             )
         }
 
     def pieces(gamma: HostArray, v: HostArray) -> HostArray:
-        scale: HostArray = gamma / np.sqrt(v.astype(np.float64) + layer.epsilon)
+        scale: HostArray = gamma * _inverse_root(v, layer.epsilon)
         return scale
 
     return {"gamma": LinearMap(layer.gamma, "scale", pieces=pieces, others=(variance,))}
+
+
+def _inverse_root(variance: HostArray, epsilon: float) -> HostArray:
+    with np.errstate(invalid="ignore"):  # a variance below 0 gives NaN, as in the layer
+        root: HostArray = 1 / np.sqrt(variance.astype(np.float64) + epsilon)
+    return root
 
 
 def _standardisation(layer: Any) -> Found:
@@ -266,15 +291,19 @@ def _standardisation(layer: Any) -> Found:
         return {}
 
     def pieces(variance: HostArray) -> HostArray:
-        scale: HostArray = 1 / np.maximum(np.sqrt(variance.astype(np.float64)), keras.backend.epsilon())
-        return scale
+        sigma: HostArray = np.maximum(np.sqrt(variance.astype(np.float64)), keras.backend.epsilon())
+        return sigma if layer.invert else 1 / sigma
 
     return {"adapt_variance": LinearMap(layer.adapt_variance, "scale", pieces=pieces, initializer="ones")}
 
 
 def _embedding(layer: Any) -> Found:
-    reason = "an embedding looks rows up by integers: it maps no continuous input, so it changes no entropy"
-    return dict.fromkeys(_own_variables(layer), reason)
+    found: dict[str, LinearMap | str] = dict.fromkeys(
+        own_variables(layer),
+        "an embedding looks rows up by integers: it maps no continuous input, so it changes no entropy",
+    )
+    reverse = getattr(layer, "reverse_embeddings", None)  # of a ReversibleEmbedding, from vectors to words
+    return found | {"reverse_embeddings": LinearMap(reverse)} if isinstance(reverse, keras.Variable) else found
 
 
 def _prelu(layer: Any) -> Found:
@@ -287,26 +316,32 @@ def _layer_scale(layer: Any) -> Found:
 
 def _register_keras_layers() -> None:
     layers = keras.layers
-    by_function: dict[Callable[[Any], Any], tuple[type, ...]] = {
-        _dense: (layers.Dense,),
-        _einsum: (layers.EinsumDense,),
-        _conv: (layers.Conv1D, layers.Conv2D, layers.Conv3D),
-        _transposed: (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
-        _depthwise: (layers.DepthwiseConv1D, layers.DepthwiseConv2D),
-        _separable: (layers.SeparableConv1D, layers.SeparableConv2D),
-        _recurrent(): (layers.SimpleRNNCell,),
-        _recurrent("input gate", "forget gate", "candidate", "output gate"): (layers.LSTMCell,),
-        _recurrent("update gate", "reset gate", "candidate"): (layers.GRUCell,),
-        _batch_normalisation: (layers.BatchNormalization,),
-        _normalisation: (layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization),
-        _standardisation: (layers.Normalization,),
-        _embedding: (layers.Embedding,),
-        _prelu: (layers.PReLU,),
-        _layer_scale: (_keras.LayerScale,),
-    }
-    for function, classes in by_function.items():
+    renorm = ("moving_stddev", "renorm_mean", "renorm_stddev")
+    table: list[tuple[Callable[[Any], Any], tuple[str, ...], tuple[type, ...]]] = [
+        (_dense, ("bias",), (layers.Dense,)),
+        (_einsum, ("bias",), (layers.EinsumDense,)),
+        (_conv, ("bias",), (layers.Conv1D, layers.Conv2D, layers.Conv3D)),
+        (_transposed, ("bias",), (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)),
+        (_depthwise, ("bias",), (layers.DepthwiseConv1D, layers.DepthwiseConv2D)),
+        (_separable, ("bias",), (layers.SeparableConv1D, layers.SeparableConv2D)),
+        (_recurrent(), ("bias",), (layers.SimpleRNNCell,)),
+        (_recurrent("input gate", "forget gate", "candidate", "output gate"), ("bias",), (layers.LSTMCell,)),
+        (_recurrent("update gate", "reset gate", "candidate"), ("bias",), (layers.GRUCell,)),
+        (_batch_normalisation, ("beta", "moving_mean", *renorm), (layers.BatchNormalization,)),
+        (
+            _normalisation,
+            ("beta",),
+            (layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization),
+        ),
+        (_standardisation, ("adapt_mean", "count"), (layers.Normalization,)),
+        (lambda layer: {}, ("vector_u",), (layers.SpectralNormalization,)),  # the state of its power iteration
+        (_embedding, (), (layers.Embedding,)),
+        (_prelu, (), (layers.PReLU,)),
+        (_layer_scale, (), (_keras.LayerScale,)),
+    ]
+    for function, shifts, classes in table:
         for layer_class in classes:
-            register_measurable(layer_class, function)
+            _KINDS[layer_class] = function, frozenset(shifts)
 
 
 _register_keras_layers()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import numbers
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -124,19 +125,24 @@ class EntropyProfile:
 
         Args:
             other: a profile for a second panel, such as the random twin's.
-            path: a file to write the figure to, too; the suffix gives the format.
+            path: a file to write the figure to, too; the suffix gives the format, PNG without one.
 
         Returns:
             A matplotlib figure.
+
+        Raises:
+            ValueError: for a suffix that matplotlib does not know.
         """
         from keras_entropy import plots
 
         plots.require()
+        if path is not None:
+            plots.format_of(path)
         profiles = [self] if other is None else [self, other]
         figure = plots.entropy_panels([(profile.title, profile.measured) for profile in profiles])
         if path is not None:
             with _files.replacing(path) as temporary:
-                figure.savefig(temporary, dpi=100)
+                figure.savefig(temporary, dpi=100, format=plots.format_of(path))
         return figure
 
     @property
@@ -175,8 +181,12 @@ class EntropyProfile:
                 raise TypeError(f"its schema is {data['schema']!r}, this version reads {SCHEMA!r}")
             _checks.one_of("measure", data["measure"], MEASURES)
             records = tuple(_record(record) for record in data["records"])
+            if len({record.path for record in records}) < len(records):
+                raise TypeError("two records have one path")
+            if not isinstance(data["randomize"], int | None):
+                raise TypeError("`randomize` is no seed")
             return cls(str(data["model"]), data["measure"], data["randomize"], records)
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else error
             raise ValueError(f"{path} is no entropy profile: {what}. Write one with EntropyProfile.save.") from error
 
@@ -221,8 +231,10 @@ def entropy_profile(
         lstm/lstm_cell/recurrent_kernel (3, 12) 12 measured
     """
     _checks.one_of("measure", measure, MEASURES)
-    if randomize is not None and (isinstance(randomize, bool) or not isinstance(randomize, int) or randomize < 0):
-        raise TypeError(_checks.message("randomize", "a seed (an integer, at least 0) or None", randomize))
+    if randomize is not None:
+        if isinstance(randomize, bool) or not isinstance(randomize, numbers.Integral):
+            raise TypeError(_checks.message("randomize", "a seed (an integer, at least 0) or None", randomize))
+        randomize = int(_checks.non_negative("randomize", randomize))
     check_built(model)
     weights = inventory(model)
     records = tuple(
@@ -256,10 +268,13 @@ def _measured(
         reason = _not_finite(weight)
     else:
         draw = twin.drawing(weight, randomize, index)
-        reason = f"no random twin: {kind} does not say how it initialises this weight" if draw is None else None
+        reason = f"no random twin: {kind} keeps no initialiser with a seed for this weight" if draw is None else None
     if reason is not None:
         return ProfileRecord(weight.path, kind, weight.shape, skipped=reason)
     found = measure_weight(weight, measure, values=True, draw=draw)
+    if np.isnan(found.values).any():
+        reason = "its value is not a number, as that of a negative variance"
+        return ProfileRecord(weight.path, kind, weight.shape, skipped=reason)
     return ProfileRecord(weight.path, kind, found.shape, found.mean, found.values, found.unit, found.pieces)
 
 
@@ -278,7 +293,8 @@ def _tracked(weights: list[Any]) -> Iterator[Any]:
         from rich.progress import track
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("A progress bar needs: pip install rich") from error
-    yield from track(weights, "Measuring", console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    yield from track(weights, "Measuring", console=console, transient=True, disable=not console.is_terminal)
 
 
 def _to_json(value: float) -> float | str:
@@ -288,6 +304,11 @@ def _to_json(value: float) -> float | str:
 def _record(data: Any) -> ProfileRecord:
     if not isinstance(data, dict):
         raise TypeError("a record is no object")
+    texts = [data["unit"], data["skipped"]]
+    if not isinstance(data["values"], list) or not all(isinstance(text, str | None) for text in texts):
+        raise TypeError(f"the record of {data['path']!r} has another form")
+    if (data["skipped"] is None) == (data["mean"] is None or data["unit"] is None):
+        raise TypeError(f"the record of {data['path']!r} is neither measured nor skipped")
     return ProfileRecord(
         path=str(data["path"]),
         kind=str(data["kind"]),

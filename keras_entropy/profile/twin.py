@@ -23,15 +23,15 @@ def drawing(weight: MeasurableWeight, seed: int, index: int) -> Callable[[Any], 
 
     Returns:
         A function that gives for each variable of the weight an array of its shape, the same ones each time on one
-        backend; None where the layer does not say how it initialises them.
+        backend; None where the layer does not say how it initialises them, or its initialiser takes no seed.
     """
-    initializers = {}
+    initializers: dict[int, Any] = {}
     for i, value in enumerate((weight.linear_map.value, *weight.linear_map.others)):
         initializer = _initializer(weight, value, first=i == 0)
-        if initializer is None:
-            return None
         state = np.random.SeedSequence([seed, index, i]).generate_state(1)[0]
-        initializers[id(value)] = _reseeded(initializer, int(state) % 2**31)
+        initializers[id(value)] = None if initializer is None else _reseeded(initializer, int(state) % 2**31)
+        if initializers[id(value)] is None:
+            return None
 
     def draw(variable: Any) -> HostArray:
         return _backend.to_host(initializers[id(variable)](tuple(variable.shape), dtype="float32"))
@@ -53,9 +53,8 @@ def _initializer(weight: MeasurableWeight, variable: Any, first: bool) -> Any:
 
 
 def _reseeded(initializer: Any, seed: int) -> Any:
-    if not isinstance(initializer, keras.Initializer):  # a function of the user's own
-        return initializer
-    config = initializer.get_config()
+    """The initializer with another seed; None for one that takes no seed, and may draw from a global generator."""
+    config = initializer.get_config() if isinstance(initializer, keras.Initializer) else {}
     if "seed" in config:
-        config["seed"] = seed
-    return type(initializer).from_config(config)
+        return type(initializer).from_config({**config, "seed": seed})
+    return initializer if type(initializer).__module__.startswith("keras.") else None

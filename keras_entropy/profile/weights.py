@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_entropy import _backend, _checks, _keras
-from keras_entropy.profile.kinds import HostArray, LinearMap, weights_of
+from keras_entropy.profile.kinds import HostArray, LinearMap, own_variables, weights_of
 from keras_entropy.regularizers import EntropyRegularizer
 
 Selection = str | Iterable[str] | Callable[[Any], bool] | None
@@ -146,16 +146,20 @@ def inventory(model: Any) -> list[MeasurableWeight | SkippedWeight]:
     found: list[MeasurableWeight | SkippedWeight] = []
     taken: set[str] = set()
     head_axes: dict[int, int] = {}
-    for path, layer in walk(model):
+    for path, layer in (("", model), *walk(model)):  # the model may hold weights itself
         head_axes |= {id(projection): axis for projection, axis in _keras.attention_projections(layer)}
         weights = weights_of(layer, head_axes.get(id(layer)))
+        own = own_variables(layer) if weights else {}
         measured = [name for name, value in weights.items() if isinstance(value, LinearMap)]
         for name, value in weights.items():
             alone = len(weights) == 1 if isinstance(value, str) else [name] == measured
-            unique = _unique(path if alone else f"{path}/{name}", taken)
+            known_as = path or (layer.name if layer is model and not isinstance(model, keras.Model) else "")
+            unique = _unique("/".join(filter(None, (known_as, "" if alone and known_as else name))), taken)
             if isinstance(value, str):
-                shape = getattr(getattr(layer, name, None), "shape", ()) if name else ()
-                found.append(SkippedWeight(unique, layer, tuple(shape), value))
+                shape = tuple(own[name].shape) if name in own else ()
+                found.append(SkippedWeight(unique, layer, shape, value))
+            elif 0 in value.value.shape:
+                found.append(SkippedWeight(unique, layer, tuple(value.value.shape), "it holds no values"))
             else:
                 layer_path = unique if alone else unique[: len(path)]
                 found.append(MeasurableWeight(unique, layer, name, value, layer_path, id(layer) in head_axes))
@@ -186,13 +190,14 @@ def measurable_weights(model: Any) -> list[MeasurableWeight]:
     return [weight for weight in inventory(model) if isinstance(weight, MeasurableWeight)]
 
 
-def select(weights: list[MeasurableWeight], layers: Selection) -> list[MeasurableWeight]:
+def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "layers") -> list[MeasurableWeight]:
     """The weights that `layers` names.
 
     Args:
         weights: of `measurable_weights`.
         layers: None for all; a glob on layer paths, such as `"encoder/*"`, or, where it matches none, on the names of
             layers at any depth; several of them; or a predicate on layers.
+        argument: the name that errors give to `layers`.
 
     Returns:
         The chosen weights, in their order.
@@ -201,7 +206,7 @@ def select(weights: list[MeasurableWeight], layers: Selection) -> list[Measurabl
         ValueError: if a glob matches no path; it lists the paths.
         TypeError: for anything else.
     """
-    layers = check_selection(layers)
+    layers = check_selection(layers, argument)
     if layers is None:
         return weights
     if callable(layers):
@@ -217,7 +222,7 @@ def select(weights: list[MeasurableWeight], layers: Selection) -> list[Measurabl
     return [weight for weight in weights if weight.path in chosen]
 
 
-def check_selection(layers: Any) -> tuple[str, ...] | Callable[[Any], bool] | None:
+def check_selection(layers: Any, argument: str = "layers") -> tuple[str, ...] | Callable[[Any], bool] | None:
     """Return `layers` with globs as a tuple; raise `TypeError` if it is no `Selection`."""
     if layers is None:
         return None
@@ -229,7 +234,7 @@ def check_selection(layers: Any) -> tuple[str, ...] | Callable[[Any], bool] | No
         patterns = tuple(patterns)
         if patterns and all(isinstance(pattern, str) for pattern in patterns):
             return patterns
-    raise TypeError(_checks.message("layers", "a glob, several globs, or a predicate on layers", layers))
+    raise TypeError(_checks.message(argument, "a glob, several globs, or a predicate on layers", layers))
 
 
 def walk(model: Any) -> Iterator[tuple[str, Any]]:

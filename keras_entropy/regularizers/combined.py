@@ -18,7 +18,8 @@ class SumRegularizer(keras.Regularizer):
     A log-volume has no minimum of its own, so it mostly goes with a term that bounds the weights.
 
     Args:
-        regularizers: at least one `keras.Regularizer` or Keras's name of one. A sum among them is taken apart.
+        regularizers: at least one `keras.Regularizer`, function of a weight, or Keras's name of one. A sum among them
+            is taken apart.
 
     Call arguments:
         x: a weight.
@@ -37,13 +38,15 @@ class SumRegularizer(keras.Regularizer):
     def __init__(self, regularizers: Iterable[Any]) -> None:
         found: list[Any] = []
         for regularizer in regularizers:
+            if not (callable(regularizer) or isinstance(regularizer, str | dict)):
+                raise TypeError(_checks.message("regularizers", "regularizers, or names of them", regularizer))
             known = keras.regularizers.get(regularizer)
-            if not isinstance(known, keras.Regularizer):
-                raise TypeError(_checks.message("regularizers", "keras.Regularizer objects", regularizer))
             found += known.regularizers if isinstance(known, SumRegularizer) else [known]
         if not found:
             raise ValueError(_checks.message("regularizers", "at least one regularizer", regularizers))
         self.regularizers: tuple[Any, ...] = tuple(found)
+        self._keras_entropy_members = self.regularizers
+        self.before: Any = None
 
     def __call__(self, x: Array) -> Array:
         """The sum of the penalties of `x`: a scalar."""
