@@ -34,6 +34,18 @@ def _float32_policy():
 
 
 @pytest.fixture
+def quick_kernels(monkeypatch):
+    """Kernels drawn by NumPy: JAX compiles a program for each shape that it draws, up to a second each."""
+
+    def draw(self, shape, dtype=None):
+        import numpy as np
+
+        return np.random.default_rng(0).standard_normal(shape, dtype="float32") / np.sqrt(np.prod(shape[:-1]) + 1)
+
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
+
+
+@pytest.fixture
 def seeded():
     keras.utils.set_random_seed(0)
 
