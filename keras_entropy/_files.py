@@ -47,6 +47,21 @@ def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
     write_text(path, json.dumps(record, indent=2) + "\n")
 
 
+def create_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
+    """Write `record` to a new file, whole or not at all.
+
+    Raises:
+        FileExistsError: if there is such a file, also one that another process makes at the same moment.
+    """
+    path = Path(path)
+    whole = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
+    write_json(whole, record)
+    try:
+        os.link(whole, path)  # unlike a rename it fails where there is a file
+    finally:
+        whole.unlink()
+
+
 def remove_partial(folder: Path) -> None:
     """Remove what a killed process left half written in `folder`."""
     for path in folder.glob(f"{_PARTIAL}*"):

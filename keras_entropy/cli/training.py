@@ -80,8 +80,7 @@ def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: 
     if overwrite:  # only now, when nothing can be wrong with the arguments any more
         _remove_run(output)
     run = Run(output, arguments, data, model, history={}, before={e.path: e.mean for e in _measure(model)})
-    with (output / "run.json").open("x", encoding="utf-8") as file:  # of two runs that start at once one fails here
-        json.dump(run.record(checkpoint=None), file)
+    _files.create_json(output / "run.json", run.record(checkpoint=None))  # of two that start at once one fails here
     return run
 
 
