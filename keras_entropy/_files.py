@@ -62,6 +62,11 @@ def create_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
         whole.unlink()
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a killed process left half written."""
+    return all(path.name.startswith(_PARTIAL) for path in folder.iterdir())
+
+
 def remove_partial(folder: Path) -> None:
     """Remove what a killed process left half written in `folder`."""
     for path in folder.glob(f"{_PARTIAL}*"):

@@ -114,6 +114,12 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     assert (tmp_path / "a" / "model.keras").exists()
 
 
+def test_a_run_killed_before_its_record_was_there_is_started_anew(tmp_path):
+    (tmp_path / ".partial-123-run.json").write_text("{")
+
+    assert command("--output", tmp_path, "--epochs", 1).exit_code == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_a_killed_run_resumes_to_the_same_bits(trained, epoch, tmp_path, child_environment):

@@ -65,7 +65,7 @@ def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: 
         return _resume(output, arguments, given)
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"{output} is a file. Name a folder with --output.")
-    if output.is_dir() and any(output.iterdir()):
+    if output.is_dir() and not _files.is_empty(output):
         if not overwrite:
             raise FileExistsError(
                 f"{output} is not empty. Use --overwrite to replace the run in it, --resume to go on with it, or "
