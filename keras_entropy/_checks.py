@@ -18,6 +18,11 @@ def message(argument: str, expected: str, received: object, remedy: str = "") ->
     return f"{text} {remedy}" if remedy else text
 
 
+def printable(text: str) -> str:
+    """`text` with "?" for control characters, as names from a file of somebody else may hold."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def one_of(argument: str, value: object, choices: Collection[str]) -> str:
     """Return `value` if it is one of `choices`; raise `ValueError` otherwise."""
     if not isinstance(value, str) or value not in choices:

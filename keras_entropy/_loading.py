@@ -23,7 +23,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _keras
+from keras_entropy import _checks, _keras
 
 # Keras stores what it saves uncompressed. A file that somebody compressed again may grow by this factor, or to this
 # size if it is small. Deflate reaches a factor of 1000, on zeros.
@@ -143,7 +143,7 @@ def checked_weights(path: Path) -> Iterator[Path]:
 
 
 def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return _checks.printable(" ".join(text.split()))
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keras_entropy import _loading, models, plots
+from keras_entropy import _checks, _loading, models, plots
 from keras_entropy.placement import resolve_placement
 from keras_entropy.profile import Comparison, EntropyProfile, ProfileRecord, entropy_profile
 
@@ -139,7 +139,7 @@ def _table(profile: EntropyProfile, comparison: Comparison | None, other: str, c
 
 def _text(words: str) -> Text:
     """Without markup and control characters: names may come from a file of somebody else."""
-    return Text("".join(c if c.isprintable() else "?" for c in words))
+    return Text(_checks.printable(words))
 
 
 def _unit(record: ProfileRecord) -> str:

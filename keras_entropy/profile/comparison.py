@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,12 +57,7 @@ class Comparison:
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas data frame, one row per weight."""
-        try:
-            import pandas as pd
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("Data frames need: pip install pandas") from error
-        names = [field.name for field in dataclasses.fields(Difference)]
-        return pd.DataFrame([dataclasses.asdict(difference) for difference in self.differences], columns=names)
+        return frame_of(Difference, self.differences)
 
     def __str__(self) -> str:
         """The comparison as a table."""
@@ -73,6 +69,16 @@ class Comparison:
         widths = [max(len(str(row[i])) for row in (head, *rows)) for i in range(len(head))]
         lines = ("  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)) for row in (head, *rows))
         return "\n".join(line.rstrip() for line in (self.title, *lines, *(f"{p}: {r}" for p, r in self.skipped)))
+
+
+def frame_of(kind: type[Any], records: Sequence[Any]) -> pd.DataFrame:
+    """A pandas data frame of the fields of records of a dataclass, one row each."""
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("Data frames need: pip install pandas") from error
+    names = [field.name for field in dataclasses.fields(kind)]
+    return pd.DataFrame([[getattr(record, name) for name in names] for record in records], columns=names)
 
 
 def compare(first: EntropyProfile, second: EntropyProfile) -> Comparison:

@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_entropy import _checks, _files
 from keras_entropy.profile import twin
-from keras_entropy.profile.comparison import Comparison, compare
+from keras_entropy.profile.comparison import Comparison, compare, frame_of
 from keras_entropy.profile.measures import MEASURES, measure_weight
 from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight, inventory
 
@@ -112,13 +112,7 @@ class EntropyProfile:
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas data frame, one row per weight: path, kind, shape, mean, values, unit, pieces, skipped."""
-        try:
-            import pandas as pd
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("Data frames need: pip install pandas") from error
-        names = [field.name for field in dataclasses.fields(ProfileRecord)]
-        rows = [[getattr(record, name) for name in names] for record in self.records]
-        return pd.DataFrame(rows, columns=names).astype({"mean": float})
+        return frame_of(ProfileRecord, self.records).astype({"mean": float})
 
     def plot(self, other: EntropyProfile | None = None, path: str | os.PathLike[str] | None = None) -> Figure:
         """Box plot of each weight's values [A, fig. 1, 8, 9]: dot mean, box quartiles, open dots outliers.
@@ -136,13 +130,12 @@ class EntropyProfile:
         from keras_entropy import plots
 
         plots.require()
-        if path is not None:
-            plots.format_of(path)
+        suffix = None if path is None else plots.format_of(path)
         profiles = [self] if other is None else [self, other]
         figure = plots.entropy_panels([(profile.title, profile.measured) for profile in profiles])
         if path is not None:
             with _files.replacing(path) as temporary:
-                figure.savefig(temporary, dpi=100, format=plots.format_of(path))
+                figure.savefig(temporary, dpi=100, format=suffix)
         return figure
 
     @property

@@ -45,8 +45,11 @@ class SumRegularizer(keras.Regularizer):
         if not found:
             raise ValueError(_checks.message("regularizers", "at least one regularizer", regularizers))
         self.regularizers: tuple[Any, ...] = tuple(found)
-        self._keras_entropy_members = self.regularizers
         self.before: Any = None
+
+    @property
+    def _keras_entropy_members(self) -> tuple[Any, ...]:
+        return self.regularizers
 
     def __call__(self, x: Array) -> Array:
         """The sum of the penalties of `x`: a scalar."""

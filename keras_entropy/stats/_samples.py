@@ -80,19 +80,19 @@ def label(argument: str, name: Any) -> str:
 
 def confidence(level: Any) -> float:
     """Return `level` if it can be the confidence of an interval."""
-    plain = float(number("level", level))
-    if not 0.5 < plain < 1:
-        remedy = f"Did you mean {1 - plain:g}?" if 0 < plain < 0.5 else ""
-        raise ValueError(message("level", "a confidence between 0.5 and 1, such as 0.95", level, remedy))
-    return plain
+    return _level(level, 0.5, 1, "a confidence between 0.5 and 1, such as 0.95")
 
 
 def significance(level: Any) -> float:
     """Return `level` if it can be the error rate of a decision."""
+    return _level(level, 0, 0.5, "an error rate between 0 and 0.5, such as 0.05")
+
+
+def _level(level: Any, above: float, below: float, expected: str) -> float:
     plain = float(number("level", level))
-    if not 0 < plain < 0.5:
-        remedy = f"Did you mean {1 - plain:g}?" if 0.5 < plain < 1 else ""
-        raise ValueError(message("level", "an error rate between 0 and 0.5, such as 0.05", level, remedy))
+    if not above < plain < below:
+        remedy = f"Did you mean {1 - plain:g}?" if above < 1 - plain < below else ""
+        raise ValueError(message("level", expected, level, remedy))
     return plain
 
 
