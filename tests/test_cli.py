@@ -1,4 +1,5 @@
 import csv
+import gc
 import json
 import os
 import signal
@@ -158,6 +159,26 @@ def test_ctrl_c_leaves_what_was_finished(tmp_path, child_environment):
     result = command("--output", tmp_path / "out", "--resume", "--epochs", done + 1)
     assert result.exit_code == 0, result.output
     assert len(table(tmp_path / "out" / "history.csv")) == done + 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the lost one
+def test_a_ctrl_c_that_hits_the_garbage_collector_is_not_lost(tmp_path):
+    def hit(phase, info):
+        if (tmp_path / "out" / "checkpoint-0001.keras").exists():
+            gc.callbacks.remove(hit)
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.callbacks.append(hit)
+    try:
+        result = command("--output", tmp_path / "out", "--epochs", 30)
+        assert hit not in gc.callbacks
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+    assert result.exit_code == 130, result.output
+    assert "--resume" in result.output
 
 
 def test_resume_goes_beyond_a_finished_run_but_not_against_it(trained):

@@ -17,6 +17,7 @@ import numpy as np
 import keras_entropy
 from keras_entropy import _files, datasets, models, plots, profile
 from keras_entropy.callbacks import EntropyLogger
+from keras_entropy.cli.interrupts import InterruptWatch
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
 from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
@@ -147,15 +148,16 @@ class Run:
             y_train, y_test = x_train, x_test
         batches = _Batches(x_train, y_train, self.arguments.batch_size, self.arguments.seed)
         try:
-            self.model.fit(
-                batches,
-                validation_data=(x_test, y_test),
-                validation_batch_size=256,
-                epochs=self.arguments.epochs,
-                initial_epoch=self.epochs_done,
-                shuffle=False,  # the batches are: in an order that depends on seed and epoch alone
-                callbacks=[EntropyLogger(log_dir=self.output / "logs"), _Committer(self, batches)],
-            )
+            with InterruptWatch() as watch:
+                self.model.fit(
+                    batches,
+                    validation_data=(x_test, y_test),
+                    validation_batch_size=256,
+                    epochs=self.arguments.epochs,
+                    initial_epoch=self.epochs_done,
+                    shuffle=False,  # the batches are: in an order that depends on seed and epoch alone
+                    callbacks=[EntropyLogger(log_dir=self.output / "logs"), _Committer(self, batches), watch],
+                )
         except KeyboardInterrupt:
             finished = False  # and what is in memory may be ahead of what is finished
             record = _read_record(self.output)

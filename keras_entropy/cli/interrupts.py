@@ -1,0 +1,49 @@
+"""A Ctrl-C that cannot get lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any, Self
+
+import keras
+
+
+class InterruptWatch(keras.callbacks.Callback):
+    """Raises KeyboardInterrupt at the end of a batch if the one of Ctrl-C was lost; a context manager around `fit`.
+
+    Python drops an exception that is raised in a callback of the garbage collector or in a finaliser, and Ctrl-C may
+    hit one: JAX runs a callback at each collection. Without this such a Ctrl-C would be printed and training go on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked = False
+        self._previous: Any = None
+
+    def __enter__(self) -> Self:
+        previous = signal.getsignal(signal.SIGINT)
+        # Only the main thread may set handlers; where the signal is ignored, as in a background job, it stays so.
+        if callable(previous) and threading.current_thread() is threading.main_thread():
+            self._previous = previous
+            signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        self._previous(number, frame)
+
+    def _check(self) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._check()
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._check()
