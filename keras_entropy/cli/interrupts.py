@@ -38,12 +38,11 @@ class InterruptWatch(keras.callbacks.Callback):
         self._asked = True
         self._previous(number, frame)
 
-    def _check(self) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed."""
         if self._asked:
             raise KeyboardInterrupt
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._check()
-
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._check()
+        """Likewise, in validation."""
+        self.on_train_batch_end(batch, logs)
