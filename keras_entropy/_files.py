@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_PARTIAL = ".partial-"
+PARTIAL = ".partial-"
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept last: Keras and matplotlib choose the format by it.
-    handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -54,7 +54,7 @@ def create_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
         FileExistsError: if there is such a file, also one that another process makes at the same moment.
     """
     path = Path(path)
-    whole = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
+    whole = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     write_json(whole, record)
     try:
         os.link(whole, path)  # unlike a rename it fails where there is a file
@@ -64,12 +64,12 @@ def create_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
 
 def is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing but what a killed process left half written."""
-    return all(path.name.startswith(_PARTIAL) for path in folder.iterdir())
+    return all(path.name.startswith(PARTIAL) for path in folder.iterdir())
 
 
 def remove_partial(folder: Path) -> None:
     """Remove what a killed process left half written in `folder`."""
-    for path in folder.glob(f"{_PARTIAL}*"):
+    for path in folder.glob(f"{PARTIAL}*"):
         path.unlink(missing_ok=True)
 
 

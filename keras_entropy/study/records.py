@@ -39,7 +39,9 @@ class RunRecord:
         versions: of Python, Keras, the backend and this package, and the name of the backend.
         initial_weights: fingerprint of the weights before training; equal weights have equal ones.
         final_weights: fingerprint of the weights after it.
-        note: what a reader should know besides, such as that the run was one of several in one program.
+        warnings: that the run gave, each once.
+        traceback: of the exception, where one ended the run.
+        replicas: how many runs were trained at once as one program; the times are shares of theirs.
     """
 
     arm: str
@@ -57,7 +59,9 @@ class RunRecord:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     initial_weights: str = ""
     final_weights: str = ""
-    note: str = ""
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    traceback: str = ""
+    replicas: int = 1
 
     @property
     def key(self) -> Key:
@@ -97,7 +101,9 @@ def key(arm: str, seed: int, role: str, point: dict[str, Any], tuned: dict[str, 
 
 def append(path: Path, records: Iterable[RunRecord]) -> None:
     """Add records to the file, a line each, on disk when this returns."""
-    lines = [json.dumps({"schema": SCHEMA, **_plain(dataclasses.asdict(record))}, allow_nan=False) for record in records]
+    lines = [
+        json.dumps({"schema": SCHEMA, **_plain(dataclasses.asdict(record))}, allow_nan=False) for record in records
+    ]
     with path.open("ab") as file:
         file.write("".join(line + "\n" for line in lines).encode())
         file.flush()

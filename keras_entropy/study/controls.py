@@ -1,0 +1,139 @@
+"""What a claim about an entropy term must survive: simpler changes of the model or of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_entropy import _backend, _checks
+from keras_entropy._backend import Array
+from keras_entropy.placement import apply_entropy, resolve_placement
+from keras_entropy.placement.rules import Rule, adapted
+from keras_entropy.regularizers import EntropyRegularizer
+
+INPUTS = ("centred", "standardised")
+
+
+@keras.saving.register_keras_serializable(package="keras_entropy")
+class WithoutGradient(keras.Regularizer):
+    """The number that a regularizer adds to the loss, without its gradient: training is that of no regularizer.
+
+    A difference between a model with this and one without comes from what reads the loss, such as early stopping.
+
+    Args:
+        regularizer: a `keras.Regularizer`.
+
+    Call arguments:
+        x: a weight.
+
+    Example:
+        >>> import keras
+        >>> from keras_entropy.study import WithoutGradient
+        >>> WithoutGradient(keras.regularizers.L2(0.5)).get_config()["regularizer"]["class_name"]
+        'L2'
+    """
+
+    def __init__(self, regularizer: Any) -> None:
+        self.regularizer = keras.regularizers.get(regularizer)
+
+    def __call__(self, x: Array) -> Array:
+        """The penalty of `x`, a constant to the gradient."""
+        return _backend.stop_gradient(self.regularizer(x))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"regularizer": keras.regularizers.serialize(self.regularizer)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WithoutGradient:
+        """The regularizer that a config describes."""
+        return cls(keras.regularizers.deserialize(config["regularizer"]))
+
+
+def attach(model: Any, rule: Rule, regularizer: Any, gradient: bool) -> None:
+    """Put a regularizer on a model, with its gradient or as a number only."""
+    if gradient:
+        apply_entropy(model, rule, regularizer)
+        return
+    terms = {}
+    for weight in resolve_placement(model, rule, regularizer=regularizer):
+        own = adapted(regularizer, weight, every=1) if isinstance(regularizer, EntropyRegularizer) else regularizer
+        terms[weight.path] = WithoutGradient(own)
+    if terms:
+        apply_entropy(model, terms)
+
+
+def initialise(model: Any, rule: Rule, initializer: Any, seed: int) -> None:
+    """Draw the kernels that `rule` names anew, or scale them by a number."""
+    weights = resolve_placement(model, rule)
+    if isinstance(initializer, int | float):
+        for weight in weights:
+            weight.variable.assign(weight.variable * initializer)
+        return
+    for index, weight in enumerate(weights):
+        draw = keras.initializers.get(initializer)
+        config = draw.get_config()
+        if "seed" in config:  # one of its own for each kernel: two of a shape are not to be equal
+            draw = type(draw).from_config({**config, "seed": 1000 * seed + index})
+        weight.variable.assign(draw(weight.shape, dtype=weight.variable.dtype))
+
+
+def batch_normalised(model: Any, rule: Rule) -> Any:
+    """A copy of a compiled model with batch normalisation between each layer that `rule` names and its activation.
+
+    The copy has the initial weights of the model, the seeds of its random layers, and is compiled as it was.
+    """
+    chosen = {id(weight.layer): weight.path for weight in resolve_placement(model, rule)}
+    named = {layer.name: chosen[id(layer)] for layer in model.layers if id(layer) in chosen}
+    if len(named) != len(chosen):
+        inner = sorted(set(chosen.values()) - set(named.values()))
+        raise ValueError(f"Batch normalisation is put after a model's own layers only, not after {', '.join(inner)}.")
+    compiled = model.get_compile_config()
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = layer(*args, **kwargs)
+        if layer.name not in named:
+            return outputs
+        outputs = keras.layers.BatchNormalization(name=f"{layer.name}_normalisation")(outputs)
+        return keras.layers.Activation(activations[layer.name], name=f"{layer.name}_activation")(outputs)
+
+    activations = {layer.name: layer.activation for layer in model.layers if layer.name in named}
+
+    def clone(layer: Any) -> Any:
+        copy = type(layer).from_config(layer.get_config())
+        if layer.name in named:
+            copy.activation = keras.activations.linear
+        return copy
+
+    functional = keras.Model(model.inputs, model.outputs, name=model.name)  # of a Sequential model too
+    changed = keras.models.clone_model(functional, clone_function=clone, call_function=call)
+    copies = {layer.name: layer for layer in changed.layers}
+    for layer in model.layers:
+        for variable, twin in zip(layer.variables, copies[layer.name].variables, strict=True):
+            twin.assign(variable)
+    changed.compile_from_config(compiled)
+    return changed
+
+
+def transform(inputs: str | Callable[..., Any] | None, x_train: Any) -> Callable[[Any], Any]:
+    """The change of the inputs that `inputs` names, with statistics of the training data alone.
+
+    Points are centred by feature, images by channel.
+    """
+    if inputs is None:
+        return lambda x: x
+    if callable(inputs):
+        change: Callable[[Any], Any] = inputs(x_train)
+        return change
+    _checks.one_of("inputs", inputs, INPUTS)
+    x = np.asarray(x_train)
+    if x.dtype.kind not in "fiu" or x.ndim < 2:
+        raise TypeError(f"inputs={inputs!r} needs the training inputs as one array of numbers.")
+    axes = tuple(range(x.ndim - 1))
+    mean = x.mean(axes, dtype=np.float64)
+    deviation = x.std(axes, dtype=np.float64) if inputs == "standardised" else np.ones_like(mean)
+    deviation[deviation == 0] = 1  # a feature that never varies
+    return lambda values: ((np.asarray(values) - mean) / deviation).astype(np.float32)

@@ -1,0 +1,78 @@
+"""What a run runs on: device, versions, and the settings of Keras that a process must share with its parent."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+
+@functools.cache
+def device() -> str:
+    """The accelerator that training takes, else the processor."""
+    return _accelerator() or _processor()
+
+
+def _accelerator() -> str:
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        found = jax.devices()[0]
+        return "" if found.platform == "cpu" else str(found.device_kind)
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices("GPU")
+    return str(tf.config.experimental.get_device_details(found[0]).get("device_name", "GPU")) if found else ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """Of everything that can change a number."""
+    import importlib
+
+    import keras_entropy
+
+    backend = keras.backend.backend()
+    return {
+        "keras-entropy": keras_entropy.__version__,
+        "keras": keras.__version__,
+        "backend": backend,
+        backend: importlib.import_module(backend).__version__,
+        "python": platform.python_version(),
+    }
+
+
+def keras_settings() -> dict[str, Any]:
+    """The settings of Keras that a new process does not have by itself."""
+    return {
+        "floatx": keras.config.floatx(),
+        "epsilon": keras.config.epsilon(),
+        "image_data_format": keras.config.image_data_format(),
+        "dtype_policy": keras.config.dtype_policy().name,
+    }
+
+
+def apply_settings(settings: Mapping[str, Any]) -> None:
+    """Make the settings of another process those of this one."""
+    keras.config.set_floatx(settings["floatx"])
+    keras.config.set_epsilon(settings["epsilon"])
+    keras.config.set_image_data_format(settings["image_data_format"])
+    keras.config.set_dtype_policy(settings["dtype_policy"])

@@ -1,0 +1,198 @@
+"""Runs in processes with one thread each: side by side they do not stand in each other's way.
+
+A run there has the same bits as one alone in such a process: the number of threads decides how sums are rounded.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_entropy.study import machine, training
+from keras_entropy.study.records import RunRecord
+from keras_entropy.study.training import Job, Task
+
+Batch = list[Task]
+Finished = Callable[[list[RunRecord]], None]
+
+_ONE_THREAD = (
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NPROC",  # read by XLA, and so by JAX
+)
+
+
+class JobError(RuntimeError):
+    """A process cannot even start on a study, so that no run of it is to blame."""
+
+
+def environment() -> dict[str, str]:
+    """Variables for a process that runs the tasks of a study, to be set before Keras is imported.
+
+    One thread each; on a GPU no process takes all of its memory.
+
+    Example:
+        >>> from keras_entropy.study import environment
+        >>> environment()["OMP_NUM_THREADS"]
+        '1'
+    """
+    return {
+        **dict.fromkeys(_ONE_THREAD, "1"),
+        "KERAS_BACKEND": keras.backend.backend(),
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+    }
+
+
+def packed(job: Job) -> bytes:
+    """A job to be sent to other processes, with functions that they could not import."""
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(job))
+    except Exception as error:  # pickle raises whatever the object raises
+        raise TypeError(
+            f"The study cannot be sent to the processes that train: {error}. Build models and load data inside of "
+            "`build` and `data`, and give arms plain values and functions."
+        ) from error
+
+
+def execute(payload: bytes, batch: Batch) -> list[RunRecord]:
+    """Train the runs of a batch, in whatever process this is called."""
+    job = _unpacked(payload)
+    if len(batch) > 1:
+        from keras_entropy.study import replicas
+
+        return replicas.train_together(job, batch)
+    return [training.train(job, task) for task in batch]
+
+
+@functools.lru_cache(maxsize=1)  # with its data it is kept from one task to the next
+def _unpacked(payload: bytes) -> Job:
+    try:
+        job: Job = pickle.loads(payload)
+    except Exception as error:  # as of any module that this process cannot import
+        raise JobError(f"A process cannot read the study: {type(error).__name__}: {error}") from error
+    machine.apply_settings(job.settings)
+    return job
+
+
+def run_on_executor(payload: bytes, batches: Sequence[Batch], executor: Executor, finished: Finished) -> None:
+    """Run all batches on an executor of the user's."""
+    futures = {executor.submit(execute, payload, batch): batch for batch in batches}
+    try:
+        while futures:
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                batch = futures.pop(future)
+                try:
+                    records = future.result()
+                except BrokenExecutor as error:
+                    raise JobError(
+                        f"The executor is broken ({error}). What has ended is kept: run again with a new executor."
+                    ) from error
+                except JobError:
+                    raise
+                except Exception as error:  # the executor's own: `execute` raises no other
+                    records = [_died(task, training.describe(error)) for task in batch]
+                finished(records)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def run_in_pool(
+    payload: bytes, batches: Sequence[Batch], workers: int, finished: Finished, log: Path | None = None
+) -> None:
+    """Run all batches in a pool of this machine's, which is mended when a process dies.
+
+    The runs that were under way when a process died are tried once more, one at a time; one that takes its process
+    with it again is recorded as died. What the processes print is added to the file `log`.
+    """
+    log = None if log is None else log.absolute()
+    waiting, suspects = deque(batches), deque[Batch]()
+    while waiting or suspects:
+        if waiting:
+            lost = _until_broken(payload, waiting, workers, finished, log)
+            suspects.extend([task] for batch in lost for task in batch)
+        else:
+            for batch in _until_broken(payload, suspects, 1, finished, log):
+                finished([_died(task, "its process was killed or crashed, twice") for task in batch])
+
+
+def _until_broken(
+    payload: bytes, batches: deque[Batch], workers: int, finished: Finished, log: Path | None
+) -> list[Batch]:
+    """Run batches until none is left, or a process dies; return those that were under way then."""
+    from loky import ProcessPoolExecutor
+
+    names = {"log": None if log is None else str(log), "parent": os.getpid()}
+    pool = ProcessPoolExecutor(workers, env=environment(), initializer=exec, initargs=(_FIRST, names))
+    futures: dict[Future[Any], Batch] = {}
+    kill = True
+    try:
+        while batches or futures:
+            while batches and len(futures) < workers:
+                futures[pool.submit(execute, payload, batches[0])] = batches[0]
+                batches.popleft()
+            lost = []
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                try:
+                    records = future.result()
+                except BrokenExecutor:
+                    lost.append(futures.pop(future))
+                    continue
+                del futures[future]
+                finished(records)
+            if lost:
+                return lost + list(futures.values())
+        kill = False
+    except BrokenExecutor:  # of submit
+        return list(futures.values())
+    finally:
+        pool.shutdown(wait=True, kill_workers=kill)
+    return []
+
+
+# As text, since sending a function of this module would import TensorFlow, which prints, before it is called.
+_FIRST = """
+import os
+if log is not None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+from keras_entropy.study.pool import start
+start(parent)
+"""
+
+
+def start(parent: int) -> None:
+    """In each process of the pool: leave Ctrl-C to the parent, and do not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _died(task: Task, reason: str) -> RunRecord:
+    return task.record(status="died", reason=reason)

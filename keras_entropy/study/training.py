@@ -1,0 +1,221 @@
+"""One run of a study, from its seed to its record."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import hashlib
+import inspect
+import math
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_entropy import _backend, _checks
+from keras_entropy.callbacks import EntropyLogger
+from keras_entropy.study import controls, machine
+from keras_entropy.study.arms import Arm
+from keras_entropy.study.records import Key, RunRecord, key
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all runs of a study share; it is sent to the processes that train."""
+
+    build: Callable[..., Any]
+    data: Any
+    arms: Mapping[str, Arm]
+    epochs: int
+    batch_size: int
+    monitor: str
+    monitor_mode: str
+    patience: int | None
+    min_delta: float
+    measure: str | None
+    callbacks: Callable[[], list[Any]] | None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=machine.keras_settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Which run."""
+
+    arm: str
+    seed: int
+    role: Literal["tune", "report"]
+    point: Mapping[str, Any]
+    tuned: Mapping[str, Any]
+
+    @property
+    def key(self) -> Key:
+        """What tells the run from all others of the study."""
+        return key(self.arm, self.seed, self.role, dict(self.point), dict(self.tuned))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Of all axes."""
+        return {**self.point, **self.tuned}
+
+    def record(self, **changes: Any) -> RunRecord:
+        """The record of this run."""
+        return RunRecord(
+            arm=self.arm,
+            seed=self.seed,
+            role=self.role,
+            point=dict(self.point),
+            tuned=dict(self.tuned),
+            device=machine.device(),
+            versions=dict(machine.versions()),
+            **changes,
+        )
+
+
+@dataclasses.dataclass
+class Prepared:
+    """A model and its data, ready for `fit`."""
+
+    model: Any
+    x_train: Any
+    y_train: Any
+    x_val: Any
+    y_val: Any
+
+
+def train(job: Job, task: Task) -> RunRecord:
+    """Train once. Whatever goes wrong in it is in the record.
+
+    The seed is set twice: before the model is built, and again before `fit`, so that an arm that draws random numbers
+    of its own has the data order and the dropout masks of the others.
+    """
+    wall, cpu = time.perf_counter(), time.process_time()
+    watch = _Watch(job)
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        warnings.simplefilter("ignore", DeprecationWarning)  # as Python does outside of the user's own program
+        try:
+            run = prepare(job, task)
+            found["initial_weights"] = fingerprint(run.model)
+            _fit(job, task.seed, run, watch)
+            found["final_weights"] = fingerprint(run.model)
+        except Exception as error:  # a failed run is a result; the study goes on
+            watch.status, watch.reason = "failed", describe(error)
+            found["traceback"] = traceback.format_exc()
+    run = None  # type: ignore[assignment]
+    gc.collect()  # a process trains many models; the compiled steps of this one go with it
+    return task.record(
+        status=watch.status,
+        reason=watch.reason,
+        history=watch.history,
+        stopped_early=watch.stopped_early,
+        wall_seconds=time.perf_counter() - wall,
+        cpu_seconds=time.process_time() - cpu,
+        warnings=sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
+        **found,
+    )
+
+
+def prepare(job: Job, task: Task) -> Prepared:
+    """Build the model of a run, change it as its arm does, and load the data."""
+    keras.backend.clear_session()  # layers are named and counted from the start
+    keras.utils.set_random_seed(task.seed)
+    arm = job.arms[task.arm]
+    model = arm.build(job.build, task.values)
+    x_train, y_train, x_val, y_val = load(job.data, task.seed)
+    model = arm.change(model, task.values, task.seed)
+    change = controls.transform(arm.inputs, x_train)
+    return Prepared(model, change(x_train), y_train, change(x_val), y_val)
+
+
+def _fit(job: Job, seed: int, run: Prepared, watch: _Watch) -> None:
+    callbacks = [EntropyLogger(measure=job.measure), watch, *(job.callbacks() if job.callbacks else [])]
+    if job.patience is not None:
+        callbacks.append(
+            keras.callbacks.EarlyStopping(
+                job.monitor, patience=job.patience, mode=job.monitor_mode, min_delta=job.min_delta
+            )
+        )
+    keras.utils.set_random_seed(seed)
+    run.model.fit(
+        run.x_train,
+        run.y_train,
+        validation_data=(run.x_val, run.y_val),
+        epochs=job.epochs,
+        batch_size=job.batch_size,
+        callbacks=callbacks,
+        verbose=0,
+    )
+
+
+class _Watch(keras.callbacks.Callback):
+    """Keeps the history, also of a run that fails later, and ends a run that diverges."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+        self.history: dict[str, list[float]] = {}
+        self.status = "finished"
+        self.reason = ""
+
+    @property
+    def stopped_early(self) -> bool:
+        return self.status == "finished" and len(next(iter(self.history.values()), [])) < self._job.epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        for name, value in values.items():
+            self.history.setdefault(name, []).append(value)
+        check_monitor(self._job, values)
+        reason = divergence(values, epoch)
+        if reason and self.model is not None:
+            self.status, self.reason = "diverged", reason
+            self.model.stop_training = True
+
+
+def check_monitor(job: Job, values: Mapping[str, float]) -> None:
+    """Raise if early stopping watches something that is not there: Keras would go on without it."""
+    if job.patience is not None and job.monitor not in values:
+        raise KeyError(f"`monitor`={job.monitor!r} is not among the logs: {', '.join(values)}.")
+
+
+def divergence(values: Mapping[str, float], epoch: int) -> str:
+    """Why a run cannot go on after an epoch, or nothing."""
+    bad = [name for name in ("loss", "val_loss") if not math.isfinite(values.get(name, 0.0))]
+    return f"{bad[0]} is {values[bad[0]]} in epoch {epoch + 1}" if bad else ""
+
+
+def load(data: Any, seed: int) -> tuple[Any, Any, Any, Any]:
+    """The arrays of a study: given, or returned by a function, which may take the seed."""
+    if callable(data):
+        data = data(seed=seed) if "seed" in inspect.signature(data).parameters else data()
+    arrays = tuple(data)[:4]  # a Dataset also has the names of its classes
+    if len(arrays) < 4:
+        raise ValueError(
+            f"`data` should be (x_train, y_train, x_val, y_val), or a function that returns them. Received: "
+            f"{len(arrays)} values."
+        )
+    return arrays
+
+
+def fingerprint(model: Any) -> str:
+    """Equal for two models exactly if their weights have the same bits, in the same order."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        values = np.ascontiguousarray(_backend.to_host(variable))
+        digest.update(f"{values.shape}{values.dtype}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the place that raised it."""
+    text = _checks.printable(" ".join(str(error).split())[:500])
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}"
