@@ -1,9 +1,26 @@
 """Replicated studies: arms times seeds, run side by side, recorded one by one, compared honestly."""
 
 from keras_entropy.study.arms import Arm, control_arms
-from keras_entropy.study.controls import WithoutGradient
-from keras_entropy.study.pool import environment
+from keras_entropy.study.comparison import StudyComparison, compare
+from keras_entropy.study.controls import Constant
+from keras_entropy.study.pool import JobError, environment
 from keras_entropy.study.records import RunRecord, read_records
+from keras_entropy.study.reporting import report
 from keras_entropy.study.study import Study
+from keras_entropy.study.tables import pairwise_table, starred_table
 
-__all__ = ["Arm", "RunRecord", "Study", "WithoutGradient", "control_arms", "environment", "read_records"]
+__all__ = [
+    "Arm",
+    "Constant",
+    "JobError",
+    "RunRecord",
+    "Study",
+    "StudyComparison",
+    "compare",
+    "control_arms",
+    "environment",
+    "pairwise_table",
+    "read_records",
+    "report",
+    "starred_table",
+]

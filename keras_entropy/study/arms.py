@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ class Arm:
         placement: rule for the layers that the arm changes, as of `resolve_placement`: "first", "all", a glob, ....
         regularizer: a `keras.Regularizer`; or a function of a number that returns one, such as the class
             `DenseEntropy`, for an axis "factor" in `grid` or `tune`. None for no term.
-        gradient: False for a regularizer that adds its number to the loss and nothing to the gradient.
+        constant: True for the number that the regularizer has at the initial weights, without its gradient.
         initializer: draws the placed kernels anew: a Keras initializer or its name; or a number that they are
             multiplied with.
         inputs: "centred" or "standardised", by feature for points and by channel for images, with the statistics of
@@ -51,7 +52,7 @@ class Arm:
         placement: Rule = "first",
         regularizer: Any = None,
         *,
-        gradient: bool = True,
+        constant: bool = False,
         initializer: Any = None,
         inputs: str | Callable[..., Any] | None = None,
         batch_normalization: bool = False,
@@ -76,7 +77,7 @@ class Arm:
         self.name = name
         self.placement = placement
         self.regularizer = regularizer
-        self.gradient = gradient
+        self.constant = constant
         self.initializer = initializer
         self.inputs = inputs
         self.batch_normalization = batch_normalization
@@ -122,7 +123,7 @@ class Arm:
             controls.initialise(model, placement, self.initializer, seed)
         if self.regularizer is not None:
             regularizer = self.regularizer(values["factor"]) if self.takes_factor else self.regularizer
-            controls.attach(model, placement, regularizer, self.gradient)
+            controls.attach(model, placement, regularizer, self.constant)
         return model
 
     def describe(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class Arm:
             "name": self.name,
             "placement": _described(self.placement),
             "regularizer": _described(self.regularizer),
-            "gradient": self.gradient,
+            "constant": self.constant,
             "initializer": _described(self.initializer),
             "inputs": _described(self.inputs),
             "batch_normalization": self.batch_normalization,
@@ -141,7 +142,7 @@ class Arm:
     def __repr__(self) -> str:
         described = self.describe()
         shown = {name: described[name] for name in ("placement", "regularizer") if described[name] is not None}
-        plain = {"gradient": True, "initializer": None, "inputs": None, "batch_normalization": False}
+        plain = {"constant": False, "initializer": None, "inputs": None, "batch_normalization": False}
         shown |= {name: described[name] for name, usual in plain.items() if described[name] != usual}
         shown |= {name: value for name, value in (("grid", self.grid), ("tune", self.tune)) if value}
         shown |= described["arguments"]
@@ -154,7 +155,7 @@ class Arm:
 def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
     """The control arms for an arm: what simpler explanations of its gain would do in its place.
 
-    They are "constant" (the number that the rival's term adds to the loss, without a gradient), "soft orthogonality"
+    They are "constant" (the number that the rival's term has at the initial weights), "soft orthogonality"
     (Keras's `OrthogonalRegularizer`), "L2", "orthogonal initialisation", "scaled initialisation" (twice the kernel),
     "centred inputs", "standardised inputs" and "batch normalisation". Each has the rival's placement and arguments.
     The strengths of soft orthogonality and L2 are tuned, with 0 among them.
@@ -181,7 +182,7 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
     strengths = {"factor": [0.0, 1e-3, 1e-2, 1e-1]}
     weak = {"factor": [0.0, 1e-6, 1e-5, 1e-4]}
     arms = [
-        Arm("constant", place, rival.regularizer, gradient=False, grid=rival.grid, tune=rival.tune, **arguments),
+        Arm("constant", place, rival.regularizer, constant=True, grid=rival.grid, tune=rival.tune, **arguments),
         Arm("soft orthogonality", place, keras.regularizers.OrthogonalRegularizer, tune=strengths, **arguments),
         Arm("L2", place, keras.regularizers.L2, tune=weak, **arguments),
         Arm("orthogonal initialisation", place, initializer="orthogonal", **arguments),
@@ -222,6 +223,9 @@ def _described(value: Any) -> Any:
         return {str(name): _described(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_described(item) for item in value]
+    if isinstance(value, functools.partial):
+        given = [*map(repr, value.args), *(f"{name}={_described(item)!r}" for name, item in value.keywords.items())]
+        return f"{_described(value.func)}({', '.join(given)})" if given else _described(value.func)
     if isinstance(value, type) or not hasattr(value, "get_config"):
         return getattr(value, "__qualname__", type(value).__qualname__)
     settings = ", ".join(f"{name}={_described(item)!r}" for name, item in value.get_config().items())

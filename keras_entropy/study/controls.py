@@ -18,50 +18,44 @@ INPUTS = ("centred", "standardised")
 
 
 @keras.saving.register_keras_serializable(package="keras_entropy")
-class WithoutGradient(keras.Regularizer):
-    """The number that a regularizer adds to the loss, without its gradient: training is that of no regularizer.
+class Constant(keras.Regularizer):
+    """A number that is added to the loss and has no gradient: training is that of no regularizer.
 
     A difference between a model with this and one without comes from what reads the loss, such as early stopping.
 
     Args:
-        regularizer: a `keras.Regularizer`.
+        value: the number, for each weight that the regularizer is put on.
 
     Call arguments:
         x: a weight.
 
     Example:
-        >>> import keras
-        >>> from keras_entropy.study import WithoutGradient
-        >>> WithoutGradient(keras.regularizers.L2(0.5)).get_config()["regularizer"]["class_name"]
-        'L2'
+        >>> from keras_entropy.study import Constant
+        >>> Constant(1e4).get_config()
+        {'value': 10000.0}
     """
 
-    def __init__(self, regularizer: Any) -> None:
-        self.regularizer = keras.regularizers.get(regularizer)
+    def __init__(self, value: float) -> None:
+        self.value = _checks.number("value", value)
 
     def __call__(self, x: Array) -> Array:
-        """The penalty of `x`, a constant to the gradient."""
-        return _backend.stop_gradient(self.regularizer(x))
+        """The number, in the dtype of `x`."""
+        return keras.ops.convert_to_tensor(self.value, dtype=x.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"regularizer": keras.regularizers.serialize(self.regularizer)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> WithoutGradient:
-        """The regularizer that a config describes."""
-        return cls(keras.regularizers.deserialize(config["regularizer"]))
+        return {"value": self.value}
 
 
-def attach(model: Any, rule: Rule, regularizer: Any, gradient: bool) -> None:
-    """Put a regularizer on a model, with its gradient or as a number only."""
-    if gradient:
+def attach(model: Any, rule: Rule, regularizer: Any, constant: bool) -> None:
+    """Put a regularizer on a model, or the numbers that it has at the weights of now."""
+    if not constant:
         apply_entropy(model, rule, regularizer)
         return
     terms = {}
     for weight in resolve_placement(model, rule, regularizer=regularizer):
         own = adapted(regularizer, weight, every=1) if isinstance(regularizer, EntropyRegularizer) else regularizer
-        terms[weight.path] = WithoutGradient(own)
+        terms[weight.path] = Constant(float(_backend.to_host(own(keras.ops.convert_to_tensor(weight.variable)))))
     if terms:
         apply_entropy(model, terms)
 
@@ -113,7 +107,7 @@ def batch_normalised(model: Any, rule: Rule) -> Any:
     copies = {layer.name: layer for layer in changed.layers}
     for layer in model.layers:
         for variable, twin in zip(layer.variables, copies[layer.name].variables, strict=True):
-            twin.assign(variable)
+            twin.assign(np.array(_backend.to_host(variable)))  # a copy: JAX's training consumes its arrays
     changed.compile_from_config(compiled)
     return changed
 

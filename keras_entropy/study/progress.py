@@ -62,7 +62,7 @@ class Progress:
         """Count runs that have ended."""
         for record in records:
             self._count(record)
-            self._left[record.arm] -= 1
+            self._left[record.arm] = max(0, self._left[record.arm] - 1)
             self._ended_now += 1
         self._show()
 

@@ -126,7 +126,8 @@ def repair(path: Path) -> None:
 def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
     """The records of a study, in the order in which the runs ended.
 
-    A last line without its end, which a killed process may leave or a running one is about to finish, is left out.
+    A last line without its end, which a killed process may leave or a running one is about to finish, is left out. Of
+    a run that was trained again, the last record counts.
 
     Args:
         folder: the study's output, or the file of records itself.
@@ -145,7 +146,12 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist: {folder} holds no records of a study.") from error
-    return list(_parsed(path, content[: content.rfind(b"\n") + 1]))
+    latest: dict[Key, RunRecord] = {}
+    for record in _parsed(path, content[: content.rfind(b"\n") + 1]):
+        slot = record.key if record.role == "tune" else (*record.key[:4], "")
+        latest.pop(slot, None)
+        latest[slot] = record
+    return list(latest.values())
 
 
 def _parsed(path: Path, content: bytes) -> Iterator[RunRecord]:

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import inspect
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from keras_entropy import _checks, _files
-from keras_entropy.study import machine, plan, pool, records
+from keras_entropy import _checks
+from keras_entropy.study import folder, machine, plan, pool, records
 from keras_entropy.study.arms import OWN_AXES, Arm, axes
 from keras_entropy.study.plan import Values
 from keras_entropy.study.progress import Progress
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.training import Job, Task
-
-SCHEMA = "keras-entropy/study/1"
-DESCRIPTION = "study.json"
-LOG = "workers.log"
-# What may grow from one call to the next; all else must stay, or old runs would be compared with different ones.
-_GROWING = ("seeds", "grid", "arms")
 
 
 class Study:
@@ -131,6 +122,14 @@ class Study:
         self.min_delta = _checks.non_negative("min_delta", min_delta)
         self.measure = measure
         self.callbacks = callbacks
+        penalised = [arm.name for arm in self.arms if arm.regularizer is not None]
+        if patience is not None and monitor in ("loss", "val_loss") and penalised:
+            warnings.warn(
+                f"Early stopping watches {monitor!r}, which holds the penalty in {', '.join(penalised)}: it "
+                "may stop them for what the penalty does. The task alone is 'val_task_loss'.",
+                _checks.EntropyWarning,
+                stacklevel=2,
+            )
         for arm in self.arms:
             self._check_axes(arm)
 
@@ -145,7 +144,7 @@ class Study:
     def describe(self) -> dict[str, Any]:
         """All that determines the study, as it stands in `study.json` in the output folder."""
         return {
-            "schema": SCHEMA,
+            "schema": folder.SCHEMA,
             "arms": [
                 {
                     **arm.describe(),
@@ -168,9 +167,9 @@ class Study:
             "monitor_mode": self.monitor_mode,
             "min_delta": self.min_delta,
             "measure": self.measure,
-            "build": _source(self.build),
-            "data": _source(self.data),
-            "callbacks": _source(self.callbacks),
+            "build": folder.source(self.build),
+            "data": folder.source(self.data),
+            "callbacks": folder.source(self.callbacks),
             "backend": machine.versions()["backend"],
             "settings": machine.keras_settings(),
         }
@@ -203,7 +202,8 @@ class Study:
 
         Raises:
             ValueError: where the output folder holds another study; the message names what differs.
-            RuntimeError: where another process works on the folder, or the processes cannot start.
+            BlockingIOError: where another process works on the folder.
+            JobError: where the processes cannot read the study, or the executor is broken.
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(_checks.message("executor", "a concurrent.futures.Executor or None", executor))
@@ -214,38 +214,42 @@ class Study:
         if replicas > 1 and machine.versions()["backend"] != "jax":
             raise ValueError(f"`replicas`={replicas} needs the JAX backend. Set KERAS_BACKEND=jax, or use replicas=1.")
         payload = pool.packed(self._job())
-        with self._opened() as ended, Progress([arm.name for arm in self.arms], progress) as table:
+        names = [arm.name for arm in self.arms]
+        with folder.opened(self.output, self.describe()) as ended, Progress(names, progress) as table:
+
+            def add(new: list[RunRecord]) -> None:
+                if self.output is not None:
+                    records.append(self.output / records.RUNS, new)
+                ended.update((record.key, record) for record in new)
+                table.ended(new)
 
             def complete(title: str, tasks: list[Task]) -> None:
-                kept = [ended[task.key] for task in tasks if task.key in ended]
-                kept = [record for record in kept if record.ok or not retry_failed]
-                done = {record.key for record in kept}
-                left = [task for task in tasks if task.key not in done]
-                table.begin(title, kept, left)
-
-                def finished(new: list[RunRecord]) -> None:
-                    if self.output is not None:
-                        records.append(self.output / records.RUNS, new)
-                    ended.update((record.key, record) for record in new)
-                    table.ended(new)
-
+                kept = {t.key: ended[t.key] for t in tasks if t.key in ended and (ended[t.key].ok or not retry_failed)}
+                left = [task for task in tasks if task.key not in kept]
+                table.begin(title, kept.values(), left)
                 batches = _batches(left, replicas)
                 if executor is not None:
-                    pool.run_on_executor(payload, batches, executor, finished)
+                    pool.run_on_executor(payload, batches, executor, add)
                 elif batches:
-                    log = None if self.output is None else self.output / LOG
-                    pool.run_in_pool(payload, batches, min(workers, len(batches)), finished, log)
+                    log = None if self.output is None else self.output / folder.LOG
+                    pool.run_in_pool(payload, batches, min(workers, len(batches)), add, log)
 
             complete("Choosing values", self._tuning())
             chosen, without = self._reporting(ended.values())
             complete("Comparing", chosen)
-            for record in without:
-                if record.key not in ended:
-                    if self.output is not None:
-                        records.append(self.output / records.RUNS, [record])
-                    ended[record.key] = record
+            add([record for record in without if record.key not in ended])
             keys = {task.key for task in self._tuning() + chosen} | {record.key for record in without}
-            return [record for record in ended.values() if record.key in keys]
+            found = [record for record in ended.values() if record.key in keys]
+        failed = [record for record in found if not record.ok]
+        if failed:
+            warnings.warn(
+                f"{len(failed)} of {len(found)} runs did not finish. The first is arm {failed[0].arm!r}, seed "
+                f"{failed[0].seed}: {failed[0].status}, {failed[0].reason}. Reports count them; "
+                "`run(retry_failed=True)` trains them again.",
+                _checks.EntropyWarning,
+                stacklevel=2,
+            )
+        return found
 
     def _job(self) -> Job:
         return Job(
@@ -294,35 +298,6 @@ class Study:
 
     def _choice(self, runs: list[RunRecord], candidates: list[Values]) -> Values | None:
         return plan.choose(runs, candidates, self.metric, self.lower_is_better)
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[dict[records.Key, RunRecord]]:
-        """The records that are there, with the folder held against other processes."""
-        if self.output is None:
-            yield {}
-            return
-        from filelock import FileLock, Timeout
-
-        if self.output.exists() and not self.output.is_dir():
-            raise FileExistsError(f"{self.output} is a file. Name a folder.")
-        description = self.output / DESCRIPTION
-        if self.output.is_dir() and not description.exists() and not _is_new(self.output):
-            raise FileExistsError(f"{self.output} holds something else than a study. Name another folder.")
-        self.output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.output / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise RuntimeError(f"Another process works on {self.output}. Wait for its end, or stop it.") from error
-        with lock:
-            lock.release()  # `with` has counted a second time
-            _files.remove_partial(self.output)
-            if description.exists():
-                _check_same(self.output, self.describe())
-            _files.write_json(description, self.describe())
-            path = self.output / records.RUNS
-            records.repair(path)
-            yield {record.key: record for record in records.read_records(path)} if path.exists() else {}
 
     def _check_axes(self, arm: Arm) -> None:
         for axis in arm.arguments.keys() & self.grid.keys():
@@ -392,40 +367,3 @@ def _batches(tasks: list[Task], replicas: int) -> list[pool.Batch]:
     from keras_entropy.study import replicas as together
 
     return together.grouped(tasks, replicas)
-
-
-def _is_new(folder: Path) -> bool:
-    return all(path.name == ".lock" or path.name.startswith(_files.PARTIAL) for path in folder.iterdir())
-
-
-def _check_same(folder: Path, new: dict[str, Any]) -> None:
-    path = folder / DESCRIPTION
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if old["schema"] != SCHEMA:
-            raise ValueError(f"schema {old['schema']!r}; this version reads {SCHEMA!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the description of a study: {error}. Name another folder.") from error
-    new = json.loads(json.dumps(new))
-    changed = [name for name in new if name not in _GROWING and new[name] != old.get(name)]
-    before = {arm["name"]: arm for arm in old["arms"]}
-    for arm in new["arms"]:
-        known = before.get(arm["name"], arm)
-        changed += [f"{k} of arm {arm['name']!r}" for k in arm if k != "grid" and arm[k] != known.get(k)]
-    if changed:
-        raise ValueError(
-            f"{folder} holds a study with another {', another '.join(changed)}: its runs cannot be compared with new "
-            "ones. Name another folder, or set it back. Only arms, seeds and values of the grid can be added."
-        )
-
-
-def _source(function: Any) -> str | None:
-    """The name of a function and a fingerprint of its text: an edit makes another study. Not of what it calls."""
-    if function is None or not callable(function):
-        return None
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):  # typed into an interpreter, or a callable object
-        return str(name)
-    return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"

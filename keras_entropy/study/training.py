@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import hashlib
@@ -10,7 +11,7 @@ import math
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,7 +71,6 @@ class Task:
             role=self.role,
             point=dict(self.point),
             tuned=dict(self.tuned),
-            device=machine.device(),
             versions=dict(machine.versions()),
             **changes,
         )
@@ -96,9 +96,7 @@ def train(job: Job, task: Task) -> RunRecord:
     wall, cpu = time.perf_counter(), time.process_time()
     watch = _Watch(job)
     found: dict[str, Any] = {}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
-        warnings.simplefilter("ignore", DeprecationWarning)  # as Python does outside of the user's own program
+    with caught_warnings() as caught:
         try:
             run = prepare(job, task)
             found["initial_weights"] = fingerprint(run.model)
@@ -110,20 +108,21 @@ def train(job: Job, task: Task) -> RunRecord:
     run = None  # type: ignore[assignment]
     gc.collect()  # a process trains many models; the compiled steps of this one go with it
     return task.record(
+        device=machine.device(),
         status=watch.status,
         reason=watch.reason,
         history=watch.history,
         stopped_early=watch.stopped_early,
         wall_seconds=time.perf_counter() - wall,
         cpu_seconds=time.process_time() - cpu,
-        warnings=sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
+        warnings=sorted(set(caught)),
         **found,
     )
 
 
 def prepare(job: Job, task: Task) -> Prepared:
     """Build the model of a run, change it as its arm does, and load the data."""
-    keras.backend.clear_session()  # layers are named and counted from the start
+    keras.backend.clear_session(free_memory=False)  # layers are named and counted from the start
     keras.utils.set_random_seed(task.seed)
     arm = job.arms[task.arm]
     model = arm.build(job.build, task.values)
@@ -133,7 +132,19 @@ def prepare(job: Job, task: Task) -> Prepared:
     return Prepared(model, change(x_train), y_train, change(x_val), y_val)
 
 
-def _fit(job: Job, seed: int, run: Prepared, watch: _Watch) -> None:
+@contextlib.contextmanager
+def caught_warnings() -> Iterator[list[str]]:
+    """The warnings that a run gives, as they stand in its record; complete when the block ends."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        warnings.simplefilter("ignore", DeprecationWarning)  # as Python does outside of the user's own program
+        yield texts
+    texts += [f"{warning.category.__name__}: {warning.message}" for warning in caught]
+
+
+def callbacks_of(job: Job, watch: _Watch) -> list[Any]:
+    """The callbacks of a run."""
     callbacks = [EntropyLogger(measure=job.measure), watch, *(job.callbacks() if job.callbacks else [])]
     if job.patience is not None:
         callbacks.append(
@@ -141,6 +152,11 @@ def _fit(job: Job, seed: int, run: Prepared, watch: _Watch) -> None:
                 job.monitor, patience=job.patience, mode=job.monitor_mode, min_delta=job.min_delta
             )
         )
+    return callbacks
+
+
+def _fit(job: Job, seed: int, run: Prepared, watch: _Watch) -> None:
+    callbacks = callbacks_of(job, watch)
     keras.utils.set_random_seed(seed)
     run.model.fit(
         run.x_train,

@@ -1,0 +1,121 @@
+"""The folder of a study: one process at a time works on it, and it holds one study."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_entropy import _files
+from keras_entropy.study import records
+from keras_entropy.study.records import Key, RunRecord
+
+SCHEMA = "keras-entropy/study/1"
+DESCRIPTION = "study.json"
+LOG = "workers.log"
+_LOCK = ".lock"
+# What may grow from one call to the next; all else must stay, or old runs would be compared with different ones.
+_GROWING = ("seeds", "grid", "arms")
+
+
+@contextlib.contextmanager
+def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Key, RunRecord]]:
+    """Hold a study's folder against other processes, and give the records that are there.
+
+    Args:
+        folder: that is made if it is not there; None for a study without one.
+        description: of the study, as `Study.describe` gives it.
+
+    Raises:
+        FileExistsError: for a folder with something else.
+        BlockingIOError: where another process holds it.
+        ValueError: for the folder of another study.
+    """
+    if folder is None:
+        yield {}
+        return
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file. Name a folder.")
+    if folder.is_dir() and not (folder / DESCRIPTION).exists() and not _is_new(folder):
+        raise FileExistsError(f"{folder} holds something else than a study. Name another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _held(folder):
+        _files.remove_partial(folder)
+        if (folder / DESCRIPTION).exists():
+            _check_same(folder, description)
+        _files.write_json(folder / DESCRIPTION, description)
+        path = folder / records.RUNS
+        records.repair(path)
+        yield {record.key: record for record in records.read_records(path)} if path.exists() else {}
+
+
+def clear(folder: Path) -> None:
+    """Remove the study in a folder, and nothing else.
+
+    Raises:
+        BlockingIOError: where a process works on it.
+    """
+    if not (folder / DESCRIPTION).exists():
+        return
+    with _held(folder):
+        for name in (records.RUNS, LOG, DESCRIPTION):  # what makes it a study last
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BlockingIOError(f"Another process works on {folder}. Wait for its end, or stop it.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def source(function: Any) -> str | None:
+    """The name of a function and a fingerprint of its text: an edit makes another study. Not of what it calls."""
+    if function is None or not callable(function):
+        return None
+    if dataclasses.is_dataclass(function):
+        return repr(function)
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):  # typed into an interpreter, or a callable object
+        return str(name)
+    return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _is_new(folder: Path) -> bool:
+    return all(path.name == _LOCK or path.name.startswith(_files.PARTIAL) for path in folder.iterdir())
+
+
+def _check_same(folder: Path, description: dict[str, Any]) -> None:
+    path = folder / DESCRIPTION
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if old["schema"] != SCHEMA:
+            raise ValueError(f"schema {old['schema']!r}; this version reads {SCHEMA!r}")
+        before = {arm["name"]: arm for arm in old["arms"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the description of a study: {error}. Name another folder.") from error
+    new = json.loads(json.dumps(description))
+    changed = [name for name in new if name not in _GROWING and new[name] != old.get(name)]
+    for arm in new["arms"]:
+        known = before.get(arm["name"], arm)
+        changed += [f"{name} of arm {arm['name']!r}" for name in arm if name != "grid" and arm[name] != known.get(name)]
+    if changed:
+        raise ValueError(
+            f"{folder} holds a study with another {', another '.join(changed)}: its runs cannot be compared with new "
+            "ones. Name another folder, or set it back. Only arms, seeds and values of the grid can be added."
+        )

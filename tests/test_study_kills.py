@@ -1,0 +1,133 @@
+"""A study that is killed at random moments, again and again: nothing is lost, nothing runs twice.
+
+KERAS_ENTROPY_KILLS sets the number of kills of the whole program; by default few, since each start imports Keras anew.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from keras_entropy.study import read_records
+
+KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
+SEEDS = max(12, 2 * KILLS)
+
+# The real folder, lock, plan and records, with runs of a few milliseconds in a thread, in forks of one process.
+STORE = """
+import json, os, random, signal, sys, time, warnings
+import cloudpickle, filelock, loky  # once, and not in each fork
+from concurrent.futures import ThreadPoolExecutor
+sys.path.insert(0, {tests!r})
+from study_cases import build, data
+from keras_entropy.study import Arm, Study, training
+
+def quick(job, task):
+    with open({folder!r} + ".started", "a") as file:
+        file.write(json.dumps([task.arm, task.seed]) + "\\n")
+    time.sleep(0.015)
+    return task.record(history={{"val_task_loss": [1.0] * 200}})
+
+training.train = quick
+draw = random.Random(0)
+kills = 0
+warnings.simplefilter("ignore")  # JAX warns of every fork
+study = Study(build, [Arm("a"), Arm("b")], range(150), data=data, output={folder!r})
+while True:
+    child = os.fork()
+    if child == 0:
+        study.run(ThreadPoolExecutor(1), progress=False)
+        os._exit(0)
+    time.sleep(draw.uniform(0.02, 0.4))
+    finished, _ = os.waitpid(child, os.WNOHANG)
+    if finished:
+        break
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    kills += 1
+print(kills)
+"""
+
+
+def test_records_survive_many_kills(tmp_path, child_environment):
+    """Each kill hits some moment of opening, describing, locking, repairing or appending."""
+    folder = tmp_path / "out"
+    code = STORE.format(tests=str(Path(__file__).parent), folder=str(folder))
+    printed = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert printed.returncode == 0, printed.stderr
+    assert int(printed.stdout) >= 10  # about 50, fewer on a faster machine
+    print(f"{int(printed.stdout)} kills")
+    assert_complete(folder, {(arm, seed) for arm in "ab" for seed in range(150)})
+    # A run is started again only if a kill came before its record was there: at most once a kill.
+    started = (tmp_path / "out.started").read_text().splitlines()
+    assert len(started) <= 300 + int(printed.stdout)
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, {tests!r})
+from study_cases import build, data
+from keras_entropy import DenseEntropy
+from keras_entropy.study import Arm, Study
+arms = [Arm("a"), Arm("b", "first", DenseEntropy(0.1))]
+Study(build, arms, range({seeds}), data=data, epochs=2, output={folder!r}).run(workers=2)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_is_killed_goes_on_where_it_was(tmp_path, child_environment):
+    folder = tmp_path / "out"
+    code = PROGRAM.format(tests=str(Path(__file__).parent), seeds=SEEDS, folder=str(folder))
+    draw = random.Random(0)
+    kills, before = 0, b""
+    while True:
+        program = subprocess.Popen([sys.executable, "-c", code], env=child_environment, start_new_session=True)
+        # Importing Keras takes some seconds, in which there is nothing to lose: most kills are to come later.
+        moment = time.monotonic() + draw.uniform(3, 12) if kills < KILLS else float("inf")
+        while program.poll() is None and time.monotonic() < moment:
+            time.sleep(0.01)
+        if program.poll() is not None:
+            assert program.returncode == 0
+            break
+        program.send_signal(signal.SIGKILL)
+        program.wait()
+        kills += 1
+        runs = folder / "runs.jsonl"
+        after = runs.read_bytes() if runs.exists() else b""
+        assert after.startswith(before[: before.rfind(b"\n") + 1])  # what was recorded stays
+        before = after
+        wait_until_gone(program.pid)
+    print(f"{kills} kills, {len(read_records(folder))} runs")
+    assert_complete(folder, {(arm, seed) for arm in "ab" for seed in range(SEEDS)})
+
+
+def assert_complete(folder, expected):
+    lines = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+    keys = [(line["arm"], line["seed"]) for line in lines]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == expected
+    assert all(line["status"] == "finished" for line in lines)
+
+
+def wait_until_gone(session):
+    """The processes of a killed program end by themselves, and soon."""
+    deadline = time.monotonic() + 30
+    while alive := [p for p in Path("/proc").iterdir() if p.name.isdigit() and session_of(p) == session]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.05)
+
+
+def session_of(process):
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else int(fields[3])

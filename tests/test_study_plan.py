@@ -1,0 +1,287 @@
+"""What a study consists of, before anything is trained; and what it refuses."""
+
+import json
+import math
+
+import keras
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from study_cases import build, data
+
+from keras_entropy import DenseEntropy, TotalCorrelation
+from keras_entropy.study import Arm, RunRecord, Study, plan, read_records, records
+from keras_entropy.study.progress import Progress
+from keras_entropy.study.training import Task
+
+
+def study(*arms, **settings):
+    return Study(build, arms or [Arm("none")], **{"seeds": range(3), "data": data, **settings})
+
+
+def test_every_arm_takes_the_axes_that_concern_it():
+    none = Arm("none")
+    fixed = Arm("fixed", learning_rate=0.1)
+    term = Arm("term", "first", DenseEntropy, tune={"factor": [0.1, 0.2]})
+    s = study(none, fixed, term, grid={"width": [2, 4]}, tune={"learning_rate": [1e-3, 1e-2]}, tune_seeds=[7])
+
+    assert s.points(none) == s.points(term) == [{"width": 2}, {"width": 4}]
+    assert s.candidates(none) == [{"learning_rate": 1e-3}, {"learning_rate": 1e-2}]
+    assert s.candidates(fixed) == [{}]
+    assert [c["factor"] for c in s.candidates(term)] == [0.1, 0.2, 0.1, 0.2]
+
+
+def test_an_arms_grid_contains_the_baselines():
+    none, rival = Arm("none"), Arm("rival", tune={"learning_rate": [0.1, 0.5], "dropout": [0.2]})
+    s = study(none, rival, tune={"learning_rate": [0.1, 0.01]}, tune_seeds=[7])
+
+    assert s.candidates(none) == [{"learning_rate": 0.1}, {"learning_rate": 0.01}]
+    assert s.candidates(rival) == [{"learning_rate": rate, "dropout": 0.2} for rate in (0.1, 0.01, 0.5)]
+
+
+def test_a_shared_factor_concerns_only_arms_that_take_one():
+    none, term = Arm("none"), Arm("term", "first", TotalCorrelation)
+    s = study(none, term, Arm("given", "first", DenseEntropy(0.1)), grid={"factor": [0.1, 1.0]})
+
+    assert [s.points(arm) for arm in s.arms] == [[{}], [{"factor": 0.1}, {"factor": 1.0}], [{}]]
+
+
+def test_the_runs_are_ordered_by_seed_so_that_a_stopped_study_has_whole_pairs():
+    s = study(Arm("a"), Arm("b"), seeds=[3, 4], tune={"width": [2, 4]}, tune_seeds=[0, 1])
+
+    assert [(t.seed, t.arm, t.tuned["width"]) for t in s._tuning()[:5]] == [
+        (0, "a", 2),
+        (0, "a", 4),
+        (0, "b", 2),
+        (0, "b", 4),
+        (1, "a", 2),
+    ]
+    tuned = [run("a", 0, width=2, value=1.0), run("a", 0, width=4, value=0.5)]
+    tuned += [run("b", 0, width=2, value=0.1), run("b", 0, width=4, value=0.5)]
+    chosen, without = s._reporting(tuned)
+    assert [(t.seed, t.arm, t.role, t.tuned) for t in chosen] == [
+        (3, "a", "report", {"width": 4}),
+        (3, "b", "report", {"width": 2}),
+        (4, "a", "report", {"width": 4}),
+        (4, "b", "report", {"width": 2}),
+    ]
+    assert without == []
+
+
+def run(arm, seed, value=1.0, status="finished", **tuned):
+    return RunRecord(
+        arm=arm, seed=seed, role="tune", tuned=tuned, status=status, history={"val_task_loss": [9.0, value]}
+    )
+
+
+class TestChoice:
+    def candidates(self):
+        return [{"rate": 1}, {"rate": 2}, {"rate": 3}]
+
+    def choose(self, *runs, lower_is_better=True):
+        return plan.choose(runs, self.candidates(), "val_task_loss", lower_is_better)
+
+    def test_the_best_mean_is_chosen_in_either_direction(self):
+        runs = [run("a", seed, value=v, rate=r) for r, values in {1: (1, 5), 2: (2, 2), 3: (4, 4)}.items()
+                for seed, v in enumerate(values)]  # fmt: skip
+
+        assert self.choose(*runs) == {"rate": 2}
+        assert self.choose(*runs, lower_is_better=False) == {"rate": 3}
+
+    def test_of_equals_the_first_is_chosen(self):
+        assert self.choose(run("a", 0, rate=3), run("a", 0, rate=1), run("a", 0, rate=2)) == {"rate": 1}
+
+    def test_a_candidate_that_fails_once_is_out(self):
+        runs = [run("a", 0, 0.1, rate=1), run("a", 1, status="failed", rate=1), run("a", 0, 5.0, rate=2)]
+        assert self.choose(*runs) == {"rate": 2}
+
+    @pytest.mark.parametrize("lower_is_better", [True, False])
+    def test_not_a_number_is_never_chosen(self, lower_is_better):
+        runs = [run("a", 0, math.nan, rate=1), run("a", 0, 5.0, rate=2)]
+        assert self.choose(*runs, lower_is_better=lower_is_better) == {"rate": 2}
+
+    def test_without_a_finished_candidate_there_is_no_choice_but_a_record(self):
+        assert self.choose(run("a", 0, status="died", rate=1)) is None
+        s = study(Arm("a"), tune={"width": [2, 4]}, tune_seeds=[7], seeds=[0])
+        chosen, without = s._reporting([run("a", 7, status="failed", width=w) for w in (2, 4)])
+        assert chosen == []
+        assert [(r.arm, r.seed, r.role, r.status) for r in without] == [("a", 0, "report", "failed")]
+        assert without[0].reason == "no value of width finished on all tuning seeds"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"arms": []}, ValueError, "at least one arm"),
+        ({"arms": [Arm("a"), Arm("a")]}, ValueError, "more than once: a"),
+        ({"arms": ["a"]}, TypeError, "Arms"),
+        ({"seeds": []}, ValueError, "at least one seed"),
+        ({"seeds": [1, 1]}, ValueError, "different seeds"),
+        ({"seeds": [-1]}, ValueError, "2\\*\\*32"),
+        ({"seeds": [0.5]}, ValueError, "integers"),
+        ({"seeds": "012"}, TypeError, "range\\(10\\)"),
+        ({"tune_seeds": [2, 3], "tune": {"width": [2, 3]}}, ValueError, "in both: 2"),
+        ({"tune": {"width": [2, 3]}}, ValueError, "no `tune_seeds`"),
+        ({"grid": {"width": [2]}, "tune": {"width": [2]}}, ValueError, "both in `grid` and in `tune`"),
+        ({"grid": {"width": 3}}, TypeError, "list of values"),
+        ({"grid": {"width": []}}, ValueError, "at least one value"),
+        ({"grid": {"width": [2, 2]}}, ValueError, "without repetition"),
+        ({"grid": {"width": [[2]]}}, TypeError, "numbers, strings"),
+        ({"grid": ["width"]}, TypeError, "dict of axes"),
+        ({"grid": {"width": [2]}, "arms": [Arm("a", width=3)]}, ValueError, "fixes 'width'"),
+        ({"arms": [Arm("a", "first", DenseEntropy)]}, ValueError, "no axis 'factor'"),
+        ({"arms": [Arm("a", tune={"width": [1]})], "grid": {"width": [2]}}, ValueError, "both reported and tuned"),
+        ({"baseline": "b"}, ValueError, "'none'"),
+        ({"epochs": 0}, ValueError, "positive integer"),
+        ({"patience": -1}, ValueError, "positive integer"),
+        ({"monitor_mode": "auto"}, ValueError, "'min', 'max'"),
+        ({"min_delta": -1}, ValueError, "at least 0"),
+        ({"data": "mnist"}, TypeError, "x_train"),
+        ({"callbacks": [1]}, TypeError, "a function"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Study(**{"build": build, "arms": [Arm("none")], "seeds": range(3), "data": data, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"name": ""}, TypeError, "not empty"),
+        ({"regularizer": 3}, TypeError, "keras.Regularizer"),
+        ({"regularizer": "no such"}, ValueError, "no such"),
+        ({"initializer": "no such"}, ValueError, "no such"),
+        ({"inputs": "centered"}, ValueError, "'centred', 'standardised'"),
+        ({"inputs": 3}, TypeError, "'centred'"),
+        ({"grid": {"factor": [1]}}, ValueError, "takes none"),
+        ({"regularizer": DenseEntropy(1.0), "tune": {"factor": [1]}}, ValueError, "takes none"),
+        ({"grid": {"width": [1]}, "width": 2}, ValueError, "as an argument and as an axis"),
+        ({"grid": {"width": [1]}, "tune": {"width": [1]}}, ValueError, "both in `grid` and in `tune`"),
+    ],
+)
+def test_an_arm_that_makes_no_sense_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Arm(**{"name": "a", **arguments})
+
+
+def test_run_refuses_what_it_cannot_do(tmp_path):
+    for arguments, error, message in [
+        ({"workers": 0}, ValueError, "positive integer"),
+        ({"executor": 3}, TypeError, "Executor"),
+        ({"replicas": 0}, ValueError, "positive integer"),
+    ]:
+        with pytest.raises(error, match=message):
+            study().run(**arguments)
+    if keras.backend.backend() != "jax":
+        with pytest.raises(ValueError, match="KERAS_BACKEND=jax"):
+            study().run(replicas=2)
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(FileExistsError, match="something else than a study"):
+        study(output=tmp_path).run()
+    with pytest.raises(FileExistsError, match="is a file"):
+        study(output=tmp_path / "thesis.tex").run()
+    unpicklable = (i for i in range(3))
+    with pytest.raises(TypeError, match="cannot be sent"):
+        Study(build, [Arm("a", learning_rate=unpicklable)], [0], data=data).run()
+
+
+def test_an_arm_says_what_it_is():
+    assert repr(Arm("a")) == "Arm('a', placement='first')"
+    arm = Arm("b", "all", DenseEntropy(0.5), constant=True, width=3)
+    assert repr(arm).startswith("Arm('b', placement='all', regularizer=DenseEntropy(factor=0.5")
+    assert repr(arm).endswith("constant=True, width=3)")
+    assert json.dumps(arm.describe()) == json.dumps(
+        Arm("b", "all", DenseEntropy(0.5), constant=True, width=3).describe()
+    )
+
+
+record_values = st.builds(
+    RunRecord,
+    arm=st.text(min_size=1),
+    seed=st.integers(0, 2**32 - 1),
+    point=st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()),
+    reason=st.text(),
+    history=st.dictionaries(st.text(), st.lists(st.floats(allow_nan=False), max_size=3), max_size=3),
+    wall_seconds=st.floats(0, 1e6),
+    cpu_seconds=st.floats(0, 1e6),
+)
+
+
+@given(st.lists(record_values, max_size=4, unique_by=lambda r: r.key), st.integers(0, 400))
+def test_records_are_read_as_they_were_written_and_torn_ends_are_cut(tmp_path_factory, written, torn):
+    path = tmp_path_factory.mktemp("records") / "runs.jsonl"
+    records.append(path, written)
+    whole = path.read_bytes()
+    assert read_records(path) == written
+    records.append(path, [RunRecord(arm="torn", seed=0)])
+    line = path.read_bytes()[len(whole) :]
+    path.write_bytes(whole + line[: min(torn, len(line) - 1)])
+
+    assert read_records(path) == written
+    records.repair(path)
+    assert path.read_bytes() == whole
+
+
+def test_values_that_are_not_finite_survive_strict_json(tmp_path):
+    history = {"loss": [1.0, math.inf, -math.inf, math.nan]}
+    records.append(tmp_path / "runs.jsonl", [RunRecord(arm="a", seed=0, status="diverged", history=history)])
+
+    json.loads((tmp_path / "runs.jsonl").read_text(), parse_constant=pytest.fail)
+    assert repr(read_records(tmp_path)[0].history) == repr(history)
+
+
+def test_of_a_run_that_was_trained_again_the_last_record_counts(tmp_path):
+    failed = RunRecord(arm="a", seed=0, status="failed")
+    again = RunRecord(arm="a", seed=0, tuned={"rate": 1}, history={"loss": [1.0]})
+    tune = [RunRecord(arm="a", seed=0, role="tune", tuned={"rate": rate}) for rate in (1, 2)]
+    records.append(tmp_path / "runs.jsonl", [failed, *tune, again])
+
+    assert [(r.role, r.tuned, r.ok) for r in read_records(tmp_path)] == [
+        ("tune", {"rate": 1}, True),
+        ("tune", {"rate": 2}, True),
+        ("report", {"rate": 1}, True),
+    ]
+
+
+RECORD = '"arm": "a", "seed": 0, "status": "failed"'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}",
+        "[]",
+        "3",
+        "not json",
+        f'{{"schema": "keras-entropy/run/2", {RECORD}}}',
+        f'{{"schema": "keras-entropy/run/1", {RECORD}, "colour": "red"}}',
+    ],
+)
+def test_a_line_that_is_no_record_is_named(line, tmp_path):
+    (tmp_path / "runs.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match="runs.jsonl, line 1 is not the record of a run"):
+        read_records(tmp_path)
+
+
+def test_a_folder_without_records_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no records of a study"):
+        read_records(tmp_path)
+
+
+def test_the_table_counts_runs_and_time(monkeypatch):
+    from rich.console import Console
+
+    progress = Progress(["[bold]a", "b"], show=True)
+    tasks = [Task("[bold]a", seed, "report", {}, {}) for seed in range(4)]
+    monkeypatch.setattr("time.monotonic", lambda start=progress._start: start + 30)
+    progress.begin("Comparing", [RunRecord(arm="b", seed=0)], tasks)
+    assert progress.seconds_left is None
+    progress.ended([RunRecord(arm="[bold]a", seed=0), RunRecord(arm="[bold]a", seed=1, status="died")])
+
+    assert progress.seconds_left == pytest.approx(30)
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(progress.table())
+    console.file.close()
+    rows = [line.split("│")[1:-1] for line in console.export_text().splitlines() if "│" in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [["[bold]a", "1", "1", "2"], ["b", "1", "0", "0"]]

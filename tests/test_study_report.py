@@ -1,0 +1,375 @@
+"""The report of a study: its page, its figures and its files, also of a study that is not complete."""
+
+import base64
+import dataclasses
+import io
+import itertools
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("matplotlib", reason="reports have figures")
+
+from keras_entropy import plots
+from keras_entropy.study import figures
+from keras_entropy.study.comparison import compare
+from keras_entropy.study.document import Heading, Items, Paragraph, Picture, Table, escaped, to_html, to_markdown
+from keras_entropy.study.records import RUNS, RunRecord, append, read_records
+from keras_entropy.study.reporting import report
+
+EVIL = "<script>alert(1)</script>"
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """A page whose elements are closed in order, and what stands in it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.words = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def study(folder, arms=("none", "tc"), widths=(4, 8), seeds=4, keep=lambda record: True, **changes):
+    """A study's folder with its plan, and the runs of it that are kept."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    grid = {"width": list(widths)} if widths else {}
+    plan = {
+        "schema": "keras-entropy/study/1",
+        "arms": [
+            {
+                "name": name, "placement": "first", "regularizer": f"R{i}" if i else None, "gradient": True,
+                "grid": grid, "tune": {"rate": [0.1, 0.2, 0.3] if i else [0.1, 0.2]},
+            }
+            for i, name in enumerate(arms)
+        ],
+        "baseline": arms[0], "metric": "val_task_loss", "lower_is_better": True, "grid": grid,
+        "tune": {"rate": [0.1, 0.2]}, "seeds": list(range(seeds)), "tune_seeds": [100], "epochs": 9, "batch_size": 32,
+        "monitor": "val_task_loss", "patience": 3,
+    }  # fmt: skip
+    (folder / "study.json").write_text(json.dumps(plan | changes))
+    records = []
+    for i, arm in enumerate(plan["arms"]):
+        for width in widths or (None,):
+            point = {"width": width} if width else {}
+            for rate in arm["tune"]["rate"]:
+                history = {"val_task_loss": [rate]}
+                records.append(
+                    RunRecord(
+                        arm=arm["name"], seed=100, role="tune", point=point, tuned={"rate": rate}, history=history
+                    )
+                )
+            for seed in range(seeds):
+                n = 6 + (seed + i) % 4
+                values = 1 / np.arange(1, n + 1) + 0.1 * seed - 0.2 * i + 0.01 * generator.standard_normal(n) + 0.5
+                history = {"loss": values.tolist(), "val_task_loss": values.tolist()}
+                tuned = {"rate": 0.2}
+                records.append(
+                    RunRecord(
+                        arm=arm["name"], seed=seed, point=point, tuned=tuned, history=history, stopped_early=n < 9,
+                        wall_seconds=2.0, cpu_seconds=3.0, device="cpu", versions={"keras": "3.12"},
+                    )
+                )  # fmt: skip
+    records = [record for record in records if keep(record)]
+    if records:
+        append(folder / RUNS, records)
+    return folder
+
+
+def failing(record, status="diverged", reason="the loss is NaN"):
+    return dataclasses.replace(record, status=status, reason=reason, history={"loss": [math.nan]})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A complete study with an arm of a wicked name and two failed runs, and its report."""
+    folder = study(tmp_path_factory.mktemp("studies") / "whole", arms=("none", "tc", EVIL))
+    records = read_records(folder)
+    bad = [r for r in records if r.role == "report" and r.seed == 3 and r.arm != "none" and r.point["width"] == 8]
+    append(folder / RUNS, [failing(bad[0]), failing(bad[1], "failed", f"ValueError: <b>no</b>\n{EVIL} | &amp;")])
+    report(folder)
+    return folder / "report"
+
+
+def test_the_page_is_whole_and_refers_to_nothing_outside(whole):
+    text = (whole / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert text.startswith('<!DOCTYPE html>\n<html lang="en">')
+    assert not page.all("script")
+    assert not page.all("link")
+    assert not re.search(r"https?:|url\(|@import|\bsrc=\"(?!data:image/png;base64,)|\bhref=", text)
+    assert [tag for tag, attributes in page.tags if any(name.startswith("on") for name in attributes)] == []
+    assert {tag for tag, _ in page.tags} >= {"main", "h1", "h2", "table", "caption", "figure", "figcaption", "th"}
+    assert all(attributes["scope"] == "col" for attributes in page.all("th"))
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+
+
+def test_names_and_reasons_of_users_are_shown_as_they_are(whole):
+    page = Page((whole / "report.html").read_text(encoding="utf-8"))
+    assert f"{EVIL} is better than none by" in page.text
+    assert f"ValueError: <b>no</b> {EVIL} | &amp;" in page.text
+    markdown = (whole / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in markdown
+    assert "<b>" not in markdown
+    row = next(line for line in markdown.splitlines() if "ValueError" in line)
+    assert len(re.findall(r"(?<!\\)\|", row)) == 8
+
+
+def test_images_in_the_page_are_the_files(whole):
+    page = Page((whole / "report.html").read_text(encoding="utf-8"))
+    images = page.all("img")
+    names = ["means1", "differences", "curves", "reach", "stopping"]
+    assert len(images) == len(names)
+    for image, name in zip(images, names, strict=True):
+        data = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
+        assert data == (whole / f"{name}.png").read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert image["alt"].startswith("Figure: ")
+        assert f"({name}.png)" in (whole / "report.md").read_text(encoding="utf-8")
+    assert not list(whole.glob(".partial-*"))
+
+
+def test_every_display_counts_the_failed_runs(whole):
+    text = (whole / "report.html").read_text(encoding="utf-8")
+    said = "2 of 24 runs did not finish (1 diverged, 1 failed) and are left out"
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL)
+    assert len(captions) == 5
+    assert all(said in caption for caption in captions)
+    note = r'^[^>]*aria-label="([^"]*)">.*?</div>\n<p class="note">([^<]*)</p>'
+    tables = (re.match(note, part, re.DOTALL) for part in text.split('<div class="table"'))
+    notes = dict(table.groups() for table in tables if table)
+    assert [name for name, note in notes.items() if note == f"{said}."] == [
+        "val_task_loss at the last epoch by arm (lower is better)",
+        "Mean val_task_loss by arm",
+        "Epochs and time by arm",
+        "Chosen values",
+    ]
+    assert notes["Each two arms at width=8: val_task_loss, paired t tests at 0.01, adjusted by Holm"].startswith(
+        "2 of 12"
+    )
+
+
+def test_the_page_says_what_was_run_and_how_values_were_chosen(whole):
+    text = Page((whole / "report.html").read_text(encoding="utf-8")).text
+    for sentence in (
+        "24 of 24 planned runs are there",
+        "4 seeds: 0 to 3.",
+        "At most 9 epochs, batches of 32.",
+        "Early stopping on val_task_loss with a patience of 3 epochs.",
+        "22 finished runs with keras 3.12, cpu.",
+        "16 of 16 planned tuning runs are there",
+        "At each grid point each arm has the values with the best mean val_task_loss at the last epoch",
+        f"The baseline was tuned less: none tried 2 values of rate; tc, {EVIL} tried 3.",
+        "2 choices at the edge of the tried values",
+        "rate: largest of 2 values",
+    ):
+        assert sentence in text, sentence
+    assert "not complete" not in text
+
+
+def test_csv_files_hold_all_runs(whole):
+    comparison, runs, curves = (pd.read_csv(whole / f"{name}.csv") for name in ("comparison", "runs", "curves"))
+    assert len(comparison) == 6
+    assert comparison["verdict"].tolist()[1:3] == ["better", "better"]
+    assert len(runs) == 24 + 16
+    assert runs["status"].value_counts().to_dict() == {"finished": 38, "diverged": 1, "failed": 1}
+    assert runs.loc[runs["status"] == "failed", "reason"].item() == f"ValueError: <b>no</b> {EVIL} | &amp;"
+    assert len(curves) == runs["epochs"].sum()
+    assert {"arm", "seed", "role", "status", "point.width", "tuned.rate", "epoch", "val_task_loss"} <= {*curves.columns}
+
+
+PARTIAL = {
+    "nothing": {"keep": lambda r: False},
+    "tuning": {"keep": lambda r: r.role == "tune"},
+    "first run": {"keep": lambda r: r.role == "report" and r.seed == 0 and r.arm == "none" and r.point == {"width": 4}},
+    "no baseline": {"keep": lambda r: r.arm != "none"},
+    "baseline only": {"keep": lambda r: r.arm == "none"},
+    "one pair": {"keep": lambda r: r.seed == 0},
+}
+
+
+@pytest.mark.parametrize("case", PARTIAL)
+def test_a_study_that_still_runs_has_a_report(case, tmp_path):
+    folder = report(study(tmp_path / "study", **PARTIAL[case]), tmp_path / "out")
+    assert folder == tmp_path / "out"
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    there = {"first run": 1, "baseline only": 8, "no baseline": 8, "one pair": 4}.get(case, 0)
+    assert f"{there} of 16 planned runs {'is' if there == 1 else 'are'} there" in page.text
+    assert "The study is not complete" in page.text
+    compared = (folder / "comparison.csv").exists()
+    assert compared == (case in ("first run", "baseline only", "one pair"))
+    if not compared:
+        assert "Nothing can be compared yet" in page.text
+    pd.read_csv(folder / "runs.csv")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"arms": ("alone",)},
+        {"seeds": 1},
+        {"widths": ()},
+        {"arms": ("none",), "seeds": 1, "widths": ()},
+        {"arms": ("none", *(f"arm {i}" for i in range(29))), "widths": (), "seeds": 2},
+        {"widths": tuple(range(1, 15)), "seeds": 2},
+    ],
+    ids=str,
+)
+def test_small_and_large_studies_have_a_report(options, tmp_path):
+    folder = report(study(tmp_path / "study", **options), margin=0.1)
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert len(page.all("img")) >= 4
+    assert to_lines((folder / "report.md").read_text(encoding="utf-8"))
+
+
+def to_lines(markdown):
+    """The lines of a page whose tables have as many cells in each row as in their head."""
+    lines = markdown.splitlines()
+    for before, line in itertools.pairwise(lines):
+        if before.startswith("|") and line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", before)) == len(re.findall(r"(?<!\\)\|", line))
+    return lines
+
+
+def test_a_study_of_failures_has_a_report(tmp_path):
+    folder = study(tmp_path / "study", keep=lambda record: False)
+    runs = [RunRecord(arm=a, seed=s, status="died", reason="killed") for a in ("none", "tc") for s in range(40)]
+    append(folder / RUNS, runs)
+    page = Page((report(folder) / "report.html").read_text(encoding="utf-8"))
+    assert "80 of 80 runs did not finish (80 died) and are left out" in page.text
+    assert "30 more in runs.csv." in page.text
+    assert "tc is not compared with none" in page.text
+    assert not page.all("img")
+
+
+def test_records_alone_have_a_report(tmp_path):
+    folder = study(tmp_path / "study")
+    (folder / "study.json").unlink()
+    page = Page((report(folder) / "report.html").read_text(encoding="utf-8"))
+    assert "The folder holds no study.json" in page.text
+    assert "tc is better than none" in page.text
+
+
+def test_direction_and_metric_come_from_the_study(tmp_path):
+    folder = study(tmp_path / "study", lower_is_better=False)
+    assert "tc is worse than none" in (report(folder) / "report.md").read_text(encoding="utf-8")
+    text = (report(folder, lower_is_better=True) / "report.md").read_text(encoding="utf-8")
+    assert "tc is better than none" in text
+    text = (report(folder, metric="loss", lower_is_better=True, baseline="tc") / "report.md").read_text(
+        encoding="utf-8"
+    )
+    assert "none is worse than tc" in text
+    with pytest.raises(ValueError, match="`lower_is_better` should be given with a `metric`"):
+        report(folder, metric="loss")
+    with pytest.raises(ValueError, match="`metric` should be one of 'loss', 'val_task_loss'"):
+        report(folder, metric="acc", lower_is_better=False)
+    with pytest.raises(ValueError, match="`baseline` should be one of 'none', 'tc'"):
+        report(folder, baseline="x")
+
+
+def test_folders_without_a_study_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no records"):
+        report(tmp_path)
+    for text in ("{", "[]", '{"schema": "other/1"}', '{"schema": "keras-entropy/study/1"}'):
+        (tmp_path / "study.json").write_text(text)
+        with pytest.raises(ValueError, match=r"study\.json does not describe a study"):
+            report(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["study.json"]
+
+
+def ink(figure):
+    """How many pixels of a figure are not white."""
+    from matplotlib.image import imread
+
+    return int((imread(io.BytesIO(plots.png(figure)))[..., :3].min(axis=-1) < 0.9).sum())
+
+
+def test_figures_draw_the_numbers(whole):
+    records = read_records(whole.parent)
+    comparison = compare(records)
+    drawn = figures.means(comparison, "width").axes[0].containers
+    assert len(drawn) == 3
+    for container, arm in zip(drawn, ("none", "tc", EVIL), strict=True):
+        means = [row.mean.estimate for row in comparison.rows if row.arm == arm]
+        np.testing.assert_allclose(container.lines[0].get_ydata(), means)
+    axes = figures.differences(comparison).axes[0]
+    squares = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "s"]
+    np.testing.assert_allclose(squares, [row.against.difference for row in comparison.rivals])
+    assert axes.get_xlabel() == "val_task_loss at the last epoch, arm minus none (lower is better)"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["width=4", "tc", EVIL, "width=8", "tc", EVIL]
+    for figure in (
+        figures.means(comparison), figures.means(comparison, "width"), figures.differences(comparison),
+        figures.learning_curves(records, comparison), figures.epochs_to_reach(comparison),
+        figures.stopping_epochs(comparison),
+    ):  # fmt: skip
+        assert ink(figure) > 2000
+        text = " ".join(item.get_text() for item in figure.findobj() if hasattr(item, "get_text"))
+        assert "2 of 24 runs did not finish" in " ".join(text.split())
+        assert all(axes.get_xlabel() for axes in figure.axes)
+    with pytest.raises(ValueError, match="`axis` should be an axis of the grid with two or more numbers: width"):
+        figures.means(comparison, "depth")
+
+
+def test_curves_stop_where_fewer_than_two_seeds_are_left():
+    records = [RunRecord(arm="none", seed=i, history={"val_task_loss": [1.0 + i] * n}) for i, n in enumerate((3, 5, 8))]
+    figure = figures.learning_curves(records, compare(records))
+    pale, full = figure.axes[0].lines
+    assert list(pale.get_xdata()) == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(pale.get_ydata(), [2, 2, 2, 2.5, 2.5])
+    assert list(full.get_xdata()) == [1, 2, 3]
+
+
+def test_figures_say_what_they_leave_out():
+    records = [
+        RunRecord(arm=f"_arm {i}", seed=s, point={"w": w}, history={"val_task_loss": [0.1 * s + i]})
+        for i in range(27) for s in range(2) for w in range(14)
+    ]  # fmt: skip
+    comparison = compare(records)
+    said = [
+        " ".join(" ".join(t.get_text() for t in figure.findobj() if hasattr(t, "get_text")).split())
+        for figure in (figures.learning_curves(records, comparison), figures.differences(comparison))
+    ]
+    assert "2 further grid points not drawn." in said[0]
+    assert "2 further curves not drawn." in said[0]
+    assert "_arm 24" in said[0]
+    assert "284 further rows not drawn." in said[1]
+
+
+def test_markdown_shows_words_as_they_are():
+    assert escaped("a_b_c *x* [l](http://x) `c` <b> | &lt; \\") == (
+        r"a_b_c \*x\* \[l\](http://x) \`c\` &lt;b&gt; \| \&lt; \\"
+    )
+    blocks = [Heading("H"), Paragraph("# no"), Items(("- a", "1. b", "-0.5 c")), Table("T", ("", "n"), (("+", "-1"),))]
+    picture = Picture("p.png", b"x", "caption", 'say "so"')
+    text = to_markdown("t", [*blocks, picture])
+    assert "\n\\# no\n" in text
+    assert "- \\- a\n- 1\\. b\n- -0.5 c\n" in text
+    assert "| + | -1 |" in text
+    assert 'alt="say &quot;so&quot;"' in to_html("t", [picture])

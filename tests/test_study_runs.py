@@ -1,0 +1,242 @@
+"""One run: what is paired, what arms change, what is recorded when it goes wrong."""
+
+import math
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from study_cases import Redrawn, build, build_or_fail, data, data_of_seed
+
+from keras_entropy import DenseEntropy, EntropyWarning, TotalCorrelation
+from keras_entropy.study import Arm, Constant, Study, control_arms, controls, training
+from keras_entropy.study.training import Task
+
+
+def train(arm, seed=0, values=None, build=build, **settings):
+    study = Study(build, [arm], [seed], **{"data": data, "epochs": 3, "batch_size": 16, **settings})
+    return training.train(study._job(), Task(arm.name, seed, "report", values or {}, {}))
+
+
+NONE = Arm("none", dropout=0.3)
+
+
+@pytest.fixture(scope="module")
+def none():
+    record = train(NONE)
+    assert record.ok, record.traceback
+    return record
+
+
+def test_a_run_is_recorded(none):
+    assert none.epochs == 3
+    losses = {"loss", "val_loss", "task_loss", "val_task_loss", "mae", "val_mae"}
+    assert losses | {"entropy/encoder", "entropy/decoder"} <= none.history.keys()
+    assert all(len(values) == 3 for values in none.history.values())
+    assert none.initial_weights != none.final_weights
+    assert none.cpu_seconds > 0
+    assert none.wall_seconds > 0
+    assert none.device
+    assert none.versions["keras"] == keras.__version__
+    assert none.versions["backend"] == keras.backend.backend()
+    assert not none.stopped_early
+    assert none.warnings == []
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(none):
+    assert train(NONE).final_weights == none.final_weights
+    other = train(NONE, seed=1)
+    assert other.initial_weights != none.initial_weights
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        Arm("constant", "first", DenseEntropy(0.1), constant=True, dropout=0.3),
+        Arm("scaled by one", "all", initializer=1.0, dropout=0.3),
+        Arm("draws numbers of its own", inputs=Redrawn(), dropout=0.3),
+    ],
+    ids=lambda arm: arm.name,
+)
+def test_arms_are_paired_in_weights_order_and_masks(arm, none):
+    record = train(arm)
+
+    assert record.ok, record.traceback
+    assert record.initial_weights == none.initial_weights
+    assert record.final_weights == none.final_weights
+
+
+def test_a_term_changes_training_but_not_the_start(none):
+    record = train(Arm("volume", "first", DenseEntropy(0.1), dropout=0.3))
+
+    assert record.initial_weights == none.initial_weights
+    assert record.final_weights != none.final_weights
+    assert record.history["entropy_penalty"][0] != 0
+
+
+def test_data_order_depends_on_the_seed():
+    """Plain gradient descent in batches of one: another order gives other weights."""
+    arm = Arm("none", optimizer="sgd", learning_rate=0.1)
+    study = Study(build, [arm], [0], data=data, epochs=1, batch_size=1)
+    job, task = study._job(), Task("none", 0, "report", {}, {})
+    ended = []
+    for order in (0, 1):
+        run = training.prepare(job, task)
+        training._fit(job, order, run, training._Watch(job))
+        ended.append(training.fingerprint(run.model))
+    assert ended[0] != ended[1]
+
+
+def test_early_stopping_watches_the_task_and_not_the_penalty():
+    """A constant of 1e9 hides every change of the loss from float32."""
+    arm = Arm("constant", "first", Constant(1e9))
+    task = train(arm, epochs=12, patience=2)
+    with pytest.warns(EntropyWarning, match="holds the penalty in constant"):
+        penalised = train(arm, epochs=12, patience=2, monitor="val_loss")
+
+    assert not task.stopped_early
+    assert task.epochs == 12
+    assert penalised.stopped_early
+    assert penalised.epochs < 12
+
+
+def test_a_misspelt_monitor_fails_the_run():
+    record = train(Arm("none"), patience=2, monitor="val_tsk_loss")
+
+    assert record.status == "failed"
+    assert "'val_tsk_loss' is not among the logs: loss" in record.reason
+
+
+def test_a_run_that_raises_is_a_record():
+    record = train(Arm("none", fails="raise"), build=build_or_fail)
+
+    assert record.status == "failed"
+    assert record.reason.startswith("ValueError: no such <width> at all (study_cases.py, line ")
+    assert "build_or_fail" in record.traceback
+    assert math.isnan(record.value("val_task_loss"))
+
+
+def test_a_run_that_diverges_keeps_its_history_and_stops():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of the overflow, on the host
+        record = train(Arm("none", optimizer="sgd", learning_rate=1e30), epochs=5)
+
+    assert record.status == "diverged"
+    assert "in epoch " in record.reason
+    assert 1 <= record.epochs < 5
+    assert not math.isfinite(record.history["loss"][-1])
+    assert not record.stopped_early
+
+
+@pytest.mark.parametrize("returned", [lambda: None, lambda: keras.Sequential([keras.Input((6,))])], ids=["none", "raw"])
+def test_build_must_return_a_compiled_model(returned):
+    assert "compiled keras.Model" in train(Arm("none"), build=returned).reason
+
+
+def test_an_unbuilt_model_is_named():
+    def unbuilt():
+        model = keras.Sequential([keras.layers.Dense(6)])
+        model.compile("sgd", "mse")
+        return model
+
+    assert "keras.Input" in train(Arm("none"), build=unbuilt).reason
+
+
+def test_data_may_depend_on_the_seed_and_must_be_four_arrays():
+    assert train(Arm("none"), data=data_of_seed).ok
+    record = train(Arm("none"), data=lambda: data()[:3])
+    assert record.status == "failed"
+    assert "(x_train, y_train, x_val, y_val)" in record.reason
+
+
+def test_every_control_trains_and_says_what_it_is(none):
+    rival = Arm("volume", "first", DenseEntropy(1e-2), dropout=0.3)
+    arms = control_arms(rival)
+    assert [arm.name for arm in arms] == [
+        "constant",
+        "soft orthogonality",
+        "L2",
+        "orthogonal initialisation",
+        "scaled initialisation",
+        "centred inputs",
+        "standardised inputs",
+        "batch normalisation",
+    ]
+    found = {}
+    for arm in arms:
+        values = {"factor": 0.1} if arm.takes_factor else {}
+        found[arm.name] = train(arm, values=values, epochs=1, tune_seeds=[9])
+    assert {record.status for record in found.values()} == {"finished"}, found
+    assert found["constant"].history["loss"] != none.history["loss"][:1]
+    changed_start = {name for name, record in found.items() if record.initial_weights != none.initial_weights}
+    assert changed_start == {"orthogonal initialisation", "scaled initialisation", "batch normalisation"}
+    with pytest.raises(ValueError, match="no regularizer"):
+        control_arms(Arm("none"))
+    assert "soft orthogonality" not in [arm.name for arm in control_arms(rival, orthogonality=False)]
+
+
+def test_initialisation_changes_the_placed_kernel_only():
+    model = build()
+    first, second = (model.get_layer(name).kernel for name in ("encoder", "decoder"))
+    before = keras.ops.convert_to_numpy(first), keras.ops.convert_to_numpy(second)
+
+    controls.initialise(model, "first", 2.0, seed=0)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(first), 2 * before[0])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(second), before[1])
+
+    controls.initialise(model, "first", "orthogonal", seed=3)
+    kernel = keras.ops.convert_to_numpy(first)
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(4), atol=1e-5)
+
+
+def test_batch_normalisation_stands_before_the_activation_and_keeps_weights_and_compilation():
+    model = build(dropout=0.5)
+    changed = controls.batch_normalised(model, "encoder")
+
+    assert [layer.name for layer in changed.layers[1:4]] == ["encoder", "encoder_normalisation", "encoder_activation"]
+    assert changed.get_layer("encoder").activation is keras.activations.linear
+    assert changed.get_layer("encoder_activation").activation is keras.activations.tanh
+    kernels = [m.get_layer("encoder").get_weights()[0] for m in (model, changed)]
+    np.testing.assert_array_equal(*kernels)
+    assert changed.compiled
+    assert changed.optimizer.name == model.optimizer.name
+    x = data()[0]
+    # At the start the moving averages are 0 and 1, so that the outputs are those of the model, but for epsilon.
+    np.testing.assert_allclose(changed.predict(x, verbose=0), model.predict(x, verbose=0), atol=5e-3)
+
+
+@pytest.mark.parametrize(("inputs", "deviation"), [("centred", None), ("standardised", 1.0)])
+def test_inputs_are_changed_with_the_statistics_of_the_training_data(inputs, deviation):
+    x, _, x_val, _ = data()
+    change = controls.transform(inputs, x)
+
+    np.testing.assert_allclose(change(x).mean(0), 0, atol=1e-6)
+    if deviation:
+        np.testing.assert_allclose(change(x).std(0), deviation, atol=1e-5)
+    shift = change(x_val) - x_val if inputs == "centred" else None
+    if shift is not None:
+        np.testing.assert_allclose(shift, np.broadcast_to(-x.mean(0), shift.shape), atol=1e-6)
+    images = np.random.default_rng(0).normal(3, 2, (5, 4, 4, 3))
+    assert np.abs(controls.transform(inputs, images)(images).mean((0, 1, 2))).max() < 1e-6
+    constant = np.ones((4, 2))
+    assert np.isfinite(controls.transform(inputs, constant)(constant)).all()
+
+
+def test_a_constant_survives_saving(tmp_path):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, name="encoder")])
+    controls.attach(model, "first", TotalCorrelation(0.5), constant=True)
+    value = float(model.losses[0])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+
+    assert isinstance(loaded.get_layer("encoder").kernel_regularizer, Constant)
+    assert float(loaded.losses[0]) == pytest.approx(value)
+
+
+def test_warnings_of_a_run_are_in_its_record():
+    def warned():
+        warnings.warn("mind this", EntropyWarning, stacklevel=1)
+        return data()
+
+    record = train(Arm("none"), data=warned)
+    assert record.warnings == ["EntropyWarning: mind this"]
