@@ -373,3 +373,17 @@ def test_markdown_shows_words_as_they_are():
     assert "- \\- a\n- 1\\. b\n- -0.5 c\n" in text
     assert "| + | -1 |" in text
     assert 'alt="say &quot;so&quot;"' in to_html("t", [picture])
+
+
+def test_figures_without_any_interval_are_drawn():
+    """Few seeds reach the baseline, and at an epoch that says nothing of the others."""
+    records = [
+        RunRecord(arm=arm, seed=seed, history={"val_task_loss": [1.0, last]})
+        for arm, values in {"none": (0.1, 0.5, 0.6), "b": (0.2, 0.9, 0.9)}.items()
+        for seed, last in enumerate(values)
+    ]
+    comparison = compare(records)
+
+    assert [row.half_epoch for row in comparison.rows] == [None, None]
+    for draw in (figures.epochs_to_reach, figures.stopping_epochs, figures.differences, figures.means):
+        assert plots.png(draw(comparison)).startswith(b"\x89PNG")

@@ -19,7 +19,7 @@ from rich.text import Text
 
 import keras_entropy
 from keras_entropy import _checks, datasets, models
-from keras_entropy.study import Arm, Constant, JobError, Study, compare, control_arms, folder, read_records, report
+from keras_entropy.study import Arm, Constant, JobError, Study, compare, control_arms, described, folder, report
 
 _TERMS = {
     name: getattr(keras_entropy, name)
@@ -89,25 +89,18 @@ def run(study: Study, options: Options) -> None:
             study.run(workers=options.workers, replicas=options.replicas, retry_failed=options.retry_failed)
         except JobError as error:
             raise ValueError(str(error)) from error
-    assert study.output is not None
-    _show(study.output, report(study.output), study.metric, study.baseline, study.lower_is_better)
+    redraw(options.output)
 
 
 def redraw(output: Path) -> None:
-    """Write the report of a study that was run before."""
-    from keras_entropy.study.described import load
-
-    plan, _ = load(output)
-    _show(output, report(output), plan.metric, plan.baseline, plan.lower_is_better)
-
-
-def _show(output: Path, written: Path, metric: str, baseline: str | None, lower_is_better: bool) -> None:
-    records = read_records(output)
+    """Write the report of a study that was run before, and print what it shows."""
+    written = report(output)
+    plan, records = described.load(output)
     console = Console()
     failed = sum(not record.ok for record in records)
     console.print(f"{len(records)} runs, {failed} of them did not finish.")
     if any(record.ok and record.role == "report" for record in records):
-        found = compare(records, metric, baseline, lower_is_better=lower_is_better)
+        found = compare(records, plan.metric, plan.baseline, lower_is_better=plan.lower_is_better)
         for sentence in found.sentences():
             console.print(Text(_checks.printable(f"* {sentence}.")), soft_wrap=True)
     console.print(Text(f"Written to {written}: report.html, report.md, tables and figures"), soft_wrap=True)

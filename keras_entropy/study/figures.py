@@ -361,7 +361,7 @@ def _list(
         low, high = axes.get_xlim()
         axes.set_xlim(max(low, min(dots) - reach), min(high, max(dots) + reach))
         ends = [end for line in shown if line.ends for end in line.ends]
-        if min(ends) < axes.get_xlim()[0] or max(ends) > axes.get_xlim()[1]:
+        if ends and (min(ends) < axes.get_xlim()[0] or max(ends) > axes.get_xlim()[1]):
             notes = [*notes, "Some intervals go beyond the axis"]
     left = [f"{plural(len(lines) - len(shown), 'further row')} not drawn"] if len(lines) > len(shown) else []
     figure.suptitle(title, fontsize=11, parse_math=False)

@@ -198,7 +198,7 @@ class Study:
             progress: False for no table.
 
         Returns:
-            The records of the study, those of the tuning seeds too.
+            The records of the study in the order of its seeds and arms, those of the tuning seeds first.
 
         Raises:
             ValueError: where the output folder holds another study; the message names what differs.
@@ -238,8 +238,8 @@ class Study:
             chosen, without = self._reporting(ended.values())
             complete("Comparing", chosen)
             add([record for record in without if record.key not in ended])
-            keys = {task.key for task in self._tuning() + chosen} | {record.key for record in without}
-            found = [record for record in ended.values() if record.key in keys]
+            keys = [task.key for task in self._tuning() + chosen] + [record.key for record in without]
+            found = [ended[key] for key in keys]
         failed = [record for record in found if not record.ok]
         if failed:
             warnings.warn(

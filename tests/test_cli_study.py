@@ -1,0 +1,207 @@
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from study_cases import build
+from typer.testing import CliRunner
+
+pytest.importorskip("sklearn", reason="the digits need scikit-learn")
+
+from keras_entropy.cli import app, studying
+from keras_entropy.study import read_records
+
+SMALL = """
+seeds = 2
+tune_seeds = [7]
+epochs = 1
+batch_size = 256
+[tune]
+learning_rate = [1e-3, 1e-2]
+[[arms]]
+name = "none"
+arguments = { width = 4, learning_rate = 1e-2 }
+[[arms]]
+name = "leading"
+regularizer = "DenseEntropy"
+factor = 1e-2
+options = { block = "leading" }
+arguments = { width = 4, learning_rate = 1e-2 }
+[[arms]]
+name = "L2"
+regularizer = "L2"
+tune = { factor = [0.0, 1e-4] }
+arguments = { width = 4, learning_rate = 1e-2 }
+"""
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["study", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "study.toml").write_text(SMALL)
+    result = command(folder / "study.toml", "--output", folder / "out", "--seed", 5)
+    assert result.exit_code == 0, result.output
+    return folder, result.output
+
+
+def test_a_file_becomes_a_study_and_a_report(done):
+    folder, printed = done
+
+    records = read_records(folder / "out")
+    assert {record.status for record in records} == {"finished"}
+    assert sorted({(r.role, r.seed) for r in records}) == [("report", 5), ("report", 6), ("tune", 7)]
+    assert {r.arm for r in records if r.role == "tune"} == {"L2"}
+    assert "8 runs, 0 of them did not finish" in printed
+    assert printed.count("\n* ") == 2
+    names = {path.name for path in (folder / "out" / "report").iterdir()}
+    assert {"report.html", "report.md", "comparison.csv", "runs.csv", "curves.csv"} <= names
+    arms = json.loads((folder / "out" / "study.json").read_text())["arms"]
+    assert arms[1]["regularizer"].startswith("DenseEntropy(factor=0.01, ")
+    assert "block='leading'" in arms[1]["regularizer"]
+
+
+def test_a_report_is_drawn_again_without_running(done):
+    folder, printed = done
+    before = (folder / "out" / "runs.jsonl").read_bytes()
+    (folder / "out" / "report" / "report.md").unlink()
+
+    result = command("--report", folder / "out")
+
+    assert result.exit_code == 0, result.output
+    assert result.output == printed
+    assert (folder / "out" / "report" / "report.md").exists()
+    assert (folder / "out" / "runs.jsonl").read_bytes() == before
+
+
+def test_a_study_is_not_overwritten_and_goes_on(done):
+    folder, _ = done
+    before = (folder / "out" / "runs.jsonl").read_bytes()
+
+    result = command(folder / "study.toml", "--output", folder / "out")
+    assert result.exit_code == 2
+    assert "--resume" in result.output
+    result = command(folder / "study.toml", "--output", folder / "out", "--seed", 5, "--resume")
+    assert result.exit_code == 0, result.output
+    (folder / "other.toml").write_text(SMALL.replace("epochs = 1", "epochs = 2"))
+    result = command(folder / "other.toml", "--output", folder / "out", "--seed", 5, "--resume")
+    assert result.exit_code == 2
+    assert "another epochs" in result.output
+    (folder / "bad.toml").write_text(SMALL.replace("epochs = 1", "epochs = 0"))
+    result = command(folder / "bad.toml", "--output", folder / "out", "--overwrite")
+    assert result.exit_code == 2  # a mistake costs nothing
+    assert (folder / "out" / "runs.jsonl").read_bytes() == before
+
+
+def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
+    from keras_entropy.study import folder
+
+    for name in ("study.json", "runs.jsonl", "workers.log", "thesis.tex"):
+        (tmp_path / name).write_text("mine")
+    folder.clear(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex", ".lock"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arms = 3", "at least one [[arms]]"),
+        ("", "at least one [[arms]]"),
+        ("= 3", "is not TOML"),
+        ("colour = 'red'\n[[arms]]\nname = 'a'", "unknown entries: colour"),
+        ("[[arms]]\nname = 'a'\ncolour = 'red'", "arm 'a' has unknown entries: colour"),
+        ("[[arms]]\nplacement = 'first'", "`name`"),
+        ("[[arms]]\nname = 'a'\nregularizer = 'Entropy'", "'DenseEntropy'"),
+        ("[[arms]]\nname = 'a'\nfactor = 1.0", "no `regularizer`"),
+        ("[[arms]]\nname = 'a'\nregularizer = 'L2'\nfactor = 1.0\noptions = {colour = 1}", "colour"),
+        ("[[arms]]\nname = 'a'\narguments = 3", "table of arguments"),
+        ("seeds = 0\n[[arms]]\nname = 'a'", "positive integer"),
+        ("seeds = 'many'\n[[arms]]\nname = 'a'", "a number of seeds"),
+        ("controls = 'b'\n[[arms]]\nname = 'a'", "name one of the arms"),
+        ("controls = 'a'\n[[arms]]\nname = 'a'", "no regularizer"),
+        ("model = 'vgg'\n[[arms]]\nname = 'a'", "'autoencoder', 'cnn'"),
+        ("model = 'cnn'\ndataset = 'spirals'\n[[arms]]\nname = 'a'", "needs images"),
+        ("dataset = 'no such'\n[[arms]]\nname = 'a'", "no such"),
+        ("data = 'study_cases:data'\n[[arms]]\nname = 'a'", "no `build`"),
+        ("build = 'study_cases'\n[[arms]]\nname = 'a'", "module:function"),
+        ("build = 'study_cases:no_such'\n[[arms]]\nname = 'a'", "cannot be imported"),
+        ("build = 'no_such:build'\n[[arms]]\nname = 'a'", "cannot be imported"),
+        ("build = 'study_cases:build'\nmodel = 'cnn'\n[[arms]]\nname = 'a'", "both `model` and `build`"),
+    ],
+)
+def test_a_bad_file_is_one_line(text, message, tmp_path):
+    (tmp_path / "study.toml").write_text(text)
+
+    result = command(tmp_path / "study.toml", "--output", tmp_path / "out")
+
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_study_there_is_one_line(tmp_path):
+    for arguments, message in [
+        ((), "Give a study's file"),
+        ((tmp_path / "study.toml", "--report", tmp_path), "Give a study's file"),
+        ((tmp_path / "study.toml",), "does not exist"),
+        (("--report", tmp_path), "holds no records"),
+        ((tmp_path / "study.toml", "--overwrite", "--resume"), "exclude each other"),
+    ]:
+        result = command(*arguments)
+        assert result.exit_code == 2
+        assert message in result.output
+
+
+def test_functions_of_ones_own_and_controls(tmp_path):
+    (tmp_path / "study.toml").write_text(
+        "build = 'study_cases:build'\ndata = 'study_cases:data'\ncontrols = 'volume'\ntune_seeds = 1\nseeds = 4\n"
+        "[[arms]]\nname = 'none'\n[[arms]]\nname = 'volume'\nregularizer = 'TotalCorrelation'\nfactor = 0.1"
+    )
+    options = studying.Options(tmp_path / "out", None, 1, 0, False, False, False)
+    study = studying.planned(tmp_path / "study.toml", options)
+
+    assert study.build is build
+    assert [arm.name for arm in study.arms][:4] == ["none", "volume", "constant", "soft orthogonality"]
+    assert len(study.arms) == 10
+    assert (study.seeds, study.tune_seeds) == ([0, 1, 2, 3], [1000])
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_has_ended(tmp_path, child_environment):
+    (tmp_path / "study.toml").write_text(SMALL.replace("seeds = 2", "seeds = 500").replace("[7]", "[7000]"))
+    code = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from keras_entropy.cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, "study", str(tmp_path / "study.toml"), "--output", str(tmp_path / "out")],
+        env=child_environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(ended(tmp_path / "out")) < 3:
+        assert time.monotonic() < deadline
+        assert program.poll() is None
+        time.sleep(0.05)
+    os.kill(program.pid, signal.SIGINT)
+    errors = program.communicate(timeout=60)[1]
+
+    assert program.returncode == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    assert all(record.ok for record in ended(tmp_path / "out"))
+    assert command("--report", tmp_path / "out").exit_code == 0
+
+
+def ended(folder):
+    with contextlib.suppress(FileNotFoundError):
+        return read_records(folder)
+    return []
