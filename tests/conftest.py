@@ -1,6 +1,7 @@
 """Pins the threads, before Keras is imported: two unpinned processes on two cores stand in each other's way."""
 
 import os
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -72,3 +73,25 @@ def entries(tmp_path_factory) -> dict[str, bytes]:
 
     with zipfile.ZipFile(save(small(), tmp_path_factory.mktemp("good") / "m.keras")) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, steered by selenium."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="the browser is steered by selenium")
+    from selenium.webdriver.chrome.service import Service
+
+    for program in ("chromium", "chromedriver"):
+        if shutil.which(program) is None:
+            pytest.skip(f"there is no {program} on the PATH")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.add_argument("--window-size=1300,1600")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, Service(executable_path=shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()

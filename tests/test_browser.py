@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,17 +16,10 @@ from conftest import BLOCKED
 
 pytest.importorskip("tensorboard", reason="the page is TensorBoard's")
 pytest.importorskip("matplotlib", reason="EntropyLogger draws the box plot with matplotlib")
-pytest.importorskip("selenium", reason="the browser is steered by selenium")
 
 from keras_entropy import EntropyLogger
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH"),
-    pytest.mark.skipif(DRIVER is None, reason="there is no chromedriver on the PATH"),
-]
+pytestmark = pytest.mark.browser
 
 # The Scalars tab does not scale its axes to fewer than four points, whoever wrote them.
 EPOCHS = 5
@@ -117,23 +109,6 @@ def address(trained, child_environment, tmp_path_factory):
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.add_argument("--window-size=1300,1600")
-    driver = webdriver.Chrome(options, Service(executable_path=DRIVER))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture

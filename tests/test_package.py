@@ -6,7 +6,6 @@ import runpy
 import subprocess
 import sys
 
-import keras
 import pytest
 from conftest import BLOCKED, ROOT
 from modes import BACKEND

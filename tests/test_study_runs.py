@@ -82,7 +82,7 @@ def test_data_order_depends_on_the_seed():
     ended = []
     for order in (0, 1):
         run = training.prepare(job, task)
-        training._fit(job, order, run, training._Watch(job))
+        training._fit(job, order, run, training.Watch(job))
         ended.append(training.fingerprint(run.model))
     assert ended[0] != ended[1]
 

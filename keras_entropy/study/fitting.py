@@ -63,7 +63,7 @@ class Fitting:
         self.error = ""
         self._caught: list[str] = []
         self._random: Any = np.random.get_state()
-        self._watch = training._Watch(job)
+        self._watch = training.Watch(job)
         with self._alone():
             run = training.prepare(job, task)
             self._model = run.model

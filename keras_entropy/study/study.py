@@ -193,7 +193,8 @@ class Study:
             executor: a `concurrent.futures.Executor` to train on instead, such as Dask's `Client.get_executor()`. Its
                 workers should be processes that run one task at a time, started with the variables of `environment()`.
             workers: processes of the pool. Defaults to the number of cores that this process may use.
-            replicas: on JAX, up to so many runs of one arm and architecture are trained at once as one program.
+            replicas: on JAX, up to so many runs of one arm and architecture share one compiled program, which an
+                accelerator runs for all of them at once and a processor for one after the other.
             retry_failed: train runs again that diverged, failed or died.
             progress: False for no table.
 
@@ -227,10 +228,10 @@ class Study:
                 kept = {t.key: ended[t.key] for t in tasks if t.key in ended and (ended[t.key].ok or not retry_failed)}
                 left = [task for task in tasks if task.key not in kept]
                 table.begin(title, kept.values(), left)
-                batches = _batches(left, replicas)
                 if executor is not None:
-                    pool.run_on_executor(payload, batches, executor, add)
-                elif batches:
+                    pool.run_on_executor(payload, _batches(left, replicas), executor, add)
+                elif left:
+                    batches = _batches(left, min(replicas, -(-len(left) // workers)))  # no worker is to stand idle
                     log = None if self.output is None else self.output / folder.LOG
                     pool.run_in_pool(payload, batches, min(workers, len(batches)), add, log)
 
@@ -362,7 +363,7 @@ def _cores() -> int:
 
 
 def _batches(tasks: list[Task], replicas: int) -> list[pool.Batch]:
-    if replicas == 1:
+    if replicas <= 1:
         return [[task] for task in tasks]
     from keras_entropy.study import replicas as together
 

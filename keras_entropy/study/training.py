@@ -94,7 +94,7 @@ def train(job: Job, task: Task) -> RunRecord:
     of its own has the data order and the dropout masks of the others.
     """
     wall, cpu = time.perf_counter(), time.process_time()
-    watch = _Watch(job)
+    watch = Watch(job)
     found: dict[str, Any] = {}
     with caught_warnings() as caught:
         try:
@@ -143,7 +143,7 @@ def caught_warnings() -> Iterator[list[str]]:
     texts += [f"{warning.category.__name__}: {warning.message}" for warning in caught]
 
 
-def callbacks_of(job: Job, watch: _Watch) -> list[Any]:
+def callbacks_of(job: Job, watch: Watch) -> list[Any]:
     """The callbacks of a run."""
     callbacks = [EntropyLogger(measure=job.measure), watch, *(job.callbacks() if job.callbacks else [])]
     if job.patience is not None:
@@ -155,7 +155,7 @@ def callbacks_of(job: Job, watch: _Watch) -> list[Any]:
     return callbacks
 
 
-def _fit(job: Job, seed: int, run: Prepared, watch: _Watch) -> None:
+def _fit(job: Job, seed: int, run: Prepared, watch: Watch) -> None:
     callbacks = callbacks_of(job, watch)
     keras.utils.set_random_seed(seed)
     run.model.fit(
@@ -169,8 +169,17 @@ def _fit(job: Job, seed: int, run: Prepared, watch: _Watch) -> None:
     )
 
 
-class _Watch(keras.callbacks.Callback):
-    """Keeps the history, also of a run that fails later, and ends a run that diverges."""
+class Watch(keras.callbacks.Callback):
+    """Keeps the history, also of a run that fails later, and ends a run that diverges.
+
+    Args:
+        job: the study's.
+
+    Attributes:
+        history: values by epoch of all that is logged.
+        status: of the run, as in its record.
+        reason: why the run diverged.
+    """
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -181,9 +190,11 @@ class _Watch(keras.callbacks.Callback):
 
     @property
     def stopped_early(self) -> bool:
+        """Whether the run ended before its last epoch, and well."""
         return self.status == "finished" and len(next(iter(self.history.values()), [])) < self._job.epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Called by Keras."""
         values = {name: float(value) for name, value in (logs or {}).items()}
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)
