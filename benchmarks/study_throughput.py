@@ -1,147 +1,182 @@
-"""Runs per minute of a study: two processes against one, KerasTuner's executions per trial, and shared programs on JAX.
+"""Training runs per minute: one pinned process, two of them, KerasTuner, and on JAX many runs as one program.
 
-    KERAS_BACKEND=torch python benchmarks/study_throughput.py [--runs 16] [--epochs 20] [--repeats 3]
+    python benchmarks/study_throughput.py [--runs 12] [--replicas 24] [--repeats 5] [--epochs 20,60] [--quick]
 
-Every line is the same training: the autoencoder 64-60-64 on the digits, with the same number of epochs, another seed for
-each run. All ways are taken in turn, each in a process of its own; printed are medians and quartiles over the repeats.
-"Steady" counts from the end of the first run of each worker: without start-up, which a longer study pays once. A study
-logs the entropy of each layer, KerasTuner does not. KerasTuner (pip install keras-tuner) has all cores for one run at a
-time; the study gives each process one thread. The floor of two processes over one is 2.
+All train the same autoencoder 64-60-64 with an entropy term on the digits, without early stopping. KerasTuner trains
+them as the `executions_per_trial` of one trial, in a process of its own with as many threads as it likes. On Linux the
+whole benchmark keeps to two cores. A `Study` also measures the entropy of each layer and logs the loss without penalty
+in every epoch; KerasTuner saves the best weights. In a repeat each way has its turn, so that a slow moment of a shared
+machine hits all of them; ratios are taken within the repeat. Three rates are printed, as medians and quartiles over
+repeats:
+
+    all        from the call to its return, with the start of the processes
+    started    from the moment at which the first model is built
+    warm       of the runs after the first of each process, which finds nothing compiled or imported
+
+and the processor time of a run, which no number of processes makes less: two of them can at best double the rate.
+Backend: KERAS_BACKEND.
 """
 
 import argparse
-import contextlib
+import functools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
+import keras
 
-def build(hp=None):
-    import keras
+from keras_entropy import DenseEntropy, apply_entropy, datasets, models
+from keras_entropy.study import Arm, Study, environment
 
-    from keras_entropy import models
-
-    model = models.autoencoder((8, 8, 1), 60)
-    model.compile(keras.optimizers.Adam(1e-3), "mse")
-    return model
-
-
-def data():
-    from keras_entropy import datasets
-
-    x, _, xv, _ = datasets.digits()
-    return x, x, xv, xv
-
-
-def study(runs, epochs, workers, replicas, ended):
-    """Train by a study; the times at which runs end are read from its records as they grow."""
-    from keras_entropy.study import Arm, Study
-
-    with tempfile.TemporaryDirectory() as folder:
-        records, finished = Path(folder) / "runs.jsonl", threading.Event()
-
-        def watch():
-            while not finished.wait(0.01):
-                lines = records.read_bytes().count(b"\n") if records.exists() else 0
-                ended.extend([time.perf_counter()] * (lines - len(ended)))
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        made = Study(build, [Arm("none")], range(runs), data=data, output=folder, epochs=epochs)
-        found = made.run(workers=workers, replicas=replicas, progress=False)
-        time.sleep(0.05)
-        finished.set()
-        thread.join()
-        assert all(record.ok for record in found)
-        return statistics.median(record.cpu_seconds for record in found)
-
-
-def tuner(runs, epochs, ended):
-    """Train by KerasTuner: one trial of as many executions."""
-    import keras
-    import keras_tuner
-
-    class Ended(keras.callbacks.Callback):
-        def on_train_end(self, logs=None):
-            ended.append(time.perf_counter())
-
-    x, y, xv, yv = data()
-    with tempfile.TemporaryDirectory() as folder:
-        search = keras_tuner.RandomSearch(
-            build, objective="val_loss", max_trials=1, executions_per_trial=runs, directory=folder
-        )
-        start = time.process_time()
-        search.search(x, y, validation_data=(xv, yv), epochs=epochs, verbose=0, callbacks=[Ended()])
-        return (time.process_time() - start) / runs
-
-
-def child(way, runs, epochs):
-    """Train in this process in one way, and print what it took."""
-    start, ended = time.perf_counter(), []
-    with contextlib.redirect_stdout(sys.stderr):
-        workers, replicas = {"one": (1, 1), "two": (2, 1), "shared": (2, runs)}.get(way, (1, 1))
-        cpu = tuner(runs, epochs, ended) if way == "tuner" else study(runs, epochs, workers, replicas, ended)
-    first = workers - 1  # from when each worker has ended one
-    steady = None if way == "shared" else 60 * (len(ended) - 1 - first) / (ended[-1] - ended[first])
-    print(json.dumps({"whole": 60 * runs / (ended[-1] - start), "steady": steady, "cpu": cpu}))
+RATES = ("all", "started", "warm")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--runs", type=int, default=12, help="of each process pool and of KerasTuner")
+    parser.add_argument("--replicas", type=int, default=24, help="runs trained as one program")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--epochs", default="20,60", help="of a run, one or more lengths")
+    parser.add_argument("--quick", action="store_true", help="6 short runs, twice")
+    parser.add_argument("--tuner", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.way:
-        child(arguments.way, arguments.runs, arguments.epochs)
+    if arguments.tuner:
+        runs, epochs, folder = arguments.tuner
+        search(int(runs), int(epochs), folder)
         return
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    ways = {"one": "study, 1 process", "two": "study, 2 processes", "tuner": "KerasTuner, 2 cores"}
-    ways |= {"shared": "study, 2 processes, shared programs"} if backend == "jax" else {}
-    found = {way: [] for way in ways}
-    for _ in range(arguments.repeats):
-        for way in ways:
-            command = [sys.executable, __file__, "--way", way, "--runs", str(arguments.runs)]
-            command += ["--epochs", str(arguments.epochs)]
-            printed = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout
-            found[way].append(json.loads(printed.splitlines()[-1]))
-    load = os.getloadavg()[0]
-    print(f"{backend}: {arguments.runs} runs of {arguments.epochs} epochs; load average at the end {load:.1f}")
-    print(f"{'':36}{'runs/min':>10} {'quartiles':>15}{'steady':>10} {'quartiles':>15}{'CPU s a run':>13}")
-    for way, name in ways.items():
-        cells = "".join(f"{middle(found[way], key):>10} {spread(found[way], key):>15}" for key in ("whole", "steady"))
-        print(f"{name:36}{cells}{middle(found[way], 'cpu'):>13}")
-    for over, under in (("two", "one"), ("two", "tuner"), *([("shared", "two")] if backend == "jax" else [])):
-        ratios = {key: ratio(found, over, under, key) for key in ("whole", "steady")}
-        print(f"{ways[over]} over {ways[under]}: {ratios['whole']} whole, {ratios['steady']} steady")
+    if arguments.quick:
+        arguments.runs, arguments.replicas, arguments.repeats, arguments.epochs = 6, 6, 2, "10"
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    for epochs in map(int, arguments.epochs.split(",")):
+        compare(ways(arguments.runs, arguments.replicas), epochs, arguments.repeats)
 
 
-def values(rows, key):
-    return sorted(row[key] for row in rows if row[key] is not None)
+def ways(runs, replicas):
+    """Each a function of epochs and of a folder for its files."""
+    found = {
+        "1 process": functools.partial(study, runs, 1, 1),
+        "2 processes": functools.partial(study, runs, 2, 1),
+        "KerasTuner": functools.partial(tuner, runs),
+    }
+    if keras.backend.backend() != "jax":
+        print("Many runs as one program need KERAS_BACKEND=jax: left out.")
+        return found
+    found[f"1 process, {replicas} as one"] = functools.partial(study, replicas, 1, replicas)
+    found[f"2 processes, {replicas // 2} as one"] = functools.partial(study, replicas, 2, replicas // 2)
+    return found
 
 
-def middle(rows, key):
-    return f"{statistics.median(values(rows, key)):.2f}" if values(rows, key) else "-"
+def compare(found, epochs, repeats):
+    """Print the rates of all ways, and their ratios."""
+    load = f"load of the machine {os.getloadavg()[0]:.1f}"
+    results = {name: [] for name in found}
+    for _ in range(repeats):
+        for name, way in found.items():
+            with tempfile.TemporaryDirectory() as folder:
+                results[name].append(way(epochs, Path(folder)))
+    load += f" before, {os.getloadavg()[0]:.1f} after, {os.cpu_count()} cores"
+    print(f"\n{keras.backend.backend()}, runs of {epochs} epochs, {repeats} repeats; {load}")
+    print(f"{'runs per minute':28}" + "".join(f"{rate:>22}" for rate in RATES) + f"{'start':>9}{'CPU per run':>13}")
+    for name, rows in results.items():
+        rates = "".join(f"{spread([row.get(rate) for row in rows], 1):>22}" for rate in RATES)
+        start, cpu = (statistics.median(row[key] for row in rows) for key in ("start", "cpu"))
+        print(f"{name:28}{rates}{start:7.1f} s{cpu:11.2f} s")
+    one, two, other, *together = found
+    print("ratio")
+    for way, rival in [(two, one), (two, other), *((name, two) for name in together)]:
+        pairs = list(zip(results[way], results[rival], strict=True))
+        cells = [[a[rate] / b[rate] if rate in a and rate in b else None for a, b in pairs] for rate in RATES]
+        print(f"{f'{way} / {rival}':28}" + "".join(f"{spread(cell, 2):>22}" for cell in cells))
+    cpu = statistics.median(row["cpu"] for row in results[two])
+    print(f"At most: 2 times the runs of one process; {120 / cpu:.1f} a minute, at {cpu:.2f} s of processor time each.")
 
 
-def spread(rows, key):
-    own = values(rows, key)
-    if len(own) < 2:
+def spread(values, digits):
+    """Median and quartiles."""
+    if None in values:
         return "-"
-    low, _, high = statistics.quantiles(own, method="inclusive")
-    return f"{low:.2f}-{high:.2f}"
+    low, middle, high = statistics.quantiles(values, method="inclusive") if len(values) > 1 else values * 3
+    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
-def ratio(found, over, under, key):
-    pairs = [(a[key], b[key]) for a, b in zip(found[over], found[under], strict=True)]
-    return f"{statistics.median(a / b for a, b in pairs):.2f}" if all(None not in pair for pair in pairs) else "-"
+def study(runs, workers, replicas, epochs, folder):
+    """A study in pinned processes."""
+    x_train, _, x_val, _ = datasets.digits()
+    noted = folder / "built"
+
+    def noting_build():
+        note(noted)
+        return build()
+
+    options = {"data": (x_train, x_train, x_val, x_val), "epochs": epochs, "output": folder / "study"}
+    one = Study(noting_build, [Arm("entropy")], range(runs), **options)
+    begin = time.time()
+    records = one.run(workers=workers, replicas=replicas, progress=False)
+    end = time.time()
+    for record in records:
+        assert record.ok, record.traceback or record.reason
+        assert record.replicas == replicas, record.warnings
+    cpu = sum(record.cpu_seconds for record in records) / runs
+    return rates(noted, begin, end, runs, cpu, workers if replicas == 1 else None)
+
+
+def tuner(runs, epochs, folder):
+    """KerasTuner, one run after the other, with the threads that the backend takes by itself."""
+    free = {name: value for name, value in os.environ.items() if name not in environment()}
+    free |= {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    begin = time.time()
+    command = [sys.executable, __file__, "--tuner", str(runs), str(epochs), str(folder)]
+    done = subprocess.run(command, env=free, capture_output=True, text=True, check=False)
+    end = time.time()
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return rates(folder / "built", begin, end, runs, json.loads((folder / "cpu").read_text()) / runs, 1)
+
+
+def search(runs, epochs, folder):
+    """In the process of KerasTuner: one trial of many executions."""
+    import keras_tuner
+
+    x_train, _, x_val, _ = datasets.digits()
+
+    def noting_build(values):
+        note(Path(folder, "built"))
+        return build()
+
+    options = {"max_trials": 1, "executions_per_trial": runs, "directory": folder}
+    search = keras_tuner.RandomSearch(noting_build, "val_loss", **options)
+    begin = time.process_time()
+    data = {"validation_data": (x_val, x_val)}
+    search.search(x_train, x_train, epochs=epochs, batch_size=32, verbose=0, **data)
+    Path(folder, "cpu").write_text(json.dumps(time.process_time() - begin))
+
+
+def build():
+    model = models.autoencoder((8, 8, 1), width=60)
+    model.compile("adam", "mse")
+    apply_entropy(model, "first", DenseEntropy(1e-3))
+    return model
+
+
+def note(path):
+    """Add the time to a file that several processes write to."""
+    with path.open("a") as file:
+        file.write(f"{time.time()!r}\n")
+
+
+def rates(noted, begin, end, runs, cpu, processes):
+    """Runs per minute, by the moments at which models were built: where one is built, another run has ended."""
+    built = sorted(map(float, noted.read_text().split()))[-runs:]  # KerasTuner builds one more, to see what it tunes
+    found = {"all": 60 * runs / (end - begin), "started": 60 * runs / (end - built[0])}
+    if processes and runs > 2 * processes:  # each has ended its first run when it begins its second one
+        found["warm"] = 60 * (runs - 2 * processes) / (built[-1] - built[2 * processes - 1])
+    return found | {"start": built[0] - begin, "cpu": cpu}
 
 
 if __name__ == "__main__":

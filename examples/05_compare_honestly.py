@@ -1,6 +1,6 @@
 """Five arms of one autoencoder, compared twice: stopped early on the loss with its penalty, and on the task alone.
 
-    python examples/05_compare_honestly.py [FOLDER] [--data-dir ~/tensorflow_datasets] [--seeds 3]
+    python examples/05_compare_honestly.py [FOLDER] [--data-dir ~/tensorflow_datasets] [--seeds 3] [--epochs 30]
 
 The arms are no term, eq. 24 of Meni, White, Mayo, Pilkiewicz (the reciprocal of a determinant), the constant number
 that eq. 24 is at the initial weights, a log-volume, and total correlation. In all arms a seed stands for the same
@@ -37,9 +37,10 @@ def main():
     parser.add_argument("folder", nargs="?", type=Path, default="runs/compare_honestly")
     parser.add_argument("--data-dir", help="where TensorFlow Datasets has prepared MNIST")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=30)
     arguments = parser.parse_args()
     name, x, x_val = images(arguments.data_dir)
-    settings = {"data": (x, x, x_val, x_val), "epochs": 30, "batch_size": 128, "patience": 3}
+    settings = {"data": (x, x, x_val, x_val), "epochs": arguments.epochs, "batch_size": 64, "patience": 3}
     for monitor in ("val_loss", "val_task_loss"):
         folder = arguments.folder / f"{name}_{monitor}"
         print(f"\nEarly stopping on {monitor}, {len(x)} images of {name}, n = {arguments.seeds} seeds\n")
@@ -60,14 +61,14 @@ def main():
 
 def build():
     model = models.autoencoder((28, 28, 1), width=180)
-    model.compile(keras.optimizers.Adam(3e-3), "mse")
+    model.compile(keras.optimizers.Adam(6e-3), "mse")
     return model
 
 
 def images(data_dir):
     """The name of the data, and images to train and to validate on."""
     try:
-        data = datasets.mnist(data_dir, "train[:3000]", "test[:1000]")
+        data = datasets.mnist(data_dir, "train[:2000]", "test[:1000]")
         return "mnist", data.x_train, data.x_test
     except FileNotFoundError:
         data = datasets.digits()
@@ -86,7 +87,7 @@ def show(records):
         epochs = " ".join(str(run.epochs) for run in trained[arm])
         loss = np.mean([run.value("val_task_loss") for run in trained[arm]])
         same = [other for other in trained if other != arm and weights[other] == weights[arm]]
-        print(f"  {arm:18} {epochs:>12} {loss:10.5f}  {', '.join(same)}")
+        print(f"  {arm:18} {epochs:>12} {loss:10.5f}  {', '.join(same) or 'no other'}")
 
 
 def say(text):

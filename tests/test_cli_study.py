@@ -198,7 +198,8 @@ def test_ctrl_c_keeps_what_has_ended(tmp_path, child_environment):
     assert "--resume" in errors
     assert "Traceback" not in errors
     assert all(record.ok for record in ended(tmp_path / "out"))
-    assert command("--report", tmp_path / "out").exit_code == 0
+    result = command("--report", tmp_path / "out")
+    assert result.exit_code == 0, result.output
 
 
 def ended(folder):

@@ -62,12 +62,15 @@ def test_training_watching_and_saving_do_not_load_tensorflow(child_environment, 
     assert run(code, child_environment, str(tmp_path)).splitlines()[-1] == "True"
 
 
+ARGUMENTS = {"05_compare_honestly.py": ["--seeds", "1", "--epochs", "3"]}
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
 def test_examples_run_and_are_short(name, monkeypatch, tmp_path, capsys):
     pytest.importorskip("sklearn", reason="the digits need scikit-learn")
     path = ROOT / "examples" / name
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [name])
+    monkeypatch.setattr(sys, "argv", [name, *ARGUMENTS.get(name, [])])
 
     runpy.run_path(str(path), run_name="__main__")
 

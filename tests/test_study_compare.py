@@ -180,7 +180,8 @@ def test_best_epoch():
     records = [RunRecord(arm="a", seed=i, history={"acc": [0.5, 0.9 + i / 100, 0.7]}) for i in range(3)]
     best = compare(records, "acc", epoch="best", lower_is_better=False)
     assert best.rows[0].mean.estimate == pytest.approx(0.91)
-    assert compare(records, "acc", epoch="best").rows[0].mean.estimate == 0.5
+    assert compare(records, "acc", epoch="best").rows[0].mean.estimate == pytest.approx(0.91)  # the name says it
+    assert compare(records, "acc", epoch="best", lower_is_better=True).rows[0].mean.estimate == 0.5
     assert compare(records, "acc").rows[0].mean.estimate == pytest.approx(0.7)
 
 
@@ -218,7 +219,7 @@ def test_bad_arguments_are_named():
         compare(THREE, margin=0)
     with pytest.raises(ValueError, match="`epoch` should be one of 'last', 'best'"):
         compare(THREE, epoch="first")
-    with pytest.raises(TypeError, match="`lower_is_better` should be True or False"):
+    with pytest.raises(TypeError, match="`lower_is_better` should be True, False or None"):
         compare(THREE, lower_is_better=1)
 
 

@@ -1,9 +1,12 @@
 """What a study consists of, before anything is trained; and what it refuses."""
 
+import functools
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from study_cases import build, data
 
 from keras_entropy import DenseEntropy, TotalCorrelation
 from keras_entropy.study import Arm, RunRecord, Study, plan, read_records, records
+from keras_entropy.study.identity import identity
 from keras_entropy.study.progress import Progress
 from keras_entropy.study.training import Task
 
@@ -138,6 +142,13 @@ class TestChoice:
         ({"min_delta": -1}, ValueError, "at least 0"),
         ({"data": "mnist"}, TypeError, "x_train"),
         ({"callbacks": [1]}, TypeError, "a function"),
+        ({"arms": [Arm("a", colour="red")]}, TypeError, "'a': `build` takes other arguments"),
+        ({"tune": {"learning_rat": [1, 2]}, "tune_seeds": [9]}, TypeError, "learning_rat"),
+        ({"data": data()[:3]}, ValueError, "3 values"),
+        ({"data": (*data()[:2], None, None)}, ValueError, "validation targets"),
+        ({"data": (data()[0], data()[1][:9], *data()[2:])}, ValueError, "9, 40 samples"),
+        ({"metric": "speed"}, ValueError, "'speed' does not say which values are better"),
+        ({"lower_is_better": 1}, TypeError, "True, False or None"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(arguments, error, message):
@@ -158,6 +169,12 @@ def test_what_does_not_fit_together_is_refused(arguments, error, message):
         ({"regularizer": DenseEntropy(1.0), "tune": {"factor": [1]}}, ValueError, "takes none"),
         ({"grid": {"width": [1]}, "width": 2}, ValueError, "as an argument and as an axis"),
         ({"grid": {"width": [1]}, "tune": {"width": [1]}}, ValueError, "both in `grid` and in `tune`"),
+        ({"placement": DenseEntropy(1.0)}, TypeError, "comes before a regularizer"),
+        ({"placement": {"first": DenseEntropy(1.0)}, "regularizer": DenseEntropy(1.0)}, TypeError, "stands alone"),
+        ({"constant": True}, ValueError, "has no regularizer"),
+        ({"batch_normalization": "no"}, TypeError, "True or False"),
+        ({"initializer": True}, TypeError, "finite number"),
+        ({"initializer": math.nan}, ValueError, "finite number"),
     ],
 )
 def test_an_arm_that_makes_no_sense_is_refused(arguments, error, message):
@@ -165,7 +182,56 @@ def test_an_arm_that_makes_no_sense_is_refused(arguments, error, message):
         Arm(**{"name": "a", **arguments})
 
 
+@pytest.mark.parametrize(
+    ("metric", "lower"),
+    [("val_task_loss", True), ("val_mae", True), ("mean_squared_error", True), ("val_accuracy", False), ("auc", False)],
+)
+def test_the_direction_is_read_from_the_name_of_a_metric(metric, lower):
+    assert records.direction(metric, None) == lower
+    assert records.direction(metric, not lower) != lower
+    s = study(metric=metric, monitor=metric, patience=2)
+    assert (s.lower_is_better, s.monitor_mode) == (lower, "min" if lower else "max")
+
+
+def test_values_that_python_holds_for_equal_stay_apart():
+    arm = Arm("a")
+    points = study(arm, grid={"dropout": [0, False, 0.0], "width": [1, True]}).points(arm)
+    assert [repr(list(point.values())) for point in points] == [
+        "[0, 1]", "[0, True]", "[False, 1]", "[False, True]", "[0.0, 1]", "[0.0, True]",
+    ]  # fmt: skip
+
+
+def enclosing(value):
+    return lambda: value
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (enclosing(1), enclosing(2)),
+        (functools.partial(build, width=1), functools.partial(build, width=2)),
+        (lambda x: x, lambda x: x + 1),
+        (np.zeros(3), np.ones(3)),
+        (np.zeros(3), np.zeros((3, 1))),
+        (DenseEntropy(1.0), DenseEntropy(2.0)),
+        (DenseEntropy, TotalCorrelation),
+        ((data()[0],), (data()[2],)),
+    ],
+)
+def test_what_differs_is_told_apart(one, other):
+    assert identity(one) != identity(other)
+    assert identity(one) == identity(one)
+    json.dumps(identity(one))
+
+
+def test_the_baseline_comes_first():
+    s = study(Arm("a"), Arm("b"), baseline="b")
+    assert [task.arm for task in s._reporting([])[0][:2]] == ["b", "a"]
+
+
 def test_run_refuses_what_it_cannot_do(tmp_path):
+    with pytest.raises(ValueError, match="in processes"):
+        study().run(ThreadPoolExecutor(2))
     for arguments, error, message in [
         ({"workers": 0}, ValueError, "positive integer"),
         ({"executor": 3}, TypeError, "Executor"),

@@ -205,6 +205,40 @@ def test_batch_normalisation_stands_before_the_activation_and_keeps_weights_and_
     np.testing.assert_allclose(changed.predict(x, verbose=0), model.predict(x, verbose=0), atol=5e-3)
 
 
+def test_batch_normalisation_of_other_models():
+    inputs = keras.Input((6,))  # without a name
+    hidden = keras.layers.Dense(4, activation=keras.layers.LeakyReLU(0.3), name="hidden")(inputs)
+    shared = keras.layers.Dense(4, name="shared")
+    model = keras.Model(inputs, keras.layers.Add()([shared(shared(hidden)), hidden]))
+    model.compile("sgd", "mse")
+    changed = controls.batch_normalised(model, "hidden")
+    assert [type(layer).__name__ for layer in changed.layers[1:4]] == ["Dense", "BatchNormalization", "LeakyReLU"]
+    x = data()[0]
+    np.testing.assert_allclose(changed.predict(x, verbose=0), model.predict(x, verbose=0), atol=5e-3)
+    with pytest.raises(ValueError, match="used once; not after shared"):
+        controls.batch_normalised(model, "shared")
+
+    class Own(keras.Sequential):
+        pass
+
+    own = Own([keras.Input((6,)), keras.layers.Dense(6)])
+    own.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="not into a Own"):
+        controls.batch_normalised(own, "first")
+
+
+def test_placements_may_be_a_dict_of_rules_to_regularizers(none):
+    record = train(Arm("both", {"encoder": DenseEntropy(0.1), "decoder": DenseEntropy(0.2)}, dropout=0.3))
+    assert record.initial_weights == none.initial_weights
+    assert record.final_weights != none.final_weights
+
+
+def test_the_order_of_the_data_does_not_depend_on_random_numbers_drawn_in_training():
+    """Dropout of a fraction of 1e-7 draws as any other, and changes next to nothing."""
+    drawing, plain = (train(Arm("a", dropout=rate, optimizer="sgd"), epochs=4) for rate in (1e-7, 0.0))
+    assert drawing.history["loss"] == pytest.approx(plain.history["loss"], rel=1e-5)
+
+
 @pytest.mark.parametrize(("inputs", "deviation"), [("centred", None), ("standardised", 1.0)])
 def test_inputs_are_changed_with_the_statistics_of_the_training_data(inputs, deviation):
     x, _, x_val, _ = data()

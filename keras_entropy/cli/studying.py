@@ -19,7 +19,18 @@ from rich.text import Text
 
 import keras_entropy
 from keras_entropy import _checks, datasets, models
-from keras_entropy.study import Arm, Constant, JobError, Study, compare, control_arms, described, folder, report
+from keras_entropy.study import (
+    Arm,
+    Constant,
+    JobError,
+    Study,
+    compare,
+    control_arms,
+    described,
+    folder,
+    report,
+    reporting,
+)
 
 _TERMS = {
     name: getattr(keras_entropy, name)
@@ -78,6 +89,7 @@ def planned(file: Path, options: Options) -> Study:
         raise FileNotFoundError(f"{options.output} holds no study to resume.")
     if options.overwrite:
         folder.clear(options.output)
+        reporting.clear(options.output / "report")
     return study
 
 
@@ -99,7 +111,7 @@ def redraw(output: Path) -> None:
     console = Console()
     failed = sum(not record.ok for record in records)
     console.print(f"{len(records)} runs, {failed} of them did not finish.")
-    if any(record.ok and record.role == "report" for record in records):
+    if any(record.arm == plan.baseline and record.role == "report" for record in records):
         found = compare(records, plan.metric, plan.baseline, lower_is_better=plan.lower_is_better)
         for sentence in found.sentences():
             console.print(Text(_checks.printable(f"* {sentence}.")), soft_wrap=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 
 from keras_entropy import _checks
+from keras_entropy.placement import apply_entropy
 from keras_entropy.placement.rules import Rule
 from keras_entropy.study import controls
+from keras_entropy.study.identity import identity
 
 OWN_AXES = ("factor", "placement")
 """Axes that an arm takes itself; the others are arguments of the build function."""
@@ -21,7 +23,8 @@ class Arm:
 
     Args:
         name: of the arm, in records and tables.
-        placement: rule for the layers that the arm changes, as of `resolve_placement`: "first", "all", a glob, ....
+        placement: rule for the layers that the arm changes, as of `resolve_placement`: "first", "all", a glob, ...; or
+            a dict of rules to regularizers, in place of `regularizer`.
         regularizer: a `keras.Regularizer`; or a function of a number that returns one, such as the class
             `DenseEntropy`, for an axis "factor" in `grid` or `tune`. None for no term.
         constant: True for the number that the regularizer has at the initial weights, without its gradient.
@@ -68,12 +71,17 @@ class Arm:
             raise TypeError(
                 _checks.message("regularizer", "a keras.Regularizer or a function of a factor", regularizer)
             )
-        if isinstance(inputs, str):
-            _checks.one_of("inputs", inputs, controls.INPUTS)
-        elif inputs is not None and not callable(inputs):
-            raise TypeError(_checks.message("inputs", "'centred', 'standardised' or a function", inputs))
-        if initializer is not None and not isinstance(initializer, int | float):
-            keras.initializers.get(initializer)
+        _check_inputs(inputs)
+        if isinstance(placement, keras.Regularizer):
+            raise TypeError(f"Arm {name!r} has a regularizer as its placement: a placement comes before a regularizer.")
+        if isinstance(placement, Mapping) and not (regularizer is None and initializer is None and not constant):
+            raise TypeError(f"Arm {name!r} has a dict of placements to regularizers, which stands alone.")
+        initializer = _initializer(initializer)
+        for flag, value in (("constant", constant), ("batch_normalization", batch_normalization)):
+            if not isinstance(value, bool):
+                raise TypeError(_checks.message(flag, "True or False", value))
+        if constant and regularizer is None:
+            raise ValueError(f"Arm {name!r} is to have the constant of a regularizer, but has no regularizer.")
         self.name = name
         self.placement = placement
         self.regularizer = regularizer
@@ -84,14 +92,19 @@ class Arm:
         self.grid = axes("grid", grid)
         self.tune = axes("tune", tune)
         self.arguments = arguments
+        self._check_axes()
+
+    def _check_axes(self) -> None:
         own = {**self.grid, **self.tune}
-        for axis in sorted(own.keys() & arguments.keys()):
-            raise ValueError(f"Arm {name!r} has {axis!r} both as an argument and as an axis. Leave one of them out.")
+        for axis in sorted(own.keys() & self.arguments.keys()):
+            raise ValueError(
+                f"Arm {self.name!r} has {axis!r} both as an argument and as an axis. Leave one of them out."
+            )
         for axis in sorted(self.grid.keys() & self.tune.keys()):
-            raise ValueError(f"Arm {name!r} has {axis!r} both in `grid` and in `tune`. Leave one of them out.")
+            raise ValueError(f"Arm {self.name!r} has {axis!r} both in `grid` and in `tune`. Leave one of them out.")
         if "factor" in own and not self.takes_factor:
             raise ValueError(
-                f"Arm {name!r} has an axis 'factor', but its regularizer takes none. Give a function of the factor, "
+                f"Arm {self.name!r} has an axis 'factor', but its regularizer takes none. Give a function of it, "
                 "such as the class DenseEntropy."
             )
 
@@ -124,19 +137,21 @@ class Arm:
         if self.regularizer is not None:
             regularizer = self.regularizer(values["factor"]) if self.takes_factor else self.regularizer
             controls.attach(model, placement, regularizer, self.constant)
+        elif isinstance(placement, Mapping):
+            apply_entropy(model, placement)
         return model
 
     def describe(self) -> dict[str, Any]:
         """What the arm is, as plain values: equal for equal arms, also in another process."""
         return {
             "name": self.name,
-            "placement": _described(self.placement),
-            "regularizer": _described(self.regularizer),
+            "placement": identity(self.placement),
+            "regularizer": identity(self.regularizer),
             "constant": self.constant,
-            "initializer": _described(self.initializer),
-            "inputs": _described(self.inputs),
+            "initializer": identity(self.initializer),
+            "inputs": identity(self.inputs),
             "batch_normalization": self.batch_normalization,
-            "arguments": {name: _described(value) for name, value in self.arguments.items()},
+            "arguments": {name: identity(value) for name, value in self.arguments.items()},
         }
 
     def __repr__(self) -> str:
@@ -157,7 +172,8 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
 
     They are "constant" (the number that the rival's term has at the initial weights), "soft orthogonality"
     (Keras's `OrthogonalRegularizer`), "L2", "orthogonal initialisation", "scaled initialisation" (twice the kernel),
-    "centred inputs", "standardised inputs" and "batch normalisation". Each has the rival's placement and arguments.
+    "centred inputs", "standardised inputs" and "batch normalisation". Each has the rival's placement, arguments and
+    axes.
     The strengths of soft orthogonality and L2 are tuned, with 0 among them.
 
     Args:
@@ -178,18 +194,27 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
     """
     if rival.regularizer is None:
         raise ValueError(f"Arm {rival.name!r} has no regularizer for which there could be controls.")
-    place, arguments = rival.placement, rival.arguments
-    strengths = {"factor": [0.0, 1e-3, 1e-2, 1e-1]}
-    weak = {"factor": [0.0, 1e-6, 1e-5, 1e-4]}
+    place, arguments = rival.placement, dict(rival.arguments)
+    grid, tune = ({axis: v for axis, v in own.items() if axis != "factor"} for own in (rival.grid, rival.tune))
+    strengths = {**tune, "factor": [0.0, 1e-3, 1e-2, 1e-1]}
+    weak = {**tune, "factor": [0.0, 1e-6, 1e-5, 1e-4]}
+    same: dict[str, Any] = {"grid": grid, "tune": tune, **arguments}
     arms = [
         Arm("constant", place, rival.regularizer, constant=True, grid=rival.grid, tune=rival.tune, **arguments),
-        Arm("soft orthogonality", place, keras.regularizers.OrthogonalRegularizer, tune=strengths, **arguments),
-        Arm("L2", place, keras.regularizers.L2, tune=weak, **arguments),
-        Arm("orthogonal initialisation", place, initializer="orthogonal", **arguments),
-        Arm("scaled initialisation", place, initializer=2.0, **arguments),
-        Arm("centred inputs", place, inputs="centred", **arguments),
-        Arm("standardised inputs", place, inputs="standardised", **arguments),
-        Arm("batch normalisation", place, batch_normalization=True, **arguments),
+        Arm(
+            "soft orthogonality",
+            place,
+            keras.regularizers.OrthogonalRegularizer,
+            grid=grid,
+            tune=strengths,
+            **arguments,
+        ),
+        Arm("L2", place, keras.regularizers.L2, grid=grid, tune=weak, **arguments),
+        Arm("orthogonal initialisation", place, initializer="orthogonal", **same),
+        Arm("scaled initialisation", place, initializer=2.0, **same),
+        Arm("centred inputs", place, inputs="centred", **same),
+        Arm("standardised inputs", place, inputs="standardised", **same),
+        Arm("batch normalisation", place, batch_normalization=True, **same),
     ]
     return [arm for arm in arms if orthogonality or arm.name != "soft orthogonality"]
 
@@ -216,17 +241,16 @@ def axes(argument: str, given: Mapping[str, Iterable[Any]] | None) -> dict[str, 
     return found
 
 
-def _described(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): _described(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_described(item) for item in value]
-    if isinstance(value, functools.partial):
-        given = [*map(repr, value.args), *(f"{name}={_described(item)!r}" for name, item in value.keywords.items())]
-        return f"{_described(value.func)}({', '.join(given)})" if given else _described(value.func)
-    if isinstance(value, type) or not hasattr(value, "get_config"):
-        return getattr(value, "__qualname__", type(value).__qualname__)
-    settings = ", ".join(f"{name}={_described(item)!r}" for name, item in value.get_config().items())
-    return f"{type(value).__name__}({settings})"
+def _initializer(given: Any) -> Any:
+    if isinstance(given, numbers.Real):
+        return _checks.number("initializer", given)
+    if given is not None:
+        keras.initializers.get(given)
+    return given
+
+
+def _check_inputs(inputs: Any) -> None:
+    if isinstance(inputs, str):
+        _checks.one_of("inputs", inputs, controls.INPUTS)
+    elif inputs is not None and not callable(inputs):
+        raise TypeError(_checks.message("inputs", "'centred', 'standardised' or a function", inputs))

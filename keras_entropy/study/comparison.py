@@ -12,7 +12,7 @@ from keras_entropy.stats import Comparison, Equivalence, Estimate, _samples, hol
 from keras_entropy.study import grouping
 from keras_entropy.study.cells import comparison_table, effort_table
 from keras_entropy.study.grouping import Epoch, Group, Point, mean_of, plural, written
-from keras_entropy.study.records import RunRecord
+from keras_entropy.study.records import RunRecord, direction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ def compare(
     baseline: str | None = None,
     *,
     epoch: Epoch = "last",
-    lower_is_better: bool = True,
+    lower_is_better: bool | None = None,
     level: float = 0.95,
     margin: float | None = None,
 ) -> StudyComparison:
@@ -166,7 +166,7 @@ def compare(
         metric: a name in the histories.
         baseline: the arm that the others are compared with, by default the first one met.
         epoch: compare the metric at the last epoch, or at each run's own best one.
-        lower_is_better: True for a loss, False for an accuracy.
+        lower_is_better: True for a loss, False for an accuracy; None where the name of the metric says it.
         level: confidence of the intervals; 1 - `level` is the error rate of the decisions.
         margin: the largest difference that would not matter, chosen before the runs: tests equivalence as well, each
             test at its own error rate.
@@ -189,7 +189,7 @@ def compare(
     runs = grouping.reported(records, metric)
     baseline = grouping.baseline_of(records, baseline)
     one_of("epoch", epoch, ("last", "best"))
-    _samples.flag("lower_is_better", lower_is_better)
+    lower_is_better = direction(metric, lower_is_better)
     level = _samples.confidence(level)
     margin = None if margin is None else _samples.positive("margin", margin)
     comparison = StudyComparison(

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.models.functional import Functional
 
 from keras_entropy import _backend, _checks
 from keras_entropy._backend import Array
@@ -80,35 +81,46 @@ def batch_normalised(model: Any, rule: Rule) -> Any:
 
     The copy has the initial weights of the model, the seeds of its random layers, and is compiled as it was.
     """
-    chosen = {id(weight.layer): weight.path for weight in resolve_placement(model, rule)}
-    named = {layer.name: chosen[id(layer)] for layer in model.layers if id(layer) in chosen}
-    if len(named) != len(chosen):
-        inner = sorted(set(chosen.values()) - set(named.values()))
-        raise ValueError(f"Batch normalisation is put after a model's own layers only, not after {', '.join(inner)}.")
-    compiled = model.get_compile_config()
+    if type(model) not in (keras.Sequential, keras.Model, Functional):
+        raise TypeError(
+            f"Batch normalisation is put into Sequential and Functional models, not into a {type(model).__name__}, "
+            "which may do more than its layers show. Give `build` an argument that adds it."
+        )
+    weights = resolve_placement(model, rule)
+    own = {id(layer) for layer in model.layers}
+    bad = [w.path for w in weights if id(w.layer) not in own or len(w.layer._inbound_nodes) != 1]
+    if bad:
+        raise ValueError(
+            f"Batch normalisation is put after a model's own layers, used once; not after {', '.join(bad)}."
+        )
+    named = {weight.layer.name for weight in weights}
+    activations = {layer.name: getattr(layer, "activation", None) for layer in model.layers}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         if layer.name not in named:
             return outputs
         outputs = keras.layers.BatchNormalization(name=f"{layer.name}_normalisation")(outputs)
-        return keras.layers.Activation(activations[layer.name], name=f"{layer.name}_activation")(outputs)
-
-    activations = {layer.name: layer.activation for layer in model.layers if layer.name in named}
+        activation: Any = activations[layer.name]
+        if isinstance(activation, keras.layers.Layer):
+            return type(activation).from_config(activation.get_config())(outputs)
+        return keras.layers.Activation(activation, name=f"{layer.name}_activation")(outputs)
 
     def clone(layer: Any) -> Any:
-        copy = type(layer).from_config(layer.get_config())
-        if layer.name in named:
-            copy.activation = keras.activations.linear
-        return copy
+        config = layer.get_config()
+        if layer.name in named and "activation" in config:
+            config["activation"] = "linear"
+        return type(layer).from_config(config)
 
     functional = keras.Model(model.inputs, model.outputs, name=model.name)  # of a Sequential model too
     changed = keras.models.clone_model(functional, clone_function=clone, call_function=call)
     copies = {layer.name: layer for layer in changed.layers}
     for layer in model.layers:
-        for variable, twin in zip(layer.variables, copies[layer.name].variables, strict=True):
+        for variable, twin in zip(
+            layer.variables, copies[layer.name].variables if layer.variables else (), strict=True
+        ):
             twin.assign(np.array(_backend.to_host(variable)))  # a copy: JAX's training consumes its arrays
-    changed.compile_from_config(compiled)
+    changed.compile_from_config(model.get_compile_config())
     return changed
 
 

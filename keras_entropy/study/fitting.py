@@ -76,7 +76,9 @@ class Fitting:
             first = EpochIterator(run.x_train, run.y_train, batch_size=job.batch_size, shuffle=True)
             run.model._symbolic_build(iterator=first)
             self._orders = EpochIterator(np.arange(self.rows("train")), batch_size=job.batch_size, shuffle=True)
-            self._callbacks = keras.callbacks.CallbackList(training.callbacks_of(job, self._watch), model=run.model)
+            self._callbacks = keras.callbacks.CallbackList(
+                training.callbacks_of(job, task.seed, self._watch), model=run.model
+            )
             self._callbacks.on_train_begin()
             run.model.stop_training = False
             self._metrics = list(run.model.get_metrics_result())

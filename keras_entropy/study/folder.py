@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
-import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,20 +79,6 @@ def _held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def source(function: Any) -> str | None:
-    """The name of a function and a fingerprint of its text: an edit makes another study. Not of what it calls."""
-    if function is None or not callable(function):
-        return None
-    if dataclasses.is_dataclass(function):
-        return repr(function)
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):  # typed into an interpreter, or a callable object
-        return str(name)
-    return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
 def _is_new(folder: Path) -> bool:
     return all(path.name == _LOCK or path.name.startswith(_files.PARTIAL) for path in folder.iterdir())
 
@@ -111,11 +94,21 @@ def _check_same(folder: Path, description: dict[str, Any]) -> None:
         raise ValueError(f"{path} is not the description of a study: {error}. Name another folder.") from error
     new = json.loads(json.dumps(description))
     changed = [name for name in new if name not in _GROWING and new[name] != old.get(name)]
-    for arm in new["arms"]:
-        known = before.get(arm["name"], arm)
-        changed += [f"{name} of arm {arm['name']!r}" for name in arm if name != "grid" and arm[name] != known.get(name)]
-    if changed:
+    arms = {arm["name"]: arm for arm in new["arms"]}
+    for name, arm in before.items():
+        now = arms.get(name, {})
+        changed += [f"{key} of arm {name!r}" for key in arm if now and key != "grid" and arm[key] != now.get(key)]
+        changed += [] if _grown(arm.get("grid", {}), now.get("grid", {})) or not now else [f"grid of arm {name!r}"]
+    gone = [f"arm {name!r}" for name in before if name not in arms]
+    gone += [f"seed {seed}" for seed in old.get("seeds", []) if seed not in new["seeds"]]
+    if changed or gone:
+        other = f"another {', another '.join(changed)}" if changed else f"also {', '.join(gone)}"
         raise ValueError(
-            f"{folder} holds a study with another {', another '.join(changed)}: its runs cannot be compared with new "
-            "ones. Name another folder, or set it back. Only arms, seeds and values of the grid can be added."
+            f"{folder} holds a study with {other}: its runs would be mixed with those of this one. Name another "
+            "folder, or set it back. Arms, seeds and values of the grid can only be added."
         )
+
+
+def _grown(before: dict[str, list[Any]], now: dict[str, list[Any]]) -> bool:
+    """Whether a grid has the same axes as before, with at least their values."""
+    return before.keys() == now.keys() and all(value in now[axis] for axis in before for value in before[axis])

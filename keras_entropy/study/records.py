@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from keras_entropy import _checks
+
 SCHEMA = "keras-entropy/run/1"
 RUNS = "runs.jsonl"
 
@@ -94,6 +96,28 @@ class RunRecord:
         return min(values) if lower_is_better else max(values)
 
 
+_LOWER = ("loss", "error", "mse", "mae", "rmse", "crossentropy", "divergence", "penalty")
+_HIGHER = ("accuracy", "acc", "auc", "precision", "recall", "iou", "f1", "score", "r2", "similarity")
+
+
+def direction(metric: str, lower_is_better: bool | None, argument: str = "lower_is_better") -> bool:
+    """Whether lower values of a metric are better: as given, or as its name says.
+
+    Raises:
+        TypeError: for what is neither.
+        ValueError: where nothing is given and the name says nothing.
+    """
+    if lower_is_better is not None:
+        if not isinstance(lower_is_better, bool):
+            raise TypeError(_checks.message(argument, "True, False or None", lower_is_better))
+        return lower_is_better
+    words = str(metric).lower().split("_")
+    says = [any(name in words or (len(name) > 3 and words[-1].endswith(name)) for name in n) for n in (_LOWER, _HIGHER)]
+    if says[0] == says[1]:
+        raise ValueError(f"The name of {metric!r} does not say which values are better. Give `{argument}`.")
+    return says[0]
+
+
 def key(arm: str, seed: int, role: str, point: dict[str, Any], tuned: dict[str, Any]) -> Key:
     """What tells a run from all others of its study."""
     return arm, seed, role, json.dumps(point, sort_keys=True), json.dumps(tuned, sort_keys=True)
@@ -169,7 +193,10 @@ def _parsed(path: Path, content: bytes) -> Iterator[RunRecord]:
                 values[name] = float(values.get(name, math.nan))
             yield RunRecord(**values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}, line {number} is not the record of a run: {error}.") from error
+            raise ValueError(
+                f"{path}, line {number} is not the record of a run: {error}. Without the line that run is trained "
+                "again."
+            ) from error
 
 
 def _plain(value: Any) -> Any:

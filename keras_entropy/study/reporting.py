@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ from keras_entropy.study.tables import pairwise_table, starred_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FILES = re.compile(
+    r"report\.(md|html)|(runs|curves|comparison)\.csv|(means\d+|differences|curves|reach|stopping)\.png"
+)
 
 
 def report(
@@ -85,7 +90,15 @@ def report(
         write_text(target / name, _csv(frame))
     for name, text in files.items():
         write_text(target / name, text)
+    clear(target, {*frames, *files, *(block.name for block in blocks if isinstance(block, Picture))})
     return target
+
+
+def clear(folder: Path, keep: Collection[str] = ()) -> None:
+    """Remove the files of a report, and no others, but for those to be kept."""
+    for path in folder.glob("*"):
+        if _FILES.fullmatch(path.name) and path.name not in keep:
+            path.unlink()
 
 
 def page(plan: Description, records: Sequence[RunRecord], comparison: StudyComparison | None) -> list[Block]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from keras_entropy import _checks
 from keras_entropy.study import folder, machine, plan, pool, records
 from keras_entropy.study.arms import OWN_AXES, Arm, axes
+from keras_entropy.study.identity import identity
 from keras_entropy.study.plan import Values
 from keras_entropy.study.progress import Progress
-from keras_entropy.study.records import RunRecord
-from keras_entropy.study.training import Job, Task
+from keras_entropy.study.records import RunRecord, direction
+from keras_entropy.study.training import Job, Task, check_data
 
 
 class Study:
@@ -39,11 +41,11 @@ class Study:
         epochs: the limit.
         batch_size: samples per step.
         metric: by which values are chosen and, by default, arms are compared; at the last epoch.
-        lower_is_better: its direction.
+        lower_is_better: its direction; None where its name says it, as of a loss or an accuracy.
         baseline: name of the arm that the others are compared with. Defaults to the first.
         patience: epochs without improvement after which a run stops; None trains to the limit.
         monitor: what early stopping watches. The default is the loss without any penalty.
-        monitor_mode: "min" or "max".
+        monitor_mode: "min" or "max"; None where the name of `monitor` says it.
         min_delta: smallest change that counts as an improvement.
         measure: of the entropies that are logged, as of `EntropyLogger`.
         callbacks: a function without arguments that returns further callbacks for a run.
@@ -81,11 +83,11 @@ class Study:
         epochs: int = 10,
         batch_size: int = 32,
         metric: str = "val_task_loss",
-        lower_is_better: bool = True,
+        lower_is_better: bool | None = None,
         baseline: str | None = None,
         patience: int | None = None,
         monitor: str = "val_task_loss",
-        monitor_mode: str = "min",
+        monitor_mode: str | None = None,
         min_delta: float = 0.0,
         measure: str | None = None,
         callbacks: Callable[[], list[Any]] | None = None,
@@ -95,6 +97,8 @@ class Study:
                 raise TypeError(_checks.message(name, "a function", function))
         if not callable(data) and (isinstance(data, str | bytes | Mapping) or not isinstance(data, Sequence)):
             raise TypeError(_checks.message("data", "(x_train, y_train, x_val, y_val) or a function", type(data)))
+        if not callable(data):
+            check_data(data)
         self.arms = tuple(arms)
         _check_arms(self.arms)
         self.seeds = _seeds("seeds", seeds)
@@ -113,11 +117,14 @@ class Study:
         self.epochs = _checks.positive_integer("epochs", epochs)
         self.batch_size = _checks.positive_integer("batch_size", batch_size)
         self.metric = metric
-        self.lower_is_better = bool(lower_is_better)
+        self.lower_is_better = direction(metric, lower_is_better)
         self.baseline = self.arms[0].name if baseline is None else baseline
         _checks.one_of("baseline", self.baseline, [arm.name for arm in self.arms])
         self.patience = None if patience is None else _checks.positive_integer("patience", patience)
         self.monitor = monitor
+        if monitor_mode is None:
+            lower = self.lower_is_better if monitor == metric else direction(monitor, None, "monitor_mode")
+            monitor_mode = "min" if lower else "max"
         self.monitor_mode = _checks.one_of("monitor_mode", monitor_mode, ("min", "max"))
         self.min_delta = _checks.non_negative("min_delta", min_delta)
         self.measure = measure
@@ -167,9 +174,9 @@ class Study:
             "monitor_mode": self.monitor_mode,
             "min_delta": self.min_delta,
             "measure": self.measure,
-            "build": folder.source(self.build),
-            "data": folder.source(self.data),
-            "callbacks": folder.source(self.callbacks),
+            "build": identity(self.build),
+            "data": identity(self.data),
+            "callbacks": identity(self.callbacks),
             "backend": machine.versions()["backend"],
             "settings": machine.keras_settings(),
         }
@@ -199,7 +206,8 @@ class Study:
             progress: False for no table.
 
         Returns:
-            The records of the study in the order of its seeds and arms, those of the tuning seeds first.
+            The records of the study in the order of its seeds and arms, those of the tuning seeds first, and the
+            baseline before its rivals.
 
         Raises:
             ValueError: where the output folder holds another study; the message names what differs.
@@ -208,6 +216,11 @@ class Study:
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(_checks.message("executor", "a concurrent.futures.Executor or None", executor))
+        if isinstance(executor, ThreadPoolExecutor) and executor._max_workers > 1:
+            raise ValueError(
+                "`executor` should run its tasks in processes: Keras's random numbers belong to a process, and threads "
+                "would share them. Received: a ThreadPoolExecutor of several threads."
+            )
         if executor is not None and workers is not None:
             raise ValueError("Give `workers` or `executor`, not both: an executor has its own.")
         workers = _cores() if workers is None else _checks.positive_integer("workers", workers)
@@ -267,12 +280,17 @@ class Study:
             callbacks=self.callbacks,
         )
 
+    @property
+    def _ordered(self) -> list[Arm]:
+        """The arms, the baseline first: `compare` takes the first one that it meets."""
+        return sorted(self.arms, key=lambda arm: arm.name != self.baseline)
+
     def _tuning(self) -> list[Task]:
         """Seed by seed, so that a study that is stopped has whole pairs."""
         return [
             task
             for seed in self.tune_seeds
-            for arm in self.arms
+            for arm in self._ordered
             if len(self.candidates(arm)) > 1
             for task in plan.tasks(arm, "tune", seed, self.points(arm), self.candidates(arm))
         ]
@@ -283,7 +301,7 @@ class Study:
         found: list[Task] = []
         without: list[RunRecord] = []
         for seed in self.seeds:
-            for arm in self.arms:
+            for arm in self._ordered:
                 candidates = self.candidates(arm)
                 for point in self.points(arm):
                     runs = [r for r in tuned if r.arm == arm.name and r.point == point]
@@ -313,6 +331,13 @@ class Study:
                 f"Arm {arm.name!r} makes its regularizer from a factor, but there is no axis 'factor'. Give a "
                 "regularizer with its factor, such as DenseEntropy(1e-3), or add the axis to `tune` or `grid`."
             )
+        names = ({*grid, *tune} - set(OWN_AXES)) | arm.arguments.keys()
+        try:
+            inspect.signature(self.build).bind_partial(**dict.fromkeys(names))
+        except TypeError as error:
+            raise TypeError(
+                f"Arm {arm.name!r}: `build` takes other arguments than its axes and arguments: {error}."
+            ) from error
         if len(self.candidates(arm)) > 1 and not self.tune_seeds:
             raise ValueError(
                 f"Arm {arm.name!r} has several values to choose from, but there are no `tune_seeds` to choose on. Give "

@@ -12,7 +12,7 @@ from keras_entropy.study import grouping
 from keras_entropy.study.comparison import adjusted
 from keras_entropy.study.document import DASH, Table
 from keras_entropy.study.grouping import Epoch, Group, Point, written
-from keras_entropy.study.records import RunRecord
+from keras_entropy.study.records import RunRecord, direction
 
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
@@ -121,7 +121,7 @@ def pairwise_table(
     paired: bool = True,
     adjust: str | None = "holm",
     epoch: Epoch = "last",
-    lower_is_better: bool = True,
+    lower_is_better: bool | None = None,
 ) -> tuple[PairwiseTable, ...]:
     """Test each two arms against each other, at each grid point that they have in common.
 
@@ -132,13 +132,14 @@ def pairwise_table(
         paired: paired t tests over the seeds that both arms have; False for Welch's, which do not use the pairs.
         adjust: `"holm"`, or None for p-values that are each of its own.
         epoch: compare the metric at the last epoch, or at each run's own best one.
-        lower_is_better: True for a loss, False for an accuracy.
+        lower_is_better: True for a loss, False for an accuracy; None where the name of the metric says it.
 
     Raises:
         ValueError: for an unknown metric, or no run to compare.
     """
     runs = grouping.reported(records, metric)
-    level, one = _samples.significance(level), _chosen(paired, adjust, epoch, lower_is_better)
+    lower_is_better = direction(metric, lower_is_better)
+    level, one = _samples.significance(level), _chosen(paired, adjust, epoch)
     title = f"{one} at {level:g}{', adjusted by Holm' if adjust else ', not adjusted'}"
     tables = []
     for point, groups in grouping.families(runs):
@@ -168,7 +169,7 @@ def starred_table(
     paired: bool = True,
     adjust: str | None = "holm",
     epoch: Epoch = "last",
-    lower_is_better: bool = True,
+    lower_is_better: bool | None = None,
 ) -> StarredTable:
     """Means of all arms by grid point, with stars where a one-tailed test shows a rival better than the baseline.
 
@@ -181,13 +182,14 @@ def starred_table(
         paired: paired t tests over the seeds that both arms have; False for Welch's, which do not use the pairs.
         adjust: `"holm"` over the rivals at one point, or None for p-values that are each of its own.
         epoch: compare the metric at the last epoch, or at each run's own best one.
-        lower_is_better: True for a loss, False for an accuracy.
+        lower_is_better: True for a loss, False for an accuracy; None where the name of the metric says it.
 
     Raises:
         ValueError: for an unknown baseline or metric, or no run to compare.
     """
     runs = grouping.reported(records, metric)
-    baseline, one = grouping.baseline_of(records, baseline), _chosen(paired, adjust, epoch, lower_is_better)
+    lower_is_better = direction(metric, lower_is_better)
+    baseline, one = grouping.baseline_of(records, baseline), _chosen(paired, adjust, epoch)
     side = "less" if lower_is_better else "greater"
     names: dict[str, None] = {}
     points, means, tests = [], [], []
@@ -219,10 +221,9 @@ def starred_table(
     )
 
 
-def _chosen(paired: bool, adjust: str | None, epoch: str, lower_is_better: bool) -> str:
+def _chosen(paired: bool, adjust: str | None, epoch: str) -> str:
     """The name of the tests, once the arguments are checked."""
     one_of("epoch", epoch, ("last", "best"))
-    _samples.flag("lower_is_better", lower_is_better)
     if adjust is not None:
         one_of("adjust", adjust, ("holm",))
     return "paired t tests" if _samples.flag("paired", paired) else "Welch t tests"

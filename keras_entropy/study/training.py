@@ -143,9 +143,24 @@ def caught_warnings() -> Iterator[list[str]]:
     texts += [f"{warning.category.__name__}: {warning.message}" for warning in caught]
 
 
-def callbacks_of(job: Job, watch: Watch) -> list[Any]:
+class _Order(keras.callbacks.Callback):
+    """On torch the order of the data is drawn from the numbers that dropout takes too: each epoch has its own seed."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if keras.backend.backend() == "torch":
+            import torch
+
+            torch.manual_seed(self._seed * 1_000_003 + epoch)
+
+
+def callbacks_of(job: Job, seed: int, watch: Watch) -> list[Any]:
     """The callbacks of a run."""
-    callbacks = [EntropyLogger(measure=job.measure), watch, *(job.callbacks() if job.callbacks else [])]
+    own = job.callbacks() if job.callbacks else []
+    callbacks = [_Order(seed), EntropyLogger(measure=job.measure), watch, *own]
     if job.patience is not None:
         callbacks.append(
             keras.callbacks.EarlyStopping(
@@ -156,7 +171,7 @@ def callbacks_of(job: Job, watch: Watch) -> list[Any]:
 
 
 def _fit(job: Job, seed: int, run: Prepared, watch: Watch) -> None:
-    callbacks = callbacks_of(job, watch)
+    callbacks = callbacks_of(job, seed, watch)
     keras.utils.set_random_seed(seed)
     run.model.fit(
         run.x_train,
@@ -221,12 +236,24 @@ def load(data: Any, seed: int) -> tuple[Any, Any, Any, Any]:
     """The arrays of a study: given, or returned by a function, which may take the seed."""
     if callable(data):
         data = data(seed=seed) if "seed" in inspect.signature(data).parameters else data()
-    arrays = tuple(data)[:4]  # a Dataset also has the names of its classes
-    if len(arrays) < 4:
+    return check_data(data)
+
+
+def check_data(data: Any) -> tuple[Any, Any, Any, Any]:
+    """The four arrays, or a clear error."""
+    arrays = tuple(data)  # of a Dataset these are its arrays
+    if len(arrays) != 4:
         raise ValueError(
             f"`data` should be (x_train, y_train, x_val, y_val), or a function that returns them. Received: "
             f"{len(arrays)} values."
         )
+    for name, x, y in (("training", *arrays[:2]), ("validation", *arrays[2:])):
+        sizes = {len(array) for part in (x, y) for array in keras.tree.flatten(part) if hasattr(array, "shape")}
+        if x is None or y is None or len(sizes) > 1 or 0 in sizes:
+            raise ValueError(
+                f"`data` should have as many {name} targets as inputs, and at least one. Received: arrays of "
+                f"{', '.join(map(str, sorted(sizes))) or 'no'} samples."
+            )
     return arrays
 
 

@@ -1,0 +1,82 @@
+"""What a value of the user's is, in words that other processes find too, so that another value can be told from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def identity(value: Any) -> Any:
+    """A value as plain JSON.
+
+    Functions are known by their name, text, defaults and the values that they enclose, not by what they call; arrays by
+    their bytes; Keras objects by their config; other objects by their attributes.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): identity(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [identity(item) for item in value]
+    return _function(value) if callable(value) else _object(value)
+
+
+def _function(value: Any) -> str:
+    """A function, or what is called like one."""
+    if isinstance(value, type):
+        return value.__qualname__
+    if isinstance(value, functools.partial):
+        return _called(identity(value.func), value.args, value.keywords)
+    if inspect.ismethod(value):
+        return f"{identity(value.__self__)}.{value.__name__}"
+    if inspect.isfunction(value):
+        return _text(value)
+    if hasattr(value, "__wrapped__"):  # as of functools.cache
+        return str(identity(value.__wrapped__))
+    return _object(value)
+
+
+def _object(value: Any) -> str:
+    if hasattr(value, "__array__"):
+        return f"array {_digest(_bytes(value))}"
+    if dataclasses.is_dataclass(value):
+        return repr(value)
+    settings = value.get_config() if hasattr(value, "get_config") else getattr(value, "__dict__", {})
+    return _called(type(value).__qualname__, [], settings)
+
+
+def _called(name: Any, arguments: Any, keywords: Mapping[str, Any]) -> str:
+    shown = [f"{identity(item)!r}" for item in arguments] + [f"{n}={identity(v)!r}" for n, v in keywords.items()]
+    return f"{name}({', '.join(shown)})" if shown else str(name)
+
+
+def _text(function: Callable[..., Any]) -> str:
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):  # typed into an interpreter
+        text = function.__code__.co_code.hex() + repr(function.__code__.co_consts)
+    enclosed = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    rest = [identity(item) for item in (enclosed, function.__defaults__, function.__kwdefaults__)]
+    return f"{function.__qualname__} {_digest(f'{text}{rest}'.encode())}"
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return bool(cell.cell_contents is not None)
+    except ValueError:  # a variable that is not set yet
+        return False
+
+
+def _bytes(array: Any) -> bytes:
+    import numpy as np
+
+    plain = np.ascontiguousarray(array)
+    return f"{plain.shape}{plain.dtype}".encode() + plain.tobytes()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
