@@ -7,12 +7,12 @@ import keras
 import numpy as np
 
 
-def build(width=4, learning_rate=1e-2, dropout=0.0, optimizer="adam"):
+def build(width=4, learning_rate=1e-2, dropout=None, optimizer="adam"):
     model = keras.Sequential(
         [
             keras.Input((6,)),
             keras.layers.Dense(width, activation="tanh", name="encoder"),
-            *([keras.layers.Dropout(dropout)] if dropout else []),
+            *([keras.layers.Dropout(dropout)] if dropout is not None else []),
             keras.layers.Dense(6, name="decoder"),
         ]
     )

@@ -58,7 +58,10 @@ def _text(function: Callable[..., Any]) -> str:
     try:
         text = inspect.getsource(function)
     except (OSError, TypeError):  # typed into an interpreter
-        text = function.__code__.co_code.hex() + repr(function.__code__.co_consts)
+        text = ""
+    code = function.__code__  # tells apart two functions of one line
+    constants = [value for value in code.co_consts if isinstance(value, int | float | str | None)]
+    text += f"{code.co_code.hex()}{code.co_names}{constants}"
     enclosed = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     rest = [identity(item) for item in (enclosed, function.__defaults__, function.__kwdefaults__)]
     return f"{function.__qualname__} {_digest(f'{text}{rest}'.encode())}"

@@ -25,7 +25,8 @@ def own_axes(arm: Arm, shared: Mapping[str, Sequence[Any]], own: Mapping[str, Se
         for name, values in shared.items()
         if name not in arm.arguments and (name != "factor" or arm.takes_factor)
     }
-    return {name: list(dict.fromkeys([*concerned.get(name, ()), *own.get(name, ())])) for name in [*concerned, *(own)]}
+    merged = {name: [*concerned.get(name, ()), *own.get(name, ())] for name in [*concerned, *own]}
+    return {name: list({repr(value): value for value in values}.values()) for name, values in merged.items()}
 
 
 def combinations(axes: Mapping[str, Sequence[Any]]) -> list[Values]:
