@@ -40,7 +40,8 @@ def main():
     parser.add_argument("--epochs", type=int, default=30)
     arguments = parser.parse_args()
     name, x, x_val = images(arguments.data_dir)
-    settings = {"data": (x, x, x_val, x_val), "epochs": arguments.epochs, "batch_size": 64, "patience": 3}
+    settings = {"data": (x, x, x_val, x_val), "epochs": arguments.epochs, "patience": 3}
+    settings["batch_size"] = 128 if name == "mnist" else 64
     for monitor in ("val_loss", "val_task_loss"):
         folder = arguments.folder / f"{name}_{monitor}"
         print(f"\nEarly stopping on {monitor}, {len(x)} images of {name}, n = {arguments.seeds} seeds\n")
@@ -61,14 +62,14 @@ def main():
 
 def build():
     model = models.autoencoder((28, 28, 1), width=180)
-    model.compile(keras.optimizers.Adam(6e-3), "mse")
+    model.compile(keras.optimizers.Adam(3e-3), "mse")
     return model
 
 
 def images(data_dir):
     """The name of the data, and images to train and to validate on."""
     try:
-        data = datasets.mnist(data_dir, "train[:2000]", "test[:1000]")
+        data = datasets.mnist(data_dir, "train[:3000]", "test[:1000]")
         return "mnist", data.x_train, data.x_test
     except FileNotFoundError:
         data = datasets.digits()
