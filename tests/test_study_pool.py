@@ -136,8 +136,7 @@ def test_a_process_that_cannot_read_the_study_stops_it(tmp_path, monkeypatch):
 def test_local_functions_and_settings_of_keras_reach_the_processes(done):
     """As functions of a notebook, which cannot be imported: they travel by value."""
     width = 4
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
+    keras.config.set_dtype_policy("mixed_bfloat16")
     records = Study(lambda: build(width=width), [Arm("none")], [0], data=data, epochs=2).run(workers=1)
 
     single = next(r for r in done[1] if r.arm == "none" and r.seed == 0)

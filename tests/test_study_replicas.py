@@ -216,7 +216,13 @@ def trained_alone(monkeypatch):
         (autoencoder, loader, {}, {}, "the data are not arrays, but Loader and NoneType"),
         (autoencoder, more_points, {}, {}, "no other run of its batch has the same steps"),
         (cnn, images, {"dropout": [0.0, 0.5]}, {}, "no other run of its batch has the same steps"),
-        (autoencoder, points, {}, {"patience": 1, "monitor": "no"}, "KeyError: \"`monitor`='no' is not among the logs"),
+        (
+            autoencoder,
+            points,
+            {},
+            {"patience": 1, "monitor": "no_loss"},
+            "KeyError: \"`monitor`='no_loss' is not among the logs",
+        ),
     ],
 )
 def test_what_is_no_common_program_is_trained_alone(build, data, values, settings, reason, trained_alone):

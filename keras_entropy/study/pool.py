@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy.study import machine, training
+from keras_entropy.study import training
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.training import Job, Task
 
@@ -89,7 +89,6 @@ def _unpacked(payload: bytes) -> Job:
         job: Job = pickle.loads(payload)
     except Exception as error:  # as of any module that this process cannot import
         raise JobError(f"A process cannot read the study: {type(error).__name__}: {error}") from error
-    machine.apply_settings(job.settings)
     return job
 
 

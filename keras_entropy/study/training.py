@@ -123,6 +123,7 @@ def train(job: Job, task: Task) -> RunRecord:
 def prepare(job: Job, task: Task) -> Prepared:
     """Build the model of a run, change it as its arm does, and load the data."""
     keras.backend.clear_session(free_memory=False)  # layers are named and counted from the start
+    machine.apply_settings(job.settings)  # a cleared session has forgotten the dtype policy
     keras.utils.set_random_seed(task.seed)
     arm = job.arms[task.arm]
     model = arm.build(job.build, task.values)
@@ -249,7 +250,7 @@ def check_data(data: Any) -> tuple[Any, Any, Any, Any]:
         )
     for name, x, y in (("training", *arrays[:2]), ("validation", *arrays[2:])):
         sizes = {len(array) for part in (x, y) for array in keras.tree.flatten(part) if hasattr(array, "shape")}
-        if x is None or y is None or len(sizes) > 1 or 0 in sizes:
+        if x is None or len(sizes) > 1 or 0 in sizes or (sizes and y is None):  # a PyDataset brings its own targets
             raise ValueError(
                 f"`data` should have as many {name} targets as inputs, and at least one. Received: arrays of "
                 f"{', '.join(map(str, sorted(sizes))) or 'no'} samples."
