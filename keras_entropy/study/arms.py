@@ -173,8 +173,7 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
     They are "constant" (the number that the rival's term has at the initial weights), "soft orthogonality"
     (Keras's `OrthogonalRegularizer`), "L2", "orthogonal initialisation", "scaled initialisation" (twice the kernel),
     "centred inputs", "standardised inputs" and "batch normalisation". Each has the rival's placement, arguments and
-    axes.
-    The strengths of soft orthogonality and L2 are tuned, with 0 among them.
+    axes. The strengths of soft orthogonality and L2 are tuned, with 0 among them.
 
     Args:
         rival: the arm that is to be explained.

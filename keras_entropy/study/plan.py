@@ -6,11 +6,10 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.records import RunRecord
-from keras_entropy.study.training import Task
 
 Values = dict[str, Any]
 
@@ -32,17 +31,6 @@ def own_axes(arm: Arm, shared: Mapping[str, Sequence[Any]], own: Mapping[str, Se
 def combinations(axes: Mapping[str, Sequence[Any]]) -> list[Values]:
     """All combinations of the values of axes; one empty combination without axes."""
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-
-
-def tasks(
-    arm: Arm,
-    role: Literal["tune", "report"],
-    seed: int,
-    points: Iterable[Values],
-    choices: Iterable[Values],
-) -> list[Task]:
-    """One run for each point and each choice."""
-    return [Task(arm.name, seed, role, point, choice) for point in points for choice in choices]
 
 
 def choose(

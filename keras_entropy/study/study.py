@@ -288,34 +288,35 @@ class Study:
     def _tuning(self) -> list[Task]:
         """Seed by seed, so that a study that is stopped has whole pairs."""
         return [
-            task
+            Task(arm.name, seed, "tune", point, candidate)
             for seed in self.tune_seeds
             for arm in self._ordered
             if len(self.candidates(arm)) > 1
-            for task in plan.tasks(arm, "tune", seed, self.points(arm), self.candidates(arm))
+            for point in self.points(arm)
+            for candidate in self.candidates(arm)
         ]
 
     def _reporting(self, ended: Iterable[RunRecord]) -> tuple[list[Task], list[RunRecord]]:
         """The runs to compare, at the chosen values; and failures where no value could be chosen."""
         tuned = [record for record in ended if record.role == "tune"]
+        places = [(arm, point, self._choice(arm, point, tuned)) for arm in self._ordered for point in self.points(arm)]
         found: list[Task] = []
         without: list[RunRecord] = []
         for seed in self.seeds:
-            for arm in self._ordered:
-                candidates = self.candidates(arm)
-                for point in self.points(arm):
-                    runs = [r for r in tuned if r.arm == arm.name and r.point == point]
-                    single = candidates[0] if len(candidates) == 1 else None
-                    choice = single if single is not None else self._choice(runs, candidates)
-                    if choice is not None:
-                        found += plan.tasks(arm, "report", seed, [point], [choice])
-                    else:
-                        task = Task(arm.name, seed, "report", point, {})
-                        reason = f"no value of {', '.join(candidates[0])} finished on all tuning seeds"
-                        without.append(task.record(status="failed", reason=reason))
+            for arm, point, choice in places:
+                if choice is not None:
+                    found.append(Task(arm.name, seed, "report", point, choice))
+                else:
+                    task = Task(arm.name, seed, "report", point, {})
+                    reason = f"no value of {', '.join(self.candidates(arm)[0])} finished on all tuning seeds"
+                    without.append(task.record(status="failed", reason=reason))
         return found, without
 
-    def _choice(self, runs: list[RunRecord], candidates: list[Values]) -> Values | None:
+    def _choice(self, arm: Arm, point: Values, tuned: Iterable[RunRecord]) -> Values | None:
+        candidates = self.candidates(arm)
+        if len(candidates) == 1:
+            return candidates[0]
+        runs = [record for record in tuned if record.arm == arm.name and record.point == point]
         return plan.choose(runs, candidates, self.metric, self.lower_is_better)
 
     def _check_axes(self, arm: Arm) -> None:
