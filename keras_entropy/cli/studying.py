@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.text import Text
 
 import keras_entropy
-from keras_entropy import _checks, datasets, models
+from keras_entropy import _checks
+from keras_entropy.cli.named import MODELS, NamedData, NamedModel
 from keras_entropy.study import (
     Arm,
     Constant,
@@ -43,7 +44,6 @@ _REGULARIZERS = {
     "OrthogonalRegularizer": keras.regularizers.OrthogonalRegularizer,
     "Constant": Constant,
 }
-_MODELS = ("autoencoder", "cnn")
 _OWN = ("dataset", "data_dir", "model", "build", "data", "controls", "seeds", "tune_seeds", "arms")
 _TUNE_SEEDS = 1000
 """Tuning seeds count from here, where the file gives their number, so that `seeds` can grow."""
@@ -190,7 +190,7 @@ def _regularizer(values: dict[str, Any], where: str) -> Any:
 
 
 def _build_and_data(text: Mapping[str, Any], file: Path) -> tuple[Callable[..., Any], Any]:
-    named = _checks.one_of("model", text.get("model", "autoencoder"), _MODELS)
+    named = _checks.one_of("model", text.get("model", "autoencoder"), MODELS)
     if "build" in text:
         if "model" in text:
             raise ValueError(f"{file} has both `model` and `build`. Leave one of them out.")
@@ -199,14 +199,11 @@ def _build_and_data(text: Mapping[str, Any], file: Path) -> tuple[Callable[..., 
     if "data" in text:
         raise ValueError(f"{file} has `data` but no `build`: a model for your own data is to be built by you.")
     data = _data(text, named)
-    x_train = data(0)[0]
-    if named == "cnn" and x_train.ndim != 4:
-        raise ValueError(f'{file}: a cnn needs images; {data.dataset} has points. Use model = "autoencoder".')
-    return _Build(named, x_train.shape[1:], data.classes), data
+    return NamedModel(named, data(0)[0].shape[1:], data.classes), data
 
 
-def _data(text: Mapping[str, Any], model: str) -> _Data:
-    return _Data(text.get("dataset", "digits"), text.get("data_dir"), model == "autoencoder" and "build" not in text)
+def _data(text: Mapping[str, Any], model: str) -> NamedData:
+    return NamedData(text.get("dataset", "digits"), text.get("data_dir"), model == "autoencoder" and "build" not in text)
 
 
 def _function(name: Any, entry: str, file: Path) -> Callable[..., Any]:
@@ -222,57 +219,3 @@ def _function(name: Any, entry: str, file: Path) -> Callable[..., Any]:
     if not callable(found):
         raise TypeError(_checks.message(entry, "the name of a function", found))
     return found  # type: ignore[no-any-return]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Data:
-    """A data set by name, for an autoencoder with the inputs as targets. A process reads it once."""
-
-    dataset: str
-    data_dir: str | None
-    reconstruct: bool
-
-    def __call__(self, seed: int) -> tuple[Any, Any, Any, Any]:
-        x_train, y_train, x_test, y_test = _loaded(self.dataset, self.data_dir, seed if self._is_drawn else 0)
-        return (x_train, x_train, x_test, x_test) if self.reconstruct else (x_train, y_train, x_test, y_test)
-
-    @property
-    def classes(self) -> int:
-        return len(_loaded(self.dataset, self.data_dir, 0).class_names)
-
-    @property
-    def _is_drawn(self) -> bool:
-        return self.dataset == "spirals"
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded(dataset: str, data_dir: str | None, seed: int) -> datasets.Dataset:
-    return datasets.load(dataset, data_dir, seed)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Build:
-    """The models of `keras-entropy train`, with their widths as arguments."""
-
-    model: str
-    shape: tuple[int, ...]
-    classes: int
-
-    def __call__(
-        self,
-        learning_rate: float = 1e-3,
-        optimizer: str = "adam",
-        width: int = 60,
-        filters: int = 32,
-        blocks: int = 2,
-    ) -> Any:
-        if self.model == "cnn":
-            model = models.cnn(self.shape, self.classes, (filters,) * blocks)
-            loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
-        else:
-            model = models.autoencoder(self.shape, width)
-            loss, metrics = "mse", []
-        step = keras.optimizers.get(optimizer)
-        step.learning_rate = learning_rate
-        model.compile(step, loss, metrics=metrics)
-        return model

@@ -15,9 +15,10 @@ import keras
 import numpy as np
 
 import keras_entropy
-from keras_entropy import _files, datasets, models, plots, profile
+from keras_entropy import _files, datasets, plots, profile
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.cli.interrupts import InterruptWatch
+from keras_entropy.cli.named import NamedModel
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
 from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
@@ -258,18 +259,10 @@ class _Batches(keras.utils.PyDataset):
 
 
 def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
-    shape = data.x_train.shape[1:]
-    if arguments.model == "cnn":
-        if len(shape) != 3:
-            raise ValueError(f"--model cnn needs images; {arguments.dataset} has points. Use --model autoencoder.")
-        model = models.cnn(shape, classes=len(data.class_names))
-        loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
-    else:
-        model = models.autoencoder(shape)
-        loss, metrics = "mse", []
+    build = NamedModel(arguments.model, data.x_train.shape[1:], len(data.class_names))
+    model = build(arguments.learning_rate)
     kind = _TERMS[arguments.regularizer]
     apply_entropy(model, arguments.placement, kind(arguments.factor))
-    model.compile(keras.optimizers.Adam(arguments.learning_rate), loss, metrics=metrics)
     return model
 
 

@@ -113,6 +113,11 @@ class Arm:
         """Whether the regularizer is made from a factor."""
         return self.regularizer is not None and not isinstance(self.regularizer, keras.Regularizer)
 
+    @property
+    def has_term(self) -> bool:
+        """Whether the arm adds anything to the loss."""
+        return self.regularizer is not None or isinstance(self.placement, Mapping)
+
     def build(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
         """The compiled model without the arm's term.
 

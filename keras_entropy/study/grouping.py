@@ -59,7 +59,8 @@ class Group:
 
     def values(self, metric: str, epoch: Epoch, lower_is_better: bool) -> dict[int, float]:
         """The metric by seed, of the finished runs that have a finite one."""
-        found = {seed: _value(run, metric, epoch, lower_is_better) for seed, run in self.records.items() if run.ok}
+        runs = {seed: run for seed, run in self.records.items() if metric in run.history}
+        found = {seed: run.value(metric, epoch, lower_is_better=lower_is_better) for seed, run in runs.items()}
         return {seed: value for seed, value in found.items() if usable(value)}
 
 
@@ -149,15 +150,6 @@ def _ranks(points: Sequence[Point]) -> Any:
             values.sort()
         order[axis] = {dumped(value): i for i, value in enumerate(values)}
     return lambda point: [order[axis][dumped(point[axis])] if axis in point else -1 for axis in order]
-
-
-def _value(run: RunRecord, metric: str, epoch: Epoch, lower_is_better: bool) -> float:
-    if epoch == "last":
-        return run.history[metric][-1] if run.history.get(metric) else math.nan
-    finite = [value for value in run.history.get(metric, ()) if usable(value)]
-    if not finite:
-        return math.nan
-    return min(finite) if lower_is_better else max(finite)
 
 
 def usable(value: float) -> bool:

@@ -42,7 +42,7 @@ def _function(value: Any) -> str:
 
 def _object(value: Any) -> str:
     if hasattr(value, "__array__"):
-        return f"array {_digest(_bytes(value))}"
+        return f"array {_digest(array_bytes(value))}"
     if dataclasses.is_dataclass(value):
         return repr(value)
     settings = value.get_config() if hasattr(value, "get_config") else getattr(value, "__dict__", {})
@@ -74,7 +74,8 @@ def _is_filled(cell: Any) -> bool:
         return False
 
 
-def _bytes(array: Any) -> bytes:
+def array_bytes(array: Any) -> bytes:
+    """Equal for two arrays exactly if they have the same shape, type and bits."""
     import numpy as np
 
     plain = np.ascontiguousarray(array)

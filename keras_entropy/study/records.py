@@ -81,7 +81,7 @@ class RunRecord:
         return self.status == "finished"
 
     def value(self, metric: str, epoch: Literal["last", "best"] = "last", *, lower_is_better: bool = True) -> float:
-        """The metric at the last epoch, or at its own best one; NaN for a run that did not finish.
+        """The metric at the last epoch, or at its own best finite one; NaN for a run that did not finish.
 
         Raises:
             KeyError: for a metric that the finished run has not; the message lists what there is.
@@ -93,7 +93,10 @@ class RunRecord:
         values = self.history[metric]
         if epoch == "last":
             return values[-1]
-        return min(values) if lower_is_better else max(values)
+        finite = [value for value in values if math.isfinite(value)]
+        if not finite:
+            return math.nan
+        return min(finite) if lower_is_better else max(finite)
 
 
 _LOWER = ("loss", "error", "mse", "mae", "rmse", "crossentropy", "divergence", "penalty")

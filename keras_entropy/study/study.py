@@ -129,7 +129,7 @@ class Study:
         self.min_delta = _checks.non_negative("min_delta", min_delta)
         self.measure = measure
         self.callbacks = callbacks
-        penalised = [arm.name for arm in self.arms if arm.regularizer is not None]
+        penalised = [arm.name for arm in self.arms if arm.has_term]
         if patience is not None and monitor in ("loss", "val_loss") and penalised:
             warnings.warn(
                 f"Early stopping watches {monitor!r}, which holds the penalty in {', '.join(penalised)}: it "

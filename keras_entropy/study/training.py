@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
 from keras_entropy import _backend, _checks
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.study import controls, machine
 from keras_entropy.study.arms import Arm
+from keras_entropy.study.identity import array_bytes
 from keras_entropy.study.records import Key, RunRecord, key
 
 
@@ -262,9 +262,7 @@ def fingerprint(model: Any) -> str:
     """Equal for two models exactly if their weights have the same bits, in the same order."""
     digest = hashlib.sha256()
     for variable in model.weights:
-        values = np.ascontiguousarray(_backend.to_host(variable))
-        digest.update(f"{values.shape}{values.dtype}".encode())
-        digest.update(values.tobytes())
+        digest.update(array_bytes(_backend.to_host(variable)))
     return digest.hexdigest()[:16]
 
 
