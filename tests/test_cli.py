@@ -218,7 +218,7 @@ def test_an_output_that_cannot_be_a_folder(tmp_path):
         (["--resume", "--overwrite"], "exclude each other"),
         (["--dataset", "mnist", "--data-dir", "/nowhere"], "tfds build"),
         (["--dataset", "/no/folder"], "no folder /no/folder"),
-        (["--dataset", "spirals"], "Use --model autoencoder"),
+        (["--dataset", "spirals"], "needs images"),
         (["--placement", "conv7"], "conv1, conv2"),
         (["--model", "autoencoder", "--regularizer", "corner"], "ConvCornerEntropy can act on"),
         (["--factor", "nan"], "`factor`"),
