@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -45,6 +46,15 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
     """Write `record` to `path` as JSON, whole or not at all."""
     write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def strict(value: Any) -> Any:
+    """`value` for strict JSON, which has no NaN and no infinity: they become text that `float` reads."""
+    if isinstance(value, dict):
+        return {name: strict(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def create_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:

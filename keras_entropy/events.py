@@ -81,6 +81,10 @@ class EventWriter:
         data = np.array([str(width).encode(), str(height).encode(), png], dtype=object)
         self._write(tag, data, metadata.create_summary_metadata("", ""), step)
 
+    def plugin(self, tag: str, metadata: Any) -> None:
+        """Write the metadata of a TensorBoard plugin that keeps its data there."""
+        self._write(tag, np.float32(0), metadata, step=0)  # what has no number is not read
+
     def flush(self) -> None:
         """Hand what was written to the operating system."""
         self._records.flush()
@@ -91,10 +95,14 @@ class EventWriter:
             self._records.close()
 
     def _write(self, tag: str, data: Any, metadata: Any, step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.util import tensor_util
 
-        value = Summary.Value(tag=tag, tensor=tensor_util.make_tensor_proto(data), metadata=metadata)
+        self._add(Summary.Value(tag=tag, tensor=tensor_util.make_tensor_proto(data), metadata=metadata), step)
+
+    def _add(self, value: Any, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
         event = Event(wall_time=time.time(), step=step, summary=Summary(value=[value]))
         self._records.write(event.SerializeToString())

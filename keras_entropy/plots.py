@@ -112,7 +112,7 @@ def entropy_history(history: Mapping[str, Sequence[float]], unit: str = "nats pe
     Returns:
         A matplotlib figure.
     """
-    figure, axes = _figure(7.0, 4.5)
+    figure, axes = blank(7.0, 4.5)
     for name, values in history.items():
         if name.startswith("entropy/"):
             axes.plot(
@@ -138,7 +138,8 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
+def blank(width: float, height: float) -> tuple[Figure, Any]:
+    """An empty figure of a size in inches, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")

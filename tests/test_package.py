@@ -62,7 +62,10 @@ def test_training_watching_and_saving_do_not_load_tensorflow(child_environment, 
     assert run(code, child_environment, str(tmp_path)).splitlines()[-1] == "True"
 
 
-ARGUMENTS = {"05_compare_honestly.py": ["--seeds", "1", "--epochs", "3"]}
+ARGUMENTS = {
+    "05_compare_honestly.py": ["--seeds", "1", "--epochs", "3"],
+    "06_search_factor_and_placement.py": ["--trials", "2", "--epochs", "2", "--seeds", "1", "--report-seeds", "2"],
+}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
@@ -78,7 +81,7 @@ def test_examples_run_and_are_short(name, monkeypatch, tmp_path, capsys):
     assert len(path.read_text().splitlines()) < 100
 
 
-PAGES = {"README.md": "model", "docs/profile.md": "model", "docs/compare.md": "records"}
+PAGES = {"README.md": "model", "docs/profile.md": "model", "docs/compare.md": "records", "docs/search.md": "verdict"}
 
 
 def blocks_of(language, page="README.md"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from keras_entropy.cli.profile import profile
+from keras_entropy.cli.search import search
 from keras_entropy.cli.study import study
 from keras_entropy.cli.train import train
 
@@ -17,6 +18,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(profile)
 app.command()(study)
+app.command()(search)
 
 
 @app.callback()

@@ -22,6 +22,7 @@ class NamedData:
     reconstruct: bool
 
     def __call__(self, seed: int) -> tuple[Any, Any, Any, Any]:
+        """Training and validation inputs and targets."""
         x_train, y_train, x_test, y_test = _loaded(self.dataset, self.data_dir, seed if self._is_drawn else 0)
         return (x_train, x_train, x_test, x_test) if self.reconstruct else (x_train, y_train, x_test, y_test)
 
@@ -69,6 +70,7 @@ class NamedModel:
         filters: int = 32,
         blocks: int = 2,
     ) -> Any:
+        """The model; `width` is of an autoencoder, `filters` and `blocks` are of a cnn."""
         if self.model == "cnn":
             model = models.cnn(self.shape, self.classes, (filters,) * blocks)
             loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]

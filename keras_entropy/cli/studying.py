@@ -203,7 +203,9 @@ def _build_and_data(text: Mapping[str, Any], file: Path) -> tuple[Callable[..., 
 
 
 def _data(text: Mapping[str, Any], model: str) -> NamedData:
-    return NamedData(text.get("dataset", "digits"), text.get("data_dir"), model == "autoencoder" and "build" not in text)
+    return NamedData(
+        text.get("dataset", "digits"), text.get("data_dir"), model == "autoencoder" and "build" not in text
+    )
 
 
 def _function(name: Any, entry: str, file: Path) -> Callable[..., Any]:

@@ -6,16 +6,15 @@ import csv
 import dataclasses
 import io
 import json
-import math
 import platform
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 import keras_entropy
 from keras_entropy import _files, datasets, plots, profile
+from keras_entropy._order import Batches, EpochOrder
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.cli.interrupts import InterruptWatch
 from keras_entropy.cli.named import NamedModel
@@ -147,7 +146,8 @@ class Run:
         x_train, y_train, x_test, y_test = self.data
         if self.arguments.model == "autoencoder":
             y_train, y_test = x_train, x_test
-        batches = _Batches(x_train, y_train, self.arguments.batch_size, self.arguments.seed)
+        batches = Batches(x_train, y_train, self.arguments.batch_size, self.arguments.seed)
+        order = EpochOrder(self.arguments.seed, batches)
         try:
             with InterruptWatch() as watch:
                 self.model.fit(
@@ -157,7 +157,7 @@ class Run:
                     epochs=self.arguments.epochs,
                     initial_epoch=self.epochs_done,
                     shuffle=False,  # the batches are: in an order that depends on seed and epoch alone
-                    callbacks=[EntropyLogger(log_dir=self.output / "logs"), _Committer(self, batches), watch],
+                    callbacks=[order, EntropyLogger(log_dir=self.output / "logs"), _Committer(self), watch],
                 )
         except KeyboardInterrupt:
             finished = False  # and what is in memory may be ahead of what is finished
@@ -224,38 +224,15 @@ class Run:
 
 
 class _Committer(keras.callbacks.Callback):
-    """Records each epoch in the run's folder, and tells the batches which epoch they belong to."""
+    """Records each epoch in the run's folder."""
 
-    def __init__(self, run: Run, batches: _Batches) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__()
         self._run = run
-        self._batches = batches
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._batches.shuffle(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert self.model is not None  # the property also brings JAX's weights up to date
         self._run.record_epoch(logs or {})
-
-
-class _Batches(keras.utils.PyDataset):
-    """Training batches in an order that depends on the seed and the epoch alone, so that a resumed run is the same."""
-
-    def __init__(self, x: Any, y: Any, size: int, seed: int) -> None:
-        super().__init__()
-        self._x, self._y, self._size, self._seed = x, y, size, seed
-        self.shuffle(epoch=0)
-
-    def shuffle(self, epoch: int) -> None:
-        self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._x))
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._x) / self._size)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        rows = self._order[index * self._size : (index + 1) * self._size]
-        return self._x[rows], self._y[rows]
 
 
 def _build(arguments: Arguments, data: datasets.Dataset) -> Any:

@@ -45,7 +45,10 @@ def _object(value: Any) -> str:
         return f"array {_digest(array_bytes(value))}"
     if dataclasses.is_dataclass(value):
         return repr(value)
-    settings = value.get_config() if hasattr(value, "get_config") else getattr(value, "__dict__", {})
+    if hasattr(value, "describe"):  # of this package
+        settings = value.describe()
+    else:
+        settings = value.get_config() if hasattr(value, "get_config") else getattr(value, "__dict__", {})
     return _called(type(value).__qualname__, [], settings)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _files
 
 SCHEMA = "keras-entropy/run/1"
 RUNS = "runs.jsonl"
@@ -129,7 +129,8 @@ def key(arm: str, seed: int, role: str, point: dict[str, Any], tuned: dict[str, 
 def append(path: Path, records: Iterable[RunRecord]) -> None:
     """Add records to the file, a line each, on disk when this returns."""
     lines = [
-        json.dumps({"schema": SCHEMA, **_plain(dataclasses.asdict(record))}, allow_nan=False) for record in records
+        json.dumps({"schema": SCHEMA, **_files.strict(dataclasses.asdict(record))}, allow_nan=False)
+        for record in records
     ]
     with path.open("ab") as file:
         file.write("".join(line + "\n" for line in lines).encode())
@@ -200,14 +201,3 @@ def _parsed(path: Path, content: bytes) -> Iterator[RunRecord]:
                 f"{path}, line {number} is not the record of a run: {error}. Without the line that run is trained "
                 "again."
             ) from error
-
-
-def _plain(value: Any) -> Any:
-    """`value` for strict JSON, which has no NaN and no infinity: they become text that `float` reads."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

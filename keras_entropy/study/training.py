@@ -18,6 +18,7 @@ from typing import Any, Literal
 import keras
 
 from keras_entropy import _backend, _checks
+from keras_entropy._order import EpochOrder
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.study import controls, machine
 from keras_entropy.study.arms import Arm
@@ -144,24 +145,10 @@ def caught_warnings() -> Iterator[list[str]]:
     texts += [f"{warning.category.__name__}: {warning.message}" for warning in caught]
 
 
-class _Order(keras.callbacks.Callback):
-    """On torch the order of the data is drawn from the numbers that dropout takes too: each epoch has its own seed."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self._seed = seed
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if keras.backend.backend() == "torch":
-            import torch
-
-            torch.manual_seed(self._seed * 1_000_003 + epoch)
-
-
 def callbacks_of(job: Job, seed: int, watch: Watch) -> list[Any]:
     """The callbacks of a run."""
     own = job.callbacks() if job.callbacks else []
-    callbacks = [_Order(seed), EntropyLogger(measure=job.measure), watch, *own]
+    callbacks = [EpochOrder(seed), EntropyLogger(measure=job.measure), watch, *own]
     if job.patience is not None:
         callbacks.append(
             keras.callbacks.EarlyStopping(

@@ -1,0 +1,54 @@
+"""Search for strength and placement of an entropy term, and ask on new seeds whether the best setting helps.
+
+    python examples/06_search_factor_and_placement.py [FOLDER] [--tuner random] [--trials 6] [--workers 1]
+
+A small CNN on real handwritten digits (they come with scikit-learn). Its learning rate is tuned together with the term:
+the model without term is trained at each learning rate that is tried, on the same seeds, so that it is not tuned less.
+Kill the program at any moment and start it again: it goes on where it was. With --workers 2 two processes search.
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+
+from keras_entropy import ConvCornerEntropy, ConvEntropy, datasets, models
+from keras_entropy.tuning import EntropyHyperModel, search
+
+
+def build(hp):
+    model = models.cnn((8, 8, 1), classes=10, filters=(16, 16))
+    rate = hp.Float("learning_rate", 3e-4, 3e-2, sampling="log")
+    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default="runs/search_example")
+    parser.add_argument("--tuner", default="random", choices=["random", "grid", "bayesian", "hyperband"])
+    parser.add_argument("--trials", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--report-seeds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    verdict = search(
+        EntropyHyperModel(build, [ConvCornerEntropy, ConvEntropy], placements=["first", "all"], factors=(1e-4, 1e-1)),
+        tuple(datasets.digits()),
+        objective="val_accuracy",
+        tuner=arguments.tuner,
+        trials=arguments.trials,
+        epochs=arguments.epochs,
+        seeds=arguments.seeds,
+        report_seeds=arguments.report_seeds,
+        workers=arguments.workers,
+        output=arguments.folder,
+    )
+    print(verdict.sentence)
+    print(f"Score that won the search: {verdict.score:.4f}; of the same setting on new seeds: {verdict.mean:.4f}.")
+    print(f"Files: {verdict.output}/trials.csv, search.png, verdict.json; tensorboard --logdir {verdict.output}/logs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""What a search has found: its trials as a table and as a figure."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import shutil
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_entropy import _files, plots
+from keras_entropy.tuning import ledger
+from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER
+from keras_entropy.tuning.ledger import Run
+from keras_entropy.tuning.running import NONE, without_term
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from keras_entropy.tuning.searching import Verdict
+    from keras_entropy.tuning.tuner import EntropyTuner
+
+_FILES = ("trials.csv", "verdict.json", "search.png")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One setting, with what its seeds gave.
+
+    Attributes:
+        name: KerasTuner's number of the trial, or "none" for the model without term.
+        values: of the hyperparameters.
+        status: as KerasTuner has it.
+        message: why it failed.
+        epochs: of its runs, at most.
+        last: the objective at the last epoch, by seed.
+        best: the objective at the best epoch, by seed.
+        score: mean over the seeds; NaN for a failed trial.
+    """
+
+    name: str
+    values: dict[str, Any]
+    status: str
+    message: str
+    epochs: int
+    last: dict[int, float]
+    best: dict[int, float]
+    score: float
+
+    @property
+    def setting(self) -> str:
+        """Placement, and regularizer where there are several."""
+        return " ".join(str(self.values[name]) for name in (REGULARIZER, PLACEMENT) if name in self.values) or NONE
+
+
+class Trials:
+    """All trials of a search, and the model without term beside them.
+
+    Args:
+        tuner: that has searched.
+        epochs: of a run, where a trial does not say it.
+    """
+
+    def __init__(self, tuner: EntropyTuner, epochs: int) -> None:
+        self.objective, self.seeds, self._epoch = tuner.oracle.objective, tuner.seeds, tuner.epoch
+        self.trials: list[Trial] = []
+        bases: dict[str, tuple[dict[str, Any], int]] = {}
+        for name in tuner.oracle.start_order:
+            trial = tuner.oracle.trials[name]
+            own, limit = ledger.own(trial.hyperparameters.values), trial.hyperparameters.values.get("tuner/epochs")
+            found = self._trial(tuner, name, own, int(limit or epochs), trial.status, trial.message or "")
+            self.trials.append(found)
+            base = without_term(own)
+            bases.setdefault(ledger.key_of(base), (base, int(limit or epochs)))
+        self.baselines = [self._trial(tuner, NONE, base, limit, "COMPLETED", "") for base, limit in bases.values()]
+        self.baselines = [base for base in self.baselines if base.last]
+
+    @property
+    def completed(self) -> list[Trial]:
+        """Those that did not fail."""
+        return [trial for trial in self.trials if trial.status == "COMPLETED"]
+
+    @property
+    def best(self) -> Trial:
+        """The one with the best score."""
+        return self._best_of(self.completed)
+
+    @property
+    def baseline_values(self) -> dict[str, Any]:
+        """The best setting of the model without term."""
+        finite = [base for base in self.baselines if math.isfinite(base.score)]
+        return self._best_of(finite).values if finite else without_term(self.best.values)
+
+    @property
+    def baseline_score(self) -> float:
+        """The best score of the model without term; NaN where none was trained."""
+        return (
+            self._best_of(finite).score
+            if (finite := [b for b in self.baselines if math.isfinite(b.score)])
+            else math.nan
+        )
+
+    def write_csv(self, path: Path) -> None:
+        """A row for each trial, and for each setting of the model without term."""
+        rows = [*self.trials, *self.baselines]
+        names = list(dict.fromkeys(name for row in rows for name in row.values))
+        metric = self.objective.name
+        header = ["trial", "status", *names, "epochs", metric]
+        header += [f"{metric}/seed_{seed}/{epoch}" for seed in self.seeds for epoch in ("last", "best")]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*header, "message"])
+        for row in rows:
+            line = [row.name, row.status, *(row.values.get(name, "") for name in names), row.epochs, row.score]
+            line += [column.get(seed, "") for seed in self.seeds for column in (row.last, row.best)]
+            writer.writerow([*line, " ".join(row.message.split())])
+        _files.write_text(path, text.getvalue())
+
+    def _best_of(self, trials: list[Trial]) -> Trial:
+        return min(trials, key=lambda trial: trial.score if self.objective.direction == "min" else -trial.score)
+
+    def _trial(
+        self, tuner: EntropyTuner, name: str, values: dict[str, Any], epochs: int, status: str, message: str
+    ) -> Trial:
+        runs = [run for seed in self.seeds if (run := tuner.ledger.read(values, seed)) is not None]
+        last, best = (self._by_seed(runs, epoch, epochs) for epoch in ("last", "best"))
+        by_seed = last if self._epoch == "last" else best
+        score = statistics.fmean(by_seed.values()) if status == "COMPLETED" and by_seed else math.nan
+        return Trial(name, values, status, message, epochs, last, best, score)
+
+    def _by_seed(self, runs: list[Run], epoch: str, epochs: int) -> dict[int, float]:
+        return {run.seed: self.objective.get_value(run.metrics(epoch, self.objective, epochs)) for run in runs}
+
+
+def clear(folder: Path) -> None:
+    """Remove what a search leaves in its folder beside the projects of the tuner and of the study."""
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+    if (folder / "logs").is_dir() and (folder / "search").is_dir():
+        shutil.rmtree(folder / "logs")
+
+
+def figure(table: Trials, verdict: Verdict) -> Figure:
+    """Metric against factor, one curve for each placement, a dot for each seed; the model without term as a band."""
+    drawn, axes = plots.blank(6.4, 4.2)
+    factors = [name for name in table.best.values if name.startswith(FACTOR)]
+    for number, setting in enumerate(dict.fromkeys(trial.setting for trial in table.completed)):
+        trials = [trial for trial in table.completed if trial.setting == setting]
+        points = sorted((statistics.geometric_mean(trial.values[n] for n in factors), trial) for trial in trials)
+        axes.plot([x for x, _ in points], [trial.score for _, trial in points], color=f"C{number}", label=setting)
+        for x, trial in points:
+            values = list((trial.last if table._epoch == "last" else trial.best).values())
+            axes.plot([x] * len(values), values, ".", color=f"C{number}", alpha=0.6)
+    bases = list(table.baselines[0].last.values()) if table.baselines else []
+    if bases:
+        axes.axhspan(min(bases), max(bases), color="0.5", alpha=0.2, label="none, all seeds")
+        axes.axhline(table.baseline_score, color="0.4", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("factor" if len(factors) == 1 else "geometric mean of the factors of all layers")
+    axes.set_ylabel(f"{verdict.metric} on the seeds of the search")
+    axes.legend(fontsize=8)
+    return drawn
+
+
+def write_figure(table: Trials, verdict: Verdict, path: Path) -> None:
+    """As PNG."""
+    with _files.replacing(path) as temporary:
+        temporary.write_bytes(plots.png(figure(table, verdict)))
+
+
+def text(value: Any) -> str:
+    """A value of a hyperparameter, in words."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,106 @@
+import csv
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("sklearn", reason="the digits need scikit-learn")
+
+from keras_entropy.cli import app
+
+QUICK = ["--trials", 2, "--epochs", 1, "--report-seeds", 2, "--batch-size", 256]
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["search", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search") / "out"
+    result = command(*QUICK, "--output", folder)
+    assert result.exit_code == 0, result.output
+    return folder, result.output
+
+
+def test_it_ends_with_a_verdict(done):
+    folder, printed = done
+    verdict = json.loads((folder / "verdict.json").read_text())
+    assert "".join(verdict["sentence"].split()) in "".join(printed.split())
+    assert verdict["trials"] == 2
+    with (folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == ["0", "1", "none"]
+    assert {row["entropy/regularizer"] for row in rows[:2]} <= {"ConvCornerEntropy", "ConvEntropy"}
+
+
+def test_a_folder_with_a_search_is_replaced_or_gone_on_with_only_if_asked(done):
+    folder, _ = done
+    before = (folder / "search" / "oracle.json").read_bytes()
+    refused = command(*QUICK, "--output", folder)
+    assert refused.exit_code == 2
+    assert "--resume" in refused.output
+    assert (folder / "search" / "oracle.json").read_bytes() == before
+    again = command(*QUICK, "--output", folder, "--resume")
+    assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--overwrite", "--resume"], "exclude each other"),
+        (["--resume"], "holds no search to resume"),
+        (["--dataset", "spirals"], "needs images"),
+        (["--dataset", "nothing"], "nothing"),
+        (["--user-module", "nothing.py:build"], "a file that exists"),
+        (["--user-module", "build"], "a file that exists"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(arguments, words, tmp_path):
+    result = command(*QUICK, "--output", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+OWN = """
+import keras
+
+def build(hp):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(8), keras.layers.Dense(10, "softmax")]
+    )
+    rate = hp.Choice("learning_rate", [1e-3, 1e-2])
+    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+def nothing():
+    return 3
+"""
+
+
+def test_a_model_of_the_users(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    result = command(*QUICK, "--output", tmp_path / "out", "--user-module", f"{tmp_path / 'mine.py'}:build")
+    assert result.exit_code == 0, result.output
+    values = json.loads((tmp_path / "out" / "verdict.json").read_text())["values"]
+    assert set(values) == {"learning_rate", "entropy/placement", "entropy/factor"}
+
+
+@pytest.mark.parametrize(("name", "words"), [("nothing", "compiled keras.Model"), ("absent", "no function 'absent'")])
+def test_a_module_without_a_model_is_refused(name, words, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    result = command(*QUICK, "--output", tmp_path / "out", "--user-module", f"{tmp_path / 'mine.py'}:{name}")
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_two_workers(tmp_path):
+    result = command(*QUICK, "--output", tmp_path / "out", "--workers", 2)
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in (tmp_path / "out" / "workers").iterdir()} == {
+        "chief.log",
+        "worker-0.log",
+        "worker-1.log",
+    }

@@ -1,0 +1,238 @@
+"""Oracles that are killed: their state is whole at any moment, and they go on as if they had not been."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tuning_cases import TUNERS, arrays, hypermodel, search_nothing, train_nothing, tuner_options, values_of
+
+from keras_entropy import EntropyWarning
+from keras_entropy.tuning import EntropyTuner
+
+KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "12"))
+
+
+@pytest.fixture(autouse=True)
+def _training():
+    from keras_entropy.tuning import running
+
+    before = running.train
+    yield
+    running.train = before
+
+
+@pytest.mark.parametrize("kind", TUNERS)
+def test_a_search_that_is_opened_again_goes_on_with_the_same_values(kind, tmp_path):
+    whole = values_of(search_nothing(kind, str(tmp_path / "whole")))
+    train_nothing(str(tmp_path / "log"))
+
+    class Stopped(EntropyTuner):
+        ended = 0
+
+        def on_trial_end(self, trial):
+            super().on_trial_end(trial)
+            Stopped.ended += 1
+            raise KeyboardInterrupt
+
+    options = tuner_options(kind, str(tmp_path / "parts"), 12)
+    while True:
+        tuner = Stopped(**options)
+        try:
+            tuner.search(**arrays(), epochs=2, verbose=0)
+        except KeyboardInterrupt:
+            continue
+        break
+    assert Stopped.ended == len(whole)
+    assert values_of(tuner) == whole
+    assert len(set(map(str, whole))) == len(whole) >= 8
+
+
+FORKS = """
+import os, random, signal, sys, time, warnings
+sys.path.insert(0, {tests!r})
+from tuning_cases import search_nothing
+warnings.simplefilter("ignore")
+draw = random.Random({seed})
+kills = searches = 0
+while kills < {kills}:
+    while True:
+        child = os.fork()
+        if child == 0:
+            sys.stdout = open(os.devnull, "w")
+            search_nothing({kind!r}, {folder!r} + str(searches), trials=12)
+            os._exit(0)
+        moment = time.monotonic() + (draw.uniform(0.01, 0.25) if kills < {kills} else 1e9)
+        ended, status = 0, None
+        while not ended and time.monotonic() < moment:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            time.sleep(0.001)
+        if ended:
+            assert status == 0, status
+            break
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        kills += 1
+    searches += 1
+print(kills, searches)
+"""
+
+
+@pytest.mark.parametrize("kind", TUNERS)
+def test_kills_lose_nothing_and_run_nothing_twice(kind, tmp_path, child_environment):
+    """Each kill hits some moment of reading, choosing, training or writing."""
+    folder = str(tmp_path / "killed")
+    code = FORKS.format(
+        tests=str(Path(__file__).parent), seed=TUNERS.index(kind), kind=kind, folder=folder, kills=KILLS
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment, capture_output=True, text=True, timeout=1200, check=False
+    )
+    assert printed.returncode == 0, printed.stderr[-3000:]
+    kills, searches = map(int, printed.stdout.split())
+    assert kills == KILLS
+    whole = search_nothing(kind, str(tmp_path / "whole"))
+    once = len((tmp_path / "whole.log").read_text().splitlines())
+    again = 0
+    for number in range(searches):
+        killed = EntropyTuner(**tuner_options(kind, f"{folder}{number}", 12))
+        assert values_of(killed) == values_of(whole)
+        assert scores_of(killed) == scores_of(whole)
+        assert {trial.status for trial in killed.oracle.trials.values()} == {"COMPLETED"}
+        again += len(Path(f"{folder}{number}.log").read_text().splitlines()) - once
+    print(f"{kind}: {kills} kills in {searches} searches of {len(values_of(whole))} trials, {again} runs begun again")
+    assert again <= kills  # only what was not finished when a kill came
+
+
+def scores_of(tuner):
+    return [tuner.oracle.trials[name].score for name in tuner.oracle.start_order]
+
+
+def test_a_torn_state_is_an_error_that_says_what_to_do(tmp_path):
+    folder = str(tmp_path / "a")
+    whole = values_of(search_nothing("random", folder))
+    state = Path(folder, "search", "oracle.json")
+    state.write_bytes(state.read_bytes()[:-200])
+    with pytest.raises(ValueError, match="Delete it"):
+        EntropyTuner(**tuner_options("random", folder, 12))
+    state.unlink()
+    Path(folder + ".log").unlink()
+    assert values_of(search_nothing("random", folder)) == whole
+    assert not Path(folder + ".log").exists()  # all was read
+
+
+def test_an_edited_state_is_an_error(tmp_path):
+    folder = str(tmp_path / "a")
+    search_nothing("random", folder)
+    state = Path(folder, "search", "oracle.json")
+    state.write_text(state.read_text().replace("COMPLETED", "FAILED", 1))
+    with pytest.raises(ValueError, match="checksum"):
+        EntropyTuner(**tuner_options("random", folder, 12))
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"trial_id": "00"}'])
+def test_a_damaged_trial_is_written_anew(content, tmp_path):
+    folder = str(tmp_path / "a")
+    search_nothing("random", folder)
+    path = Path(folder, "search", "trial_03", "trial.json")
+    before = path.read_text()
+    path.write_text(content)
+    if content:
+        with pytest.warns(EntropyWarning, match="edited or torn"):
+            search_nothing("random", folder)
+    else:
+        search_nothing("random", folder)
+    assert path.read_text() == before
+
+
+def test_a_damaged_run_is_kept_aside_and_trained_again(tmp_path):
+    folder = str(tmp_path / "a")
+    search_nothing("random", folder)
+    path = next(Path(folder, "search", "runs").glob("*/seed_0.json"))
+    before = path.read_text()
+    path.write_text(before[:30])
+    Path(folder, "search", "oracle.json").unlink()
+    with pytest.warns(EntropyWarning, match="trained again"):
+        search_nothing("random", folder)
+    assert path.read_text() == before
+    assert path.with_suffix(".damaged").read_text() == before[:30]
+
+
+def test_zero_is_a_seed(tmp_path):
+    found = []
+    for name in "ab":
+        train_nothing(str(tmp_path / "log"))
+        tuner = EntropyTuner(**tuner_options("random", str(tmp_path / name), 3) | {"seed": 0})
+        tuner.search(**arrays(), epochs=1, verbose=0)
+        found.append(values_of(tuner))
+    assert found[0] == found[1]
+
+
+def test_a_larger_number_of_trials_goes_on(tmp_path):
+    folder = str(tmp_path / "a")
+    few = values_of(search_nothing("random", folder, trials=12))
+    more = values_of(search_nothing("random", folder, trials=15))
+    assert more[:12] == few
+    assert len(more) == 15
+
+
+def test_another_search_in_the_folder_is_refused(tmp_path):
+    folder = str(tmp_path / "a")
+    search_nothing("random", folder)
+    for change in ({"seeds": [0, 2]}, {"seed": 4}, {"hypermodel": hypermodel(factors=(1e-3, 1.0))}, {"tuner": "grid"}):
+        before = Path(folder, "search", "oracle.json").read_bytes()
+        with pytest.raises(ValueError, match="holds a search with another"):
+            EntropyTuner(**tuner_options("random", folder, 12) | change).search(**arrays(), epochs=2, verbose=0)
+        assert Path(folder, "search", "oracle.json").read_bytes() == before
+    with pytest.raises(ValueError, match="another fit"):
+        EntropyTuner(**tuner_options("random", folder, 12)).search(**arrays(), epochs=3, verbose=0)
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="something else"):
+        EntropyTuner(**tuner_options("random", str(tmp_path), 3) | {"overwrite": True})
+    assert (tmp_path / "search" / "notes.txt").read_text() == "mine"
+
+
+def test_overwrite_starts_anew(tmp_path):
+    folder = str(tmp_path / "a")
+    search_nothing("random", folder)
+    tuner = EntropyTuner(**tuner_options("random", folder, 12) | {"overwrite": True})
+    assert not tuner.oracle.trials
+    assert not Path(folder, "search", "runs").exists()
+
+
+def test_two_programs_do_not_search_in_one_folder(tmp_path):
+    from keras_entropy.tuning import identity
+
+    folder = str(tmp_path / "a")
+    with identity.held(Path(folder, "search")), pytest.raises(BlockingIOError, match="Another process"):
+        search_nothing("random", folder)
+
+
+def test_what_keras_tuner_reads_is_there(tmp_path):
+    folder = str(tmp_path / "a")
+    tuner = search_nothing("random", folder)
+    record = json.loads(Path(folder, "search", "trial_00", "trial.json").read_text())
+    metrics = record["metrics"]["metrics"]
+    assert {"val_task_loss", "val_task_loss/seed_0/last", "val_task_loss/seed_1/best", "val_task_loss/none"} <= set(
+        metrics
+    )
+    assert record["score"] == tuner.oracle.trials["00"].score
+
+
+def test_a_disk_that_is_full_ends_the_search(tmp_path, monkeypatch):
+    from keras_tuner.errors import FatalError
+
+    from keras_entropy.tuning import ledger
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ledger._files, "write_json", full)
+    with pytest.raises((OSError, FatalError), match="No space left"):
+        search_nothing("random", str(tmp_path / "a"))

@@ -1,0 +1,156 @@
+"""A whole search: trials, the comparison on new seeds, and the files that it leaves."""
+
+import csv
+import functools
+import json
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+from tuning_cases import arrays, hypermodel, plain, several
+
+from keras_entropy import DenseEntropy
+from keras_entropy.study import Study, read_records
+from keras_entropy.tuning import EntropyHyperModel, search
+
+SMALL = {"trials": 3, "epochs": 2, "seeds": 2, "report_seeds": 3, "progress": False, "batch_size": 8}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _comparison_in_this_process():
+    """The command's tests compare in a pool, whose processes take seconds to start."""
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as executor:
+        patch.setattr(Study, "run", functools.partialmethod(Study.run, executor))
+        yield
+
+
+def data():
+    given = arrays()
+    return given["x"], given["y"], *given["validation_data"]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search") / "out"
+    return folder, search(several(), data, output=folder, **SMALL)
+
+
+def rows(folder):
+    with (folder / "trials.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def compared(folder):
+    (only,) = (folder / "comparison").iterdir()
+    return read_records(only)
+
+
+def test_the_verdict_is_of_new_seeds(found):
+    folder, verdict = found
+    records = compared(folder)
+    assert {record.seed for record in records} == {1000, 1001, 1002} == set(verdict.seeds)
+    assert not set(verdict.search_seeds) & set(verdict.seeds)
+    last = {arm: {r.seed: r.value("val_task_loss") for r in records if r.arm == arm} for arm in ("none", "entropy")}
+    assert verdict.mean == pytest.approx(np.mean(list(last["entropy"].values())))
+    assert verdict.baseline_mean == pytest.approx(np.mean(list(last["none"].values())))
+    assert verdict.difference.n == 3
+    assert verdict.difference.paired
+    assert verdict.difference.estimate == pytest.approx(verdict.mean - verdict.baseline_mean)
+    assert any(words in verdict.sentence for words in ("better", "worse", "no difference"))
+    assert str(verdict) == verdict.sentence
+
+
+def test_the_best_setting_is_that_of_the_table(found):
+    folder, verdict = found
+    trials = [row for row in rows(folder) if row["trial"] != "none"]
+    best = min(trials, key=lambda row: float(row["val_task_loss"]))
+    assert float(best["val_task_loss"]) == verdict.score
+    assert float(best["entropy/factor"]) == verdict.values["entropy/factor"]
+    assert verdict.trials == 3
+    seeds = [float(best[f"val_task_loss/seed_{seed}/last"]) for seed in (0, 1)]
+    assert np.mean(seeds) == pytest.approx(verdict.score)
+
+
+def test_the_model_without_term_is_tuned_too(found):
+    folder, verdict = found
+    bases = [row for row in rows(folder) if row["trial"] == "none"]
+    assert len(bases) == 3  # a learning rate for each trial
+    best = min(bases, key=lambda row: float(row["val_task_loss"]))
+    assert float(best["learning_rate"]) == verdict.baseline_values["learning_rate"]
+    assert float(best["val_task_loss"]) == verdict.baseline_score
+
+
+def test_files(found):
+    folder, verdict = found
+    record = json.loads((folder / "verdict.json").read_text())
+    assert record["schema"] == "keras-entropy/verdict/1"
+    assert record["sentence"] == verdict.sentence
+    assert record["difference"]["n"] == 3
+    assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.parent.parent.name for path in (folder / "logs").rglob("events*") if "seed" in str(path)} >= {
+        "trial_0"
+    }
+
+
+def test_again_it_trains_nothing_and_says_the_same(found):
+    folder, verdict = found
+    before = {path: path.stat().st_mtime_ns for path in (folder / "search" / "runs").rglob("*.json")}
+    assert search(several(), data, output=folder, **SMALL).sentence == verdict.sentence
+    assert {path: path.stat().st_mtime_ns for path in (folder / "search" / "runs").rglob("*.json")} == before
+
+
+def test_a_higher_metric_may_be_better(tmp_path):
+    verdict = search(hypermodel(), data, objective="val_mae", lower_is_better=False, output=tmp_path / "a", **SMALL)
+    trials = [float(row["val_mae"]) for row in rows(tmp_path / "a") if row["trial"] != "none"]
+    assert verdict.score == max(trials)
+    assert not verdict.lower_is_better
+
+
+def test_hyperparameters_of_each_layer(tmp_path):
+    tuned = EntropyHyperModel(plain, DenseEntropy, ["all"], per_layer=True)
+    verdict = search(tuned, data, output=tmp_path / "a", **SMALL)
+    assert set(verdict.values) == {"entropy/placement", "entropy/factor/a", "entropy/factor/b"}
+
+
+def test_callbacks_of_the_users_are_in_search_and_comparison(tmp_path):
+    stop = keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=1, min_delta=1e9)
+    search(hypermodel(), data, output=tmp_path / "a", callbacks=[stop], **SMALL | {"epochs": 6})
+    assert {record.epochs for record in compared(tmp_path / "a")} == {2}
+
+
+@pytest.mark.parametrize("tuner", ["grid", "bayesian", "hyperband"])
+def test_each_tuner_comes_to_a_verdict(tuner, tmp_path):
+    options = {"num_initial_points": 2} if tuner == "bayesian" else {}
+    verdict = search(hypermodel(), data, tuner=tuner, output=tmp_path / "a", **SMALL, **options)
+    assert math.isfinite(verdict.mean)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"objective": "val_loss"}, "val_task_loss"),
+        ({"seeds": [1], "report_seeds": [1, 2]}, "no seed in common"),
+        ({"report_seeds": 1}, "at least two seeds"),
+        ({"trials": 0}, "a positive integer"),
+        ({"epochs": 0}, "a positive integer"),
+        ({"workers": 0}, "a positive integer"),
+        ({"tuner": "annealing"}, "one of 'random'"),
+        ({"data": (np.ones((4, 6)), np.ones((3, 6)), np.ones((4, 6)), np.ones((4, 6)))}, "as many training targets"),
+        ({"callbacks": [keras.callbacks.EarlyStopping("val_loss")]}, "val_task_loss"),
+    ],
+)
+def test_bad_arguments_are_named_and_nothing_is_written(change, words, tmp_path):
+    options = {"data": data, "output": tmp_path / "a", **SMALL, **change}
+    with pytest.raises((TypeError, ValueError), match=words):
+        search(hypermodel(), **options)
+    assert not list(tmp_path.rglob("oracle.json"))
+
+
+def test_overwrite_leaves_other_files_alone(tmp_path):
+    search(hypermodel(), data, output=tmp_path, **SMALL)
+    (tmp_path / "notes.txt").write_text("mine")
+    search(hypermodel(), data, output=tmp_path, overwrite=True, **SMALL | {"trials": 2})
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert len([row for row in rows(tmp_path) if row["trial"] != "none"]) == 2

@@ -1,0 +1,265 @@
+"""EntropyTuner with real training: seeds, the model without term, and runs that a kill has cut in two."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras_tuner import errors
+from tuning_cases import arrays, build, hypermodel, plain, values_of
+
+from keras_entropy import DenseEntropy, EntropyLogger, FactorSchedule
+from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, ledger, running
+
+
+def tuned(folder, model=None, **options):
+    settings = {"max_trials": 2, "seeds": [0, 1], "directory": folder, **options}
+    return EntropyTuner(hypermodel() if model is None else model, **settings)
+
+
+def searched(folder, model=None, epochs=2, fit=None, **options):
+    tuner = tuned(folder, model, **options)
+    tuner.search(**{**arrays(), **(fit or {})}, epochs=epochs, verbose=0)
+    return tuner
+
+
+def runs_of(tuner):
+    return {(ledger.key_of(run.values), run.seed): run for run in tuner.ledger.runs()}
+
+
+def weights_of(tuner, run):
+    return tuner.ledger.path(run.values, run.seed, running.WEIGHTS).read_bytes()
+
+
+def histories(tuner):
+    return {key: run.history for key, run in runs_of(tuner).items()}
+
+
+def test_each_seed_is_kept_and_the_score_is_their_mean(tmp_path):
+    tuner = searched(tmp_path)
+    for trial in tuner.oracle.trials.values():
+        runs = [tuner.ledger.read(trial.hyperparameters.values, seed) for seed in (0, 1)]
+        last = [run.history["val_task_loss"][-1] for run in runs]
+        assert trial.score == pytest.approx(np.mean(last), rel=1e-12)
+        for seed, run in enumerate(runs):
+            column = run.history["val_task_loss"]
+            found = [trial.metrics.get_best_value(f"val_task_loss/seed_{seed}/{epoch}") for epoch in ("last", "best")]
+            assert found == [column[-1], min(column)]
+
+
+def test_the_model_without_term_is_trained_once_on_the_same_seeds(tmp_path):
+    tuner = searched(tmp_path)
+    bases = [run for run in tuner.ledger.runs() if "entropy/placement" not in run.values]
+    assert [run.seed for run in bases] == [0, 1]
+    mean = np.mean([run.history["val_task_loss"][-1] for run in bases])
+    for trial in tuner.oracle.trials.values():
+        assert trial.metrics.get_best_value("val_task_loss/none") == pytest.approx(mean, rel=1e-12)
+
+
+def test_the_model_without_term_has_the_users_hyperparameters_of_each_trial(tmp_path):
+    tuner = searched(tmp_path, EntropyHyperModel(build, DenseEntropy))
+    rates = {run.values["learning_rate"] for run in tuner.ledger.runs() if "entropy/placement" not in run.values}
+    assert rates == {values["learning_rate"] for values in values_of(tuner)}
+
+
+def test_equal_seeds_start_from_equal_weights_with_and_without_term(tmp_path):
+    # A factor too small to change a bit: what differs then is the seed alone.
+    tuner = searched(tmp_path, hypermodel(factors=(1e-30, 1e-29)))
+    by_seed = {}
+    for run in tuner.ledger.runs():
+        by_seed.setdefault(run.seed, set()).add(tuple(run.history["val_task_loss"]))
+    assert all(len(found) == 1 for found in by_seed.values())
+    assert by_seed[0] != by_seed[1]
+
+
+class Killed(keras.callbacks.Callback):
+    """Stops the program in a certain epoch of each run, once."""
+
+    at = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == Killed.at:
+            Killed.at = None
+            raise KeyboardInterrupt
+
+
+CALLBACKS = {
+    "none": lambda: [],
+    "early stopping": lambda: [
+        keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=1, restore_best_weights=True)
+    ],
+    "plateau": lambda: [keras.callbacks.ReduceLROnPlateau("val_task_loss", mode="min", patience=0, factor=0.5)],
+    "schedule": lambda: [
+        EntropyLogger(measure="volume"),
+        keras.callbacks.LearningRateScheduler(lambda e: 0.1 / (e + 1)),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_an_interrupted_run_goes_on_to_the_same_bits(name, tmp_path):
+    """With dropout, and a term that acts on every third step."""
+    model = EntropyHyperModel(build, lambda factor: DenseEntropy(factor, every=3), factors=(1e-2, 1e-1))
+    options = {"max_trials": 1, "epochs": 4}
+    whole = searched(tmp_path / "whole", model, fit={"callbacks": [Killed(), *CALLBACKS[name]()]}, **options)
+    seen = []
+
+    class Counted(Killed):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(epoch)
+            super().on_epoch_begin(epoch, logs)
+
+    Counted.__name__ = Counted.__qualname__ = "Killed"
+    for at in (2, 1, None):
+        Killed.at = at
+        try:
+            parts = searched(tmp_path / "parts", model, fit={"callbacks": [Counted(), *CALLBACKS[name]()]}, **options)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert histories(parts) == histories(whole)
+    for key, run in runs_of(whole).items():
+        assert runs_of(parts)[key].ended == run.ended
+    if name != "early stopping":
+        assert seen.count(0) == len(runs_of(whole))  # no run was begun twice
+
+
+def test_a_factor_schedule_goes_on(tmp_path):
+    fit = {"callbacks": [FactorSchedule(lambda epoch: 1.0 + epoch)]}
+    tuner = tuned(tmp_path, max_trials=1, baseline=False)
+    tuner.search(**arrays(), **fit, epochs=3, verbose=0)
+    run = tuner.ledger.runs()[0]
+    assert run.history["entropy_multiplier"] == [1.0, 2.0, 3.0]
+
+
+def test_a_callback_with_more_than_numbers_starts_the_run_anew(tmp_path):
+    class Holder(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.anything = object()
+
+    tuner = searched(tmp_path, fit={"callbacks": [Holder()]}, max_trials=1)
+    assert not list(Path(tmp_path).rglob("*.npz"))
+    assert all(run.epochs == 2 for run in tuner.ledger.runs())
+
+
+def test_data_that_are_no_arrays_are_taken(tmp_path):
+    class Data(keras.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            x = arrays()["x"][index * 10 : index * 10 + 10]
+            return x, x
+
+    found = [searched(tmp_path / name, fit={"x": Data(), "y": None}, max_trials=1) for name in "ab"]
+    assert histories(found[0]) == histories(found[1])
+
+
+def test_validation_split_takes_the_last_samples(tmp_path):
+    x = arrays()["x"]
+    split = searched(tmp_path / "a", fit={"validation_data": None, "validation_split": 0.25}, max_trials=1)
+    given = searched(tmp_path / "b", fit={"x": x[:30], "y": x[:30], "validation_data": (x[30:], x[30:])}, max_trials=1)
+    assert histories(split) == histories(given)
+
+
+def test_a_trial_that_is_not_finite_has_failed_with_its_values_and_the_search_goes_on(tmp_path):
+    tuner = searched(tmp_path, Diverging(plain, DenseEntropy, factors=[0.1, 0.2, 0.3]), tuner="grid", max_trials=3)
+    states = {trial.hyperparameters["entropy/factor"]: trial for trial in tuner.oracle.trials.values()}
+    assert len(tuner.oracle.trials) == 3
+    assert states[0.2].status == "FAILED"
+    assert "is nan on seed 0" in states[0.2].message
+    assert np.isnan(states[0.2].metrics.get_history("val_task_loss/seed_0/last")[0].value)
+    assert all(hp["entropy/factor"] != 0.2 for hp in tuner.get_best_hyperparameters(9))
+
+
+class Diverging(EntropyHyperModel):
+    """Weights that are not finite, for certain factors."""
+
+    bad = (0.2,)
+
+    def build(self, hp):
+        model = super().build(hp)
+        if hp["entropy/factor"] in self.bad:
+            model.layers[0].kernel.assign(np.full((6, 4), np.nan))
+        return model
+
+
+def test_with_all_trials_failed_there_is_no_best_one(tmp_path):
+    class AllDiverging(Diverging):
+        bad = (0.1, 0.2, 0.3)
+
+    tuner = tuned(tmp_path, AllDiverging(plain, DenseEntropy, factors=[0.1, 0.2, 0.3]), max_trials=5)
+    with pytest.raises(RuntimeError, match="All 5 trials have failed.*is nan on seed 0"):
+        tuner.search(**arrays(), epochs=1, verbose=0)
+    with pytest.raises(RuntimeError, match="no best one"):
+        tuner.get_best_hyperparameters()
+
+
+def test_errors_end_the_search(tmp_path):
+    with pytest.raises(errors.FatalError, match="in a trial"):
+        searched(tmp_path, fit={"y": np.ones((40, 7))})
+
+
+@pytest.mark.parametrize("objective", ["val_loss", "loss"])
+def test_an_objective_with_the_penalty_is_refused(objective, tmp_path):
+    with pytest.raises(ValueError, match="val_task_loss"):
+        tuned(tmp_path, objective=objective)
+
+
+def test_the_trained_model_of_a_trial_comes_back(tmp_path):
+    tuner = searched(tmp_path)
+    best = tuner.oracle.get_best_trials()[0]
+    model = tuner.get_best_models()[0]
+    x, y = arrays()["validation_data"]
+    loss = float(np.mean((model.predict(x, verbose=0) - y) ** 2))
+    assert loss == pytest.approx(best.metrics.get_best_value("val_task_loss/seed_0/last"), rel=1e-5)
+
+
+def test_hyperband_goes_on_with_what_it_trained(tmp_path):
+    tuner = searched(tmp_path, tuner="hyperband", max_epochs=3, seeds=[0], baseline=False)
+    longer = [trial for trial in tuner.oracle.trials.values() if "tuner/trial_id" in trial.hyperparameters.values]
+    assert longer
+    for trial in longer:
+        values = trial.hyperparameters.values
+        whole = tuned(tmp_path / trial.trial_id, max_trials=1)
+        whole.ledger.path(values, 0).parent.mkdir(parents=True)
+        run = running.train(whole, trial, ledger.own(values), 0, (), {**arrays(), "epochs": values["tuner/epochs"]})
+        kept = tuner.ledger.read(values, 0)
+        assert {name: column[: run.epochs] for name, column in kept.history.items()} == run.history
+
+
+def test_tensorboard_has_a_folder_for_each_run(tmp_path):
+    tuner = searched(tmp_path / "s", max_trials=1, log_dir=tmp_path / "logs", fit={"callbacks": []})
+    found = {str(path.parent.relative_to(tmp_path / "logs")) for path in (tmp_path / "logs").rglob("events*")}
+    key = ledger.key_of({})
+    assert found == {f"{name}/seed_{seed}" for name in ("trial_0", f"none_{key}") for seed in (0, 1)}
+    assert tuner.log_dir == tmp_path / "logs"
+
+
+def test_the_folder_is_readable_json(tmp_path):
+    tuner = searched(tmp_path, max_trials=1)
+    for path in Path(tmp_path).rglob("*.json"):
+        json.loads(path.read_text())
+    assert tuner.remaining_trials == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seeds": []}, "different integers"),
+        ({"seeds": [1, 1]}, "different integers"),
+        ({"seeds": "01"}, "a list of seeds"),
+        ({"seeds": [-1]}, "different integers"),
+        ({"tuner": "annealing"}, "one of 'random'"),
+        ({"epoch": "first"}, "one of 'last', 'best'"),
+        ({"max_retries_per_trial": 2}, "fails again"),
+        ({"objective": "val_something"}, "does not say which values are better"),
+        ({"model": plain}, "an EntropyHyperModel"),
+    ],
+)
+def test_bad_arguments_are_named(change, words, tmp_path):
+    with pytest.raises((TypeError, ValueError), match=words):
+        tuned(tmp_path, **change)
+    assert not list(tmp_path.iterdir())

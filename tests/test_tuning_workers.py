@@ -1,0 +1,133 @@
+"""Searches in several processes, whose processes are killed."""
+
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras_tuner import errors
+from tuning_cases import arrays, hypermodel
+
+from keras_entropy.tuning import EntropyTuner, workers
+from keras_entropy.tuning.oracles import STATE, read_state
+
+KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "3"))
+
+
+def options(folder, trials, **more):
+    return {
+        "hypermodel": hypermodel(),
+        "max_trials": trials,
+        "seeds": [0, 1],
+        "directory": str(folder),
+        "project_name": "search",
+        **more,
+    }
+
+
+def fit(**more):
+    return {**arrays(), "epochs": 2, "verbose": 0, **more}
+
+
+def scores(tuner):
+    found = [(str(sorted(t.hyperparameters.values.items())), t.score, t.status) for t in tuner.oracle.trials.values()]
+    return sorted(found)
+
+
+def test_two_workers_find_what_one_process_finds(tmp_path):
+    alone = EntropyTuner(**options(tmp_path / "alone", 6))
+    alone.search(**fit())
+    seen = []
+    workers.run(options(tmp_path / "team", 6), fit(), 2, lambda trials: seen.append(len(trials)))
+    team = EntropyTuner(**options(tmp_path / "team", 6))
+    assert scores(team) == scores(alone)
+    assert max(seen) == 6
+    assert not team.oracle.ongoing_trials
+
+
+class Slow(keras.callbacks.Callback):
+    """So that kills find something to kill."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        time.sleep(0.3)
+
+
+@pytest.mark.slow
+def test_killed_processes_are_started_again_and_no_trial_is_lost(tmp_path):
+    trials = 5 + KILLS
+    alone = EntropyTuner(**options(tmp_path / "alone", trials))
+    alone.search(**fit())
+    killed, over, draw = [], threading.Event(), random.Random(0)
+
+    def kill():
+        while not over.wait(draw.uniform(3, 9)) and len(killed) < KILLS:
+            names = ("worker-0", "worker-1", "chief")
+            found = [pid for name in names for pid in processes(name, tmp_path / "team")]
+            if found:
+                pid = draw.choice(found)
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        workers.run(options(tmp_path / "team", trials), fit(callbacks=[Slow()]), 2, lambda trials: None)
+    finally:
+        over.set()
+        thread.join()
+    print(f"{len(killed)} kills, {trials} trials")
+    assert killed
+    team = EntropyTuner(**options(tmp_path / "team", trials))
+    assert scores(team) == scores(alone)
+    assert len(team.oracle.end_order) == len(set(team.oracle.end_order)) == trials
+
+
+def processes(name, folder):
+    """The members of a team, by the variables that they were started with."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (path / "environ").read_bytes().split(b"\0")
+            command = (path / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if f"KERASTUNER_TUNER_ID={name}".encode() in environment and str(folder).encode() in command:
+            found.append(int(path.name))
+    return found
+
+
+class Deadly(keras.callbacks.Callback):
+    """Kills the process that trains with a certain placement."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.model.get_layer("b").kernel_regularizer is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_trial_that_kills_its_worker_three_times_has_failed(tmp_path):
+    deadly = options(
+        tmp_path, 4, hypermodel=hypermodel(placements=["first", "b"], factors=[0.1, 0.2, 0.3]), tuner="grid"
+    )
+    workers.run(deadly, fit(callbacks=[Deadly()]), 1, lambda trials: None)
+    trials = EntropyTuner(**deadly).oracle.trials.values()
+    states = {(t.hyperparameters["entropy/placement"], t.status) for t in trials}
+    assert states == {("first", "COMPLETED"), ("b", "FAILED")}
+    assert len(trials) == 4
+
+
+def test_an_error_in_a_worker_ends_the_search(tmp_path):
+    with pytest.raises(errors.FatalRuntimeError, match="in a trial"):
+        workers.run(options(tmp_path, 4), fit(y=np.ones((40, 7))), 2, lambda trials: None)
+
+
+def test_a_search_that_one_process_began_goes_on_with_two(tmp_path):
+    EntropyTuner(**options(tmp_path, 3)).search(**fit())
+    workers.run(options(tmp_path, 6), fit(), 2, lambda trials: None)
+    state = read_state(tmp_path / "search" / STATE)
+    assert len(state["end_order"]) == 6
+    assert state["ongoing_trials"] == {}
