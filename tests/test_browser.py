@@ -1,18 +1,12 @@
 """What a user sees in TensorBoard after training with `EntropyLogger(log_dir=...)`."""
 
-import json
 import re
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 
 import keras
 import numpy as np
 import pytest
-from conftest import BLOCKED
+from tensorboard_server import VISIBLE_TEXT, tensorboard
 
 pytest.importorskip("tensorboard", reason="the page is TensorBoard's")
 pytest.importorskip("matplotlib", reason="EntropyLogger draws the box plot with matplotlib")
@@ -27,21 +21,6 @@ FILTERS = 5
 SCALARS = ["entropy/conv", "entropy/dead", "entropy/head", "entropy_penalty", "loss", "task_loss", "val_task_loss"]
 HISTOGRAMS = ["nats per filter in/conv", "nats per filter in/dead", "nats per dimension in/head"]
 
-# All that is written on the page, through the shadow roots of TensorBoard's components.
-VISIBLE_TEXT = """
-function text(node) {
-    if (node.nodeType === Node.TEXT_NODE) return node.data + ' ';
-    if (node.nodeType === Node.ELEMENT_NODE) {
-        const style = getComputedStyle(node);
-        if (style.display === 'none' || style.visibility === 'hidden') return '';
-        if (['SCRIPT', 'STYLE', 'NOSCRIPT'].includes(node.tagName)) return '';
-    }
-    const inner = node.shadowRoot ? [node.shadowRoot]
-        : node.tagName === 'SLOT' ? node.assignedNodes() : node.childNodes;
-    return Array.from(inner, text).join('');
-}
-return text(document.body);
-"""
 IMAGE_SIZES = """
 function images(node) {
     const own = node.tagName === 'IMG' ? [[node.naturalWidth, node.naturalHeight]] : [];
@@ -78,37 +57,9 @@ def trained(tmp_path_factory):
 def address(trained, child_environment, tmp_path_factory):
     """Of a TensorBoard that has read the logs."""
     folder, _ = trained
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    code = "import sys\n" + ("sys.modules['tensorflow'] = None\n" if BLOCKED else "")
-    code += "sys.argv[0] = 'tensorboard'\nfrom tensorboard.main import run_main\nrun_main()"
-    options = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port), "--load_fast=false"]
     output = tmp_path_factory.mktemp("tensorboard") / "output.txt"
-    with output.open("wb") as file:
-        server = subprocess.Popen(
-            [sys.executable, "-c", code, *options], env=child_environment, stdout=file, stderr=subprocess.STDOUT
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            assert server.poll() is None, output.read_text()
-            assert time.monotonic() < deadline, output.read_text()
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/plugin/images/tags", timeout=10) as answer:
-                    if json.load(answer).get("tiny"):
-                        break
-            except urllib.error.URLError:
-                pass
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+    with tensorboard(folder, output, child_environment, "images", "tiny") as address:
+        yield address
 
 
 @pytest.fixture
