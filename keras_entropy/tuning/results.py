@@ -70,11 +70,12 @@ class Trials:
         bases: dict[str, tuple[dict[str, Any], int]] = {}
         for name in tuner.oracle.start_order:
             trial = tuner.oracle.trials[name]
-            own, limit = ledger.own(trial.hyperparameters.values), trial.hyperparameters.values.get("tuner/epochs")
-            found = self._trial(tuner, name, own, int(limit or epochs), trial.status, trial.message or "")
-            self.trials.append(found)
+            values = trial.hyperparameters.values
+            own, limit = ledger.own(values), int(values.get("tuner/epochs", epochs))
+            self.trials.append(self._trial(tuner, name, own, limit, trial.status, trial.message or ""))
             base = without_term(own)
-            bases.setdefault(ledger.key_of(base), (base, int(limit or epochs)))
+            _, longest = bases.get(ledger.key_of(base), (base, 0))
+            bases[ledger.key_of(base)] = base, max(limit, longest)
         self.baselines = [self._trial(tuner, NONE, base, limit, "COMPLETED", "") for base, limit in bases.values()]
         self.baselines = [base for base in self.baselines if base.last]
 
@@ -91,17 +92,19 @@ class Trials:
     @property
     def baseline_values(self) -> dict[str, Any]:
         """The best setting of the model without term."""
-        finite = [base for base in self.baselines if math.isfinite(base.score)]
-        return self._best_of(finite).values if finite else without_term(self.best.values)
+        best = self._best_baseline
+        return without_term(self.best.values) if best is None else best.values
 
     @property
     def baseline_score(self) -> float:
         """The best score of the model without term; NaN where none was trained."""
-        return (
-            self._best_of(finite).score
-            if (finite := [b for b in self.baselines if math.isfinite(b.score)])
-            else math.nan
-        )
+        best = self._best_baseline
+        return math.nan if best is None else best.score
+
+    @property
+    def _best_baseline(self) -> Trial | None:
+        finite = [base for base in self.baselines if math.isfinite(base.score)]
+        return self._best_of(finite) if finite else None
 
     def write_csv(self, path: Path) -> None:
         """A row for each trial, and for each setting of the model without term."""

@@ -1,0 +1,84 @@
+"""Searches with real training that are killed at random moments: they end with the bits of one that is not.
+
+KERAS_ENTROPY_KILLS sets the number of kills for each tuner; by default few, since each start imports Keras anew.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tuning_cases import TUNERS
+
+from keras_entropy.tuning.ledger import Ledger
+from keras_entropy.tuning.oracles import STATE, read_state
+
+KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
+TRIALS = max(4, KILLS)
+
+PROGRAM = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import keras
+from tuning_cases import arrays, build
+from keras_entropy import DenseEntropy
+from keras_entropy.tuning import EntropyHyperModel, EntropyTuner
+
+class Slow(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        time.sleep(0.05)
+
+def term(factor):
+    return DenseEntropy(factor, every=3)
+
+tuned = EntropyHyperModel(build, term, placements=["first", "all"], factors=(1e-3, 1e-1))
+if {kind!r} == "grid":
+    tuned = EntropyHyperModel(build, term, factors=[1e-3, 1e-2, 1e-1])
+options = {{"num_initial_points": 3}} if {kind!r} == "bayesian" else {{}}
+options |= {{"max_trials": {trials}, "seeds": [0, 1], "max_epochs": 4, "directory": {folder!r}}}
+tuner = EntropyTuner(tuned, tuner={kind!r}, **options)
+stop = keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=2)
+tuner.search(**arrays(), epochs=4, verbose=0, callbacks=[stop, Slow()])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", TUNERS if "KERAS_ENTROPY_KILLS" in os.environ else ("bayesian",))
+def test_a_killed_search_ends_with_the_same_bits(kind, tmp_path, child_environment):
+    def program(folder):
+        code = PROGRAM.format(tests=str(Path(__file__).parent), kind=kind, folder=str(folder), trials=TRIALS)
+        return subprocess.Popen([sys.executable, "-c", code], env=child_environment)
+
+    assert program(tmp_path / "whole").wait() == 0
+    draw, kills = random.Random(0), 0
+    state = tmp_path / "killed" / "search" / STATE
+    while True:
+        running = program(tmp_path / "killed")
+        # Importing Keras takes some seconds, in which there is nothing to lose: most kills are to come later.
+        moment = time.monotonic() + draw.uniform(3, 10) if kills < KILLS else float("inf")
+        ended = set(read_state(state)["end_order"]) if state.exists() else set()
+        while running.poll() is None and time.monotonic() < moment:
+            time.sleep(0.01)
+        if running.poll() is not None:
+            assert running.returncode == 0
+            break
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        kills += 1
+        assert ended <= (set(read_state(state)["end_order"]) if state.exists() else set())
+    whole, killed = (read_state(tmp_path / name / "search" / STATE) for name in ("whole", "killed"))
+    print(f"{kind}: {kills} kills, {len(killed['end_order'])} trials")
+    assert killed["end_order"] == whole["end_order"]
+    for name, trial in whole["trials"].items():
+        assert killed["trials"][name]["hyperparameters"] == trial["hyperparameters"]
+        assert killed["trials"][name]["metrics"] == trial["metrics"]
+        assert killed["trials"][name]["status"] == "COMPLETED"
+    assert histories(tmp_path / "killed") == histories(tmp_path / "whole")
+
+
+def histories(folder):
+    return [(run.values, run.seed, run.history) for run in Ledger(folder / "search" / "runs").runs()]
