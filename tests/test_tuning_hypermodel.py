@@ -68,7 +68,6 @@ def test_each_layer_may_have_its_factor():
     assert [model.get_layer(name).kernel_regularizer.factor for name in "ab"] == [0.01, 0.02]
 
 
-@pytest.mark.filterwarnings("ignore:Skipping variable loading")  # KerasTuner's load_model, of the optimizer
 @pytest.mark.parametrize("kind", STOCK)
 def test_the_tuners_of_keras_tuner_take_it(kind, tmp_path):
     tuner_class, options = STOCK[kind]
