@@ -28,10 +28,6 @@ def runs_of(tuner):
     return {(ledger.key_of(run.values), run.seed): run for run in tuner.ledger.runs()}
 
 
-def weights_of(tuner, run):
-    return tuner.ledger.path(run.values, run.seed, running.WEIGHTS).read_bytes()
-
-
 def histories(tuner):
     return {key: run.history for key, run in runs_of(tuner).items()}
 
@@ -123,6 +119,35 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(name, tmp_path):
         assert runs_of(parts)[key].ended == run.ended
     if name != "early stopping":
         assert seen.count(0) == len(runs_of(whole))  # no run was begun twice
+
+
+def test_a_kill_between_the_last_epoch_and_its_record_loses_no_weight(tmp_path, monkeypatch):
+    whole = searched(tmp_path / "whole", max_trials=1)
+
+    def killed(self, run):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger.Ledger, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            searched(tmp_path / "parts", max_trials=1)
+    parts = searched(tmp_path / "parts", max_trials=1)
+    assert histories(parts) == histories(whole)
+    x = arrays()["x"]
+    found = [tuner.get_best_models()[0].predict(x, verbose=0) for tuner in (whole, parts)]
+    np.testing.assert_array_equal(*found)
+
+
+def test_the_dtype_policy_is_that_of_the_caller(tmp_path):
+    seen = []
+
+    def build():
+        seen.append(keras.config.dtype_policy().name)
+        return plain()
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    searched(tmp_path, EntropyHyperModel(build, DenseEntropy), max_trials=1, epochs=1)
+    assert set(seen) == {"mixed_bfloat16"}
 
 
 def test_a_factor_schedule_goes_on(tmp_path):

@@ -17,6 +17,7 @@ from keras_tuner.src.engine import tuner_utils
 
 from keras_entropy._order import Batches, EpochOrder
 from keras_entropy.callbacks import EntropyLogger
+from keras_entropy.study import machine
 from keras_entropy.tuning import guards, ledger, snapshots
 from keras_entropy.tuning.board import RunBoard
 from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
@@ -41,7 +42,9 @@ def train(
         args: of the hypermodel's `fit`.
         kwargs: likewise.
     """
+    settings = machine.keras_settings()
     keras.backend.clear_session()
+    machine.apply_settings(settings)  # a cleared session has forgotten the dtype policy
     gc.collect()
     keras.utils.set_random_seed(seed)
     hp, hypermodel, runs = trial.hyperparameters.copy(), tuner.hypermodel, tuner.ledger
@@ -65,11 +68,10 @@ def train(
     kwargs["callbacks"] = [EpochOrder(seed, batches), *own, *watching]
     kwargs.setdefault("verbose", 0)
     keras.utils.set_random_seed(seed)
-    if found is None or found["epochs"] < kwargs["epochs"]:
-        results = hypermodel.fit(hp, model, *args, **kwargs)
-        if not is_plain(hypermodel) and not isinstance(results, keras.callbacks.History):
-            returned = tuner_utils.convert_to_metrics_dict(results, tuner.oracle.objective)
-            keeper.history = {name: [float(value)] for name, value in returned.items()}
+    results = hypermodel.fit(hp, model, *args, **kwargs)  # of no epoch, where only the record was missing
+    if not is_plain(hypermodel) and not isinstance(results, keras.callbacks.History):
+        returned = tuner_utils.convert_to_metrics_dict(results, tuner.oracle.objective)
+        keeper.history = {name: [float(value)] for name, value in returned.items()}
     run = Run(dict(values), seed, keeper.history, ended=bool(model.stop_training), seconds=keeper.seconds)
     if not run.epochs:
         raise errors.FatalRuntimeError("`fit` ended without an epoch.")
