@@ -10,6 +10,7 @@ import pytest
 from tuning_cases import TUNERS, arrays, hypermodel, search_nothing, train_nothing, tuner_options, values_of
 
 from keras_entropy import EntropyWarning
+from keras_entropy.study.folder import held
 from keras_entropy.tuning import EntropyTuner
 
 KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "12"))
@@ -207,10 +208,9 @@ def test_overwrite_starts_anew(tmp_path):
 
 
 def test_two_programs_do_not_search_in_one_folder(tmp_path):
-    from keras_entropy.tuning import identity
-
     folder = str(tmp_path / "a")
-    with identity.held(Path(folder, "search")), pytest.raises(BlockingIOError, match="Another process"):
+    Path(folder, "search").mkdir(parents=True)
+    with held(Path(folder, "search")), pytest.raises(BlockingIOError, match="Another process"):
         search_nothing("random", folder)
 
 

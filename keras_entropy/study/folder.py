@@ -15,7 +15,7 @@ from keras_entropy.study.records import Key, RunRecord
 SCHEMA = "keras-entropy/study/1"
 DESCRIPTION = "study.json"
 LOG = "workers.log"
-_LOCK = ".lock"
+LOCK = ".lock"
 # What may grow from one call to the next; all else must stay, or old runs would be compared with different ones.
 _GROWING = ("seeds", "grid", "arms")
 
@@ -41,7 +41,7 @@ def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Ke
     if folder.is_dir() and not (folder / DESCRIPTION).exists() and not _is_new(folder):
         raise FileExistsError(f"{folder} holds something else than a study. Name another folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder):
+    with held(folder):
         _files.remove_partial(folder)
         if (folder / DESCRIPTION).exists():
             _check_same(folder, description)
@@ -59,16 +59,21 @@ def clear(folder: Path) -> None:
     """
     if not (folder / DESCRIPTION).exists():
         return
-    with _held(folder):
+    with held(folder):
         for name in (records.RUNS, LOG, DESCRIPTION):  # what makes it a study last
             (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes.
+
+    Raises:
+        BlockingIOError: where another process holds it.
+    """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / _LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
@@ -80,7 +85,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _is_new(folder: Path) -> bool:
-    return all(path.name == _LOCK or path.name.startswith(_files.PARTIAL) for path in folder.iterdir())
+    return all(path.name == LOCK or path.name.startswith(_files.PARTIAL) for path in folder.iterdir())
 
 
 def _check_same(folder: Path, description: dict[str, Any]) -> None:

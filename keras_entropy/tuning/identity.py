@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,13 @@ import keras
 import keras_tuner
 
 from keras_entropy import _checks, _files
+from keras_entropy.study.folder import LOCK, held
 from keras_entropy.study.identity import identity
 from keras_entropy.tuning.oracles import STATE
 
 SCHEMA = "keras-entropy/search/1"
 DESCRIPTION = "search.json"
-_LOCK = ".lock"
 _OWN = (DESCRIPTION, STATE, "runs")
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes.
-
-    Raises:
-        BlockingIOError: where another process holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise BlockingIOError(f"Another process searches in {folder}. Wait for its end, or stop it.") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -53,7 +31,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{folder} is a file. Name a folder.")
     if not folder.exists():
         return
-    there = {path.name for path in folder.iterdir() if path.name != _LOCK and not path.name.startswith(_files.PARTIAL)}
+    there = {path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith(_files.PARTIAL)}
     if there and DESCRIPTION not in there:
         raise FileExistsError(
             f"{folder} holds something else than a search of EntropyTuner. Name another `project_name`."

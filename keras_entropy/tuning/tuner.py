@@ -16,6 +16,7 @@ from keras_tuner import errors
 from keras_tuner.src.distribute import utils as distribution
 
 from keras_entropy import _checks
+from keras_entropy.study.folder import held
 from keras_entropy.study.records import direction
 from keras_entropy.tuning import chief, guards, identity, ledger, running
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
@@ -141,7 +142,8 @@ class EntropyTuner(keras_tuner.Tuner):
         if self._is_worker():
             super().search(*args, **kwargs)
             return
-        with identity.held(self._folder):
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with held(self._folder):
             described = {**self._described, **identity.description_of_fit(args, kwargs)}
             identity.check_same(self._folder, described, write=True)
             self.reload()  # another process may have searched since
