@@ -153,4 +153,6 @@ def test_overwrite_leaves_other_files_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     search(hypermodel(), data, output=tmp_path, overwrite=True, **SMALL | {"trials": 2})
     assert (tmp_path / "notes.txt").read_text() == "mine"
+    other = [2 * array for array in data()]
+    search(hypermodel(), other, output=tmp_path, overwrite=True, **SMALL | {"trials": 2})
     assert len([row for row in rows(tmp_path) if row["trial"] != "none"]) == 2

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_entropy import _files, plots
+from keras_entropy.study import folder as study_folder
 from keras_entropy.tuning import ledger
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER
+from keras_entropy.tuning.identity import DESCRIPTION
 from keras_entropy.tuning.ledger import Run
 from keras_entropy.tuning.running import NONE, without_term
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
     from keras_entropy.tuning.searching import Verdict
     from keras_entropy.tuning.tuner import EntropyTuner
+
+PROJECT, COMPARISON, LOGS = "search", "comparison", "logs"
+"""Folders of a search: KerasTuner's project, the study of the new seeds, and what TensorBoard shows."""
 
 _FILES = ("trials.csv", "verdict.json", "search.png")
 
@@ -139,11 +144,19 @@ class Trials:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a search leaves in its folder beside the projects of the tuner and of the study."""
+    """Remove what a search has left in its folder, but the project of its tuner, which removes that itself.
+
+    Raises:
+        BlockingIOError: where a process works on its comparison.
+    """
+    if not (folder / PROJECT / DESCRIPTION).exists():
+        return
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
-    if (folder / "logs").is_dir() and (folder / "search").is_dir():
-        shutil.rmtree(folder / "logs")
+    for study in (folder / COMPARISON).glob("*"):
+        study_folder.clear(study)
+    if (folder / LOGS).is_dir():
+        shutil.rmtree(folder / LOGS)
 
 
 def figure(table: Trials, verdict: Verdict) -> Figure:

@@ -182,8 +182,8 @@ def search(
         "seed": seed,
         "epoch": epoch,
         "directory": str(folder),
-        "project_name": "search",
-        "log_dir": str(folder / "logs"),
+        "project_name": results.PROJECT,
+        "log_dir": str(folder / results.LOGS),
         **oracle_options,
     }
     x_train, y_train, x_val, y_val = load(data, seed)
@@ -212,15 +212,14 @@ def search(
     table.write_csv(folder / "trials.csv")
     values = table.best.values
     baseline_values = table.baseline_values
-    board.write_experiment(folder / "logs", [trial.values for trial in table.trials], [objective])
+    winner = ledger.key_of({NONE: baseline_values, TERM: values})  # more trials may have another one
+    board.write_experiment(folder / results.LOGS, [trial.values for trial in table.trials], [objective])
     study = Study(
         _Settings(hypermodel, {NONE: baseline_values, TERM: values}),
         [Arm(NONE, "none", setting=NONE), Arm(TERM, "none", setting=TERM)],
         unseen,
         data=data,
-        output=folder
-        / "comparison"
-        / ledger.key_of({NONE: baseline_values, TERM: values}),  # more trials, another best
+        output=folder / results.COMPARISON / winner,
         epochs=epochs,
         batch_size=batch_size,
         metric=objective,
