@@ -22,6 +22,10 @@ from keras_entropy.regularizers import EntropyRegularizer
 _VISIBLE_CHANGE = 1e-3
 
 
+PENALISED = ("loss", "val_loss")
+"""What Keras logs with the penalty in it."""
+
+
 class EntropyLogger(keras.callbacks.Callback):
     """Log the entropy change of every layer, the entropy penalty and the loss without it, each epoch.
 
@@ -346,12 +350,17 @@ def _without_missing_validation(callback: Any) -> Any:
     return _SkipsMissingValidation(callback) if monitors else callback
 
 
+def watches_penalty(callback: Any) -> bool:
+    """Whether a callback of Keras stops, slows or saves by a loss that holds the penalty."""
+    monitors = isinstance(callback, keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau) or (
+        isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_best_only
+    )
+    return monitors and callback.monitor in PENALISED
+
+
 def _warn_of_penalised_monitors(callbacks: list[keras.callbacks.Callback]) -> None:
     for callback in callbacks:
-        monitors = isinstance(callback, keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau) or (
-            isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_best_only
-        )
-        if monitors and callback.monitor in ("loss", "val_loss"):
+        if watches_penalty(callback):
             name = type(callback).__name__
             warnings.warn(
                 f'{name}(monitor="{callback.monitor}") watches the task loss plus the penalty: a change of the '

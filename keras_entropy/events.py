@@ -95,14 +95,10 @@ class EventWriter:
             self._records.close()
 
     def _write(self, tag: str, data: Any, metadata: Any, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.util import tensor_util
 
-        self._add(Summary.Value(tag=tag, tensor=tensor_util.make_tensor_proto(data), metadata=metadata), step)
-
-    def _add(self, value: Any, step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
+        value = Summary.Value(tag=tag, tensor=tensor_util.make_tensor_proto(data), metadata=metadata)
         event = Event(wall_time=time.time(), step=step, summary=Summary(value=[value]))
         self._records.write(event.SerializeToString())

@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import keras
 from keras_tuner import errors
 from keras_tuner.src.engine import tuner_utils
 
-PENALISED = ("loss", "val_loss")
+from keras_entropy.callbacks import PENALISED, watches_penalty
+
 _REMEDY = 'Use "val_task_loss" with mode "min", which is the loss without any penalty, or a metric.'
 
 
@@ -39,10 +39,7 @@ def check_callbacks(callbacks: Iterable[Any]) -> None:
         FatalValueError: that ends a search.
     """
     for callback in callbacks:
-        watches = isinstance(callback, keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau) or (
-            isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_best_only
-        )
-        if watches and callback.monitor in PENALISED:
+        if watches_penalty(callback):
             raise errors.FatalValueError(
                 f"{type(callback).__name__}(monitor={callback.monitor!r}) watches the loss with the entropy penalty. "
                 f"{_REMEDY}"

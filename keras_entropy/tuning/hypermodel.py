@@ -149,22 +149,6 @@ class EntropyHyperModel(keras_tuner.HyperModel):
                 guards.check_finite(results, objective)
         return results
 
-    def term(self, values: Mapping[str, Any]) -> tuple[Rule, Any] | dict[str, Any]:
-        """Placement and regularizer of a trial; a dict of layers to regularizers with a factor for each layer.
-
-        Args:
-            values: of the hyperparameters, by name.
-        """
-        kind = self.regularizers[values.get(REGULARIZER, next(iter(self.regularizers)))]
-        if not self.per_layer:
-            return self.placements[values[PLACEMENT]], kind(self.signed(values, FACTOR))
-        names = [name for name in values if name.startswith(f"{FACTOR}/")]
-        return {name.removeprefix(f"{FACTOR}/"): kind(self.signed(values, name)) for name in names}
-
-    def signed(self, values: Mapping[str, Any], name: str) -> float:
-        """A factor with its sign."""
-        return float(values[name]) * int(values.get(name.replace(FACTOR, SIGN, 1), 1))
-
     def _factor(self, hp: Any, name: str) -> float:
         if len(self.factors) == 2:
             low, high = self.factors
@@ -178,13 +162,8 @@ class EntropyHyperModel(keras_tuner.HyperModel):
 
 def takes_hyperparameters(build: Callable[..., Any]) -> bool:
     """Whether a function has an argument that it needs, which then is that of the hyperparameters."""
-    empty, positional = (
-        inspect.Parameter.empty,
-        (
-            inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        ),
-    )
+    empty = inspect.Parameter.empty
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [p for p in inspect.signature(build).parameters.values() if p.default is empty and p.kind in positional]
     if len(needed) > 1:
         raise TypeError(

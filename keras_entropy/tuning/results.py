@@ -165,7 +165,8 @@ def figure(table: Trials, verdict: Verdict) -> Figure:
     factors = [name for name in table.best.values if name.startswith(FACTOR)]
     for number, setting in enumerate(dict.fromkeys(trial.setting for trial in table.completed)):
         trials = [trial for trial in table.completed if trial.setting == setting]
-        points = sorted((statistics.geometric_mean(trial.values[n] for n in factors), trial) for trial in trials)
+        points = [(statistics.geometric_mean(trial.values[name] for name in factors), trial) for trial in trials]
+        points.sort(key=lambda point: point[0])
         axes.plot([x for x, _ in points], [trial.score for _, trial in points], color=f"C{number}", label=setting)
         for x, trial in points:
             values = list((trial.last if table._epoch == "last" else trial.best).values())

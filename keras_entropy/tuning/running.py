@@ -16,7 +16,7 @@ from keras_tuner import errors
 from keras_tuner.src.engine import tuner_utils
 
 from keras_entropy._order import Batches, EpochOrder
-from keras_entropy.callbacks import EntropyLogger
+from keras_entropy.callbacks import PENALISED, EntropyLogger
 from keras_entropy.study import machine
 from keras_entropy.tuning import guards, ledger, snapshots
 from keras_entropy.tuning.board import RunBoard
@@ -111,7 +111,7 @@ class _Divergence(keras.callbacks.Callback):
     """Ends a run whose loss is not finite."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if not all(math.isfinite((logs or {}).get(name, 0.0)) for name in guards.PENALISED):
+        if not all(math.isfinite((logs or {}).get(name, 0.0)) for name in PENALISED):
             assert self.model is not None
             self.model.stop_training = True
 
