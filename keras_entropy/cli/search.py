@@ -41,7 +41,7 @@ def search(
     trials: Annotated[int, typer.Option(min=1, help="Number of settings; Hyperband has its own.")] = 12,
     epochs: Annotated[int, typer.Option(min=1, help="Of each run.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 32,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting.")] = 2,
     report_seeds: Annotated[int, typer.Option(min=2, help="New seeds for the comparison with no term.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="First seed, and that of the settings.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that search.")] = 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -142,7 +143,8 @@ def _print(verdict: Verdict) -> None:
     console = Console(width=max(80, console.width))
     with (Path(verdict.output) / "trials.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    rows.sort(key=lambda row: float(row[verdict.metric]) * (1 if verdict.lower_is_better else -1))
+    scores = [float(row[verdict.metric]) * (1 if verdict.lower_is_better else -1) for row in rows]
+    rows = [rows[i] for i in sorted(range(len(rows)), key=lambda i: (math.isnan(scores[i]), scores[i]))]
     shown = ["trial", *(name for name in rows[0] if name.startswith("entropy/")), verdict.metric]
     table = Table(title="Trials, the best one first")
     for name in shown:

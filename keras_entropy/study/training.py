@@ -130,8 +130,15 @@ def prepare(job: Job, task: Task) -> Prepared:
     model = arm.build(job.build, task.values)
     x_train, y_train, x_val, y_val = load(job.data, task.seed)
     model = arm.change(model, task.values, task.seed)
+    build_optimizer(model)
     change = controls.transform(arm.inputs, x_train)
     return Prepared(model, change(x_train), y_train, change(x_val), y_val)
+
+
+def build_optimizer(model: keras.Model) -> None:
+    """Make the optimizer's variables now: made by `fit` within a graph, TensorFlow never frees that graph."""
+    if model.compiled and model.built and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
 
 
 @contextlib.contextmanager

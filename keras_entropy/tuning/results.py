@@ -43,7 +43,7 @@ class Trial:
         epochs: of its runs, at most.
         last: the objective at the last epoch, by seed.
         best: the objective at the best epoch, by seed.
-        score: mean over the seeds; NaN for a failed trial.
+        counted: that of these two which the search compares.
     """
 
     name: str
@@ -53,7 +53,12 @@ class Trial:
     epochs: int
     last: dict[int, float]
     best: dict[int, float]
-    score: float
+    counted: dict[int, float]
+
+    @property
+    def score(self) -> float:
+        """Mean of what counts over the seeds; NaN for a failed trial."""
+        return statistics.fmean(self.counted.values()) if self.status == "COMPLETED" and self.counted else math.nan
 
     @property
     def setting(self) -> str:
@@ -97,17 +102,18 @@ class Trials:
     @property
     def baseline_values(self) -> dict[str, Any]:
         """The best setting of the model without term."""
-        best = self._best_baseline
+        best = self.best_baseline
         return without_term(self.best.values) if best is None else best.values
 
     @property
     def baseline_score(self) -> float:
         """The best score of the model without term; NaN where none was trained."""
-        best = self._best_baseline
+        best = self.best_baseline
         return math.nan if best is None else best.score
 
     @property
-    def _best_baseline(self) -> Trial | None:
+    def best_baseline(self) -> Trial | None:
+        """The best setting of the model without term; None where none was trained."""
         finite = [base for base in self.baselines if math.isfinite(base.score)]
         return self._best_of(finite) if finite else None
 
@@ -135,9 +141,7 @@ class Trials:
     ) -> Trial:
         runs = [run for seed in self.seeds if (run := tuner.ledger.read(values, seed)) is not None]
         last, best = (self._by_seed(runs, epoch, epochs) for epoch in ("last", "best"))
-        by_seed = last if self._epoch == "last" else best
-        score = statistics.fmean(by_seed.values()) if status == "COMPLETED" and by_seed else math.nan
-        return Trial(name, values, status, message, epochs, last, best, score)
+        return Trial(name, values, status, message, epochs, last, best, last if self._epoch == "last" else best)
 
     def _by_seed(self, runs: list[Run], epoch: str, epochs: int) -> dict[int, float]:
         return {run.seed: self.objective.get_value(run.metrics(epoch, self.objective, epochs)) for run in runs}
@@ -169,12 +173,13 @@ def figure(table: Trials, verdict: Verdict) -> Figure:
         points.sort(key=lambda point: point[0])
         axes.plot([x for x, _ in points], [trial.score for _, trial in points], color=f"C{number}", label=setting)
         for x, trial in points:
-            values = list((trial.last if table._epoch == "last" else trial.best).values())
+            values = list(trial.counted.values())
             axes.plot([x] * len(values), values, ".", color=f"C{number}", alpha=0.6)
-    bases = list(table.baselines[0].last.values()) if table.baselines else []
-    if bases:
-        axes.axhspan(min(bases), max(bases), color="0.5", alpha=0.2, label="none, all seeds")
-        axes.axhline(table.baseline_score, color="0.4", linewidth=1)
+    base = table.best_baseline
+    if base is not None:
+        values = list(base.counted.values())
+        axes.axhspan(min(values), max(values), color="0.5", alpha=0.2, label="none, all seeds")
+        axes.axhline(base.score, color="0.4", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlabel("factor" if len(factors) == 1 else "geometric mean of the factors of all layers")
     axes.set_ylabel(f"{verdict.metric} on the seeds of the search")

@@ -18,6 +18,7 @@ from keras_tuner.src.engine import tuner_utils
 from keras_entropy._order import Batches, EpochOrder
 from keras_entropy.callbacks import PENALISED, EntropyLogger
 from keras_entropy.study import machine
+from keras_entropy.study.training import build_optimizer
 from keras_entropy.tuning import guards, ledger, snapshots
 from keras_entropy.tuning.board import RunBoard
 from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
@@ -51,6 +52,7 @@ def train(
     hp.values = dict(values)
     with guards.raised():
         model = hypermodel.build(hp) if PLACEMENT in values else hypermodel.baseline(hp)
+    build_optimizer(model)
     folder = log_folder(trial.trial_id, values, seed)
     own = _own_callbacks(kwargs.get("callbacks") or [], folder)
     kwargs, batches = _ordered(dict(kwargs), seed) if is_plain(hypermodel) else (dict(kwargs), None)

@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_entropy import _backend, _checks, _files
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
+from keras_entropy.study.training import build_optimizer
 
 SCHEMA = "keras-entropy/snapshot/1"
 _STATELESS = (EntropyLogger, FactorSchedule, keras.callbacks.LearningRateScheduler, keras.callbacks.TerminateOnNaN)
@@ -120,8 +121,7 @@ def read(path: Path, model: Any, callbacks: Iterable[Any]) -> dict[str, Any] | N
 
 def _variables(model: Any) -> list[Any]:
     """All that training changes, in an order that equal models have in common."""
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+    build_optimizer(model)
     _ = model.losses  # counters of steps are made when losses are first asked for
     return [*model.variables, *model.optimizer.variables]
 

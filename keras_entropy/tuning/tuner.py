@@ -18,6 +18,7 @@ from keras_tuner.src.distribute import utils as distribution
 from keras_entropy import _checks
 from keras_entropy.study.folder import held
 from keras_entropy.study.records import direction
+from keras_entropy.study.training import build_optimizer
 from keras_entropy.tuning import chief, guards, identity, ledger, running
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.ledger import Ledger, Run
@@ -182,7 +183,7 @@ class EntropyTuner(keras_tuner.Tuner):
     def load_model(self, trial: Any) -> Any:
         """The compiled model of a trial, trained: that of the first seed, after its last epoch."""
         model = self.hypermodel.build(trial.hyperparameters)
-        model.optimizer.build(model.trainable_variables)  # its state is in the file too
+        build_optimizer(model)  # its state is in the file too
         model.load_weights(self.ledger.path(trial.hyperparameters.values, self.seeds[0], running.WEIGHTS))
         return model
 

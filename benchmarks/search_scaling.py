@@ -1,0 +1,157 @@
+"""A search in two worker processes against one, and the memory that finished trials leave behind.
+
+    python benchmarks/search_scaling.py [--trials 12] [--epochs 20] [--repeats 3]
+    python benchmarks/search_scaling.py --memory [--trials 30]
+
+Two kinds of trials: "spin" is a fixed number of matrix products on one thread, and so shows what chief, protocol and the
+start of the processes cost; "train" fits a small autoencoder with an entropy term on the digits. Each is searched by one
+worker on one core, by one on two cores, and by two workers on two cores; in a repeat each way has its turn, and ratios of
+wall times are taken within the repeat, from the call to its return and from the first trial on. Beside them stands what
+two busy loops do over one at that time, which is the most that two processes can reach on this machine.
+
+With --memory one process searches, and the resident memory after each trial is printed. Backend: KERAS_BACKEND.
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import keras_tuner
+import numpy as np
+
+from keras_entropy import DenseEntropy, datasets, models
+from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, workers
+
+WAYS = {"1 worker, 1 core": (1, 1), "1 worker, 2 cores": (1, 2), "2 workers, 2 cores": (2, 2)}
+
+
+class Spin(keras_tuner.HyperModel):
+    """Does a fixed amount of arithmetic in place of training."""
+
+    def build(self, hp):
+        """A model that is not trained."""
+        return build()
+
+    def fit(self, hp, model, *args, callbacks, epochs, **kwargs):
+        """Spin; the score is the factor."""
+        matrix = np.random.default_rng(0).normal(size=(256, 256))
+        for _ in range(epochs * 150):
+            matrix = np.tanh(matrix @ matrix)
+        return {"val_task_loss": float(hp.get("entropy/factor") if "entropy/factor" in hp.values else 0.0)}
+
+
+def build():
+    model = models.autoencoder((8, 8, 1), width=60)
+    model.compile("adam", "mse")
+    return model
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory", action="store_true")
+    arguments = parser.parse_args()
+    x, _, held, _ = datasets.digits()
+    fit = {"x": x, "y": x, "validation_data": (held, held), "epochs": arguments.epochs, "verbose": 0}
+    if arguments.memory:
+        memory(arguments.trials or 30, fit)
+        return
+    for name, base in {"spin": Spin(), "train": build}.items():
+        scaling(name, EntropyHyperModel(base, DenseEntropy), arguments.trials or 12, arguments.repeats, fit)
+
+
+def scaling(name, hypermodel, trials, repeats, fit):
+    """Print the wall times of each way to search, and their ratios."""
+    found = {way: [] for way in WAYS}
+    loops = []
+    for _ in range(repeats):
+        loops.append(busy_loops())
+        for way, (count, cores) in WAYS.items():
+            found[way].append(wall(hypermodel, trials, fit, count, cores))
+    print(f"\n{keras.backend.backend()}, {name}, {trials} trials of 2 seeds, {repeats} repeats, seconds (median):")
+    for way, rows in found.items():
+        whole, begun = (statistics.median(column) for column in zip(*rows, strict=True))
+        print(f"  {way:20} {whole:7.1f} whole {begun:7.1f} from the first run on")
+    for rival in list(WAYS)[:2]:
+        pairs = zip(found[rival], found["2 workers, 2 cores"], strict=True)
+        ratios = [[a / b for a, b in zip(one, two, strict=True)] for one, two in pairs]
+        whole, begun = (" ".join(f"{value:.2f}" for value in sorted(column)) for column in zip(*ratios, strict=True))
+        print(f"  2 workers are faster than {rival} by: {whole} whole; {begun} from the first run on")
+    print(f"  two busy loops do {statistics.median(loops):.2f} times the work of one")
+
+
+def wall(hypermodel, trials, fit, count, cores):
+    """Seconds of a search, whole and from the first finished run on."""
+    available = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, available[:cores])
+    first = []
+
+    def update(_):
+        if not first and list(folder.glob("search/trial_*")):
+            first.append(time.monotonic())
+
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            folder = Path(directory)
+            arguments = {"hypermodel": hypermodel, "max_trials": trials, "seeds": [0, 1], "directory": directory}
+            begin = time.monotonic()
+            workers.run({**arguments, "project_name": "search"}, fit, count, update)
+            end = time.monotonic()
+            states = [trial.status for trial in EntropyTuner(**arguments).oracle.trials.values()]
+            assert states == ["COMPLETED"] * trials, states
+    finally:
+        os.sched_setaffinity(0, available)
+    return end - begin, end - first[0]
+
+
+def busy_loops():
+    """How much more two processes do than one."""
+    context = multiprocessing.get_context("fork")
+    begin = time.monotonic()
+    spin()
+    one = time.monotonic() - begin
+    both = [context.Process(target=spin) for _ in range(2)]
+    begin = time.monotonic()
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    return 2 * one / (time.monotonic() - begin)
+
+
+def spin():
+    """About two seconds of work on one core."""
+    total = 0
+    for number in range(30_000_000):
+        total += number
+    return total
+
+
+def memory(trials, fit):
+    """Print the resident memory of a process after each of its trials."""
+    sizes = []
+    with tempfile.TemporaryDirectory() as directory:
+        hypermodel = EntropyHyperModel(build, DenseEntropy)
+        tuner = EntropyTuner(hypermodel, max_trials=trials, seeds=[0], directory=directory, baseline=False)
+        tuner.trial_ended = lambda: sizes.append(resident())
+        tuner.search(**{**fit, "epochs": 2})
+    print(f"{keras.backend.backend()}, MB after each of {trials} trials: {' '.join(f'{size:.0f}' for size in sizes)}")
+    middle = trials // 3
+    print(f"growth: {(sizes[-1] - sizes[middle]) / (trials - 1 - middle):.2f} MB a trial after trial {middle + 1}")
+
+
+def resident():
+    """Megabytes."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()
