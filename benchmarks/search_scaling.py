@@ -4,10 +4,10 @@
     python benchmarks/search_scaling.py --memory [--trials 30]
 
 Two kinds of trials: "spin" is a fixed number of matrix products on one thread, and so shows what chief, protocol and
-the start of the processes cost; "train" fits a small autoencoder with an entropy term on the digits. Each is searched by
-one worker on one core, by one on two cores, and by two workers on two cores; in a repeat each way has its turn. Ratios of
-wall times are taken within the repeat, from the call to its return and from the first trial on. Beside them stands what
-two busy loops do over one at that time: the most that two processes can reach on this machine.
+the start of the processes cost; "train" fits a small autoencoder with an entropy term on the digits. Each is searched
+by one worker on one core, by one on two cores, and by two workers on two cores; in a repeat each way has its turn.
+Ratios of wall times are taken within the repeat, from the call to its return and from the first trial on. Beside them
+stands what two busy loops do over one at that time: the most that two processes can reach on this machine.
 
 With --memory one process searches, and the resident memory after each trial is printed. Backend: KERAS_BACKEND.
 """
