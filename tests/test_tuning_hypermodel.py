@@ -57,6 +57,7 @@ def test_the_model_has_the_term_of_the_values():
 
 def test_factors_may_be_a_list():
     assert space(hypermodel(factors=[0.1, 0.2, 0.4]))["entropy/factor"].values == [0.1, 0.2, 0.4]
+    assert space(hypermodel(factors=[0.1]))["entropy/factor"].values == [0.1]
 
 
 def test_each_layer_may_have_its_factor():
@@ -164,7 +165,7 @@ def test_a_trial_that_is_not_finite_has_failed_and_never_is_the_best(tmp_path):
         ({"placements": []}, "at least one placement"),
         ({"placements": ["first", "none"]}, "beside the search"),
         ({"placements": ["first", "first"]}, "different strings"),
-        ({"factors": [0.1]}, "two positive numbers"),
+        ({"factors": []}, "two positive numbers"),
         ({"factors": (0.0, 1.0)}, "two positive numbers"),
         ({"factors": (1.0, 0.1)}, "the lowest factor before the highest"),
         ({"factors": (0.1, float("nan"))}, "a finite number"),

@@ -1,6 +1,9 @@
 """EntropyTuner with real training: seeds, the model without term, and runs that a kill has cut in two."""
 
+import gc
 import json
+import math
+import weakref
 from pathlib import Path
 
 import keras
@@ -9,7 +12,15 @@ import pytest
 from keras_tuner import errors
 from tuning_cases import arrays, build, hypermodel, plain, values_of
 
-from keras_entropy import DenseEntropy, EntropyLogger, FactorSchedule
+from keras_entropy import (
+    ActivationEntropy,
+    ConvCornerEntropy,
+    ConvEntropy,
+    DenseEntropy,
+    EntropyLogger,
+    FactorSchedule,
+    TotalCorrelation,
+)
 from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, ledger, running
 
 
@@ -288,3 +299,37 @@ def test_bad_arguments_are_named(change, words, tmp_path):
     with pytest.raises((TypeError, ValueError), match=words):
         tuned(tmp_path, **change)
     assert not list(tmp_path.iterdir())
+
+
+def test_models_of_finished_trials_are_freed(tmp_path):
+    built = []
+
+    def noted():
+        model = plain()
+        built.append(weakref.ref(model))
+        return model
+
+    searched(tmp_path, hypermodel(noted), max_trials=4, epochs=1)
+    keras.backend.clear_session()
+    gc.collect()
+    assert len(built) >= 10
+    assert sum(model() is not None for model in built) <= 1  # that of the last run
+
+
+@pytest.mark.parametrize("name", ["Dense", "Activation", "Corner", "Conv", "Correlation"])
+def test_every_term_trains_compiled(name, tmp_path):
+    images = np.random.default_rng(0).normal(size=(32, 8, 8, 1)).astype("float32")
+    compiled = keras.backend.backend() != "torch"  # what "auto" is where there is an accelerator
+
+    def build(hp):
+        activation = ActivationEntropy("tanh", 1e-3) if name == "Activation" else None
+        model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(3, 3), keras.layers.Flatten()])
+        model.add(keras.layers.Dense(5, activity_regularizer=activation))
+        model.compile("adam", "mse", jit_compile=compiled)
+        return model
+
+    term = {"Corner": ConvCornerEntropy, "Conv": ConvEntropy, "Correlation": TotalCorrelation}.get(name, DenseEntropy)
+    hypermodel = EntropyHyperModel(build, term, factors=[1e-3])
+    tuner = EntropyTuner(hypermodel, max_trials=1, seeds=[0], directory=tmp_path)
+    tuner.search(images, np.ones((32, 5)), validation_data=(images, np.ones((32, 5))), epochs=1, verbose=0)
+    assert math.isfinite(tuner.oracle.get_best_trials()[0].score)

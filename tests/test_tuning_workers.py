@@ -3,6 +3,9 @@
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -131,3 +134,32 @@ def test_a_search_that_one_process_began_goes_on_with_two(tmp_path):
     state = read_state(tmp_path / "search" / STATE)
     assert len(state["end_order"]) == 6
     assert state["ongoing_trials"] == {}
+
+
+BY_HAND = """
+import sys
+sys.path.insert(0, {tests!r})
+from tuning_cases import arrays, hypermodel
+from keras_entropy.tuning import EntropyTuner
+
+tuner = EntropyTuner(hypermodel(), max_trials=4, seeds=[0, 1], directory={folder!r})
+tuner.search(**arrays(), epochs=2, verbose=0)
+"""
+
+
+def test_chief_and_workers_may_be_started_by_hand_in_folders_of_their_own(tmp_path, child_environment):
+    code = BY_HAND.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "shared"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = child_environment | {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
+    started = []
+    for name in ("chief", "one", "two"):
+        (tmp_path / name).mkdir()
+        variables = own | {"KERASTUNER_TUNER_ID": name}
+        started.append(subprocess.Popen([sys.executable, "-c", code], env=variables, cwd=tmp_path / name))
+    assert [process.wait(timeout=120) for process in started] == [0, 0, 0]
+    state = read_state(tmp_path / "shared" / "search" / STATE)
+    assert [trial["status"] for trial in state["trials"].values()] == ["COMPLETED"] * 4
+    assert len(set(state["end_order"])) == 4
+    assert not any(list((tmp_path / name).iterdir()) for name in ("chief", "one", "two"))

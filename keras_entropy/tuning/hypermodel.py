@@ -43,8 +43,8 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         regularizer: a function of a factor that returns a `keras.Regularizer`, such as the class `ConvCornerEntropy`;
             or several, as a list or as a dict of names.
         placements: rules as of `resolve_placement`; a dict gives names to rules that are no strings.
-        factors: lowest and highest, between which factors are drawn by logarithm; or three values and more, the only
-            ones that are tried.
+        factors: lowest and highest, between which factors are drawn by logarithm; or one, or three and more, which then
+            are the only ones that are tried.
         negative: True to try each factor with both signs.
         per_layer: True for a factor for each layer, `entropy/factor/<layer path>`, of a single placement.
 
@@ -214,9 +214,9 @@ def _checked_factors(given: Any) -> tuple[float, ...]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(_checks.message("factors", "the lowest and the highest factor, or more values", given))
     values = tuple(float(_checks.number("factors", value)) for value in given)
-    if len(values) < 2 or min(values) <= 0 or len(set(values)) < len(values):
+    if not values or min(values) <= 0 or len(set(values)) < len(values):
         raise ValueError(
-            _checks.message("factors", "two positive numbers, the lowest and the highest, or more values", given)
+            _checks.message("factors", "two positive numbers, the lowest and the highest, or one or more values", given)
         )
     if len(values) == 2 and not values[0] < values[1] < math.inf:
         raise ValueError(_checks.message("factors", "the lowest factor before the highest", given))
