@@ -40,7 +40,7 @@ class Spin(keras_tuner.HyperModel):
     def fit(self, hp, model, *args, callbacks, epochs, **kwargs):
         """Spin; the score is the factor."""
         matrix = np.random.default_rng(0).normal(size=(256, 256))
-        for _ in range(epochs * 150):
+        for _ in range(epochs * 40):
             matrix = np.tanh(matrix @ matrix)
         return {"val_task_loss": float(hp.get("entropy/factor") if "entropy/factor" in hp.values else 0.0)}
 
