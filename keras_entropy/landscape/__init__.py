@@ -1,0 +1,29 @@
+"""The entropy of parameter space: how much of it has a certain loss or accuracy, by Wang-Landau sampling [B].
+
+[B] Zhang: "Entropy and generalization of a neural network's parameter space".
+"""
+
+from keras_entropy.landscape.axes import Axis
+from keras_entropy.landscape.density import DensityOfStates
+from keras_entropy.landscape.networks import network_problem
+from keras_entropy.landscape.problems import (
+    Observable,
+    Problem,
+    ball_problem,
+    function_problem,
+    perceptron_problem,
+)
+from keras_entropy.landscape.running import Progress, density_of_states
+
+__all__ = [
+    "Axis",
+    "DensityOfStates",
+    "Observable",
+    "Problem",
+    "Progress",
+    "ball_problem",
+    "density_of_states",
+    "function_problem",
+    "network_problem",
+    "perceptron_problem",
+]

@@ -1,0 +1,76 @@
+"""A walk on disk: whole or not at all, and only of its own problem."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_entropy import _files
+from keras_entropy.landscape.routes import Tally, Walkers
+from keras_entropy.landscape.walking import State
+
+SCHEMA = "keras-entropy/landscape/1"
+
+_PLAIN = ("phase", "moves", "log_f", "steps")
+_ARRAYS = ("log_g", "recent", "proposed")
+_PARTS = {"walkers": Walkers, "tally": Tally}
+
+
+def write(path: str | os.PathLike[str], identity: dict[str, Any], state: State, extra: dict[str, Any]) -> None:
+    """Keep a state.
+
+    Args:
+        path: of the file.
+        identity: plain values that determine the walk: problem, arguments, versions.
+        state: of the walk.
+        extra: arrays that are kept beside it.
+    """
+    head = {"schema": SCHEMA, "identity": identity, "state": {name: getattr(state, name) for name in _PLAIN}}
+    arrays = {name: getattr(state, name) for name in _ARRAYS} | {
+        f"extra/{name}": value for name, value in extra.items()
+    }
+    for part, kind in _PARTS.items():
+        for field in dataclasses.fields(kind):
+            arrays[f"{part}/{field.name}"] = getattr(getattr(state, part), field.name)
+    body = io.BytesIO()
+    np.savez(body, head=np.frombuffer(json.dumps(head, sort_keys=True).encode(), np.uint8), **arrays)
+    with _files.replacing(path) as temporary:
+        temporary.write_bytes(hashlib.sha256(body.getvalue()).digest() + body.getvalue())
+
+
+def read(path: str | os.PathLike[str], identity: dict[str, Any]) -> tuple[State, dict[str, Any]] | None:
+    """A state that was kept, and the arrays beside it; None where there is no file.
+
+    Raises:
+        ValueError: for a file that is torn or was edited, of another version, or of another walk.
+    """
+    path = Path(path)
+    if not path.exists():
+        return None
+    whole = path.read_bytes()
+    if len(whole) < 32 or hashlib.sha256(whole[32:]).digest() != whole[:32]:
+        raise ValueError(f"{path} is torn, was edited, or is no checkpoint. Delete it, or name another file.")
+    with np.load(io.BytesIO(whole[32:]), allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    head = json.loads(found.pop("head").tobytes())
+    if head["schema"] != SCHEMA:
+        raise ValueError(f"{path} has schema {head['schema']!r}; this version reads {SCHEMA!r}.")
+    wanted = json.loads(json.dumps(identity))
+    changed = [name for name in {**head["identity"], **wanted} if head["identity"].get(name) != wanted.get(name)]
+    if changed:
+        raise ValueError(
+            f"{path} is of a walk with another {', another '.join(changed)}. Name another file, or set it back."
+        )
+    parts = {
+        part: kind(**{field.name: found[f"{part}/{field.name}"] for field in dataclasses.fields(kind)})
+        for part, kind in _PARTS.items()
+    }
+    extra = {name.removeprefix("extra/"): value for name, value in found.items() if name.startswith("extra/")}
+    return State(**{name: found[name] for name in _ARRAYS}, **parts, **head["state"]), extra

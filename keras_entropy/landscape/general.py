@@ -1,0 +1,112 @@
+"""Walkers of any energy function: one move of all of them at a time, evaluated together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_entropy.landscape.problems import Problem, checked_values
+from keras_entropy.landscape.routes import Tally, Walkers, Window, octaves_of, seed_states
+
+Array = np.ndarray[Any, Any]
+
+_BLOCK = 50
+
+
+class GeneralRoute:
+    """Evaluates the whole energy for each move of all walkers together, with NumPy.
+
+    Within a call the weights are those of its begin: a walk with `log_f` above 0 is to be called for few moves.
+
+    Args:
+        problem: with an energy of NumPy arrays.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def octaves(self, name: str) -> int:
+        """How many octaves of small moves suit the axis of an observable."""
+        return octaves_of(self.problem, name)
+
+    def values(self, parameters: Array) -> dict[str, Array]:
+        """All observables, (B,) each, at parameters (B, d)."""
+        columns = np.ascontiguousarray(parameters.T)
+        return checked_values(self.problem, self.problem.energy(columns), len(parameters))
+
+    def advance(self, walkers: Walkers, window: Window, moves: int, tally: Tally, observe_every: int = 0) -> None:
+        """Make so many moves with each walker; walkers and tally are changed in place."""
+        names = [axis.name for axis in window.bins.axes]
+        values = self.values(walkers.parameters)
+        walkers.bins[:] = window.bins.index([values[name] for name in names])
+        parameters = np.ascontiguousarray(walkers.parameters.T)
+        for begin in range(0, moves, _BLOCK):
+            count = min(_BLOCK, moves - begin)
+            draws = _draw(walkers, window.octaves, self.problem.half_width, count)
+            for move, (component, redraw, step, chance) in enumerate(zip(*draws, strict=True), begin + 1):
+                self._move(walkers, window, tally, parameters, names, component, redraw, step, chance)
+                if observe_every and move % observe_every == 0:
+                    self._observe(walkers, tally, parameters)
+        walkers.parameters[:] = parameters.T
+
+    def _move(
+        self,
+        walkers: Walkers,
+        window: Window,
+        tally: Tally,
+        parameters: Array,
+        names: list[str],
+        component: Array,
+        redraw: Array,
+        step: Array,
+        chance: Array,
+    ) -> None:
+        everyone = np.arange(len(component))
+        old_bins, old = walkers.bins, parameters[component, everyone]
+        new = np.where(redraw, 0.0, old) + step
+        inside = np.abs(new) <= self.problem.half_width
+        parameters[component, everyone] = np.where(inside, new, old)
+        values = self.problem.energy(parameters)
+        found = window.bins.index([np.asarray(values[name], np.float64) for name in names])
+        found = np.where(inside, found, -1)
+        taken = np.where(found >= 0, found, old_bins)
+        band = tally.proposals.shape[2] // 2
+        near = np.abs(taken - old_bins) <= band
+        np.add.at(tally.proposals, (everyone[near], old_bins[near], (taken - old_bins + band)[near]), 1)
+        with np.errstate(over="ignore"):
+            accepted = (found >= 0) & (chance < np.exp(window.log_g[old_bins] - window.log_g[taken]))
+        tally.accepted[everyone[accepted], old_bins[accepted]] += 1
+        parameters[component, everyone] = np.where(accepted, new, old)
+        walkers.bins = np.where(accepted, taken, old_bins)
+        tally.histogram[everyone, walkers.bins] += 1
+        count_trips(walkers, window)
+
+    def _observe(self, walkers: Walkers, tally: Tally, parameters: Array) -> None:
+        everyone = np.arange(len(walkers.bins))
+        values = checked_values(self.problem, self.problem.energy(parameters), len(walkers.bins))
+        noted = np.stack([values[name] for name in self.problem.observables], 1)
+        tally.observed[everyone, walkers.bins] += 1
+        tally.sums[everyone, walkers.bins] += noted
+        tally.squares[everyone, walkers.bins] += noted**2
+
+
+def count_trips(walkers: Walkers, window: Window) -> None:
+    """Count who has come from the first end to the second one and back."""
+    first, last = window.ends
+    stage, trips = walkers.trips.T
+    back = (walkers.bins == first) & (stage != 1)
+    trips += back & (stage == 2)
+    walkers.trips[:, 0] = np.where(back, 1, np.where((walkers.bins == last) & (stage == 1), 2, stage))
+
+
+def _draw(walkers: Walkers, octaves: int, half_width: float, moves: int) -> tuple[Array, Array, Array, Array]:
+    """Component, whether it is redrawn, step and chance for each move of each walker; the random states move on."""
+    rng = np.random.Generator(np.random.Philox(key=walkers.seeds[0, :2]))
+    shape = moves, len(walkers.bins)
+    component = rng.integers(0, walkers.parameters.shape[1], shape)
+    redraw = rng.random(shape) < 0.5
+    scale = np.where(redraw, 1.0, 2.0 ** -rng.integers(0, octaves + 1, shape))
+    step = half_width * scale * rng.uniform(-1.0, 1.0, shape)
+    walkers.seeds[:] = seed_states(int(walkers.seeds[0, 2]), len(walkers.bins))
+    return component, redraw, step, rng.random(shape)

@@ -1,0 +1,227 @@
+"""The entropy of parameter space: splitting, Wang-Landau, production."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_entropy import _checks
+from keras_entropy.landscape import checkpoint as files
+from keras_entropy.landscape import splitting, walking
+from keras_entropy.landscape.axes import Axis, Bins, axis_of
+from keras_entropy.landscape.density import DensityOfStates, assemble
+from keras_entropy.landscape.general import GeneralRoute
+from keras_entropy.landscape.problems import Problem
+from keras_entropy.landscape.routes import Route, seed_states
+
+Array = np.ndarray[Any, Any]
+
+_SPLITTING, _LEARNING = 0.25, 0.1
+"""Shares of the moves."""
+
+_SECONDS = 10.0
+"""Between checkpoints."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What a run tells about itself.
+
+    Attributes:
+        phase: "splitting", "learning" or "production".
+        done: share of the moves of the whole run that are made.
+        moves_per_second: since the last time.
+        log_f: what a visit adds to a weight.
+        visited: share of the target bins seen in this phase, or since log_f changed.
+        round_trips: so far.
+    """
+
+    phase: str
+    done: float
+    moves_per_second: float
+    log_f: float
+    visited: float
+    round_trips: int
+
+
+def density_of_states(
+    problem: Problem,
+    axes: Iterable[str] = ("train_accuracy",),
+    moves: float = 1e8,
+    seed: int = 0,
+    *,
+    edges: Mapping[str, Any] | None = None,
+    stop: float | None = None,
+    walkers: int = 64,
+    particles: int = 200,
+    split_moves: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> DensityOfStates:
+    """Entropy of the parameters that have a certain loss or accuracy, S = ln(V_bin / V_box) [B, eq. 8].
+
+    Multilevel splitting from uniform samples finds walkers for all bins and a first estimate. Wang-Landau with the 1/t
+    schedule, all walkers sharing one set of weights, refines it over bins that are fixed beforehand. Production at
+    frozen weights gives the result: from the histogram, and from the proposals between near bins.
+
+    Args:
+        problem: the box and what is observed in it.
+        axes: names of one or two observables; the first one is that along which splitting goes.
+        moves: of all walkers together, in all phases.
+        seed: of the random numbers.
+        edges: of the bins of an observable, by its name; accuracies have one for each value, and losses bins of about
+            one nat down to `stop`, where nothing is given.
+        stop: for an observable without edges, the value of the deepest one.
+        walkers: how many.
+        particles: of splitting.
+        split_moves: of each particle for each level; by default a quarter of all moves, over 30 levels.
+        checkpoint: file that keeps the walk; it is gone on from, to the same bits, if it is there.
+        progress: is called now and then.
+
+    Returns:
+        A `DensityOfStates`; look at its `status` before you believe it.
+
+    Raises:
+        TypeError, ValueError: for arguments of another kind, a checkpoint of another walk, or a damaged one.
+        RuntimeError: where splitting does not reach the deep end.
+
+    Example:
+        >>> from keras_entropy.landscape import ball_problem, density_of_states, exact
+        >>> found = density_of_states(ball_problem(10), ["energy"], 1e5, edges={"energy": exact.ball_edges(10, 8)})
+        >>> found.entropy.shape
+        (8,)
+    """
+    begin = time.monotonic()
+    names = (axes,) if isinstance(axes, str) else tuple(axes)
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise ValueError(_checks.message("axes", "one or two names of observables", axes))
+    total = _checks.positive_integer("moves", int(_checks.number("moves", moves)))
+    walkers = _checks.positive_integer("walkers", walkers)
+    particles = _checks.positive_integer("particles", particles)
+    seed = _checked_seed(seed)
+    found_axes = [axis_of(problem, name, edges or {}) for name in names]
+    if split_moves is None:
+        split_moves = int(np.clip(_SPLITTING * total / (30 * particles), 100, 5000))
+    split_moves = _checks.positive_integer("split_moves", split_moves)
+    route = route_of(problem, names)
+    identity = {
+        "problem": problem.digest,
+        "axes": list(names),
+        "edges": [None if axis is None else axis.edges.tolist() for axis in found_axes],
+        "number of moves": total,
+        "seed": seed,
+        "stop": stop,
+        "number of walkers": walkers,
+        "number of particles": particles,
+        "split_moves": split_moves,
+        "route": type(route).__name__,
+        "version": _versions(),
+    }
+    kept = None if checkpoint is None else files.read(checkpoint, identity)
+    if kept is None:
+        if progress is not None:
+            progress(Progress("splitting", 0.0, 0.0, 0.0, 0.0, 0))
+        done_axes = tuple(
+            axis or _found_axis(route, name, stop, particles, split_moves, seed)
+            for axis, name in zip(found_axes, names, strict=True)
+        )
+        split = splitting.split(route, done_axes, particles, split_moves, seed)
+        bins, first, spent = split.bins, split.entropy, split.moves
+        plan = _plan(problem, bins, first, total, spent, walkers)
+        rng = np.random.default_rng([seed, 2])
+        parameters = split.spread(walkers, rng)
+        seeds = seed_states(seed + 1_000_003, walkers)
+        state = walking.init(plan, first, parameters, seeds, len(problem.observables))
+        before = 0.0
+    else:
+        state, extra = kept
+        done_axes = tuple(
+            Axis(name, extra[f"edges{i}"], problem.observables[name].deep) for i, name in enumerate(names)
+        )
+        bins, first, spent = Bins(done_axes, extra["mapping"]), extra["splitting"], int(extra["spent"])
+        plan = _plan(problem, bins, first, total, spent, walkers)
+        before = float(extra["seconds"])
+
+    def keep() -> None:
+        if checkpoint is None:
+            return
+        beside = {f"edges{i}": axis.edges for i, axis in enumerate(done_axes)}
+        beside |= {"mapping": bins.mapping, "splitting": first, "spent": np.array(spent)}
+        files.write(checkpoint, identity, state, {**beside, "seconds": np.array(before + time.monotonic() - begin)})
+
+    keep()
+    _walk(route, plan, state, spent, keep, progress)
+    keep()
+    counted = walking.counts(route, state)
+    return assemble(problem.name, bins, counted, first, before + time.monotonic() - begin)
+
+
+def route_of(problem: Problem, axes: tuple[str, ...]) -> Route:
+    """What moves the walkers of a problem: compiled for the machine where there is a kernel for it."""
+    kernel = None if problem.kernel is None else problem.kernel(axes)
+    if kernel is None:
+        return GeneralRoute(problem)
+    from keras_entropy.landscape.compiled import CompiledRoute
+
+    return CompiledRoute(problem, kernel)
+
+
+def _walk(
+    route: Route,
+    plan: walking.Plan,
+    state: walking.State,
+    spent: int,
+    keep: Callable[[], None],
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    count = len(state.walkers.bins)
+    whole = spent + count * (plan.learning + plan.production)
+    made = spent + count * (state.moves + (plan.learning if state.phase == walking.PRODUCTION else 0))
+    kept = shown = time.monotonic()
+    since = 0
+    while not walking.ended(plan, state):
+        info = walking.step(route, plan, state)
+        made, since = made + info.moves, since + info.moves
+        now = time.monotonic()
+        if now - kept > _SECONDS:
+            keep()
+            kept = now
+        if progress is not None and now - shown > 0.5:
+            rate = since / (now - shown)
+            progress(Progress(state.phase, made / whole, rate, state.log_f, info.visited, info.round_trips))
+            shown, since = now, 0
+
+
+def _plan(problem: Problem, bins: Bins, entropy: Array, total: int, spent: int, walkers: int) -> walking.Plan:
+    learning = max(1, int(_LEARNING * total / walkers))
+    production = max(1, (total - spent) // walkers - learning, int(0.5 * total / walkers))
+    largest = int(np.argmax(entropy))
+    rows = np.flatnonzero(bins.mapping >= 0) // (bins.mapping.size // bins.axes[0].bins)
+    deep = rows == (rows.max() if bins.axes[0].deep == "high" else rows.min())
+    smallest = int(np.argmin(np.where(deep, entropy, np.inf)))
+    octaves = max(6 if problem.observables[axis.name].levels is None else 2 for axis in bins.axes)
+    return walking.Plan(bins, octaves, learning, production, (largest, smallest))
+
+
+def _found_axis(route: Route, name: str, stop: float | None, particles: int, moves: int, seed: int) -> Axis:
+    if stop is None:
+        raise ValueError(f"`stop` should be the deepest value of {name!r}, or `edges` its bins. Received: stop=None.")
+    deep = route.problem.observables[name].deep
+    return splitting.find_edges(route, name, float(_checks.number("stop", stop)), deep, particles, moves, seed + 7)
+
+
+def _checked_seed(seed: Any) -> int:
+    plain = _checks.number("seed", seed)
+    if not isinstance(plain, int) or plain < 0:
+        raise ValueError(_checks.message("seed", "an integer of at least 0", seed))
+    return plain
+
+
+def _versions() -> dict[str, str]:
+    return {"numpy": np.__version__, "machine": platform.machine()}

@@ -1,0 +1,185 @@
+"""Wang-Landau with 1/t over fixed bins, then production at frozen weights; with a state that can be kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from keras_entropy.landscape import estimators
+from keras_entropy.landscape.axes import Bins
+from keras_entropy.landscape.density import GROUPS, Counts
+from keras_entropy.landscape.routes import BAND, Route, Tally, Walkers, Window
+
+Array = np.ndarray[Any, Any]
+
+LEARNING, PRODUCTION = "learning", "production"
+
+_FIRST_LOG_F, _FLAT = 0.01, 0.2
+_BURST, _CHUNK = 50, 20_000
+"""Moves of a walker between two looks at the common weights, and between two looks at the checkpoint."""
+
+_OBSERVE_EVERY = 50
+
+
+@dataclasses.dataclass
+class State:
+    """Everything that a walk depends on.
+
+    Attributes:
+        phase: "learning" of the weights, then "production".
+        moves: made in this phase by each walker.
+        log_f: what a visit adds to a weight.
+        steps: moves of all walkers since learning began: the t of 1/t.
+        log_g: (n,) logs of the weights, float64.
+        recent: (n,) visits since log_f was changed.
+        proposed: (n, 2 * band + 2) proposals and, last, visits of all of learning.
+        walkers: their positions and random states.
+        tally: of production, by groups.
+    """
+
+    phase: str
+    moves: int
+    log_f: float
+    steps: int
+    log_g: Array
+    recent: Array
+    proposed: Array
+    walkers: Walkers
+    tally: Tally
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What one step did.
+
+    Attributes:
+        moves: of all walkers together.
+        visited: share of the target bins seen since the phase, or the present log_f, began.
+        round_trips: so far.
+    """
+
+    moves: int
+    visited: float
+    round_trips: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long each phase is, in moves of each walker, and what is walked over.
+
+    Attributes:
+        bins: the axes and their target bins.
+        octaves: of small moves.
+        learning: moves of each walker with changing weights.
+        production: with frozen ones.
+        ends: target bins of a round trip.
+    """
+
+    bins: Bins
+    octaves: int
+    learning: int
+    production: int
+    ends: tuple[int, int]
+
+
+def init(plan: Plan, entropy: Array, parameters: Array, seeds: Array, observables: int) -> State:
+    """The state before the first move.
+
+    Args:
+        plan: of the walk.
+        entropy: (n,) first guess of the weights.
+        parameters: (B, d) of the walkers.
+        seeds: (B, 4) of their random numbers.
+        observables: how many are noted.
+    """
+    count = len(parameters)
+    walkers = Walkers(parameters.copy(), seeds, np.full(count, -1), np.zeros((count, 2), np.int64))
+    tally = Tally.empty(min(GROUPS, count), _window(plan, entropy, 0.0), observables, _band(plan))
+    recent = np.zeros(plan.bins.count, np.int64)
+    proposed = np.zeros((plan.bins.count, 2 * _band(plan) + 2), np.int64)
+    return State(LEARNING, 0, _FIRST_LOG_F, 0, entropy.astype(np.float64), recent, proposed, walkers, tally)
+
+
+def step(route: Route, plan: Plan, state: State) -> Info:
+    """Go on by one burst of learning, or by one chunk of production; the state is changed in place."""
+    if state.phase == LEARNING:
+        info = _learn(route, plan, state)
+        if state.moves >= plan.learning:
+            state.phase, state.moves, state.log_f = PRODUCTION, 0, 0.0
+            state.recent[:] = 0
+            state.walkers.trips[:] = 0
+        return info
+    return _produce(route, plan, state)
+
+
+def ended(plan: Plan, state: State) -> bool:
+    """Whether no move is left."""
+    return state.phase == PRODUCTION and state.moves >= plan.production
+
+
+def counts(route: Route, state: State) -> Counts:
+    """What production has counted."""
+    names = list(route.problem.observables)
+    tally = state.tally
+    return Counts(
+        log_g=state.log_g,
+        histogram=tally.histogram,
+        proposals=tally.proposals,
+        accepted=tally.accepted.sum(0),
+        round_trips=int(state.walkers.trips[:, 1].sum()),
+        observed=tally.observed,
+        sums={name: tally.sums[..., i] for i, name in enumerate(names)},
+        squares={name: tally.squares[..., i] for i, name in enumerate(names)},
+    )
+
+
+def _learn(route: Route, plan: Plan, state: State) -> Info:
+    window = _window(plan, state.log_g, state.log_f)
+    moves = min(_BURST, plan.learning - state.moves)
+    tally = Tally.empty(len(state.walkers.bins), window, 0, _band(plan))
+    route.advance(state.walkers, window, moves, tally)
+    visits = tally.histogram.sum(0)
+    state.proposed[:, :-1] += tally.proposals.sum(0)
+    state.proposed[:, -1] += visits
+    state.log_g += state.log_f * visits
+    state.recent += visits
+    made = moves * len(state.walkers.bins)
+    state.moves += moves
+    state.steps += made
+    inverse = plan.bins.count / state.steps
+    if state.log_f > inverse and state.recent.min() > _FLAT * state.recent.mean():
+        state.log_f /= 2
+        state.recent[:] = 0
+    state.log_f = max(inverse, state.log_f)
+    quarter = 4 * state.moves // plan.learning
+    if _band(plan) and quarter > 4 * (state.moves - moves) // plan.learning:
+        # Proposals know the steps between bins long before walkers have been everywhere.
+        state.log_g = estimators.from_proposals(state.proposed[:, :-1], state.proposed[:, -1], state.log_g)
+        state.recent[:] = 0
+    return _info(state, made, state.recent)
+
+
+def _produce(route: Route, plan: Plan, state: State) -> Info:
+    window = _window(plan, state.log_g, 0.0)
+    moves = min(_CHUNK, plan.production - state.moves)
+    tally = Tally.empty(len(state.walkers.bins), window, len(route.problem.observables), _band(plan))
+    route.advance(state.walkers, window, moves, tally, _OBSERVE_EVERY)
+    for field in dataclasses.fields(Tally):
+        part = getattr(tally.grouped(len(state.tally.histogram)), field.name)
+        getattr(state.tally, field.name).__iadd__(part)
+    state.moves += moves
+    return _info(state, moves * len(state.walkers.bins), state.tally.histogram.sum(0))
+
+
+def _info(state: State, moves: int, visits: Array) -> Info:
+    return Info(moves, float(np.mean(visits > 0)), int(state.walkers.trips[:, 1].sum()))
+
+
+def _window(plan: Plan, log_g: Array, log_f: float) -> Window:
+    return Window(plan.bins, log_g, log_f, plan.octaves, plan.ends)
+
+
+def _band(plan: Plan) -> int:
+    return BAND if len(plan.bins.axes) == 1 else 0

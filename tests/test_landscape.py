@@ -1,0 +1,279 @@
+"""Densities of states, against exact ones and against uniform samples."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_entropy import datasets, landscape
+from keras_entropy.landscape import Observable, exact, running, splitting
+from keras_entropy.landscape.axes import Axis, bins_of
+from keras_entropy.landscape.general import GeneralRoute
+from keras_entropy.landscape.routes import Tally, Window, start
+
+
+def without_kernel(problem):
+    return dataclasses.replace(problem, kernel=None)
+
+
+def routes(problem, axes):
+    return {"compiled": running.route_of(problem, axes), "general": GeneralRoute(problem)}
+
+
+@pytest.mark.parametrize("name", ["compiled", "general"])
+@pytest.mark.parametrize("dimension", [10, 20])
+def test_at_the_exact_weights_the_histogram_is_flat(name, dimension):
+    problem = landscape.ball_problem(dimension)
+    edges = exact.ball_edges(dimension, bins=12)
+    entropy = exact.ball_entropy(dimension, edges)
+    route = routes(problem, ("energy",))[name]
+    walkers = start(problem, 200, 0)
+    window = Window(bins_of([Axis("energy", edges)]), entropy, octaves=6)
+    moves = 20_000 if name == "compiled" else 1500
+    route.advance(walkers, window, moves // 4, Tally.empty(200, window))  # from the top to all bins
+    tally = Tally.empty(200, window)
+    route.advance(walkers, window, moves, tally)
+    share = tally.histogram / moves * 12
+    error = share.std(0, ddof=1) / np.sqrt(200)
+    assert np.abs(share.mean(0) - 1).max() < np.maximum(0.03, 5 * error).max()
+
+
+@pytest.mark.parametrize("dimension", [10, 20])
+def test_ball_in_a_cube(dimension):
+    edges = exact.ball_edges(dimension)
+    truth = exact.ball_entropy(dimension, edges)
+    z = []
+    for seed in range(4):
+        found = landscape.density_of_states(
+            landscape.ball_problem(dimension), ["energy"], 1e7, seed, edges={"energy": edges}
+        )
+        assert found.visited.all()
+        assert np.exp(found.entropy).sum() == pytest.approx(1)
+        assert np.sqrt(np.mean((found.entropy - truth) ** 2)) < 0.3
+        assert np.sqrt(np.mean((found.other_entropy - truth) ** 2)) < 0.6
+        z.append((found.entropy - truth) / found.standard_error)
+    assert 0.5 < np.sqrt(np.mean(np.square(z))) < 2.0
+
+
+def test_two_axes():
+    dimension = 6
+    problem = landscape.ball_problem(dimension)
+    edges = exact.ball_edges(dimension, bins=6)
+    found = landscape.density_of_states(problem, ["energy", "positive"], 3e6, edges={"energy": edges}, walkers=128)
+    signs = np.array([np.math.comb(dimension, k) for k in range(7)]) if hasattr(np, "math") else None
+    signs = np.array([1, 6, 15, 20, 15, 6, 1]) if signs is None else signs
+    truth = exact.ball_entropy(dimension, edges)[:, None] + np.log(signs / 64)
+    assert found.entropy.shape == (6, 7)
+    assert found.visited.all()
+    assert np.sqrt(np.mean((found.entropy - truth) ** 2)) < 0.2
+    mean, error, deviation = found.conditional_mean("positive")
+    assert mean[0] == pytest.approx(np.arange(7) / 6)
+    assert deviation == pytest.approx(np.zeros((6, 7)), abs=1e-6)
+    assert error.shape == (6, 7)
+
+
+def test_perceptron():
+    rng = np.random.default_rng(3)
+    train, test = ((rng.normal(size=(n, 2)) + 0.5, np.where(rng.random(n) < 0.8, 1, -1)) for n in (6, 5))
+    truth = exact.perceptron_entropy(train, test)
+    found = landscape.density_of_states(
+        landscape.perceptron_problem(train, test), ["train_accuracy", "test_accuracy"], 4e6
+    )
+    assert (found.visited == np.isfinite(truth)).all()
+    seen = found.visited
+    chi = (np.exp(found.entropy) - np.exp(truth))[seen] / (found.standard_error * np.exp(found.entropy))[seen]
+    assert np.mean(chi**2) < 3
+    assert found.entropy[seen] == pytest.approx(truth[seen], abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return landscape.network_problem(3, 6, datasets.spirals(seed=0))
+
+
+def test_a_network_as_uniform_samples_have_it(network):
+    found = landscape.density_of_states(network, ["train_accuracy"], 1e7)
+    rng = np.random.default_rng(0)
+    counts = np.zeros(41)
+    for _ in range(10):
+        samples = rng.uniform(-network.half_width, network.half_width, (116, 20_000))
+        right = np.rint(40 * network.energy(samples)["train_accuracy"]).astype(int)
+        counts += np.bincount(right, minlength=41)
+    often = counts > 1000
+    assert often.sum() >= 15
+    assert np.abs(found.entropy - np.log(counts.clip(1) / counts.sum()))[often].max() < 0.25
+    assert found.entropy == pytest.approx(found.entropy[::-1], abs=1.5)  # swap the outputs
+    assert found.entropy[-1] == pytest.approx(-28.9, abs=1.0)
+    assert 0.8 < found.conditional_mean("test_accuracy")[0][-1] < 0.95
+
+
+def test_bins_of_the_loss_are_found(network):
+    found = landscape.density_of_states(network, ["train_loss"], 4e6, stop=0.55)
+    (axis,) = found.axes
+    assert axis.edges[1] == pytest.approx(0.55)
+    assert found.visited.all()
+    deep = np.log(np.exp(found.entropy[axis.centers < 0.6]).sum())
+    assert deep == pytest.approx(-8.5, abs=1.5)
+    assert np.all(np.abs(np.diff(found.entropy)) < 2)
+
+
+def test_seeds_and_threads(network):
+    from keras_entropy.landscape.compiled import CompiledRoute
+
+    kernel = network.kernel(("train_accuracy",))
+    axis = running.axis_of(network, "train_accuracy", {})
+    found = []
+    for threads in (1, 2, 3):
+        route = CompiledRoute(network, kernel, threads)
+        split = splitting.split(route, (axis,), 100, 400, 5)
+        found.append(split.entropy.tobytes() + split.parameters.tobytes())
+    assert found[0] == found[1] == found[2]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("general", [False, True])
+def test_an_interrupted_walk_goes_on_to_the_same_bits(general, tmp_path, monkeypatch):
+    problem = landscape.ball_problem(5)
+    problem = without_kernel(problem) if general else problem
+    options = {"axes": ["energy"], "moves": 2e5, "edges": {"energy": exact.ball_edges(5, bins=8)}, "walkers": 16}
+    whole = landscape.density_of_states(problem, **options)
+    monkeypatch.setattr(running, "_SECONDS", 0.0)
+    monkeypatch.setattr("keras_entropy.landscape.walking._CHUNK", 2000)
+    step, calls = running.walking.step, []
+    for limit in (3, 25, 28):
+
+        def dies(*arguments, limit=limit):
+            if len(calls) == limit:
+                raise Killed
+            calls.append(1)
+            return step(*arguments)
+
+        monkeypatch.setattr(running.walking, "step", dies)
+        with pytest.raises(Killed):
+            landscape.density_of_states(problem, checkpoint=tmp_path / "walk", **options)
+    monkeypatch.setattr(running.walking, "step", step)
+    again = landscape.density_of_states(problem, checkpoint=tmp_path / "walk", **options)
+    assert again.entropy.tobytes() == whole.entropy.tobytes()
+    assert again.histogram.tobytes() == whole.histogram.tobytes()
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    problem = landscape.ball_problem(5)
+    options = {"axes": ["energy"], "moves": 1e4, "edges": {"energy": exact.ball_edges(5, bins=4)}, "walkers": 8}
+    path = tmp_path / "walk"
+    landscape.density_of_states(problem, checkpoint=path, **options)
+    with pytest.raises(ValueError, match="another problem"):
+        landscape.density_of_states(landscape.ball_problem(6), checkpoint=path, **options)
+    with pytest.raises(ValueError, match="another seed"):
+        landscape.density_of_states(problem, checkpoint=path, seed=1, **options)
+    whole = path.read_bytes()
+    for damaged in (whole[:-10], b"", whole[:100] + b"x" + whole[101:], b"something else"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="torn, was edited"):
+            landscape.density_of_states(problem, checkpoint=path, **options)
+        assert path.read_bytes() == damaged
+
+
+def test_a_users_function():
+    problem = landscape.function_problem(lambda c: {"top": c.max(0)}, 3, 1.0, {"top": Observable()})
+    edges = {"top": [-1.0, -0.5, 0.0, 0.5, 1.0]}
+    found = landscape.density_of_states(problem, ["top"], 2e5, edges=edges, walkers=16)
+    truth = np.log(np.diff(((np.array(edges["top"]) + 1) / 2) ** 3))
+    assert found.entropy == pytest.approx(truth, abs=0.1)
+
+
+def test_a_short_run_is_not_called_converged():
+    found = landscape.density_of_states(
+        landscape.ball_problem(10), ["energy"], 2e5, edges={"energy": exact.ball_edges(10)}, walkers=8
+    )
+    assert not found.converged
+    assert "use more moves" in found.status
+
+
+def test_an_end_that_cannot_be_reached_is_an_error():
+    def never(c):
+        return {"level": np.minimum(np.floor(3 * np.abs(c[0])), 2) / 3}
+
+    problem = landscape.function_problem(never, 2, 1.0, {"level": Observable(3, "high")})
+    with pytest.raises(RuntimeError, match=r"level = 0.66.* on the way to 1.*particles"):
+        landscape.density_of_states(problem, ["level"], 1e4)
+    smooth = landscape.function_problem(lambda c: {"size": np.abs(c[0])}, 2, 1.0, {"size": Observable()})
+    with pytest.raises(RuntimeError, match="Splitting has died out"):
+        landscape.density_of_states(smooth, ["size"], 1e4, stop=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"axes": ["nothing"]}, "one of 'energy', 'positive'"),
+        ({"axes": []}, "one or two names"),
+        ({"axes": ["energy", "energy"]}, "one or two names"),
+        ({"moves": 0}, "a positive integer"),
+        ({"moves": float("nan")}, "a finite number"),
+        ({"seed": -1}, "an integer of at least 0"),
+        ({"seed": 0.5}, "an integer of at least 0"),
+        ({"walkers": 0}, "a positive integer"),
+        ({"particles": 0}, "a positive integer"),
+        ({"edges": {"energy": [1.0, 0.5]}}, "rising finite numbers"),
+        ({"edges": None}, "`stop` should be"),
+    ],
+)
+def test_bad_arguments_are_named(change, words):
+    options = {"axes": ["energy"], "moves": 1e4, "edges": {"energy": [0.0, 1.0, 5.0]}, **change}
+    with pytest.raises((TypeError, ValueError), match=words):
+        landscape.density_of_states(landscape.ball_problem(5), **options)
+
+
+@pytest.mark.parametrize(
+    ("energy", "words"),
+    [
+        (lambda c: {"other": c[0]}, "no 'value'"),
+        (lambda c: {"value": c}, r"of shape \(3,\)"),
+        (lambda c: {"value": c[0] * np.nan}, "not finite"),
+        ("text", "a function of parameters"),
+    ],
+)
+def test_bad_energies_are_named(energy, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        landscape.function_problem(energy, 2, 1.0, {"value": Observable()})
+
+
+@pytest.mark.parametrize(("half_width", "dimension"), [(0.0, 2), (-1.0, 2), (float("inf"), 2), (1.0, 0)])
+def test_an_empty_box_is_refused(half_width, dimension):
+    with pytest.raises((TypeError, ValueError), match="half_width|dimension"):
+        landscape.function_problem(lambda c: {"value": c[0]}, dimension, half_width, {"value": Observable()})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"depth": 0}, "a positive integer"),
+        ({"loss": "median"}, "one of 'mean', 'sum'"),
+        ({"ties": "last"}, "one of 'wrong', 'first'"),
+        ({"strength": -1.0}, "at least 0"),
+        ({"half_width": 0.0}, "above 0"),
+        ({"data": (np.ones((3, 2)), np.ones(3))}, "x_train, y_train, x_test, y_test"),
+        ({"data": (np.ones((3, 2)), np.ones(3), np.ones((3, 2)), np.ones(3, int))}, "integers from 0 on"),
+        ({"data": (np.ones((3, 2)), np.ones(3, int), np.ones((3, 3)), np.ones(3, int))}, "as many inputs"),
+        ({"data": (np.full((3, 2), np.nan), np.ones(3, int), np.ones((3, 2)), np.ones(3, int))}, "not finite"),
+    ],
+)
+def test_bad_networks_are_named(change, words):
+    options = {"depth": 2, "width": 3, "data": tuple(datasets.spirals(seed=0)), **change}
+    with pytest.raises((TypeError, ValueError), match=words):
+        landscape.network_problem(**options)
+
+
+def test_it_is_saved_as_json(tmp_path):
+    import json
+
+    found = landscape.density_of_states(
+        landscape.ball_problem(5), ["energy"], 1e4, edges={"energy": exact.ball_edges(5, bins=4)}, walkers=8
+    )
+    found.save(tmp_path / "density.json")
+    record = json.loads((tmp_path / "density.json").read_text())
+    assert record["schema"] == "keras-entropy/density-of-states/1"
+    assert np.array(record["entropy"], float) == pytest.approx(found.entropy)
