@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from keras_entropy.cli.landscape import landscape
 from keras_entropy.cli.profile import profile
 from keras_entropy.cli.search import search
 from keras_entropy.cli.study import study
@@ -19,6 +20,7 @@ app.command()(train)
 app.command()(profile)
 app.command()(study)
 app.command()(search)
+app.command()(landscape)
 
 
 @app.callback()

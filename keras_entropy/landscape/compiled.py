@@ -71,7 +71,10 @@ class CompiledRoute:
             squares=np.zeros_like(tally.squares),
             counts=tally.observed,
         )
-        self._place(moved, target, self._data)
+        if np.any(walkers.bins < 0):
+            stood = walkers.bins.copy()
+            self._place(moved, target, self._data)
+            walkers.bins[:] = np.where(stood < 0, walkers.bins, stood)
         settings = self.problem.half_width, window.log_f, moves, window.octaves, observe_every, _REFRESH
         ends = np.linspace(0, count, min(self._threads, count) + 1).astype(int)
         runs = [

@@ -39,7 +39,8 @@ class GeneralRoute:
         """Make so many moves with each walker; walkers and tally are changed in place."""
         names = [axis.name for axis in window.bins.axes]
         values = self.values(walkers.parameters)
-        walkers.bins[:] = window.bins.index([values[name] for name in names])
+        found = window.bins.index([values[name] for name in names])
+        walkers.bins[:] = np.where(walkers.bins < 0, found, walkers.bins)
         parameters = np.ascontiguousarray(walkers.parameters.T)
         for begin in range(0, moves, _BLOCK):
             count = min(_BLOCK, moves - begin)

@@ -25,7 +25,8 @@ class Walkers:
     Attributes:
         parameters: (B, d) float64.
         seeds: (B, 4) uint64, states of random numbers.
-        bins: (B,) int64 target bins; -1 before they are placed.
+        bins: (B,) int64 target bins of the window they are in; -1 for those that `advance` is to place. One that then
+            stands in no target bin stays where it is, and at -1.
         trips: (B, 2) int64: the stage of the present round trip, and how many were completed.
     """
 

@@ -182,6 +182,9 @@ class _Descent:
         window = Window(bins, np.zeros(bins.count), octaves=self._octaves)
         particles, spread = len(self._walkers.bins), self._moves // 2
         self._route.advance(self._walkers, window, spread, Tally.empty(particles, window))
+        lost = self._walkers.bins < 0  # by a rounding of what is just beyond the level
+        if lost.any() and not lost.all():
+            self._walkers = _multiplied(self._walkers, ~lost)
         tally = Tally.empty(particles, window)
         self._route.advance(self._walkers, window, self._moves - spread, tally)
         self.spent += self._moves * particles
@@ -195,7 +198,7 @@ def _multiplied(walkers: Walkers, kept: Array) -> Walkers:
     """The kept walkers, as often as all together; each goes on with random numbers of its own."""
     chosen = np.flatnonzero(kept)
     rows = chosen[np.arange(len(kept)) % len(chosen)]
-    return Walkers(walkers.parameters[rows].copy(), walkers.seeds, walkers.bins[rows].copy(), walkers.trips.copy())
+    return Walkers(walkers.parameters[rows].copy(), walkers.seeds, np.full(len(rows), -1), walkers.trips.copy())
 
 
 def _extinct(name: str, reached: float, wanted: float, particles: int, moves: int) -> str:
