@@ -79,19 +79,23 @@ def proposals_of(entropy, rate, moves, band=3):
     for i in range(n):
         for j in range(max(0, i - band), min(n, i + band + 1)):
             counts[i, j - i + band] = moves * (matrix[i, j] if i != j else 1 - matrix[i].sum())
-    return counts, np.full(n, float(moves))
+    near = np.arange(n)[:, None] + np.arange(-band, band + 1)
+    near[(near < 0) | (near >= n)] = -1
+    return counts[..., None], np.full(n, float(moves)), near[..., None]
 
 
 def test_proposals_give_the_entropy_although_far_moves_are_not_counted():
     entropy = estimators.normalised(-1.5 * np.arange(12.0))
-    counts, histogram = proposals_of(entropy, 0.2, 1e9)
-    assert estimators.from_proposals(counts, histogram, np.zeros(12)) == pytest.approx(entropy, abs=1e-3)
+    counts, histogram, near = proposals_of(entropy, 0.2, 1e9)
+    assert estimators.from_proposals(counts, histogram, near, np.zeros(12)) == pytest.approx(entropy, abs=1e-3)
 
 
 def test_bins_without_proposals_keep_the_reference():
     reference = estimators.normalised(np.array([0.0, -2.0, -4.0, -np.inf]))
-    counts, histogram = np.zeros((4, 7)), np.zeros(4)
-    assert estimators.from_proposals(counts, histogram, reference) == pytest.approx(reference, abs=1e-6)
+    counts, histogram = np.zeros((4, 7, 1)), np.zeros(4)
+    assert estimators.from_proposals(counts, histogram, np.full((4, 7, 1), -1), reference) == pytest.approx(
+        reference, abs=1e-6
+    )
 
 
 def test_the_jackknife_gives_the_error_of_a_mean():

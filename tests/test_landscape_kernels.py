@@ -16,7 +16,9 @@ from keras_entropy.landscape.routes import seed_states
 
 
 def Target(edges0, edges1, bin_map, log_g):
-    return _drive.Target(edges0, edges1, bin_map, log_g, 0, len(log_g) - 1)
+    n = len(log_g)
+    cells = np.stack([np.flatnonzero(bin_map >= 0)[:n], np.zeros(n, int)], 1)
+    return _drive.Target(edges0, edges1, bin_map, cells, log_g, 0, n - 1)
 
 
 def new_walkers(kernel, parameters, seed, bins, band):
@@ -28,7 +30,7 @@ def new_walkers(kernel, parameters, seed, bins, band):
         values=np.zeros((count, 2)),
         work=kernel.work(count),
         histogram=np.zeros((count, bins), np.int64),
-        proposals=np.zeros((count, bins, 2 * band + 1), np.int64),
+        proposals=np.zeros((count, bins, 2 * band + 1, 1), np.int64),
         accepted=np.zeros((count, bins), np.int64),
         trips=np.zeros((count, 2), np.int64),
         sums=np.zeros((count, bins, observed)),
@@ -210,8 +212,8 @@ def test_totals():
     state = run(kernel, data, target)
     assert (state.histogram.sum(axis=1) == 4000).all()
     assert (state.counts.sum(axis=1) == 80).all()
-    assert (state.proposals.sum(axis=(1, 2)) <= 4000).all()
-    assert (state.proposals.sum(axis=(1, 2)) > 3500).all()
+    assert (state.proposals.sum(axis=(1, 2, 3)) <= 4000).all()
+    assert (state.proposals.sum(axis=(1, 2, 3)) > 3500).all()
     assert (state.accepted.sum(axis=1) < 4000).all()
     assert (np.abs(state.parameters) <= 1).all()
     filled = state.counts > 0

@@ -16,7 +16,7 @@ def landscape(
     width: Annotated[int, typer.Option(min=1, help="Units of each hidden layer.")] = 6,
     axes: Annotated[
         str, typer.Option(help="One or two of train_loss, train_accuracy, test_accuracy, with a comma.")
-    ] = "train_accuracy",
+    ] = "train_accuracy,test_accuracy",
     strength: Annotated[float, typer.Option(min=0, help="Of the term strength |c|^2 in the loss.")] = 0.0,
     stop: Annotated[float, typer.Option(help="Deepest training loss of an axis.")] = 0.1,
     final_relu: Annotated[bool, typer.Option("--final-relu", help="Rectify the outputs too.")] = False,

@@ -140,18 +140,15 @@ def _print(found: DensityOfStates, output: Path) -> None:
     columns = [first.name, "entropy (nats)", "standard error", *(f"mean {name}" for name in found.means)]
     for name in columns:
         table.add_column(name.replace("_", " "), justify="right")
-    weights = np.where(found.visited, np.exp(found.entropy), 0.0)
+    whole = np.where(found.visited, np.exp(found.entropy), 0.0).reshape(first.bins, -1)
     for i in range(0, first.bins, max(1, first.bins // 20)):
-        row = [f"{first.centers[i]:.4g}"]
-        if len(found.axes) == 1:
-            row += [f"{found.entropy[i]:.2f}", f"{found.standard_error[i]:.2f}"]
-            row += [f"{found.conditional_mean(name)[0][i]:.4f}" for name in found.means]
-        else:
-            share = weights[i].sum()
-            row += [f"{np.log(share):.2f}" if share else "-inf", ""]
-            for name in found.means:
-                values = np.where(weights[i] > 0, found.conditional_mean(name)[0][i], 0.0)
-                row.append(f"{np.sum(weights[i] * np.nan_to_num(values)) / share:.4f}" if share else "")
+        share = whole[i].sum()
+        row = [f"{first.centers[i]:.4g}", f"{np.log(share):.2f}" if share else "-inf"]
+        row.append(f"{found.standard_error[i]:.2f}" if len(found.axes) == 1 else "")
+        for name in found.means:
+            mean = found.conditional_mean(name)[0].reshape(first.bins, -1)[i]
+            weights = np.where(np.isfinite(mean), whole[i], 0.0)
+            row.append(f"{weights @ np.nan_to_num(mean) / weights.sum():.4f}" if weights.any() else "")
         table.add_row(*row)
     console.print(table)
     rate = found.moves / max(found.seconds, 1e-9)

@@ -24,7 +24,7 @@ class Walkers(NamedTuple):
     values: NDArray[np.float64]  # (B, 2) the observables of the axes
     work: NDArray[Any]  # (B, words)
     histogram: NDArray[np.int64]  # (B, n)
-    proposals: NDArray[np.int64]  # (B, n, 2 * band + 1)
+    proposals: NDArray[np.int64]  # (B, n, 2 * band + 1, 2 * band + 1), a band for each axis
     accepted: NDArray[np.int64]  # (B, n)
     trips: NDArray[np.int64]  # (B, 2) the stage of the present round trip and how many were completed
     sums: NDArray[np.float64]  # (B, n, m)
@@ -38,6 +38,7 @@ class Target(NamedTuple):
     edges0: NDArray[np.float64]
     edges1: NDArray[np.float64]  # empty with one axis
     bin_map: NDArray[np.int64]  # flat index of the cells -> target bin, or -1
+    cells: NDArray[np.int64]  # (n, 2) cell of each target bin along the axes
     log_g: NDArray[np.float64]  # (n,)
     first: int  # target bins between which round trips are counted
     last: int
@@ -149,7 +150,8 @@ def make_advance(kernel: Kernel) -> Any:  # noqa: PLR0915 - the loop is one func
     ) -> Any:  # fmt: skip
         a, b = load_kernel(parameters, data, work)
         log_g = target.log_g
-        band = proposals.shape[1] // 2
+        band0, band1 = proposals.shape[1] // 2, proposals.shape[2] // 2
+        cells = target.cells
         found = target_bin(target, a, b)
         bin_ = found if found >= 0 else start
         follow_trip(trips, bin_, target)
@@ -170,9 +172,10 @@ def make_advance(kernel: Kernel) -> Any:  # noqa: PLR0915 - the loop is one func
             else:
                 proposed = -1
             if proposed >= 0:
-                shift = proposed - bin_
-                if -band <= shift <= band:
-                    proposals[bin_, shift + band] += 1
+                shift0 = cells[proposed, 0] - cells[bin_, 0] + band0
+                shift1 = cells[proposed, 1] - cells[bin_, 1] + band1
+                if 0 <= shift0 <= 2 * band0 and 0 <= shift1 <= 2 * band1:
+                    proposals[bin_, shift0, shift1] += 1
                 gain = log_g[bin_] - log_g[proposed] + log_f * np.float64(histogram[bin_] - histogram[proposed])
                 if gain >= 0.0 or unit_uniform(next_state(rng)) < np.exp(gain):
                     accept(work, data, parameters, i, new)
@@ -181,7 +184,7 @@ def make_advance(kernel: Kernel) -> Any:  # noqa: PLR0915 - the loop is one func
                     bin_, a, b = proposed, new_a, new_b
                     follow_trip(trips, bin_, target)
             else:
-                proposals[bin_, band] += 1
+                proposals[bin_, band0, band1] += 1
             histogram[bin_] += 1
             to_observe -= 1
             if to_observe == 0:

@@ -78,6 +78,23 @@ class Bins:
         """Which bins are targets, in the shape of the axes."""
         return (self.mapping >= 0).reshape(self.shape)
 
+    @property
+    def cells(self) -> Array:
+        """(n, 2) indices of each target bin along the axes, 0 along one that is not there."""
+        chosen = np.flatnonzero(self.mapping >= 0)
+        second = self.axes[1].bins if len(self.axes) > 1 else 1
+        return np.stack([chosen // second, chosen % second], 1)
+
+    def neighbours(self, bands: tuple[int, int]) -> Array:
+        """(n, 2 * band + 1, 2 * band + 1) target bins at each distance from each one; -1 where there is none."""
+        shape = self.axes[0].bins, self.axes[1].bins if len(self.axes) > 1 else 1
+        padded = np.full([size + 2 * band for size, band in zip(shape, bands, strict=True)], -1)
+        padded[bands[0] : bands[0] + shape[0], bands[1] : bands[1] + shape[1]] = self.mapping.reshape(shape)
+        first, second = (np.arange(2 * band + 1) for band in bands)
+        cells = self.cells
+        found: Array = padded[cells[:, 0, None, None] + first[:, None], cells[:, 1, None, None] + second]
+        return found
+
     def index(self, values: Sequence[Array]) -> Array:
         """Target bins of values of the axes' observables; -1 outside of them."""
         flat = np.zeros(np.shape(values[0]), dtype=np.int64)

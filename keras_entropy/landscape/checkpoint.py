@@ -19,7 +19,7 @@ from keras_entropy.landscape.walking import State
 SCHEMA = "keras-entropy/landscape/1"
 
 _PLAIN = ("phase", "moves", "log_f", "steps")
-_ARRAYS = ("log_g", "recent", "proposed")
+_ARRAYS = ("log_g", "recent", "proposed", "visited")
 _PARTS = {"walkers": Walkers, "tally": Tally}
 
 

@@ -54,9 +54,8 @@ class CompiledRoute:
         """Make so many moves with each walker; walkers and tally are changed in place."""
         count = len(walkers.bins)
         edges = [axis.edges * (self.problem.observables[axis.name].levels or 1) for axis in window.bins.axes]
-        target = _drive.Target(
-            edges[0], edges[1] if len(edges) > 1 else np.zeros(0), window.bins.mapping, window.log_g, *window.ends
-        )
+        second = edges[1] if len(edges) > 1 else np.zeros(0)
+        target = _drive.Target(edges[0], second, window.bins.mapping, window.bins.cells, window.log_g, *window.ends)
         moved = _drive.Walkers(
             parameters=walkers.parameters,
             rng=walkers.seeds,

@@ -29,7 +29,8 @@ class Counts:
     Attributes:
         log_g: (n,) logs of the frozen weights.
         histogram: (groups, n) visits.
-        proposals: (groups, n, 2 * band + 1) proposals to near bins.
+        proposals: (groups, n, ...) proposals to near bins.
+        neighbours: (n, ...) what bins these are.
         accepted: (n,) accepted moves from each bin.
         round_trips: over all walkers.
         observed: (groups, n) how often observables were noted.
@@ -40,6 +41,7 @@ class Counts:
     log_g: Array
     histogram: Array
     proposals: Array
+    neighbours: Array
     accepted: Array
     round_trips: int
     observed: Array
@@ -63,8 +65,7 @@ class DensityOfStates:
         histogram: visits in production.
         acceptance: share of accepted moves by bin.
         round_trips: from the largest bin to the deep end and back, over all walkers.
-        other_entropy: by a second estimator; NaN where there is none. With one axis the first one goes by proposals
-            between near bins, the second one by visits; with two there are visits alone.
+        other_entropy: by a second estimator: the first one goes by proposals between near bins, this one by visits.
         splitting_entropy: by splitting alone, independent of the walk.
         moves: of production.
         seconds: of wall time, whole.
@@ -129,20 +130,19 @@ def assemble(problem: str, bins: Bins, counts: Counts, splitting: Array, seconds
         return estimators.from_histogram(counts.log_g, part[:, -1])
 
     def by_proposals(part: Array) -> Array:
-        return estimators.from_proposals(part[:, :-1], part[:, -1], by_visits(part))
+        proposals = part[:, :-1].reshape(counts.neighbours.shape)
+        return estimators.from_proposals(proposals, part[:, -1], counts.neighbours, by_visits(part))
 
-    both = np.concatenate([counts.proposals, counts.histogram[..., None]], 2)
+    flat = counts.proposals.reshape(*counts.histogram.shape, -1)
+    both = np.concatenate([flat, counts.histogram[..., None]], 2)
     histogram = counts.histogram.sum(0)
-    one_axis = len(bins.axes) == 1
-    entropy, other = by_visits(both.sum(0)), np.full(bins.count, np.nan)
-    error = estimators.jackknife(both, by_proposals if one_axis else by_visits)
+    entropy, other = by_proposals(both.sum(0)), by_visits(both.sum(0))
+    error = estimators.jackknife(both, by_proposals)
+    spread = estimators.jackknife(both, lambda part: _apart(by_proposals(part), by_visits(part)))
+    sure = np.isfinite(entropy) & np.isfinite(other) & (spread > 0)
     difference = 0.0
-    if one_axis:
-        entropy, other = by_proposals(both.sum(0)), entropy
-        spread = estimators.jackknife(both, lambda part: _apart(by_proposals(part), by_visits(part)))
-        sure = np.isfinite(entropy) & np.isfinite(other) & (spread > 0)
-        if sure.any():
-            difference = float(np.sqrt(np.mean((_apart(entropy, other)[sure] / spread[sure]) ** 2)))
+    if sure.any():
+        difference = float(np.sqrt(np.mean((_apart(entropy, other)[sure] / spread[sure]) ** 2)))
     reasons = _reasons(histogram, counts, entropy, other, difference)
     means = {}
     observed = counts.observed.sum(0)

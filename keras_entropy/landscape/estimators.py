@@ -8,6 +8,9 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+_PULL = 1e-6
+"""Weight of a reference, in counts."""
+
 
 def normalised(entropy: Array) -> Array:
     """Entropies shifted so that their exponentials add up to 1: the whole box has the entropy 0."""
@@ -31,7 +34,7 @@ def from_histogram(log_g: Array, histogram: Array) -> Array:
         return normalised(log_g + np.log(histogram))
 
 
-def from_proposals(proposals: Array, histogram: Array, reference: Array) -> Array:
+def from_proposals(proposals: Array, histogram: Array, neighbours: Array, reference: Array) -> Array:
     """Entropies from how often moves between neighbouring bins were proposed, whether accepted or not.
 
     Proposals are symmetric, and a sampler whose weights depend on the bin alone is uniform within a bin, so the shares
@@ -39,36 +42,35 @@ def from_proposals(proposals: Array, histogram: Array, reference: Array) -> Arra
     all pairs together are biased, since long jumps towards the large bins are seen and their reverse is not.
 
     Args:
-        proposals: (n, 2 * band + 1) counts from a bin to the bins at a distance of -band to band.
+        proposals: (n, w0, w1) counts from a bin to those near it, itself in the middle.
         histogram: (n,) moves from each bin, those to far bins among them.
+        neighbours: (n, w0, w1) the near bins, -1 for none.
         reference: (n,) entropies for bins that no pair connects, relative to the others.
 
     Returns:
         (n,) entropies in nats, normalised; -inf where `reference` is.
     """
-    n, width = proposals.shape
-    band = width // 2
-    totals = np.maximum(histogram, 1)
-    rows, right, weights = [], [], []
-    for distance in range(1, band + 1):
-        i = np.arange(n - distance)
-        j = i + distance
-        there, back = proposals[i, band + distance], proposals[j, band - distance]
-        both = (there > 0) & (back > 0)
-        i, j, there, back = i[both], j[both], there[both], back[both]
-        rows.append(np.stack([i, j], 1))
-        right.append(np.log(there / totals[i]) - np.log(back / totals[j]))
-        weights.append(1 / np.sqrt(1 / there + 1 / back))
-    pairs, steps, weight = np.concatenate(rows), np.concatenate(right), np.concatenate(weights)
-    matrix = np.zeros((len(pairs) + n, n))
-    matrix[np.arange(len(pairs)), pairs[:, 0]] = -weight
-    matrix[np.arange(len(pairs)), pairs[:, 1]] = weight
+    n = len(histogram)
+    flat = proposals.reshape(n, -1)
+    i, place = np.nonzero((flat > 0) & (neighbours.reshape(n, -1) >= 0))
+    j = neighbours.reshape(n, -1)[i, place]
+    there, back = flat[i, place], flat[j, flat.shape[1] - 1 - place]
+    both = (back > 0) & (i < j)
+    i, j, there, back = i[both], j[both], there[both], back[both]
+    step = np.log(there / histogram[i]) - np.log(back / histogram[j])
+    weight = 1 / (1 / there + 1 / back)
+    matrix, right = np.zeros((n, n)), np.zeros(n)
+    for one, other, sign in ((i, j, -1.0), (j, i, 1.0)):
+        np.add.at(matrix, (one, one), weight)
+        np.add.at(matrix, (one, other), -weight)
+        np.add.at(right, one, sign * weight * step)
     known = np.isfinite(reference)
     # A weak pull towards the reference decides where no pair does.
-    matrix[len(pairs) :][known, known.nonzero()[0]] = 1e-4
-    wanted = np.concatenate([steps * weight, np.where(known, reference, 0.0) * 1e-4])
-    found = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
-    return normalised(np.where(known, found, -np.inf))
+    matrix[known, known] += _PULL
+    right[known] += _PULL * reference[known]
+    found = np.full(n, -np.inf)
+    found[known] = np.linalg.solve(matrix[np.ix_(known, known)], right[known])
+    return normalised(found)
 
 
 def jackknife(counts: Array, estimate: Any) -> Array:

@@ -64,7 +64,7 @@ class GeneralRoute:
         chance: Array,
     ) -> None:
         everyone = np.arange(len(component))
-        old_bins, old = walkers.bins, parameters[component, everyone]
+        old_bins, old, cells = walkers.bins, parameters[component, everyone], window.bins.cells
         new = np.where(redraw, 0.0, old) + step
         inside = np.abs(new) <= self.problem.half_width
         parameters[component, everyone] = np.where(inside, new, old)
@@ -72,9 +72,10 @@ class GeneralRoute:
         found = window.bins.index([np.asarray(values[name], np.float64) for name in names])
         found = np.where(inside, found, -1)
         taken = np.where(found >= 0, found, old_bins)
-        band = tally.proposals.shape[2] // 2
-        near = np.abs(taken - old_bins) <= band
-        np.add.at(tally.proposals, (everyone[near], old_bins[near], (taken - old_bins + band)[near]), 1)
+        bands = np.array(tally.proposals.shape[2:]) // 2
+        shift = cells[taken] - cells[old_bins] + bands
+        near = np.all((shift >= 0) & (shift <= 2 * bands), 1)
+        np.add.at(tally.proposals, (everyone[near], old_bins[near], *shift[near].T), 1)
         with np.errstate(over="ignore"):
             accepted = (found >= 0) & (chance < np.exp(window.log_g[old_bins] - window.log_g[taken]))
         tally.accepted[everyone[accepted], old_bins[accepted]] += 1

@@ -12,9 +12,6 @@ from keras_entropy.landscape.problems import Problem
 
 Array = np.ndarray[Any, Any]
 
-BAND = 3
-"""In production proposals are counted between bins at most so far apart."""
-
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -61,7 +58,7 @@ class Tally:
 
     Attributes:
         histogram: (B, n) visits, counted after each move, accepted or not.
-        proposals: (B, n, 2 * band + 1) proposals to near bins, accepted or not.
+        proposals: (B, n, 2 * band + 1, 2 * band + 1) proposals to near bins, accepted or not, a band for each axis.
         accepted: (B, n) accepted moves, by the bin that was left.
         observed: (B, n) how often observables were noted.
         sums: (B, n, m) of the observables, in the order of the problem.
@@ -76,10 +73,12 @@ class Tally:
     squares: Array
 
     @classmethod
-    def empty(cls, walkers: int, window: Window, observables: int = 0, band: int = 0) -> Tally:
-        """Zeros, with room for proposals to bins at most `band` apart."""
+    def empty(cls, walkers: int, window: Window, observables: int = 0, bands: tuple[int, int] = (0, 0)) -> Tally:
+        """Zeros, with room for proposals to bins at most `bands` apart along the axes."""
         n = window.bins.count
-        integers = [np.zeros((walkers, *rest), np.int64) for rest in ((n,), (n, 2 * band + 1), (n,), (n,))]
+        integers = [
+            np.zeros((walkers, *rest), np.int64) for rest in ((n,), (n, *(2 * band + 1 for band in bands)), (n,), (n,))
+        ]
         return cls(*integers, *(np.zeros((walkers, n, observables)) for _ in range(2)))
 
     def grouped(self, groups: int) -> Tally:

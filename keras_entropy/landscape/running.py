@@ -158,7 +158,7 @@ def density_of_states(
     keep()
     _walk(route, plan, state, spent, keep, progress)
     keep()
-    counted = walking.counts(route, state)
+    counted = walking.counts(route, plan, state)
     return assemble(problem.name, bins, counted, first, before + time.monotonic() - begin)
 
 

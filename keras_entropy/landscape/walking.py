@@ -10,7 +10,7 @@ import numpy as np
 from keras_entropy.landscape import estimators
 from keras_entropy.landscape.axes import Bins
 from keras_entropy.landscape.density import GROUPS, Counts
-from keras_entropy.landscape.routes import BAND, Route, Tally, Walkers, Window
+from keras_entropy.landscape.routes import Route, Tally, Walkers, Window
 
 Array = np.ndarray[Any, Any]
 
@@ -34,7 +34,8 @@ class State:
         steps: moves of all walkers since learning began: the t of 1/t.
         log_g: (n,) logs of the weights, float64.
         recent: (n,) visits since log_f was changed.
-        proposed: (n, 2 * band + 2) proposals and, last, visits of all of learning.
+        proposed: (n, ...) proposals to near bins, of all of learning.
+        visited: (n,) visits of all of learning.
         walkers: their positions and random states.
         tally: of production, by groups.
     """
@@ -46,6 +47,7 @@ class State:
     log_g: Array
     recent: Array
     proposed: Array
+    visited: Array
     walkers: Walkers
     tally: Tally
 
@@ -96,10 +98,10 @@ def init(plan: Plan, entropy: Array, parameters: Array, seeds: Array, observable
     """
     count = len(parameters)
     walkers = Walkers(parameters.copy(), seeds, np.full(count, -1), np.zeros((count, 2), np.int64))
-    tally = Tally.empty(min(GROUPS, count), _window(plan, entropy, 0.0), observables, _band(plan))
-    recent = np.zeros(plan.bins.count, np.int64)
-    proposed = np.zeros((plan.bins.count, 2 * _band(plan) + 2), np.int64)
-    return State(LEARNING, 0, _FIRST_LOG_F, 0, entropy.astype(np.float64), recent, proposed, walkers, tally)
+    tally = Tally.empty(min(GROUPS, count), _window(plan, entropy, 0.0), observables, bands(plan))
+    recent, visited = (np.zeros(plan.bins.count, np.int64) for _ in range(2))
+    proposed = np.zeros(tally.proposals.shape[1:], np.int64)
+    return State(LEARNING, 0, _FIRST_LOG_F, 0, entropy.astype(np.float64), recent, proposed, visited, walkers, tally)
 
 
 def step(route: Route, plan: Plan, state: State) -> Info:
@@ -119,7 +121,7 @@ def ended(plan: Plan, state: State) -> bool:
     return state.phase == PRODUCTION and state.moves >= plan.production
 
 
-def counts(route: Route, state: State) -> Counts:
+def counts(route: Route, plan: Plan, state: State) -> Counts:
     """What production has counted."""
     names = list(route.problem.observables)
     tally = state.tally
@@ -127,6 +129,7 @@ def counts(route: Route, state: State) -> Counts:
         log_g=state.log_g,
         histogram=tally.histogram,
         proposals=tally.proposals,
+        neighbours=plan.bins.neighbours(bands(plan)),
         accepted=tally.accepted.sum(0),
         round_trips=int(state.walkers.trips[:, 1].sum()),
         observed=tally.observed,
@@ -138,11 +141,11 @@ def counts(route: Route, state: State) -> Counts:
 def _learn(route: Route, plan: Plan, state: State) -> Info:
     window = _window(plan, state.log_g, state.log_f)
     moves = min(_BURST, plan.learning - state.moves)
-    tally = Tally.empty(len(state.walkers.bins), window, 0, _band(plan))
+    tally = Tally.empty(len(state.walkers.bins), window, 0, bands(plan))
     route.advance(state.walkers, window, moves, tally)
     visits = tally.histogram.sum(0)
-    state.proposed[:, :-1] += tally.proposals.sum(0)
-    state.proposed[:, -1] += visits
+    state.proposed += tally.proposals.sum(0)
+    state.visited += visits
     state.log_g += state.log_f * visits
     state.recent += visits
     made = moves * len(state.walkers.bins)
@@ -154,9 +157,10 @@ def _learn(route: Route, plan: Plan, state: State) -> Info:
         state.recent[:] = 0
     state.log_f = max(inverse, state.log_f)
     quarter = 4 * state.moves // plan.learning
-    if _band(plan) and quarter > 4 * (state.moves - moves) // plan.learning:
+    if quarter > 4 * (state.moves - moves) // plan.learning:
         # Proposals know the steps between bins long before walkers have been everywhere.
-        state.log_g = estimators.from_proposals(state.proposed[:, :-1], state.proposed[:, -1], state.log_g)
+        near = plan.bins.neighbours(bands(plan))
+        state.log_g = estimators.from_proposals(state.proposed, state.visited, near, state.log_g)
         state.recent[:] = 0
     return _info(state, made, state.recent)
 
@@ -164,7 +168,7 @@ def _learn(route: Route, plan: Plan, state: State) -> Info:
 def _produce(route: Route, plan: Plan, state: State) -> Info:
     window = _window(plan, state.log_g, 0.0)
     moves = min(_CHUNK, plan.production - state.moves)
-    tally = Tally.empty(len(state.walkers.bins), window, len(route.problem.observables), _band(plan))
+    tally = Tally.empty(len(state.walkers.bins), window, len(route.problem.observables), bands(plan))
     route.advance(state.walkers, window, moves, tally, _OBSERVE_EVERY)
     for field in dataclasses.fields(Tally):
         part = getattr(tally.grouped(len(state.tally.histogram)), field.name)
@@ -181,5 +185,6 @@ def _window(plan: Plan, log_g: Array, log_f: float) -> Window:
     return Window(plan.bins, log_g, log_f, plan.octaves, plan.ends)
 
 
-def _band(plan: Plan) -> int:
-    return BAND if len(plan.bins.axes) == 1 else 0
+def bands(plan: Plan) -> tuple[int, int]:
+    """Distances along the axes up to which proposals are counted."""
+    return (3, 0) if len(plan.bins.axes) == 1 else (2, 2)
