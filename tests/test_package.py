@@ -81,7 +81,13 @@ def test_examples_run_and_are_short(name, monkeypatch, tmp_path, capsys):
     assert len(path.read_text().splitlines()) < 100
 
 
-PAGES = {"README.md": "model", "docs/profile.md": "model", "docs/compare.md": "records", "docs/search.md": "verdict"}
+PAGES = {
+    "README.md": "model",
+    "docs/profile.md": "model",
+    "docs/compare.md": "records",
+    "docs/search.md": "verdict",
+    "docs/landscape.md": "found",
+}
 
 
 def blocks_of(language, page="README.md"):
@@ -106,7 +112,7 @@ def test_the_python_of_the_pages_runs(page, monkeypatch, tmp_path, capsys):
 def test_the_readme_names_the_two_commands():
     commands = "".join(blocks_of("sh"))
 
-    assert "keras-entropy train" in commands
+    assert "keras-entropy search" in commands
     assert "pytest" in commands
 
 
