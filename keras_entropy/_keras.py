@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import weakref
@@ -13,6 +14,7 @@ import keras
 from keras import ops
 from keras.src.applications import convnext
 from keras.src.backend import get_stateless_scope, in_stateless_scope
+from keras.src.backend.common import global_state
 from keras.src.losses.loss import unscale_loss_for_distribution
 
 Layer = Any
@@ -32,6 +34,17 @@ def layers_of(layer: Layer) -> Iterator[Layer]:
         layer = stack.pop()
         stack.extend(sublayers(layer))
         yield layer
+
+
+@contextlib.contextmanager
+def fresh_names() -> Iterator[None]:
+    """Within the block automatic names of layers are counted from the start, whatever the process has built before."""
+    counted = global_state.get_global_attribute("object_name_uids")
+    global_state.set_global_attribute("object_name_uids", None)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("object_name_uids", counted)
 
 
 def own_variables(layer: Layer) -> list[Any]:

@@ -194,3 +194,30 @@ def test_a_build_function_that_builds_no_model_is_refused(function, words):
 def test_a_term_that_no_layer_takes_is_an_error_at_once(tmp_path):
     with pytest.raises(ValueError, match="finds no layer"):
         keras_tuner.RandomSearch(hypermodel(regularizer=ConvEntropy), objective=TASK_LOSS, directory=tmp_path)
+
+
+def unnamed():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4), keras.layers.Dense(6)])
+    model.compile("adam", "mse")
+    return model
+
+
+def test_layers_are_called_the_same_in_each_trial():
+    hp = keras_tuner.HyperParameters()
+    per_layer = EntropyHyperModel(unnamed, DenseEntropy, ["all"], per_layer=True)
+    first = [layer.name for layer in per_layer.build(hp).layers]
+    unnamed()
+    assert [layer.name for layer in per_layer.build(hp).layers] == first == ["dense", "dense_1"]
+    assert set(hp.values) == {"entropy/placement", "entropy/factor/dense", "entropy/factor/dense_1"}
+    model = hypermodel(unnamed, placements=["dense_1"]).build(keras_tuner.HyperParameters())
+    assert [layer.kernel_regularizer is None for layer in model.layers] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["entropy/units", "tuner/units"])
+def test_names_of_others_are_refused(name):
+    def build(hp):
+        hp.Int(name, 2, 8)
+        return plain()
+
+    with pytest.raises(keras_tuner.errors.FatalValueError, match=f"{name}.*Give it another"):
+        hypermodel(build).build(keras_tuner.HyperParameters())

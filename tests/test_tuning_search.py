@@ -7,6 +7,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 from tuning_cases import arrays, hypermodel, plain, several
@@ -156,3 +157,16 @@ def test_overwrite_leaves_other_files_alone(tmp_path):
     other = [2 * array for array in data()]
     search(hypermodel(), other, output=tmp_path, overwrite=True, **SMALL | {"trials": 2})
     assert len([row for row in rows(tmp_path) if row["trial"] != "none"]) == 2
+
+
+def test_a_fit_of_the_users_is_refused_since_it_would_not_be_compared(tmp_path):
+    class OwnFit(keras_tuner.HyperModel):
+        def build(self, hp):
+            return plain()
+
+        def fit(self, hp, model, *args, **kwargs):
+            return model.fit(*args, **kwargs)
+
+    with pytest.raises(ValueError, match="a `fit` of its own"):
+        search(hypermodel(OwnFit()), data, output=tmp_path / "a", **SMALL)
+    assert not list(tmp_path.iterdir())

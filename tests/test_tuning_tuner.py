@@ -7,6 +7,7 @@ import weakref
 from pathlib import Path
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 from keras_tuner import errors
@@ -333,3 +334,103 @@ def test_every_term_trains_compiled(name, tmp_path):
     tuner = EntropyTuner(hypermodel, max_trials=1, seeds=[0], directory=tmp_path)
     tuner.search(images, np.ones((32, 5)), validation_data=(images, np.ones((32, 5))), epochs=1, verbose=0)
     assert math.isfinite(tuner.oracle.get_best_trials()[0].score)
+
+
+class Noted(DenseEntropy):
+    made = ()
+
+    def __init__(self, factor=0.0, **options):
+        super().__init__(factor, **options)
+        Noted.made += (factor,)
+
+
+def test_factors_of_unnamed_layers_are_those_of_the_trial(tmp_path):
+    def unnamed():
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4), keras.layers.Dense(6)])
+        model.compile("adam", "mse")
+        return model
+
+    per_layer = EntropyHyperModel(unnamed, Noted, ["all"], per_layer=True)
+    tuner = searched(tmp_path, per_layer, seeds=[0], epochs=1)
+    drawn = {value for values in values_of(tuner) for name, value in values.items() if "factor" in name}
+    assert len(drawn) == 4
+    assert drawn <= set(Noted.made)
+    unnamed()
+    searched(tmp_path, EntropyHyperModel(unnamed, Noted, ["all"], per_layer=True), seeds=[0], epochs=1)
+
+
+class OwnFit(keras_tuner.HyperModel):
+    def __init__(self, declares=False):
+        super().__init__()
+        self.declares = declares
+
+    def build(self, hp):
+        return plain()
+
+    def fit(self, hp, model, *args, **kwargs):
+        if self.declares:
+            hp.Choice("batch", [8, 16])
+        return model.fit(*args, **{**kwargs, "epochs": 5})
+
+
+def test_a_fit_of_the_users_trains_as_long_as_it_likes(tmp_path):
+    tuner = searched(tmp_path, hypermodel(OwnFit()), epochs=1)
+    best = tuner.oracle.get_best_trials()[0]
+    last = [
+        run.history["val_task_loss"][-1] for run in tuner.ledger.runs() if run.values == best.hyperparameters.values
+    ]
+    assert {run.epochs for run in tuner.ledger.runs()} == {5}
+    assert best.score == pytest.approx(np.mean(last))
+
+
+def test_hyperparameters_in_the_users_fit_are_refused(tmp_path):
+    with pytest.raises(errors.FatalValueError, match=r"declares the hyperparameters batch.*in `build`"):
+        searched(tmp_path, hypermodel(OwnFit(declares=True)))
+
+
+def test_tensors_and_tables_are_data(tmp_path):
+    import pandas as pd
+
+    data = arrays()
+    scores = []
+    for number, kind in enumerate((np.asarray, pd.DataFrame, keras.ops.convert_to_tensor)):
+        given = {name: kind(data[name]) for name in ("x", "y")}
+        scores.append(searched(tmp_path / str(number), fit=given).oracle.get_best_trials()[0].score)
+    assert scores[0] == scores[1] == scores[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x": (batch for batch in [])}, "is a generator"),
+        ({"validation_data": None}, "needs `validation_data` or `validation_split`"),
+    ],
+)
+def test_data_that_do_not_serve_are_refused(change, words, tmp_path):
+    with pytest.raises(errors.FatalValueError, match=words):
+        searched(tmp_path, fit=change)
+
+
+def test_a_metric_that_is_not_logged_ends_the_search(tmp_path):
+    objective = keras_tuner.Objective("val_auc", "max")
+    with pytest.raises(errors.FatalValueError, match="metrics that training logs: .*val_task_loss"):
+        searched(tmp_path, objective=objective)
+
+
+def test_an_edited_record_is_trained_again(tmp_path):
+    tuner = searched(tmp_path)
+    scores = [trial.score for trial in tuner.oracle.get_best_trials(2)]
+    (path, *_) = (tmp_path / "search" / "runs").glob("*/seed_0.json")
+    path.write_text(path.read_text().replace('"seconds": ', '"seconds": 1'))
+    with pytest.warns(UserWarning, match="checksum"):
+        again = searched(tmp_path, max_trials=3)
+    assert [trial.score for trial in again.oracle.trials.values()][:2] != []
+    assert set(scores) <= {trial.score for trial in again.oracle.trials.values()}
+
+
+def test_a_lost_description_is_written_anew(tmp_path):
+    searched(tmp_path)
+    whole = (tmp_path / "search" / "search.json").read_text()
+    (tmp_path / "search" / "search.json").unlink()
+    searched(tmp_path)
+    assert (tmp_path / "search" / "search.json").read_text() == whole

@@ -17,7 +17,7 @@ from keras_entropy import EntropyWarning
 from keras_entropy.cli.named import NamedData, NamedModel
 from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
 from keras_entropy.tuning import EntropyHyperModel, Verdict, search
-from keras_entropy.tuning.identity import DESCRIPTION
+from keras_entropy.tuning.identity import holds_search
 from keras_entropy.tuning.results import PROJECT
 
 _TERMS: dict[str, list[Callable[[float], Any]]] = {
@@ -54,7 +54,7 @@ def check_folder(output: Path, *, overwrite: bool, resume: bool) -> None:
     """
     if overwrite and resume:
         raise ValueError("--overwrite and --resume exclude each other.")
-    there = (output / PROJECT / DESCRIPTION).exists()
+    there = holds_search(output / PROJECT)
     if there and not (overwrite or resume):
         raise FileExistsError(
             f"{output} holds a search. Use --overwrite to replace it, --resume to go on with it, or --output for "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from keras_tuner.src.engine import tuner_utils
 
 from keras_entropy.callbacks import PENALISED, watches_penalty
 
+_OURS = re.compile("entropy/(placement|regularizer|(factor|sign)(/.*)?)$")
 _REMEDY = 'Use "val_task_loss" with mode "min", which is the loss without any penalty, or a metric.'
 
 
@@ -30,6 +32,20 @@ def check_objective(objective: Any) -> None:
             f"The objective {name!r} contains the entropy penalty: it would rank trials by their penalty. Use "
             'keras_tuner.Objective("val_task_loss", "min"), the loss without any penalty, or a metric.'
         )
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse the user's hyperparameters whose names would be taken for those of a term, or of KerasTuner.
+
+    Raises:
+        FatalValueError: that ends a search.
+    """
+    for name in names:
+        if name.startswith("tuner/") or (name.startswith("entropy/") and not _OURS.match(name)):
+            raise errors.FatalValueError(
+                f"The hyperparameter {name!r} has a name that begins with {name.split('/')[0] + '/'!r}, as those of "
+                "KerasTuner and of the entropy term do. Give it another one."
+            )
 
 
 def check_callbacks(callbacks: Iterable[Any]) -> None:

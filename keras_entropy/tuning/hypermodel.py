@@ -12,6 +12,7 @@ import keras_tuner
 from keras_tuner import errors
 
 from keras_entropy import _checks
+from keras_entropy._keras import fresh_names
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.placement.rules import Rule
@@ -108,10 +109,12 @@ class EntropyHyperModel(keras_tuner.HyperModel):
 
     def baseline(self, hp: Any) -> Any:
         """The user's model without the term, compiled."""
-        if isinstance(self.base, keras_tuner.HyperModel):
-            model = self.base.build(hp)
-        else:
-            model = self.base(hp) if takes_hyperparameters(self.base) else self.base()
+        with fresh_names():  # a layer is called the same in each trial
+            if isinstance(self.base, keras_tuner.HyperModel):
+                model = self.base.build(hp)
+            else:
+                model = self.base(hp) if takes_hyperparameters(self.base) else self.base()
+        guards.check_names(parameter.name for parameter in hp.space)
         if not isinstance(model, keras.Model) or not model.compiled:
             raise errors.FatalTypeError(
                 _checks.message("build", "a function that returns a compiled keras.Model", model)

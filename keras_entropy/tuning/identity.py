@@ -32,7 +32,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     there = {path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith(_files.PARTIAL)}
-    if there and DESCRIPTION not in there:
+    if there and not holds_search(folder):
         raise FileExistsError(
             f"{folder} holds something else than a search of EntropyTuner. Name another `project_name`."
         )
@@ -42,6 +42,11 @@ def check_folder(folder: Path, overwrite: bool) -> None:
                 if name in _OWN or name.startswith("trial_"):
                     path = folder / name
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def holds_search(folder: Path) -> bool:
+    """Whether there is a search in a folder, be it a damaged one."""
+    return any((folder / name).exists() for name in (DESCRIPTION, STATE))
 
 
 def description(settings: Mapping[str, Any], hypermodel: Any, objective: Any) -> dict[str, Any]:
@@ -97,7 +102,10 @@ def check_same(folder: Path, new: dict[str, Any], *, write: bool = False) -> Non
         if old["schema"] != SCHEMA:
             raise ValueError(f"schema {old['schema']!r}; this version reads {SCHEMA!r}")
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the description of a search: {error}. Name another folder.") from error
+        raise ValueError(
+            f"{path} is not the description of a search: {error}. If the folder is that of this search, delete the "
+            "file, and it is written anew. Else name another folder."
+        ) from error
     changed = [name for name in ({**old, **new} if write else new) if old.get(name) != new.get(name)]
     if changed:
         raise ValueError(

@@ -75,6 +75,10 @@ def own(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if not name.startswith(_TUNER)}
 
 
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
 class Ledger:
     """A folder of finished runs.
 
@@ -96,6 +100,8 @@ class Ledger:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record.pop("schema") != SCHEMA or record["seed"] != seed:
                 raise ValueError("it is no record of this run")
+            if record.pop("sha256") != _digest(record):
+                raise ValueError("its checksum is another one")
             record["history"] = {name: [float(v) for v in column] for name, column in record["history"].items()}
             return Run(**record)
         except FileNotFoundError:
@@ -112,8 +118,8 @@ class Ledger:
 
     def write(self, run: Run) -> None:
         """Keep a run, whole or not at all."""
-        record = _files.strict(dataclasses.asdict(run) | {"schema": SCHEMA})
-        _files.write_json(self.path(run.values, run.seed), record)
+        record = _files.strict(dataclasses.asdict(run))
+        _files.write_json(self.path(run.values, run.seed), {"schema": SCHEMA, **record, "sha256": _digest(record)})
 
     def runs(self) -> list[Run]:
         """All of them."""

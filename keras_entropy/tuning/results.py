@@ -15,7 +15,7 @@ from keras_entropy import _files, plots
 from keras_entropy.study import folder as study_folder
 from keras_entropy.tuning import ledger
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER
-from keras_entropy.tuning.identity import DESCRIPTION
+from keras_entropy.tuning.identity import holds_search
 from keras_entropy.tuning.ledger import Run
 from keras_entropy.tuning.running import NONE, without_term
 
@@ -153,7 +153,7 @@ def clear(folder: Path) -> None:
     Raises:
         BlockingIOError: where a process works on its comparison.
     """
-    if not (folder / PROJECT / DESCRIPTION).exists():
+    if not holds_search(folder / PROJECT):
         return
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)

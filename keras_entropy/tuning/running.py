@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 from keras_tuner import errors
 from keras_tuner.src.engine import tuner_utils
 
@@ -70,11 +71,19 @@ def train(
     kwargs["callbacks"] = [EpochOrder(seed, batches), *own, *watching]
     kwargs.setdefault("verbose", 0)
     keras.utils.set_random_seed(seed)
+    known = {parameter.name for parameter in hp.space}
     results = hypermodel.fit(hp, model, *args, **kwargs)  # of no epoch, where only the record was missing
     if not is_plain(hypermodel) and not isinstance(results, keras.callbacks.History):
         returned = tuner_utils.convert_to_metrics_dict(results, tuner.oracle.objective)
         keeper.history = {name: [float(value)] for name, value in returned.items()}
-    run = Run(dict(values), seed, keeper.history, ended=bool(model.stop_training), seconds=keeper.seconds)
+    declared = sorted({parameter.name for parameter in hp.space} - known)
+    if declared:
+        raise errors.FatalValueError(
+            f"`fit` declares the hyperparameters {', '.join(declared)}, which would not be tuned. Declare them in "
+            "`build`, and read them in `fit` with hp.get."
+        )
+    ended = bool(model.stop_training) or not is_plain(hypermodel)  # a `fit` of one's own trains as long as it likes
+    run = Run(dict(values), seed, keeper.history, ended=ended, seconds=keeper.seconds)
     if not run.epochs:
         raise errors.FatalRuntimeError("`fit` ended without an epoch.")
     model.save_weights(runs.path(values, seed, WEIGHTS))
@@ -109,6 +118,23 @@ def bound(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
+def check_data(kwargs: Mapping[str, Any], objective: str) -> None:
+    """Refuse data that cannot be trained on more than once, or not be validated.
+
+    Raises:
+        FatalValueError: that ends a search.
+    """
+    if inspect.isgenerator(kwargs.get("x")):
+        raise errors.FatalValueError(
+            "`x` is a generator, which is empty after the first of many runs. Give arrays, a tf.data.Dataset, a "
+            "DataLoader or a keras.utils.PyDataset."
+        )
+    if objective.startswith("val_") and kwargs.get("validation_data") is None and not kwargs.get("validation_split"):
+        raise errors.FatalValueError(
+            f"The objective {objective!r} needs `validation_data` or `validation_split`. Received: neither."
+        )
+
+
 class _Divergence(keras.callbacks.Callback):
     """Ends a run whose loss is not finite."""
 
@@ -138,6 +164,8 @@ def _ordered(kwargs: dict[str, Any], seed: int) -> tuple[dict[str, Any], Batches
     parts = [part for part in (x, y, weight) if part is not None]
     if x is None or not all(map(_are_arrays, parts)):
         return kwargs, None
+    x, y, weight = (None if part is None else keras.tree.map_structure(np.asarray, part) for part in (x, y, weight))
+    parts = [part for part in (x, y, weight) if part is not None]
     if kwargs.get("steps_per_epoch") or kwargs.get("shuffle") == "batch":
         return kwargs, None
     taken = ("x", "y", "sample_weight", "shuffle", "batch_size", "validation_split")
@@ -159,4 +187,11 @@ def _ordered(kwargs: dict[str, Any], seed: int) -> tuple[dict[str, Any], Batches
 
 def _are_arrays(x: Any) -> bool:
     leaves = keras.tree.flatten(x)
-    return bool(leaves) and all(hasattr(leaf, "__array__") and hasattr(leaf, "shape") for leaf in leaves)
+    return bool(leaves) and all(_is_array(leaf) for leaf in leaves)
+
+
+def _is_array(leaf: Any) -> bool:
+    """Whether something is a number of samples that lie in memory: an array, a tensor there, a table of numbers."""
+    if not (hasattr(leaf, "__array__") and hasattr(leaf, "shape")) or getattr(leaf, "is_cuda", False):
+        return False
+    return np.asarray(leaf).dtype.kind in "biufc"

@@ -18,7 +18,7 @@ from keras_entropy.stats import Comparison
 from keras_entropy.study import Arm, Study, compare
 from keras_entropy.study.records import direction
 from keras_entropy.study.training import load
-from keras_entropy.tuning import board, identity, ledger, results
+from keras_entropy.tuning import board, identity, ledger, results, running
 from keras_entropy.tuning.hypermodel import PLACEMENT, EntropyHyperModel
 from keras_entropy.tuning.progress import SearchProgress
 from keras_entropy.tuning.running import NONE
@@ -172,6 +172,11 @@ def search(
         raise ValueError(_checks.message("report_seeds", "at least two seeds", report_seeds))
     workers = _checks.positive_integer("workers", workers)
     folder = Path(output)
+    if isinstance(hypermodel, EntropyHyperModel) and not running.is_plain(hypermodel):
+        raise ValueError(
+            "`hypermodel` has a `fit` of its own, and the comparison on new seeds trains with Keras's. Search with "
+            "EntropyTuner, or change the model's train_step in `build`."
+        )
     arguments = {
         "hypermodel": hypermodel,
         "objective": keras_tuner.Objective(objective, "min" if lower else "max"),
@@ -200,7 +205,7 @@ def search(
         results.clear(folder)
     found = EntropyTuner(**arguments, overwrite=overwrite)
     with SearchProgress(found, progress) as shown:
-        if workers > 1:
+        if workers > 1 and not found.complete:
             from keras_entropy.tuning import workers as processes
 
             processes.run(arguments, fit, workers, shown.update)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -140,6 +141,7 @@ class EntropyTuner(keras_tuner.Tuner):
         guards.check_callbacks(kwargs.get("callbacks") or [])
         if running.is_plain(self.hypermodel):
             args, kwargs = (), running.bound(args, kwargs)
+            running.check_data(kwargs, self.oracle.objective.name)
         if self._is_worker():
             super().search(*args, **kwargs)
             return
@@ -165,20 +167,28 @@ class EntropyTuner(keras_tuner.Tuner):
         given_up = Path(self.get_trial_dir(trial.trial_id)) / GIVEN_UP
         if given_up.exists():
             raise errors.FailedTrialError(given_up.read_text(encoding="utf-8").strip())
+        # Epochs beyond those of this trial may come from a longer one; a `fit` of one's own trains as many as it likes.
+        counted = epochs if running.is_plain(self.hypermodel) else sys.maxsize
         runs = []
         for seed in self.seeds:
             run = self._run(trial, values, seed, args, kwargs)
-            value = objective.get_value(run.metrics(self.epoch, objective, epochs))
+            value = self._value(run, counted)
             if not math.isfinite(value):
                 trial.message = f"{objective.name} is {value} on seed {seed}."
-                return self._metrics([run], [], epochs)
+                return self._metrics([run], [], counted)
             runs.append(run)
         baseline = running.without_term(values)
         # What another process trains at this moment is waited for last.
         seeds = self.seeds if self.baseline else ()
         found = {seed: self._run(trial, baseline, seed, args, kwargs, wait=False) for seed in seeds}
         bases = [run or self._run(trial, baseline, seed, args, kwargs) for seed, run in found.items()]
-        return self._metrics(runs, bases, epochs)
+        return self._metrics(runs, bases, counted)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all trials that were asked for have ended."""
+        limit = self.oracle.max_trials
+        return limit is not None and not self.oracle.ongoing_trials and len(self.oracle.end_order) >= limit
 
     def load_model(self, trial: Any) -> Any:
         """The compiled model of a trial, trained: that of the first seed, after its last epoch."""
@@ -251,6 +261,21 @@ class EntropyTuner(keras_tuner.Tuner):
                 return None
         return done
 
+    def _value(self, run: Run, epochs: int) -> float:
+        """The objective of a run.
+
+        Raises:
+            FatalValueError: where the run has no such metric, as then no other one has it.
+        """
+        objective = self.oracle.objective
+        try:
+            return float(objective.get_value(run.metrics(self.epoch, objective, epochs)))
+        except KeyError as error:
+            raise errors.FatalValueError(
+                f"`objective` should be one of the metrics that training logs: {', '.join(run.history)}. Received: "
+                f"{objective.name!r}. Compile the model with it, or give `validation_data`."
+            ) from error
+
     def _metrics(self, runs: list[Run], bases: list[Run], epochs: int) -> dict[str, float]:
         """The means over the seeds, and what each seed has of the objective."""
         objective = self.oracle.objective
@@ -271,6 +296,6 @@ def _objective(given: Any) -> Any:
     """An objective, with the direction of losses and accuracies that KerasTuner does not know."""
     if isinstance(given, str):
         return keras_tuner.Objective(given, "min" if direction(given, None, "objective") else "max")
-    if isinstance(given, list):
-        return [_objective(part) for part in given]
+    if not isinstance(given, keras_tuner.Objective):
+        raise TypeError(_checks.message("objective", "the name of a metric or one keras_tuner.Objective", given))
     return given
