@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ class Bins:
         """Which bins are targets, in the shape of the axes."""
         return (self.mapping >= 0).reshape(self.shape)
 
-    @property
+    @functools.cached_property
     def cells(self) -> Array:
         """(n, 2) indices of each target bin along the axes, 0 along one that is not there."""
         chosen = np.flatnonzero(self.mapping >= 0)

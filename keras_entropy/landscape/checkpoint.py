@@ -18,7 +18,7 @@ from keras_entropy.landscape.walking import State
 
 SCHEMA = "keras-entropy/landscape/1"
 
-_PLAIN = ("phase", "moves", "log_f", "steps")
+_PLAIN = ("phase", "moves", "log_f")
 _ARRAYS = ("log_g", "recent", "proposed", "visited")
 _PARTS = {"walkers": Walkers, "tally": Tally}
 

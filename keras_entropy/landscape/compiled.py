@@ -12,8 +12,8 @@ import numpy as np
 
 from keras_entropy.landscape import _drive
 from keras_entropy.landscape._kernels import Kernel
-from keras_entropy.landscape.problems import Problem, checked_values
-from keras_entropy.landscape.routes import Tally, Walkers, Window, octaves_of
+from keras_entropy.landscape.problems import Problem
+from keras_entropy.landscape.routes import Tally, Walkers, Window
 
 Array = np.ndarray[Any, Any]
 
@@ -40,15 +40,6 @@ class CompiledRoute:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._threads = threads or cores
         self._pool = ThreadPoolExecutor(self._threads)
-
-    def octaves(self, name: str) -> int:
-        """How many octaves of small moves suit the axis of an observable."""
-        return octaves_of(self.problem, name)
-
-    def values(self, parameters: Array) -> dict[str, Array]:
-        """All observables, (B,) each, at parameters (B, d)."""
-        columns = np.ascontiguousarray(parameters.T)
-        return checked_values(self.problem, self.problem.energy(columns), len(parameters))
 
     def advance(self, walkers: Walkers, window: Window, moves: int, tally: Tally, observe_every: int = 0) -> None:
         """Make so many moves with each walker; walkers and tally are changed in place."""

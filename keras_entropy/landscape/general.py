@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy.landscape.problems import Problem, checked_values
-from keras_entropy.landscape.routes import Tally, Walkers, Window, octaves_of, seed_states
+from keras_entropy.landscape.routes import Tally, Walkers, Window, seed_states, values_at
 
 Array = np.ndarray[Any, Any]
 
@@ -26,19 +26,10 @@ class GeneralRoute:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
-    def octaves(self, name: str) -> int:
-        """How many octaves of small moves suit the axis of an observable."""
-        return octaves_of(self.problem, name)
-
-    def values(self, parameters: Array) -> dict[str, Array]:
-        """All observables, (B,) each, at parameters (B, d)."""
-        columns = np.ascontiguousarray(parameters.T)
-        return checked_values(self.problem, self.problem.energy(columns), len(parameters))
-
     def advance(self, walkers: Walkers, window: Window, moves: int, tally: Tally, observe_every: int = 0) -> None:
         """Make so many moves with each walker; walkers and tally are changed in place."""
         names = [axis.name for axis in window.bins.axes]
-        values = self.values(walkers.parameters)
+        values = values_at(self.problem, walkers.parameters)
         found = window.bins.index([values[name] for name in names])
         walkers.bins[:] = np.where(walkers.bins < 0, found, walkers.bins)
         parameters = np.ascontiguousarray(walkers.parameters.T)

@@ -42,8 +42,7 @@ class Problem:
         dimension: d, number of parameters.
         half_width: of the box, the same for each parameter.
         observables: by name.
-        energy: function of parameters (d, B), walkers last, that returns a value for each observable, (B,).
-        library: "numpy" for a function of NumPy arrays, "keras" for one of tensors of Keras's backend.
+        energy: function of a NumPy array of parameters (d, B), walkers last, that returns (B,) for each observable.
         digest: of everything that determines the energy, so that a checkpoint of another problem is refused.
         kernel: makes the compiled kernel for the axes that it is given, or gives None where there is none for them.
         data: arrays of that kernel.
@@ -54,7 +53,6 @@ class Problem:
     half_width: float
     observables: Mapping[str, Observable]
     energy: Energy
-    library: str = "numpy"
     digest: str = ""
     kernel: Callable[[tuple[str, ...]], Any] | None = None
     data: tuple[Any, ...] = ()
@@ -63,7 +61,6 @@ class Problem:
         _checks.positive_integer("dimension", self.dimension)
         if not _checks.number("half_width", self.half_width) > 0:
             raise ValueError(_checks.message("half_width", "above 0, or the box is empty", self.half_width))
-        _checks.one_of("library", self.library, ("numpy", "keras"))
         if not self.observables:
             raise ValueError(_checks.message("observables", "at least one, by name", dict(self.observables)))
 
@@ -74,17 +71,15 @@ def function_problem(
     half_width: float,
     observables: Mapping[str, Observable],
     *,
-    library: str = "numpy",
     name: str = "user's function",
 ) -> Problem:
     """A problem of any function.
 
     Args:
-        energy: function of parameters (d, B), walkers last, that returns for each observable an array (B,).
+        energy: function of a NumPy array of parameters (d, B), walkers last, that returns (B,) for each observable.
         dimension: d.
         half_width: of the box [-half_width, half_width]^d.
         observables: what the energy returns, by name.
-        library: "numpy" for a function of NumPy arrays, "keras" for one of tensors, which is compiled.
         name: in words; it is part of what a checkpoint is checked by.
 
     Raises:
@@ -98,7 +93,7 @@ def function_problem(
     """
     if not callable(energy):
         raise TypeError(_checks.message("energy", "a function of parameters (d, B)", energy))
-    problem = Problem(name, dimension, half_width, dict(observables), energy, library)
+    problem = Problem(name, dimension, half_width, dict(observables), energy)
     checked_values(problem, energy(_uniform(problem, 3)), 3)
     return dataclasses.replace(problem, digest=digest(name, dimension, half_width, sorted(observables)))
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_entropy.landscape.axes import Bins
-from keras_entropy.landscape.problems import Problem
+from keras_entropy.landscape.problems import Problem, checked_values
 
 Array = np.ndarray[Any, Any]
 
@@ -97,12 +97,6 @@ class Route(Protocol):
 
     problem: Problem
 
-    def octaves(self, name: str) -> int:
-        """How many octaves of small moves suit the axis of an observable."""
-
-    def values(self, parameters: Array) -> dict[str, Array]:
-        """All observables, (B,) each, at parameters (B, d)."""
-
     def advance(self, walkers: Walkers, window: Window, moves: int, tally: Tally, observe_every: int = 0) -> None:
         """Make so many moves with each walker; walkers and tally are changed in place."""
 
@@ -110,6 +104,12 @@ class Route(Protocol):
 def octaves_of(problem: Problem, name: str) -> int:
     """Few where the observable is a plateau function, more where it has a slope to be resolved."""
     return 6 if problem.observables[name].levels is None else 2
+
+
+def values_at(problem: Problem, parameters: Array) -> dict[str, Array]:
+    """All observables, (B,) each, at parameters (B, d)."""
+    columns = np.ascontiguousarray(parameters.T)
+    return checked_values(problem, problem.energy(columns), len(parameters))
 
 
 def start(problem: Problem, count: int, seed: int) -> Walkers:

@@ -18,7 +18,7 @@ from keras_entropy.landscape.axes import Axis, Bins, axis_of
 from keras_entropy.landscape.density import DensityOfStates, assemble
 from keras_entropy.landscape.general import GeneralRoute
 from keras_entropy.landscape.problems import Problem
-from keras_entropy.landscape.routes import Route, seed_states
+from keras_entropy.landscape.routes import Route, octaves_of, seed_states
 
 Array = np.ndarray[Any, Any]
 
@@ -205,7 +205,7 @@ def _plan(problem: Problem, bins: Bins, entropy: Array, total: int, spent: int, 
     rows = np.flatnonzero(bins.mapping >= 0) // (bins.mapping.size // bins.axes[0].bins)
     deep = rows == (rows.max() if bins.axes[0].deep == "high" else rows.min())
     smallest = int(np.argmin(np.where(deep, entropy, np.inf)))
-    octaves = max(6 if problem.observables[axis.name].levels is None else 2 for axis in bins.axes)
+    octaves = max(octaves_of(problem, axis.name) for axis in bins.axes)
     return walking.Plan(bins, octaves, learning, production, (largest, smallest))
 
 

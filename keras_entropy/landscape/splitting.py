@@ -7,13 +7,14 @@ number, and moved at random beyond it; the shares multiply. It is the start of a
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
 import numpy as np
 
 from keras_entropy.landscape.axes import Axis, Bins, bins_of
-from keras_entropy.landscape.routes import Route, Tally, Walkers, Window, start
+from keras_entropy.landscape.routes import Route, Tally, Walkers, Window, octaves_of, start, values_at
 
 Array = np.ndarray[Any, Any]
 
@@ -49,12 +50,8 @@ class Splitting:
         for particle in order:
             seen.setdefault(int(self.found[particle]), []).append(int(particle))
         there = np.array(sorted(seen))
-        picks = [seen[int(there[np.argmin(np.abs(there - bin_))])] for bin_ in chosen]
-        turns: dict[int, int] = {}
-        rows = []
-        for pick in picks:
-            turns[id(pick)] = turns.get(id(pick), -1) + 1
-            rows.append(pick[turns[id(pick)] % len(pick)])
+        turns = {bin_: itertools.cycle(particles) for bin_, particles in seen.items()}
+        rows = [next(turns[int(there[np.argmin(np.abs(there - bin_))])]) for bin_ in chosen]
         parameters: Array = self.parameters[rng.permutation(rows)]
         return parameters
 
@@ -76,7 +73,7 @@ def find_edges(route: Route, name: str, stop: float, deep: str, particles: int, 
     """
     sign = 1.0 if deep == "low" else -1.0
     walkers = start(route.problem, particles, seed)
-    values = sign * route.values(walkers.parameters)[name]
+    values = sign * values_at(route.problem, walkers.parameters)[name]
     thresholds: list[float] = []
     top = float(values.max())
     for _ in range(_LEVELS):
@@ -91,9 +88,9 @@ def find_edges(route: Route, name: str, stop: float, deep: str, particles: int, 
         edges = np.sort(sign * np.array([threshold, threshold + 1.0]))
         bins = bins_of([Axis(name, np.sort([edges[0] - 1, *edges]), deep)])
         beyond = np.arange(2) == (0 if deep == "low" else 1)
-        window = Window(Bins(bins.axes, np.where(beyond, 0, -1)), np.zeros(1), octaves=route.octaves(name))
+        window = Window(Bins(bins.axes, np.where(beyond, 0, -1)), np.zeros(1), octaves=octaves_of(route.problem, name))
         route.advance(walkers, window, moves, Tally.empty(len(walkers.bins), window))
-        values = sign * route.values(walkers.parameters)[name]
+        values = sign * values_at(route.problem, walkers.parameters)[name]
     else:
         raise RuntimeError(_extinct(name, sign * values.min(), stop, particles, moves))
     lowest = min(float(values.min()), sign * stop - 1e-9)
@@ -145,7 +142,7 @@ class _Descent:
 
     def __init__(self, route: Route, axes: tuple[Axis, ...], upwards: bool, moves: int, walkers: Walkers) -> None:
         self._route, self._axes, self._moves, self._walkers = route, axes, moves, walkers
-        self._octaves = max(route.octaves(axis.name) for axis in axes)
+        self._octaves = max(octaves_of(route.problem, axis.name) for axis in axes)
         n0, size = axes[0].bins, int(np.prod([axis.bins for axis in axes]))
         self.rows = np.arange(n0) if upwards else np.arange(n0)[::-1]
         self.row = np.arange(size) // (size // n0)  # of each bin, along the first axis

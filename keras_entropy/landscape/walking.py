@@ -31,7 +31,6 @@ class State:
         phase: "learning" of the weights, then "production".
         moves: made in this phase by each walker.
         log_f: what a visit adds to a weight.
-        steps: moves of all walkers since learning began: the t of 1/t.
         log_g: (n,) logs of the weights, float64.
         recent: (n,) visits since log_f was changed.
         proposed: (n, ...) proposals to near bins, of all of learning.
@@ -43,7 +42,6 @@ class State:
     phase: str
     moves: int
     log_f: float
-    steps: int
     log_g: Array
     recent: Array
     proposed: Array
@@ -101,7 +99,7 @@ def init(plan: Plan, entropy: Array, parameters: Array, seeds: Array, observable
     tally = Tally.empty(min(GROUPS, count), _window(plan, entropy, 0.0), observables, bands(plan))
     recent, visited = (np.zeros(plan.bins.count, np.int64) for _ in range(2))
     proposed = np.zeros(tally.proposals.shape[1:], np.int64)
-    return State(LEARNING, 0, _FIRST_LOG_F, 0, entropy.astype(np.float64), recent, proposed, visited, walkers, tally)
+    return State(LEARNING, 0, _FIRST_LOG_F, entropy.astype(np.float64), recent, proposed, visited, walkers, tally)
 
 
 def step(route: Route, plan: Plan, state: State) -> Info:
@@ -148,10 +146,8 @@ def _learn(route: Route, plan: Plan, state: State) -> Info:
     state.visited += visits
     state.log_g += state.log_f * visits
     state.recent += visits
-    made = moves * len(state.walkers.bins)
     state.moves += moves
-    state.steps += made
-    inverse = plan.bins.count / state.steps
+    inverse = plan.bins.count / (state.moves * len(state.walkers.bins))
     if state.log_f > inverse and state.recent.min() > _FLAT * state.recent.mean():
         state.log_f /= 2
         state.recent[:] = 0
@@ -162,7 +158,7 @@ def _learn(route: Route, plan: Plan, state: State) -> Info:
         near = plan.bins.neighbours(bands(plan))
         state.log_g = estimators.from_proposals(state.proposed, state.visited, near, state.log_g)
         state.recent[:] = 0
-    return _info(state, made, state.recent)
+    return _info(state, moves, state.recent)
 
 
 def _produce(route: Route, plan: Plan, state: State) -> Info:
@@ -170,15 +166,15 @@ def _produce(route: Route, plan: Plan, state: State) -> Info:
     moves = min(_CHUNK, plan.production - state.moves)
     tally = Tally.empty(len(state.walkers.bins), window, len(route.problem.observables), bands(plan))
     route.advance(state.walkers, window, moves, tally, _OBSERVE_EVERY)
+    grouped = tally.grouped(len(state.tally.histogram))
     for field in dataclasses.fields(Tally):
-        part = getattr(tally.grouped(len(state.tally.histogram)), field.name)
-        getattr(state.tally, field.name).__iadd__(part)
+        getattr(state.tally, field.name).__iadd__(getattr(grouped, field.name))
     state.moves += moves
-    return _info(state, moves * len(state.walkers.bins), state.tally.histogram.sum(0))
+    return _info(state, moves, state.tally.histogram.sum(0))
 
 
 def _info(state: State, moves: int, visits: Array) -> Info:
-    return Info(moves, float(np.mean(visits > 0)), int(state.walkers.trips[:, 1].sum()))
+    return Info(moves * len(state.walkers.bins), float(np.mean(visits > 0)), int(state.walkers.trips[:, 1].sum()))
 
 
 def _window(plan: Plan, log_g: Array, log_f: float) -> Window:

@@ -67,7 +67,7 @@ class Run:
 
 def key_of(values: Mapping[str, Any]) -> str:
     """Equal for equal settings, whatever the number of the trial."""
-    return hashlib.sha256(json.dumps(own(values), sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(own(values))[:16]
 
 
 def own(values: Mapping[str, Any]) -> dict[str, Any]:
