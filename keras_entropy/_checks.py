@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -51,6 +51,31 @@ def non_negative(argument: str, value: Any) -> float:
     if plain < 0:
         raise ValueError(message(argument, "at least 0", value))
     return plain
+
+
+def flag(argument: str, value: Any) -> bool:
+    """Return `value` if it is a boolean."""
+    if not isinstance(value, bool):
+        raise TypeError(message(argument, "True or False", value))
+    return value
+
+
+def seed(argument: str, value: Any) -> int:
+    """Return `value` as the Python integer from 0 to 2**32 - 1 that it stands for."""
+    plain = number(argument, value)
+    if not isinstance(plain, int) or not 0 <= plain < 2**32:
+        raise ValueError(message(argument, "an integer from 0 to 2**32 - 1", value))
+    return plain
+
+
+def seeds(argument: str, values: Any) -> list[int]:
+    """Return different seeds."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(message(argument, "a list of seeds, such as range(10)", values))
+    found = [seed(argument, value) for value in values]
+    if len(set(found)) < len(found):
+        raise ValueError(message(argument, "different seeds", found))
+    return found
 
 
 def positive_integer(argument: str, value: Any) -> int:

@@ -1,5 +1,6 @@
 """Pins the threads, before Keras is imported: two unpinned processes on two cores stand in each other's way."""
 
+import gc
 import os
 import shutil
 import sys
@@ -32,6 +33,17 @@ def _float32_policy():
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
+
+
+@pytest.fixture(autouse=True)
+def _small_heap():
+    """What a test leaves behind, TensorFlow's graphs above all, is not looked through in later collections.
+
+    A process that runs the whole suite holds gigabytes, and each training of a study or a search ends with a collection.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

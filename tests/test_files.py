@@ -7,6 +7,8 @@ import pytest
 
 from keras_entropy import _files
 
+pytestmark = pytest.mark.once
+
 
 def test_a_new_file_is_whole_from_its_first_moment(tmp_path, monkeypatch):
     seen = []

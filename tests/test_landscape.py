@@ -11,6 +11,8 @@ from keras_entropy.landscape.axes import Axis, bins_of
 from keras_entropy.landscape.general import GeneralRoute
 from keras_entropy.landscape.routes import Tally, Window, start
 
+pytestmark = pytest.mark.once
+
 
 def without_kernel(problem):
     return dataclasses.replace(problem, kernel=None)

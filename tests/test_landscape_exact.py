@@ -6,6 +6,8 @@ import pytest
 from keras_entropy.landscape import estimators, exact
 from keras_entropy.landscape.problems import ball_problem, perceptron_problem
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("dimension", [5, 10, 20])
 def test_both_ways_to_the_ball_meet(dimension):

@@ -14,6 +14,8 @@ from keras_entropy.landscape._exact_kernels import ball_kernel, perceptron_kerne
 from keras_entropy.landscape._kernels import OBSERVABLES, network_kernel
 from keras_entropy.landscape.routes import seed_states
 
+pytestmark = pytest.mark.once
+
 
 def Target(edges0, edges1, bin_map, log_g):
     n = len(log_g)

@@ -17,6 +17,8 @@ from keras_entropy import stats
 from keras_entropy._checks import EntropyWarning
 from keras_entropy.stats import noncentral
 
+pytestmark = pytest.mark.once
+
 # R's `sleep` (Student 1908): extra hours of sleep of ten patients under two drugs.
 DRUG_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 DRUG_2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]

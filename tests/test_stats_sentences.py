@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from keras_entropy import stats
 from keras_entropy.stats import Comparison, Equivalence
 
+pytestmark = pytest.mark.once
+
 TESTS = {"paired t": stats.paired_t, "Welch t": stats.welch_t, "Wilcoxon signed-rank": stats.wilcoxon}
 NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?"
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda x: round(x, 4))

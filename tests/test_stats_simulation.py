@@ -3,8 +3,6 @@
 Of 10,000 studies, a share of 0.95 has a standard error of 0.0022: one percent is 4.6 of them.
 """
 
-import os
-
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -12,7 +10,7 @@ from scipy import stats as scipy_stats
 from keras_entropy import stats
 
 # They know no backend: once is enough.
-pytestmark = pytest.mark.skipif(os.environ["KERAS_BACKEND"] != "tensorflow", reason="simulated on TensorFlow's run")
+pytestmark = pytest.mark.once
 
 STUDIES = 10_000
 

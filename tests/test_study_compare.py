@@ -11,6 +11,8 @@ from keras_entropy.study.comparison import compare
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.tables import pairwise_table, starred_table
 
+pytestmark = pytest.mark.once
+
 NONE = [0.30, 0.32, 0.31, 0.35, 0.33]
 GOOD = [0.27, 0.30, 0.27, 0.31, 0.30]
 BAD = [0.40, 0.41, 0.43, 0.44, 0.40]

@@ -16,6 +16,8 @@ import pytest
 
 from keras_entropy.study import read_records
 
+pytestmark = pytest.mark.once
+
 KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
 SEEDS = max(12, 2 * KILLS)
 

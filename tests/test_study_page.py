@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib", reason="reports have figures")
 
 from keras_entropy.study import RunRecord, folder, records, report
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.once]
 
 LONG = "an arm with a name that is much longer than any column should be " * 2
 

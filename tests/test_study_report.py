@@ -22,6 +22,8 @@ from keras_entropy.study.document import Heading, Items, Paragraph, Picture, Tab
 from keras_entropy.study.records import RUNS, RunRecord, append, read_records
 from keras_entropy.study.reporting import report
 
+pytestmark = pytest.mark.once
+
 EVIL = "<script>alert(1)</script>"
 VOID = {"meta", "img", "br"}
 

@@ -3,6 +3,7 @@
 KERAS_ENTROPY_KILLS sets the number of kills for each tuner; by default few, since each start imports Keras anew.
 """
 
+import gc
 import os
 import random
 import signal
@@ -12,8 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tuning_cases import TUNERS
+from tuning_cases import TUNERS, arrays, hypermodel
 
+from keras_entropy.tuning import EntropyTuner
 from keras_entropy.tuning.ledger import Ledger
 from keras_entropy.tuning.oracles import STATE, read_state
 
@@ -82,3 +84,30 @@ def test_a_killed_search_ends_with_the_same_bits(kind, tmp_path, child_environme
 
 def histories(folder):
     return [(run.values, run.seed, run.history) for run in Ledger(folder / "search" / "runs").runs()]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the lost one
+def test_a_ctrl_c_that_hits_the_garbage_collector_ends_the_search(tmp_path):
+    def tuner():
+        return EntropyTuner(hypermodel(), max_trials=3, seeds=[0, 1], directory=tmp_path)
+
+    def runs():
+        return sorted(tmp_path.rglob("seed_*.json"))
+
+    def hit(phase, info):
+        if runs():
+            gc.callbacks.remove(hit)
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.callbacks.append(hit)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tuner().search(**arrays(), epochs=2, verbose=0)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert hit not in gc.callbacks
+    assert 1 <= len(runs()) < 9
+    again = tuner()
+    again.search(**arrays(), epochs=2, verbose=0)
+    assert again.complete

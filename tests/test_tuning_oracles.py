@@ -13,6 +13,8 @@ from keras_entropy import EntropyWarning
 from keras_entropy.study.folder import held
 from keras_entropy.tuning import EntropyTuner
 
+pytestmark = pytest.mark.once
+
 KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "12"))
 
 

@@ -16,6 +16,7 @@ from keras_entropy import DenseEntropy
 from keras_entropy.study import Study, read_records
 from keras_entropy.tuning import EntropyHyperModel, search
 
+TINY = {"trials": 1, "epochs": 1, "seeds": 1, "report_seeds": 2, "progress": False, "batch_size": 8}
 SMALL = {"trials": 3, "epochs": 2, "seeds": 2, "report_seeds": 3, "progress": False, "batch_size": 8}
 
 
@@ -102,8 +103,36 @@ def test_again_it_trains_nothing_and_says_the_same(found):
     assert {path: path.stat().st_mtime_ns for path in (folder / "search" / "runs").rglob("*.json")} == before
 
 
+def test_fewer_new_seeds_are_refused_before_anything_is_trained(found):
+    folder, _ = found
+    before = (folder / "search" / "oracle.json").read_bytes()
+    with pytest.raises(ValueError, match="only be added"):
+        search(several(), data, output=folder, **SMALL | {"report_seeds": 2, "trials": 5})
+    assert (folder / "search" / "oracle.json").read_bytes() == before
+
+
+def test_the_sentence_says_what_was_compared(found):
+    _, verdict = found
+    assert verdict.sentence.startswith("val_task_loss (lower is better)")
+    assert f"at its own best learning_rate {verdict.baseline_values['learning_rate']:.3g}" in verdict.sentence
+
+
+def test_an_objective_of_kerastuner_and_callbacks_that_refer_to_themselves(tmp_path):
+    class Cyclic(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.me = self
+
+    options = {"objective": keras_tuner.Objective("val_mae", "max"), "callbacks": [Cyclic()], **TINY}
+    verdict = search(hypermodel(), data, output=tmp_path / "a", **options)
+    assert (verdict.metric, verdict.lower_is_better) == ("val_mae", False)
+    assert "DenseEntropy" in verdict.sentence
+
+
 def test_a_higher_metric_may_be_better(tmp_path):
-    verdict = search(hypermodel(), data, objective="val_mae", lower_is_better=False, output=tmp_path / "a", **SMALL)
+    verdict = search(
+        hypermodel(), data, objective="val_mae", lower_is_better=False, output=tmp_path / "a", **TINY | {"trials": 3}
+    )
     trials = [float(row["val_mae"]) for row in rows(tmp_path / "a") if row["trial"] != "none"]
     assert verdict.score == max(trials)
     assert not verdict.lower_is_better
@@ -111,20 +140,20 @@ def test_a_higher_metric_may_be_better(tmp_path):
 
 def test_hyperparameters_of_each_layer(tmp_path):
     tuned = EntropyHyperModel(plain, DenseEntropy, ["all"], per_layer=True)
-    verdict = search(tuned, data, output=tmp_path / "a", **SMALL)
+    verdict = search(tuned, data, output=tmp_path / "a", **TINY)
     assert set(verdict.values) == {"entropy/placement", "entropy/factor/a", "entropy/factor/b"}
 
 
 def test_callbacks_of_the_users_are_in_search_and_comparison(tmp_path):
     stop = keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=1, min_delta=1e9)
-    search(hypermodel(), data, output=tmp_path / "a", callbacks=[stop], **SMALL | {"epochs": 6})
+    search(hypermodel(), data, output=tmp_path / "a", callbacks=[stop], **TINY | {"epochs": 6})
     assert {record.epochs for record in compared(tmp_path / "a")} == {2}
 
 
 @pytest.mark.parametrize("tuner", ["grid", "bayesian", "hyperband"])
 def test_each_tuner_comes_to_a_verdict(tuner, tmp_path):
     options = {"num_initial_points": 2} if tuner == "bayesian" else {}
-    verdict = search(hypermodel(), data, tuner=tuner, output=tmp_path / "a", **SMALL, **options)
+    verdict = search(hypermodel(), data, tuner=tuner, output=tmp_path / "a", **TINY | {"trials": 3}, **options)
     assert math.isfinite(verdict.mean)
 
 
@@ -140,6 +169,16 @@ def test_each_tuner_comes_to_a_verdict(tuner, tmp_path):
         ({"tuner": "annealing"}, "one of 'random'"),
         ({"data": (np.ones((4, 6)), np.ones((3, 6)), np.ones((4, 6)), np.ones((4, 6)))}, "as many training targets"),
         ({"callbacks": [keras.callbacks.EarlyStopping("val_loss")]}, "val_task_loss"),
+        ({"callbacks": None}, "a list of keras.callbacks.Callback"),
+        ({"callbacks": keras.callbacks.TerminateOnNaN()}, "a list of keras.callbacks.Callback"),
+        ({"callbacks": ["a"]}, "a list of keras.callbacks.Callback"),
+        ({"data": 5}, "`data` should be"),
+        ({"data": None}, "`data` should be"),
+        ({"batch_size": 2.5}, "a positive integer"),
+        ({"seed": "a"}, "`seed` should be"),
+        ({"overwrite": "no"}, "True or False"),
+        ({"executions_per_trial": 2}, "`seeds`"),
+        ({"max_trials": 2}, "`trials`"),
     ],
 )
 def test_bad_arguments_are_named_and_nothing_is_written(change, words, tmp_path):
@@ -150,13 +189,13 @@ def test_bad_arguments_are_named_and_nothing_is_written(change, words, tmp_path)
 
 
 def test_overwrite_leaves_other_files_alone(tmp_path):
-    search(hypermodel(), data, output=tmp_path, **SMALL)
+    search(hypermodel(), data, output=tmp_path, **TINY | {"trials": 2})
     (tmp_path / "notes.txt").write_text("mine")
-    search(hypermodel(), data, output=tmp_path, overwrite=True, **SMALL | {"trials": 2})
+    search(hypermodel(), data, output=tmp_path, overwrite=True, **TINY)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     other = [2 * array for array in data()]
-    search(hypermodel(), other, output=tmp_path, overwrite=True, **SMALL | {"trials": 2})
-    assert len([row for row in rows(tmp_path) if row["trial"] != "none"]) == 2
+    search(hypermodel(), other, output=tmp_path, overwrite=True, **TINY)
+    assert len([row for row in rows(tmp_path) if row["trial"] != "none"]) == 1
 
 
 def test_a_fit_of_the_users_is_refused_since_it_would_not_be_compared(tmp_path):
@@ -168,5 +207,5 @@ def test_a_fit_of_the_users_is_refused_since_it_would_not_be_compared(tmp_path):
             return model.fit(*args, **kwargs)
 
     with pytest.raises(ValueError, match="a `fit` of its own"):
-        search(hypermodel(OwnFit()), data, output=tmp_path / "a", **SMALL)
+        search(hypermodel(OwnFit()), data, output=tmp_path / "a", **TINY)
     assert not list(tmp_path.iterdir())

@@ -285,10 +285,13 @@ def test_the_folder_is_readable_json(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seeds": []}, "different integers"),
-        ({"seeds": [1, 1]}, "different integers"),
+        ({"seeds": []}, "at least one seed"),
+        ({"seeds": [1, 1]}, "different seeds"),
         ({"seeds": "01"}, "a list of seeds"),
-        ({"seeds": [-1]}, "different integers"),
+        ({"seeds": [-1]}, "an integer from 0"),
+        ({"executions_per_trial": 2}, "`seeds`"),
+        ({"seed": "a"}, "`seed` should be"),
+        ({"overwrite": "no"}, "True or False"),
         ({"tuner": "annealing"}, "one of 'random'"),
         ({"epoch": "first"}, "one of 'last', 'best'"),
         ({"max_retries_per_trial": 2}, "fails again"),

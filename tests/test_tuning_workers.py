@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from tuning_cases import arrays, hypermodel
 from keras_entropy.tuning import EntropyTuner, workers
 from keras_entropy.tuning.oracles import STATE, read_state
 
-KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "3"))
+KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
 
 
 def options(folder, trials, **more):
@@ -42,14 +43,16 @@ def scores(tuner):
     return sorted(found)
 
 
-def test_two_workers_find_what_one_process_finds(tmp_path):
-    alone = EntropyTuner(**options(tmp_path / "alone", 6))
+def test_two_workers_find_what_one_process_finds_also_where_it_has_begun(tmp_path):
+    EntropyTuner(**options(tmp_path / "alone", 2)).search(**fit())
+    shutil.copytree(tmp_path / "alone", tmp_path / "team")
+    alone = EntropyTuner(**options(tmp_path / "alone", 5))
     alone.search(**fit())
     seen = []
-    workers.run(options(tmp_path / "team", 6), fit(), 2, lambda trials: seen.append(len(trials)))
-    team = EntropyTuner(**options(tmp_path / "team", 6))
+    workers.run(options(tmp_path / "team", 5), fit(), 2, lambda trials: seen.append(len(trials)))
+    team = EntropyTuner(**options(tmp_path / "team", 5))
     assert scores(team) == scores(alone)
-    assert max(seen) == 6
+    assert max(seen) == 5
     assert not team.oracle.ongoing_trials
 
 
@@ -61,8 +64,9 @@ class Slow(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_killed_processes_are_started_again_and_no_trial_is_lost(tmp_path):
-    trials = 5 + KILLS
+    trials = 3 + KILLS
     alone = EntropyTuner(**options(tmp_path / "alone", trials))
     alone.search(**fit())
     killed, over, draw = [], threading.Event(), random.Random(0)
@@ -112,6 +116,7 @@ class Deadly(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.once
 def test_a_trial_that_kills_its_worker_three_times_has_failed(tmp_path):
     deadly = options(
         tmp_path, 4, hypermodel=hypermodel(placements=["first", "b"], factors=[0.1, 0.2, 0.3]), tuner="grid"
@@ -128,14 +133,6 @@ def test_an_error_in_a_worker_ends_the_search(tmp_path):
         workers.run(options(tmp_path, 4), fit(y=np.ones((40, 7))), 2, lambda trials: None)
 
 
-def test_a_search_that_one_process_began_goes_on_with_two(tmp_path):
-    EntropyTuner(**options(tmp_path, 3)).search(**fit())
-    workers.run(options(tmp_path, 6), fit(), 2, lambda trials: None)
-    state = read_state(tmp_path / "search" / STATE)
-    assert len(state["end_order"]) == 6
-    assert state["ongoing_trials"] == {}
-
-
 BY_HAND = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -147,6 +144,7 @@ tuner.search(**arrays(), epochs=2, verbose=0)
 """
 
 
+@pytest.mark.once
 def test_chief_and_workers_may_be_started_by_hand_in_folders_of_their_own(tmp_path, child_environment):
     code = BY_HAND.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "shared"))
     with socket.socket() as free:

@@ -14,9 +14,9 @@ import keras
 
 import keras_entropy
 from keras_entropy import _files, datasets, plots, profile
+from keras_entropy._interrupts import InterruptWatch
 from keras_entropy._order import Batches, EpochOrder
 from keras_entropy.callbacks import EntropyLogger
-from keras_entropy.cli.interrupts import InterruptWatch
 from keras_entropy.cli.named import NamedModel
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy

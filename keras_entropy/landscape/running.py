@@ -104,7 +104,7 @@ def density_of_states(
     total = _checks.positive_integer("moves", int(_checks.number("moves", moves)))
     walkers = _checks.positive_integer("walkers", walkers)
     particles = _checks.positive_integer("particles", particles)
-    seed = _checked_seed(seed)
+    seed = _checks.seed("seed", seed)
     found_axes = [axis_of(problem, name, edges or {}) for name in names]
     if split_moves is None:
         split_moves = int(np.clip(_SPLITTING * total / (30 * particles), 100, 5000))
@@ -214,13 +214,6 @@ def _found_axis(route: Route, name: str, stop: float | None, particles: int, mov
         raise ValueError(f"`stop` should be the deepest value of {name!r}, or `edges` its bins. Received: stop=None.")
     deep = route.problem.observables[name].deep
     return splitting.find_edges(route, name, float(_checks.number("stop", stop)), deep, particles, moves, seed + 7)
-
-
-def _checked_seed(seed: Any) -> int:
-    plain = _checks.number("seed", seed)
-    if not isinstance(plain, int) or plain < 0:
-        raise ValueError(_checks.message("seed", "an integer of at least 0", seed))
-    return plain
 
 
 def _versions() -> dict[str, str]:

@@ -109,13 +109,6 @@ def sidedness(alternative: Any) -> str:
     return one_of("alternative", alternative, ALTERNATIVES)
 
 
-def flag(argument: str, value: Any) -> bool:
-    """Return `value` if it is a boolean."""
-    if not isinstance(value, bool):
-        raise TypeError(message(argument, "True or False", value))
-    return value
-
-
 def constant(residuals: Array, *origins: Iterable[float]) -> bool:
     """Whether residuals are no more than the rounding of the numbers that they were computed from."""
     scale = max(float(np.abs(np.asarray(origin)).max()) for origin in origins)

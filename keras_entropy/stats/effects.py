@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from keras_entropy._checks import flag
 from keras_entropy.stats import _samples
 from keras_entropy.stats.noncentral import noncentrality
 from keras_entropy.stats.records import Estimate
@@ -25,14 +26,15 @@ def effect_size(a: Any, b: Any, *, paired: bool, level: float = 0.95) -> Estimat
         level: confidence of the interval.
 
     Example:
-        >>> from keras_entropy.stats import effect_size
+        >>> from keras_entropy._checks import flag
+    from keras_entropy.stats import effect_size
         >>> print(effect_size([0.91, 0.93, 0.92, 0.94], [0.90, 0.91, 0.91], paired=False))
         1.4 (95 % interval -0.2 to 3.5, Hedges g, n = 7, p = 0.074)
     """
     from scipy import special
 
     level = _samples.confidence(level)
-    if _samples.flag("paired", paired):
+    if flag("paired", paired):
         first, second = _samples.pairs(a, b)
         differences = first - second
         n, df, mean, root = len(first), len(first) - 1, float(differences.mean()), math.sqrt(len(first))

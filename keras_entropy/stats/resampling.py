@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy._checks import message, one_of, positive_integer
+from keras_entropy._checks import flag, message, one_of, positive_integer
 from keras_entropy.stats import _samples
 from keras_entropy.stats.records import Estimate
 
@@ -77,7 +77,7 @@ def _bootstrap(
     _samples.natural("seed", seed)
     if positive_integer("resamples", resamples) < 100:
         raise ValueError(message("resamples", "at least 100", resamples, "Fewer do not place the ends of an interval."))
-    asked = _expanded(level, n) if _samples.flag("expand", expand) else level
+    asked = _expanded(level, n) if flag("expand", expand) else level
     record: dict[str, Any] = {
         "method": f"BCa bootstrap of the {name}",
         "n": n,

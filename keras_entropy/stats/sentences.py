@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from keras_entropy._checks import message
+from keras_entropy._checks import flag, message
 from keras_entropy.stats import _samples
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def estimate(record: Estimate) -> str:
 
 def verdict(record: Comparison, lower_is_better: bool) -> str:
     """What is shown of a."""
-    _samples.flag("lower_is_better", lower_is_better)
+    flag("lower_is_better", lower_is_better)
     if record.shown == 0:
         return "no difference shown"
     return "better" if (record.shown > 0) != lower_is_better else "worse"

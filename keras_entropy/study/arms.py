@@ -78,8 +78,7 @@ class Arm:
             raise TypeError(f"Arm {name!r} has a dict of placements to regularizers, which stands alone.")
         initializer = _initializer(initializer)
         for flag, value in (("constant", constant), ("batch_normalization", batch_normalization)):
-            if not isinstance(value, bool):
-                raise TypeError(_checks.message(flag, "True or False", value))
+            _checks.flag(flag, value)
         if constant and regularizer is None:
             raise ValueError(f"Arm {name!r} is to have the constant of a regularizer, but has no regularizer.")
         self.name = name

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ def _function(value: Any) -> str:
     return _object(value)
 
 
+@reprlib.recursive_repr("itself")
 def _object(value: Any) -> str:
     if hasattr(value, "__array__"):
         return f"array {_digest(array_bytes(value))}"

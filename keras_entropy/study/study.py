@@ -101,10 +101,10 @@ class Study:
             check_data(data)
         self.arms = tuple(arms)
         _check_arms(self.arms)
-        self.seeds = _seeds("seeds", seeds)
+        self.seeds = _checks.seeds("seeds", seeds)
         if not self.seeds:
             raise ValueError(_checks.message("seeds", "at least one seed", seeds))
-        self.tune_seeds = _seeds("tune_seeds", tune_seeds)
+        self.tune_seeds = _checks.seeds("tune_seeds", tune_seeds)
         both = sorted(set(self.seeds) & set(self.tune_seeds))
         if both:
             raise ValueError(
@@ -366,20 +366,6 @@ def _check_arms(arms: Sequence[Arm]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"`arms` should have different names. Received more than once: {', '.join(twice)}.")
-
-
-def _seeds(argument: str, seeds: Iterable[int]) -> list[int]:
-    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
-        raise TypeError(_checks.message(argument, "a list of seeds, such as range(10)", seeds))
-    found = []
-    for seed in seeds:
-        plain = _checks.number(argument, seed)
-        if not isinstance(plain, int) or not 0 <= plain < 2**32:
-            raise ValueError(_checks.message(argument, "integers from 0 to 2**32 - 1", seed))
-        found.append(plain)
-    if len(set(found)) < len(found):
-        raise ValueError(_checks.message(argument, "different seeds", found))
-    return found
 
 
 def _cores() -> int:

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 
-from keras_entropy._checks import one_of
+from keras_entropy._checks import flag, one_of
 from keras_entropy.stats import Comparison, Estimate, _samples, paired_t, welch_t
 from keras_entropy.study import grouping
 from keras_entropy.study.comparison import adjusted
@@ -226,7 +226,7 @@ def _chosen(paired: bool, adjust: str | None, epoch: str) -> str:
     one_of("epoch", epoch, ("last", "best"))
     if adjust is not None:
         one_of("adjust", adjust, ("holm",))
-    return "paired t tests" if _samples.flag("paired", paired) else "Welch t tests"
+    return "paired t tests" if flag("paired", paired) else "Welch t tests"
 
 
 def _test(a: dict[int, float], b: dict[int, float], paired: bool, level: float, side: str) -> Comparison | None:

@@ -11,13 +11,14 @@ import math
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 
 from keras_entropy import _backend, _checks
+from keras_entropy._interrupts import InterruptWatch
 from keras_entropy._order import EpochOrder
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.study import controls, machine
@@ -168,15 +169,16 @@ def callbacks_of(job: Job, seed: int, watch: Watch) -> list[Any]:
 def _fit(job: Job, seed: int, run: Prepared, watch: Watch) -> None:
     callbacks = callbacks_of(job, seed, watch)
     keras.utils.set_random_seed(seed)
-    run.model.fit(
-        run.x_train,
-        run.y_train,
-        validation_data=(run.x_val, run.y_val),
-        epochs=job.epochs,
-        batch_size=job.batch_size,
-        callbacks=callbacks,
-        verbose=0,
-    )
+    with InterruptWatch() as interrupts:
+        run.model.fit(
+            run.x_train,
+            run.y_train,
+            validation_data=(run.x_val, run.y_val),
+            epochs=job.epochs,
+            batch_size=job.batch_size,
+            callbacks=[*callbacks, interrupts],
+            verbose=0,
+        )
 
 
 class Watch(keras.callbacks.Callback):
@@ -236,6 +238,8 @@ def load(data: Any, seed: int) -> tuple[Any, Any, Any, Any]:
 
 def check_data(data: Any) -> tuple[Any, Any, Any, Any]:
     """The four arrays, or a clear error."""
+    if not isinstance(data, Iterable):
+        raise TypeError(_checks.message("data", "(x_train, y_train, x_val, y_val) or a function", data))
     arrays = tuple(data)  # of a Dataset these are its arrays
     if len(arrays) != 4:
         raise ValueError(

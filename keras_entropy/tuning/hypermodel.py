@@ -84,15 +84,12 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         self.regularizers = _named_regularizers(regularizer)
         self.placements = _named_placements(placements)
         self.factors = _checked_factors(factors)
-        for flag, value in (("negative", negative), ("per_layer", per_layer)):
-            if not isinstance(value, bool):
-                raise TypeError(_checks.message(flag, "True or False", value))
+        self.negative, self.per_layer = _checks.flag("negative", negative), _checks.flag("per_layer", per_layer)
         if per_layer and len(self.placements) > 1:
             raise ValueError(
                 f"`per_layer` takes one placement, since factors of layers that another one leaves out would be tuned "
                 f"for nothing. Received: placements={list(self.placements)!r}. Give the one with most layers."
             )
-        self.negative, self.per_layer = negative, per_layer
 
     def build(self, hp: Any) -> Any:
         """The user's model with its term, compiled."""

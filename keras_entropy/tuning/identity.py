@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import keras_tuner
 
-from keras_entropy import _checks, _files
+from keras_entropy import _files
 from keras_entropy.study.folder import LOCK, held
 from keras_entropy.study.identity import identity
 from keras_entropy.tuning.oracles import STATE
@@ -110,22 +110,9 @@ def check_same(folder: Path, new: dict[str, Any], *, write: bool = False) -> Non
     if changed:
         raise ValueError(
             f"{folder} holds a search with another {', another '.join(changed)}: its trials would be mixed with those "
-            "of this one. Name another folder, or set it back. Only the number of trials may change."
+            "of this one. Name another folder, or set it back. Only the number of trials may change, and that of "
+            "report seeds grow."
         )
-
-
-def checked_seeds(argument: str, seeds: Iterable[int]) -> tuple[int, ...]:
-    """Different seeds.
-
-    Raises:
-        TypeError, ValueError: for something else.
-    """
-    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
-        raise TypeError(_checks.message(argument, "a list of seeds, such as range(3)", seeds))
-    found = tuple(_checks.number(argument, seed) for seed in seeds)
-    if not found or len(set(found)) < len(found) or not all(isinstance(s, int) and 0 <= s < 2**32 for s in found):
-        raise ValueError(_checks.message(argument, "different integers from 0 to 2**32 - 1", found))
-    return tuple(int(seed) for seed in found)
 
 
 def _of_data(value: Any) -> Any:

@@ -48,6 +48,11 @@ class DurableOracle(kt_oracle.Oracle):
         self.keeps_ongoing = False
         """Whether trials that run stay with their tuners when a state is read, as where only the chief was killed."""
 
+    @property
+    def expected_trials(self) -> int | None:
+        """How many trials there will be, at most."""
+        return self.max_trials  # type: ignore[no-any-return]
+
     def create_trial(self, tuner_id: str) -> Trial:
         """As KerasTuner's, as one change."""
         with self._change():
@@ -203,6 +208,14 @@ class BayesianOptimizationOracle(DurableOracle, keras_tuner.oracles.BayesianOpti
 
 class HyperbandOracle(DurableOracle, keras_tuner.oracles.HyperbandOracle):
     """Many short trials, of which the best go on."""
+
+    @property
+    def expected_trials(self) -> int | None:
+        """Those of all rounds of all brackets; none where it goes on for ever."""
+        if not math.isfinite(self.hyperband_iterations):
+            return None
+        rounds = ((b, r) for b in range(self._get_num_brackets()) for r in range(self._get_num_rounds(b)))
+        return int(self.hyperband_iterations * sum(self._get_size(*place) for place in rounds))
 
 
 ORACLES: dict[str, type[DurableOracle]] = {

@@ -31,7 +31,7 @@ class SearchProgress:
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.__enter__()
-            self._task = self._bar.add_task("trials", total=self._tuner.oracle.max_trials, best="")
+            self._task = self._bar.add_task("trials", total=self._tuner.oracle.expected_trials, best="")
             self.update()
         return self
 

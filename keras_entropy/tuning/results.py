@@ -120,7 +120,7 @@ class Trials:
     def write_csv(self, path: Path) -> None:
         """A row for each trial, and for each setting of the model without term."""
         rows = [*self.trials, *self.baselines]
-        names = list(dict.fromkeys(name for row in rows for name in row.values))
+        names = sorted({name for row in rows for name in row.values})
         metric = self.objective.name
         header = ["trial", "status", *names, "epochs", metric]
         header += [f"{metric}/seed_{seed}/{epoch}" for seed in self.seeds for epoch in ("last", "best")]
@@ -171,7 +171,7 @@ def figure(table: Trials, verdict: Verdict) -> Figure:
         trials = [trial for trial in table.completed if trial.setting == setting]
         points = [(statistics.geometric_mean(trial.values[name] for name in factors), trial) for trial in trials]
         points.sort(key=lambda point: point[0])
-        axes.plot([x for x, _ in points], [trial.score for _, trial in points], color=f"C{number}", label=setting)
+        axes.plot([x for x, _ in points], [trial.score for _, trial in points], "_-", color=f"C{number}", label=setting)
         for x, trial in points:
             values = list(trial.counted.values())
             axes.plot([x] * len(values), values, ".", color=f"C{number}", alpha=0.6)

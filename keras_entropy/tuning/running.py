@@ -16,6 +16,7 @@ import numpy as np
 from keras_tuner import errors
 from keras_tuner.src.engine import tuner_utils
 
+from keras_entropy._interrupts import InterruptWatch
 from keras_entropy._order import Batches, EpochOrder
 from keras_entropy.callbacks import PENALISED, EntropyLogger
 from keras_entropy.study import machine
@@ -44,8 +45,21 @@ def train(
         args: of the hypermodel's `fit`.
         kwargs: likewise.
     """
+    with InterruptWatch() as interrupts:
+        return _train(tuner, trial, values, seed, args, dict(kwargs), interrupts)
+
+
+def _train(
+    tuner: Any,
+    trial: Any,
+    values: Mapping[str, Any],
+    seed: int,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    interrupts: InterruptWatch,
+) -> Run:
     settings = machine.keras_settings()
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # what follows frees it
     machine.apply_settings(settings)  # a cleared session has forgotten the dtype policy
     gc.collect()
     keras.utils.set_random_seed(seed)
@@ -56,7 +70,7 @@ def train(
     build_optimizer(model)
     folder = log_folder(trial.trial_id, values, seed)
     own = _own_callbacks(kwargs.get("callbacks") or [], folder)
-    kwargs, batches = _ordered(dict(kwargs), seed) if is_plain(hypermodel) else (dict(kwargs), None)
+    kwargs, batches = _ordered(kwargs, seed) if is_plain(hypermodel) else (kwargs, None)
     path = runs.path(values, seed, SNAPSHOT) if batches is not None else None
     found = None if path is None else snapshots.read(path, model, own)
     history, seconds = (found["history"], found["seconds"]) if found else ({}, 0.0)
@@ -64,7 +78,7 @@ def train(
     if found is not None:
         keeper.restore(found)
         kwargs["initial_epoch"] = found["epochs"]
-    watching = [tuner_utils.TunerCallback(tuner, trial), _Divergence(), keeper]
+    watching = [tuner_utils.TunerCallback(tuner, trial), _Divergence(), keeper, interrupts]
     if tuner.log_dir is not None:
         group = folder.parts[0]
         watching.append(RunBoard(Path(tuner.log_dir) / folder, {PLACEMENT: NONE, **values}, group))

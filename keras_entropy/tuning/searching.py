@@ -11,15 +11,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import keras_tuner
 
 from keras_entropy import _checks, _files
 from keras_entropy.stats import Comparison
 from keras_entropy.study import Arm, Study, compare
+from keras_entropy.study.described import load as read_study
+from keras_entropy.study.folder import DESCRIPTION
 from keras_entropy.study.records import direction
 from keras_entropy.study.training import load
-from keras_entropy.tuning import board, identity, ledger, results, running
-from keras_entropy.tuning.hypermodel import PLACEMENT, EntropyHyperModel
+from keras_entropy.tuning import board, ledger, results, running
+from keras_entropy.tuning.hypermodel import PLACEMENT, REGULARIZER, EntropyHyperModel
 from keras_entropy.tuning.progress import SearchProgress
 from keras_entropy.tuning.running import NONE
 from keras_entropy.tuning.tuner import EntropyTuner
@@ -89,7 +92,7 @@ def search(
     hypermodel: EntropyHyperModel,
     data: Any,
     *,
-    objective: str = "val_task_loss",
+    objective: str | keras_tuner.Objective = "val_task_loss",
     lower_is_better: bool | None = None,
     tuner: str = "random",
     trials: int = 12,
@@ -119,8 +122,8 @@ def search(
     Args:
         hypermodel: what is tuned.
         data: (x_train, y_train, x_val, y_val), or a function that returns them.
-        objective: a metric by name; losses without penalty, or metrics.
-        lower_is_better: its direction; None where its name says it.
+        objective: a loss without penalty or a metric, by name or as a `keras_tuner.Objective`.
+        lower_is_better: its direction; None where its name, or the `Objective`, says it.
         tuner: "random", "grid", "bayesian" or "hyperband".
         trials: how many, at most.
         epochs: of a run; of Hyperband's longest trials.
@@ -130,7 +133,7 @@ def search(
         seed: of the values that are drawn, and the first of the seeds.
         epoch: "last" or "best", whose values are a trial's score.
         workers: processes that search, each with its share of the cores or a GPU of its own.
-        callbacks: for each run, of the search and of the comparison.
+        callbacks: of Keras, copied for each run of the search and of the comparison.
         output: the folder.
         overwrite: True to delete the search that is in the folder.
         progress: False for no display.
@@ -159,7 +162,11 @@ def search(
         >>> verdict.difference.n
         2
     """
+    if isinstance(objective, keras_tuner.Objective):
+        lower_is_better = objective.direction == "min" if lower_is_better is None else lower_is_better
+        objective = objective.name
     lower = direction(objective, lower_is_better)
+    seed = _checks.seed("seed", seed)
     searched = _numbered("seeds", seeds, seed)
     unseen = _numbered("report_seeds", report_seeds, seed + _UNSEEN)
     both = sorted(set(searched) & set(unseen))
@@ -171,7 +178,14 @@ def search(
     if len(unseen) < 2:
         raise ValueError(_checks.message("report_seeds", "at least two seeds", report_seeds))
     workers = _checks.positive_integer("workers", workers)
+    batch_size = _checks.positive_integer("batch_size", batch_size)
+    for name, here in (("max_trials", "trials"), ("max_epochs", "epochs")):
+        if name in oracle_options:
+            raise TypeError(f"`{name}` of KerasTuner is `{here}` here.")
+    callbacks = _callbacks(callbacks)
     folder = Path(output)
+    if not _checks.flag("overwrite", overwrite):
+        _check_comparisons(folder, unseen)
     if isinstance(hypermodel, EntropyHyperModel) and not running.is_plain(hypermodel):
         raise ValueError(
             "`hypermodel` has a `fit` of its own, and the comparison on new seeds trains with Keras's. Search with "
@@ -198,7 +212,7 @@ def search(
         "validation_data": (x_val, y_val),
         "epochs": epochs,
         "batch_size": batch_size,
-        "callbacks": list(callbacks),
+        "callbacks": callbacks,
         "verbose": 0,
     }
     if overwrite:
@@ -229,23 +243,30 @@ def search(
         batch_size=batch_size,
         metric=objective,
         lower_is_better=lower,
-        callbacks=functools.partial(copy.deepcopy, list(callbacks)) if callbacks else None,
+        callbacks=functools.partial(copy.deepcopy, callbacks) if callbacks else None,
     )
     records = study.run(progress=progress)
-    verdict = _verdict(table, compare(records, objective, NONE, lower_is_better=lower), unseen, folder)
+    kinds = list(hypermodel.regularizers)
+    verdict = _verdict(table, kinds, compare(records, objective, NONE, lower_is_better=lower), unseen, folder)
     _files.write_json(folder / "verdict.json", _files.strict(dataclasses.asdict(verdict) | {"schema": SCHEMA}))
     results.write_figure(table, verdict, folder / "search.png")
     return verdict
 
 
-def _verdict(table: results.Trials, comparison: Any, unseen: tuple[int, ...], folder: Path) -> Verdict:
+def _verdict(
+    table: results.Trials, kinds: list[str], comparison: Any, unseen: tuple[int, ...], folder: Path
+) -> Verdict:
     rows = {row.arm: row for row in comparison.rows}
     mean, base = (math.nan if rows[arm].mean is None else rows[arm].mean.estimate for arm in (TERM, NONE))
-    setting = ", ".join(f"{name.removeprefix('entropy/')} {results.text(v)}" for name, v in table.best.values.items())
+    settings = len({ledger.key_of(trial.values) for trial in table.completed})  # Hyperband goes on with some
     said = " ".join(f"{sentence}." for sentence in comparison.sentences())
+    better = "lower" if comparison.lower_is_better else "higher"
+    only = {REGULARIZER: kinds[0]} if len(kinds) == 1 else {}
+    none = f", at its own best {_in_words(table.baseline_values)}" if table.baseline_values else ""
     return Verdict(
-        sentence=f"{said} The best setting of {len(table.completed)} trials was {setting}; on the seeds of the search "
-        f"its mean was {table.best.score:.5g}, that of none {table.baseline_score:.5g}.",
+        sentence=f"{comparison.metric} ({better} is better) on seeds that the search has not seen: {said} The best "
+        f"of {settings} settings was {_in_words(only | table.best.values)}; on the seeds of the "
+        f"search its mean was {table.best.score:.5g}, that of none {table.baseline_score:.5g}{none}.",
         metric=comparison.metric,
         lower_is_better=comparison.lower_is_better,
         values=table.best.values,
@@ -263,7 +284,34 @@ def _verdict(table: results.Trials, comparison: Any, unseen: tuple[int, ...], fo
     )
 
 
+def _in_words(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name.removeprefix('entropy/')} {results.text(value)}" for name, value in values.items())
+
+
+def _callbacks(given: Any) -> list[Any]:
+    callbacks = [None] if isinstance(given, keras.callbacks.Callback) else given
+    callbacks = list(callbacks) if isinstance(callbacks, Iterable) else [None]
+    if not all(isinstance(callback, keras.callbacks.Callback) for callback in callbacks):
+        raise TypeError(_checks.message("callbacks", "a list of keras.callbacks.Callback", given))
+    return callbacks
+
+
+def _check_comparisons(folder: Path, unseen: tuple[int, ...]) -> None:
+    """Refuse before anything is trained what the study of a comparison would refuse at the end: to lose seeds."""
+    for path in sorted((folder / results.COMPARISON).glob(f"*/{DESCRIPTION}")):
+        compared = read_study(path.parent)[0].seeds
+        if not set(compared) <= set(unseen):
+            raise ValueError(
+                f"{folder} holds a comparison on the seeds {', '.join(map(str, compared))}, to which seeds can only be "
+                f"added. Received: `report_seeds` {', '.join(map(str, unseen))}. Give at least the former, or name "
+                "another folder."
+            )
+
+
 def _numbered(argument: str, seeds: int | Iterable[int], first: int) -> tuple[int, ...]:
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         return tuple(range(first, first + _checks.positive_integer(argument, seeds)))
-    return identity.checked_seeds(argument, seeds)  # type: ignore[arg-type]
+    found = tuple(_checks.seeds(argument, seeds))
+    if not found:
+        raise ValueError(_checks.message(argument, "at least one seed", seeds))
+    return found

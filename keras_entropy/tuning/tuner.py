@@ -33,7 +33,7 @@ class EntropyTuner(keras_tuner.Tuner):
     """Searches with KerasTuner's oracles, and adds what its tuners lack.
 
     * Every trial is trained once for each of `seeds`, the same in all trials: equal seeds give equal initial weights,
-      data order and dropout masks. Each seed's metrics, at the last and at the best epoch, are kept.
+      dropout masks and, for arrays, order of the data. Each seed's metrics, at the last and at the best epoch, are kept.
     * The model without the term is trained beside the trials, on the same seeds, for each setting of the user's own
       hyperparameters.
     * It survives kill -9: the same program, started again, goes on with the search as if it had not been killed. A
@@ -104,13 +104,19 @@ class EntropyTuner(keras_tuner.Tuner):
         if not isinstance(hypermodel, EntropyHyperModel):
             raise TypeError(_checks.message("hypermodel", "an EntropyHyperModel", hypermodel))
         kind = ORACLES[_checks.one_of("tuner", tuner, tuple(ORACLES))]
-        self.seeds = identity.checked_seeds("seeds", seeds)
+        if "executions_per_trial" in oracle_options:
+            raise TypeError("`executions_per_trial` of KerasTuner is `seeds` here: one run for each of them.")
+        self.seeds = tuple(_checks.seeds("seeds", seeds))
+        if not self.seeds:
+            raise ValueError(_checks.message("seeds", "at least one seed", seeds))
+        seed = _checks.seed("seed", seed)
+        overwrite = _checks.flag("overwrite", overwrite)
         self.epoch = _checks.one_of("epoch", epoch, ("last", "best"))
         self.baseline, self.log_dir = baseline, log_dir
         objective = _objective(objective)
         guards.check_objective(objective)
         limit = {"max_epochs": max_epochs} if tuner == "hyperband" else {"max_trials": max_trials}
-        oracle = kind(objective=objective, seed=identity.checked_seeds("seed", [seed])[0], **limit, **oracle_options)
+        oracle = kind(objective=objective, seed=seed, **limit, **oracle_options)
         if "max_retries_per_trial" in oracle_options:
             raise ValueError("`max_retries_per_trial` has no use: with the same seeds a trial fails again.")
         self._folder = Path(directory) / project_name

@@ -19,6 +19,7 @@ from keras_tuner import errors
 from keras_tuner.src.engine.trial import Trial
 
 from keras_entropy import _files
+from keras_entropy.study.folder import held
 from keras_entropy.study.pool import environment, start
 from keras_entropy.tuning import ledger
 from keras_entropy.tuning.oracles import STATE, read_state
@@ -55,6 +56,9 @@ def run(
 
     folder = Path(arguments["directory"])
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
+    (folder / arguments["project_name"]).mkdir(exist_ok=True)
+    with held(folder / arguments["project_name"]):
+        _files.remove_partial(folder / LOGS)  # of a search that was killed
     handle, name = tempfile.mkstemp(prefix=_files.PARTIAL, suffix=".pkl", dir=folder / LOGS)
     try:
         with os.fdopen(handle, "wb") as file:

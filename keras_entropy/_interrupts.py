@@ -11,7 +11,9 @@ import keras
 
 
 class InterruptWatch(keras.callbacks.Callback):
-    """Raises KeyboardInterrupt at the end of a batch if the one of Ctrl-C was lost; a context manager around `fit`.
+    """Raises KeyboardInterrupt at the end of a batch, or of the block, if the one of Ctrl-C was lost.
+
+    It is a callback of `fit`, and a context manager around it.
 
     Python drops an exception that is raised in a callback of the garbage collector or in a finaliser, and Ctrl-C may
     hit one: JAX runs a callback at each collection. Without this such a Ctrl-C would be printed and training go on.
@@ -30,9 +32,11 @@ class InterruptWatch(keras.callbacks.Callback):
             signal.signal(signal.SIGINT, self._handle)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
+        if kind is None and self._asked:
+            raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._asked = True

@@ -1,0 +1,5 @@
+"""`python -m keras_entropy`: the command by another way."""
+
+from keras_entropy.cli import main
+
+main()
