@@ -39,7 +39,7 @@ def _float32_policy():
 def _small_heap():
     """What a test leaves behind, TensorFlow's graphs above all, is not looked through in later collections.
 
-    A process that runs the whole suite holds gigabytes, and each training of a study or a search ends with a collection.
+    A process that runs the whole suite holds gigabytes, and each run of a study or a search ends with a collection.
     """
     yield
     gc.collect()

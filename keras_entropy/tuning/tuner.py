@@ -33,7 +33,8 @@ class EntropyTuner(keras_tuner.Tuner):
     """Searches with KerasTuner's oracles, and adds what its tuners lack.
 
     * Every trial is trained once for each of `seeds`, the same in all trials: equal seeds give equal initial weights,
-      dropout masks and, for arrays, order of the data. Each seed's metrics, at the last and at the best epoch, are kept.
+      dropout masks and, for arrays, order of the data. Each seed's metrics, at the last and at the best epoch, are
+      kept.
     * The model without the term is trained beside the trials, on the same seeds, for each setting of the user's own
       hyperparameters.
     * It survives kill -9: the same program, started again, goes on with the search as if it had not been killed. A
