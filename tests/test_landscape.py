@@ -178,6 +178,17 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
         assert path.read_bytes() == damaged
 
 
+def test_a_checkpoint_of_another_function_of_the_users_is_refused(tmp_path):
+    def square(power):
+        return landscape.function_problem(lambda c: {"norm": (c**power).sum(0)}, 3, 1.0, {"norm": Observable()})
+
+    options = {"axes": ["norm"], "moves": 1e4, "edges": {"norm": [0.0, 1.0, 3.0]}, "walkers": 8}
+    landscape.density_of_states(square(2), checkpoint=tmp_path / "walk", **options)
+    landscape.density_of_states(square(2), checkpoint=tmp_path / "walk", **options)
+    with pytest.raises(ValueError, match="another problem"):
+        landscape.density_of_states(square(4), checkpoint=tmp_path / "walk", **options)
+
+
 def test_a_users_function():
     problem = landscape.function_problem(lambda c: {"top": c.max(0)}, 3, 1.0, {"top": Observable()})
     edges = {"top": [-1.0, -0.5, 0.0, 0.5, 1.0]}

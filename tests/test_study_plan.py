@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from study_cases import build, data
 
 from keras_entropy import DenseEntropy, TotalCorrelation
+from keras_entropy._identity import identity
 from keras_entropy.study import Arm, RunRecord, Study, plan, read_records, records
-from keras_entropy.study.identity import identity
 from keras_entropy.study.progress import Progress
 from keras_entropy.study.training import Task
 

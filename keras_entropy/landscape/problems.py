@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _checks
+from keras_entropy._identity import identity
 
 Array = np.ndarray[Any, Any]
 Energy = Callable[[Any], Mapping[str, Any]]
@@ -80,7 +81,7 @@ def function_problem(
         dimension: d.
         half_width: of the box [-half_width, half_width]^d.
         observables: what the energy returns, by name.
-        name: in words; it is part of what a checkpoint is checked by.
+        name: in words. A checkpoint is checked by it, and by the text of the function and the values that it encloses.
 
     Raises:
         TypeError, ValueError: for other arguments, and for an energy that does not return what it should.
@@ -95,7 +96,8 @@ def function_problem(
         raise TypeError(_checks.message("energy", "a function of parameters (d, B)", energy))
     problem = Problem(name, dimension, half_width, dict(observables), energy)
     checked_values(problem, energy(_uniform(problem, 3)), 3)
-    return dataclasses.replace(problem, digest=digest(name, dimension, half_width, sorted(observables)))
+    known = digest(name, dimension, half_width, sorted(observables.items()), identity(energy))
+    return dataclasses.replace(problem, digest=known)
 
 
 def ball_problem(dimension: int) -> Problem:

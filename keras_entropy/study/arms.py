@@ -9,10 +9,10 @@ from typing import Any
 import keras
 
 from keras_entropy import _checks
+from keras_entropy._identity import identity
 from keras_entropy.placement import apply_entropy
 from keras_entropy.placement.rules import Rule
 from keras_entropy.study import controls
-from keras_entropy.study.identity import identity
 
 OWN_AXES = ("factor", "placement")
 """Axes that an arm takes itself; the others are arguments of the build function."""

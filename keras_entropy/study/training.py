@@ -18,12 +18,12 @@ from typing import Any, Literal
 import keras
 
 from keras_entropy import _backend, _checks
+from keras_entropy._identity import array_bytes
 from keras_entropy._interrupts import InterruptWatch
 from keras_entropy._order import EpochOrder
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.study import controls, machine
 from keras_entropy.study.arms import Arm
-from keras_entropy.study.identity import array_bytes
 from keras_entropy.study.records import Key, RunRecord, key
 
 

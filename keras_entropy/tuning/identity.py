@@ -12,8 +12,8 @@ import keras
 import keras_tuner
 
 from keras_entropy import _files
+from keras_entropy._identity import identity
 from keras_entropy.study.folder import LOCK, held
-from keras_entropy.study.identity import identity
 from keras_entropy.tuning.oracles import STATE
 
 SCHEMA = "keras-entropy/search/1"
