@@ -122,7 +122,7 @@ class TestChoice:
         ({"seeds": []}, ValueError, "at least one seed"),
         ({"seeds": [1, 1]}, ValueError, "different seeds"),
         ({"seeds": [-1]}, ValueError, "2\\*\\*32"),
-        ({"seeds": [0.5]}, ValueError, "integers"),
+        ({"seeds": [0.5]}, ValueError, "an integer from 0"),
         ({"seeds": "012"}, TypeError, "range\\(10\\)"),
         ({"tune_seeds": [2, 3], "tune": {"width": [2, 3]}}, ValueError, "in both: 2"),
         ({"tune": {"width": [2, 3]}}, ValueError, "no `tune_seeds`"),

@@ -5,6 +5,7 @@
 
 from keras_entropy.landscape.axes import Axis
 from keras_entropy.landscape.density import DensityOfStates
+from keras_entropy.landscape.keras_models import keras_problem
 from keras_entropy.landscape.networks import network_problem
 from keras_entropy.landscape.problems import (
     Observable,
@@ -24,6 +25,7 @@ __all__ = [
     "ball_problem",
     "density_of_states",
     "function_problem",
+    "keras_problem",
     "network_problem",
     "perceptron_problem",
 ]

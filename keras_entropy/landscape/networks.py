@@ -56,7 +56,7 @@ def network_problem(
     _checks.one_of("ties", ties, ("wrong", "first"))
     strength = _checks.non_negative("strength", strength)
     half_width = 2 / math.sqrt(width) if half_width is None else float(_checks.number("half_width", half_width))
-    x_train, y_train, x_test, y_test = arrays = _checked(data)
+    x_train, y_train, x_test, y_test = arrays = checked_data(data)
     classes = max(2, int(max(y_train.max(), y_test.max(initial=0))) + 1)
     sizes = [x_train.shape[1], *[width] * depth, classes]
     energy = functools.partial(
@@ -135,20 +135,27 @@ def _accuracy(logits: Array, labels: Array, first_wins: bool) -> Array:
     return accuracy
 
 
-def _checked(data: Iterable[Any]) -> tuple[Array, Array, Array, Array]:
+def checked_data(data: Iterable[Any], dimensions: int | None = 2) -> tuple[Array, Array, Array, Array]:
+    """Points of so many dimensions, or of any, as float64, and their labels.
+
+    Raises:
+        ValueError: for something else.
+    """
     parts = tuple(np.asarray(part) for part in data)
     if len(parts) != 4:
         raise ValueError(f"`data` should be x_train, y_train, x_test, y_test. Received: {len(parts)} arrays.")
     x_train, y_train, x_test, y_test = parts
     for x, y, name in ((x_train, y_train, "train"), (x_test, y_test, "test")):
-        if x.ndim != 2 or y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or y.min(initial=0) < 0:
+        bad = x.ndim < 2 or (dimensions is not None and x.ndim != dimensions)
+        if bad or y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or y.min(initial=0) < 0:
+            inputs = "inputs" if dimensions == 2 else "..."
             raise ValueError(
-                f"x_{name} should be (n, inputs) and y_{name} (n,) integers from 0 on. Received: shapes {x.shape} and "
-                f"{y.shape}, labels of {y.dtype}."
+                f"x_{name} should be (n, {inputs}) and y_{name} (n,) integers from 0 on. Received: shapes {x.shape} "
+                f"and {y.shape}, labels of {y.dtype}."
             )
         if not np.all(np.isfinite(x)):
             raise ValueError(f"x_{name} holds values that are not finite.")
-    if not len(x_train) or x_train.shape[1] != x_test.shape[1]:
+    if not len(x_train) or x_train.shape[1:] != x_test.shape[1:]:
         raise ValueError(
             f"x_train should hold points with as many inputs as x_test. Received: {x_train.shape}, {x_test.shape}."
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy import _checks
+from keras_entropy import _backend, _checks
 from keras_entropy._identity import identity
 
 Array = np.ndarray[Any, Any]
@@ -45,6 +45,7 @@ class Problem:
         observables: by name.
         energy: function of a NumPy array of parameters (d, B), walkers last, that returns (B,) for each observable.
         digest: of everything that determines the energy, so that a checkpoint of another problem is refused.
+        traceable: whether the energy also takes tensors of the backend, within its compiler.
         kernel: makes the compiled kernel for the axes that it is given, or gives None where there is none for them.
         data: arrays of that kernel.
     """
@@ -55,6 +56,7 @@ class Problem:
     observables: Mapping[str, Observable]
     energy: Energy
     digest: str = ""
+    traceable: bool = False
     kernel: Callable[[tuple[str, ...]], Any] | None = None
     data: tuple[Any, ...] = ()
 
@@ -128,6 +130,7 @@ def ball_problem(dimension: int) -> Problem:
         {"energy": Observable(), "positive": Observable(levels=dimension, deep="high")},
         energy,
         digest=digest("ball", dimension),
+        traceable=True,
         kernel=kernel,
     )
 
@@ -171,7 +174,7 @@ def checked_values(problem: Problem, values: Mapping[str, Any], count: int) -> d
     for name in problem.observables:
         if name not in values:
             raise ValueError(f"The energy returned no {name!r}. It returned: {', '.join(map(repr, values))}.")
-        array = np.asarray(values[name], dtype=np.float64)
+        array = np.asarray(_backend.to_host(values[name]), dtype=np.float64)
         if array.shape != (count,):
             raise ValueError(
                 f"The energy should return {name!r} of shape ({count},), a value for each walker (parameters come as "

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_entropy import _checks
@@ -24,6 +25,8 @@ Array = np.ndarray[Any, Any]
 
 _SPLITTING, _LEARNING = 0.25, 0.1
 """Shares of the moves."""
+
+ROUTES = ("numba", "jax", "numpy")
 
 _SECONDS = 10.0
 """Between checkpoints."""
@@ -61,6 +64,7 @@ def density_of_states(
     walkers: int = 64,
     particles: int = 200,
     split_moves: int | None = None,
+    route: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> DensityOfStates:
@@ -81,6 +85,10 @@ def density_of_states(
         walkers: how many.
         particles: of splitting.
         split_moves: of each particle for each level; by default a quarter of all moves, over 30 levels.
+        route: what computes: "numba", machine code for the processor that evaluates what a move changes only, for the
+            problems that ship with this package; "jax", one compiled program for all walkers, for any energy that JAX
+            can trace, on the JAX backend; "numpy", any energy. By default the first of them that serves; for a user's
+            own function "jax" is not tried unless asked for.
         checkpoint: file that keeps the walk; it is gone on from, to the same bits, if it is there.
         progress: is called now and then.
 
@@ -109,7 +117,7 @@ def density_of_states(
     if split_moves is None:
         split_moves = int(np.clip(_SPLITTING * total / (30 * particles), 100, 5000))
     split_moves = _checks.positive_integer("split_moves", split_moves)
-    route = route_of(problem, names)
+    moving = route_of(problem, names, route)
     identity = {
         "problem": problem.digest,
         "axes": list(names),
@@ -120,7 +128,7 @@ def density_of_states(
         "number of walkers": walkers,
         "number of particles": particles,
         "split_moves": split_moves,
-        "route": type(route).__name__,
+        "route": type(moving).__name__,
         "version": _versions(),
     }
     kept = None if checkpoint is None else files.read(checkpoint, identity)
@@ -128,10 +136,10 @@ def density_of_states(
         if progress is not None:
             progress(Progress("splitting", 0.0, 0.0, 0.0, 0.0, 0))
         done_axes = tuple(
-            axis or _found_axis(route, name, stop, particles, split_moves, seed)
+            axis or _found_axis(moving, name, stop, particles, split_moves, seed)
             for axis, name in zip(found_axes, names, strict=True)
         )
-        split = splitting.split(route, done_axes, particles, split_moves, seed)
+        split = splitting.split(moving, done_axes, particles, split_moves, seed)
         bins, first, spent = split.bins, split.entropy, split.moves
         plan = _plan(problem, bins, first, total, spent, walkers)
         rng = np.random.default_rng([seed, 2])
@@ -156,20 +164,35 @@ def density_of_states(
         files.write(checkpoint, identity, state, {**beside, "seconds": np.array(before + time.monotonic() - begin)})
 
     keep()
-    _walk(route, plan, state, spent, keep, progress)
+    _walk(moving, plan, state, spent, keep, progress)
     keep()
-    counted = walking.counts(route, plan, state)
+    counted = walking.counts(moving, plan, state)
     return assemble(problem.name, bins, counted, first, before + time.monotonic() - begin)
 
 
-def route_of(problem: Problem, axes: tuple[str, ...]) -> Route:
-    """What moves the walkers of a problem: compiled for the machine where there is a kernel for it."""
-    kernel = None if problem.kernel is None else problem.kernel(axes)
-    if kernel is None:
-        return GeneralRoute(problem)
-    from keras_entropy.landscape.compiled import CompiledRoute
+def route_of(problem: Problem, axes: tuple[str, ...], name: str | None = None) -> Route:
+    """What moves the walkers of a problem: that of a name, or the first one that serves.
 
-    return CompiledRoute(problem, kernel)
+    Raises:
+        ValueError: for one that does not serve.
+    """
+    if name is not None:
+        _checks.one_of("route", name, ROUTES)
+    kernel = None if problem.kernel is None or name not in (None, "numba") else problem.kernel(axes)
+    if kernel is not None:
+        from keras_entropy.landscape.compiled import CompiledRoute
+
+        return CompiledRoute(problem, kernel)
+    if name == "numba":
+        raise ValueError(f"There is no kernel for {problem.name} along {', '.join(axes)}. Use route='jax' or 'numpy'.")
+    on_jax = keras.backend.backend() == "jax"
+    if name == "jax" and not on_jax:
+        raise ValueError("`route`='jax' needs the JAX backend. Set KERAS_BACKEND=jax, or use route='numpy'.")
+    if name == "jax" or (name is None and on_jax and problem.traceable):
+        from keras_entropy.landscape.scanned import ScannedRoute
+
+        return ScannedRoute(problem)
+    return GeneralRoute(problem)
 
 
 def _walk(
