@@ -1,0 +1,132 @@
+"""How exact the sampler of parameter space is, for a number of moves; every figure of docs/landscape.md on it.
+
+    python benchmarks/landscape_accuracy.py [ball] [perceptron] [network] [loss] [time] [--seeds 10]
+
+ball: |x|^2 in a cube of 10 and 20 dimensions, 44 bins of 1.5 nats, against the exact entropy: rms error over the bins,
+and z, the rms of error / stated error. perceptron: chi^2 per bin over two accuracies against the exact areas. network:
+(3, 6) and (4, 8) along the training accuracy, against 1e8 uniform samples where a bin has 2,000 of them, and against the
+mean of eight longer runs. loss: (3, 6) down to a mean loss of 0.1, two seeds against each other. time: seconds to an
+rms error of 0.1 nat on the accuracy axis of (3, 6), compiled before.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from keras_entropy import datasets
+from keras_entropy.landscape import ball_problem, density_of_states, exact, network_problem, perceptron_problem
+
+BUDGETS = (1e7, 1e8)
+
+
+def rms(values):
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def ball(seeds):
+    for dimension in (10, 20):
+        edges = exact.ball_edges(dimension)
+        truth = exact.ball_entropy(dimension, edges)
+        for moves in BUDGETS:
+            errors, z, unvisited, begin = [], [], 0, time.perf_counter()
+            for seed in range(seeds):
+                found = density_of_states(ball_problem(dimension), "energy", moves, seed, edges={"energy": edges})
+                errors.append(rms(found.entropy - truth))
+                z.append((found.entropy - truth) / found.standard_error)
+                unvisited += int((~found.visited).sum())
+            seconds = (time.perf_counter() - begin) / seeds
+            print(
+                f"ball d={dimension}, {moves:.0e} moves, {seeds} seeds: rms {np.mean(errors):.3f}, worst "
+                f"{max(errors):.3f} nat, z {rms(z):.2f}, {unvisited} bins unvisited, {seconds:.1f} s"
+            )
+
+
+def perceptron(seeds):
+    rng = np.random.default_rng(3)
+    train, test = ((rng.normal(size=(n, 2)) + 0.5, np.where(rng.random(n) < 0.8, 1, -1)) for n in (6, 5))
+    truth, chi = exact.perceptron_entropy(train, test), []
+    for seed in range(seeds):
+        found = density_of_states(perceptron_problem(train, test), ["train_accuracy", "test_accuracy"], 1e7, seed)
+        seen = np.isfinite(truth)
+        chi.append(np.mean(((found.entropy - truth)[seen] / found.standard_error[seen]) ** 2))
+    print(f"perceptron, 1e+07 moves, {seeds} seeds: chi^2 per bin {np.mean(chi):.2f}, worst {max(chi):.2f}")
+
+
+def network(seeds):
+    for shape in ((3, 6), (4, 8)):
+        problem = network_problem(*shape, datasets.spirals(seed=0))
+        counts = uniform(problem, 100_000_000)
+        often = counts >= 2000
+        truth = np.log(counts.clip(1) / counts.sum())
+        long = [density_of_states(problem, "train_accuracy", 1e8, seed + 100) for seed in range(8)]
+        mean = np.mean([found.entropy for found in long], axis=0)
+        mean_error = np.std([found.entropy for found in long], axis=0, ddof=1) / np.sqrt(8)
+        for moves in BUDGETS:
+            runs = [density_of_states(problem, "train_accuracy", moves, seed) for seed in range(seeds)]
+            against_uniform = [rms((found.entropy - truth)[often]) for found in runs]
+            against_mean = [rms(found.entropy - mean) for found in runs]
+            print(
+                f"network {shape}, {moves:.0e} moves, {seeds} seeds: rms {np.mean(against_uniform):.3f} nat against "
+                f"uniform samples in {often.sum()} bins, {np.mean(against_mean):.3f}, worst {max(against_mean):.3f} "
+                f"over all 41 against eight longer runs (whose mean is known to {rms(mean_error):.3f})"
+            )
+        mirrored = rms(mean - mean[::-1])
+        print(f"  S(k) - S(40 - k): rms {mirrored:.3f}; S(100 %) = {mean[-1]:.2f} +- {mean_error[-1]:.2f}")
+
+
+def uniform(problem, count):
+    """How many uniform samples have each training accuracy."""
+    from keras_entropy.landscape.axes import axis_of, bins_of
+    from keras_entropy.landscape.routes import Tally, Window, start
+    from keras_entropy.landscape.running import route_of
+
+    route = route_of(problem, ("train_accuracy",), "numba")
+    window = Window(bins_of([axis_of(problem, "train_accuracy", {})]), np.zeros(41))
+    counts, block = np.zeros(41), 500_000
+    for seed in range(count // block):
+        walkers = start(problem, block, 10_000 + seed)
+        route.advance(walkers, window, 0, Tally.empty(1, window))
+        counts += np.bincount(walkers.bins, minlength=41)
+    return counts
+
+
+def loss(seeds):
+    problem = network_problem(3, 6, datasets.spirals(seed=0))
+    first = density_of_states(problem, "train_loss", 1e8, 0, stop=0.1)
+    second = density_of_states(problem, "train_loss", 1e8, 1, edges={"train_loss": first.axes[0].edges})
+    deepest = [f"{found.entropy[0]:.2f} +- {found.standard_error[0]:.2f}" for found in (first, second)]
+    print(
+        f"loss axis of (3, 6) to a mean loss of 0.1, 1e+08 moves, {len(first.entropy)} bins: two seeds differ by "
+        f"{rms(first.entropy - second.entropy):.3f} nat rms; deepest bin {' and '.join(deepest)}; round trips "
+        f"{first.round_trips}, {second.round_trips}; {first.seconds:.0f} s and {second.seconds:.0f} s"
+    )
+
+
+def time_to(seeds):
+    problem = network_problem(3, 6, datasets.spirals(seed=0))
+    truth = np.mean(
+        [density_of_states(problem, "train_accuracy", 1e8, seed + 100).entropy for seed in range(4)], axis=0
+    )
+    for moves in (3e6, 5e6, 7e6, 1e7, 1.5e7, 2e7):
+        errors, begin = [], time.perf_counter()
+        for seed in range(seeds):
+            errors.append(rms(density_of_states(problem, "train_accuracy", moves, seed).entropy - truth))
+        seconds = (time.perf_counter() - begin) / seeds
+        print(f"accuracy axis of (3, 6), {moves:.1e} moves: rms {np.mean(errors):.3f} nat in {seconds:.2f} s")
+
+
+PARTS = {"ball": ball, "perceptron": perceptron, "network": network, "loss": loss, "time": time_to}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("--seeds", type=int, default=10)
+    arguments = parser.parse_args()
+    for name in arguments.parts or PARTS:
+        PARTS[name](arguments.seeds)
+
+
+if __name__ == "__main__":
+    main()
