@@ -4,9 +4,9 @@
 
 ball: |x|^2 in a cube of 10 and 20 dimensions, 44 bins of 1.5 nats, against the exact entropy: rms error over the bins,
 and z, the rms of error / stated error. perceptron: chi^2 per bin over two accuracies against the exact areas. network:
-(3, 6) and (4, 8) along the training accuracy, against 1e8 uniform samples where a bin has 2,000 of them, and against the
-mean of eight longer runs. loss: (3, 6) down to a mean loss of 0.1, two seeds against each other. time: seconds to an
-rms error of 0.1 nat on the accuracy axis of (3, 6), compiled before.
+(3, 6) and (4, 8) along the training accuracy, against 1e8 uniform samples where a bin has 2,000 of them, and against
+the mean of eight longer runs. loss: (3, 6) down to a mean loss of 0.1, two seeds against each other. time: seconds to
+an rms error of 0.1 nat on the accuracy axis of (3, 6), compiled before.
 """
 
 import argparse
@@ -83,10 +83,10 @@ def uniform(problem, count):
 
     route = route_of(problem, ("train_accuracy",), "numba")
     window = Window(bins_of([axis_of(problem, "train_accuracy", {})]), np.zeros(41))
-    counts, block = np.zeros(41), 500_000
+    counts, block = np.zeros(41), 20_000
     for seed in range(count // block):
         walkers = start(problem, block, 10_000 + seed)
-        route.advance(walkers, window, 0, Tally.empty(1, window))
+        route.advance(walkers, window, 0, Tally.empty(block, window))
         counts += np.bincount(walkers.bins, minlength=41)
     return counts
 

@@ -3,14 +3,15 @@
     python benchmarks/landscape_moves.py [--repeats 5] [--seconds 1.0]
 
 A move changes one parameter and evaluates the network. The weights are those of a short run, so that the walkers are
-everywhere; each way has its turn in a repeat, and medians are printed. The ways: machine code that evaluates what a move
-changes only, per second of processor time of one core and per second of two threads; NumPy on 64 walkers at a time;
-the Keras model under `vmap`, all moves in one program (KERAS_BACKEND=jax), or its energy compiled and the moves in NumPy
-(other backends); and `set_weights` with `predict_on_batch` for one walker. The floor is what one core needs for the
-multiplications and additions of one whole forward pass at the speed of its matrix product in float64.
+everywhere; each way has its turn in a repeat, and medians are printed. The ways: machine code that evaluates what a
+move changes only, per second of processor time of one core and per second of two threads; NumPy on 64 walkers at a
+time; the Keras model under `vmap`, all moves in one program (KERAS_BACKEND=jax), or its energy compiled and the moves
+in NumPy (other backends); and `set_weights` with `predict_on_batch` for one walker. The floor is what one core needs
+for the multiplications and additions of one whole forward pass at the speed of its matrix product in float64.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import time
@@ -39,6 +40,7 @@ class Way:
         self(self.moves)  # compiles
 
     def __call__(self, moves):
+        """Moves per second."""
         tally = Tally.empty(len(self.walkers.bins), self.window, 0, (3, 0))
         begin = self.clock()
         self.route.advance(self.walkers, self.window, moves, tally)
@@ -58,6 +60,7 @@ class Predict:
         self(2)
 
     def __call__(self, moves):
+        """Moves per second."""
         rng, weights = np.random.default_rng(0), self.model.get_weights()
         begin = time.perf_counter()
         for _ in range(moves):
@@ -68,6 +71,7 @@ class Predict:
         return moves / (time.perf_counter() - begin)
 
     def tuned(self, seconds):
+        """Make a call last so long."""
         self.moves = max(1, int(self(self.moves) * seconds))
         return self
 
@@ -95,7 +99,7 @@ def ways(shape, axis, seconds):
 def flops(depth, width):
     """Of one forward pass of 80 points."""
     sizes = [2, *[width] * depth, 2]
-    return 2 * 80 * sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    return 2 * 80 * sum(a * b for a, b in itertools.pairwise(sizes))
 
 
 def speed_of_products():
