@@ -49,7 +49,7 @@ def perceptron(seeds):
     for seed in range(seeds):
         found = density_of_states(perceptron_problem(train, test), ["train_accuracy", "test_accuracy"], 1e7, seed)
         seen = np.isfinite(truth)
-        chi.append(np.mean(((found.entropy - truth)[seen] / found.standard_error[seen]) ** 2))
+        chi.append(np.mean(((found.entropy[seen] - truth[seen]) / found.standard_error[seen]) ** 2))
     print(f"perceptron, 1e+07 moves, {seeds} seeds: chi^2 per bin {np.mean(chi):.2f}, worst {max(chi):.2f}")
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from keras_entropy import datasets, landscape
 from keras_entropy.landscape import Observable, exact, running, splitting
@@ -76,15 +77,34 @@ def test_two_axes():
 def test_perceptron():
     rng = np.random.default_rng(3)
     train, test = ((rng.normal(size=(n, 2)) + 0.5, np.where(rng.random(n) < 0.8, 1, -1)) for n in (6, 5))
-    truth = exact.perceptron_entropy(train, test)
-    found = landscape.density_of_states(
-        landscape.perceptron_problem(train, test), ["train_accuracy", "test_accuracy"], 4e6
-    )
-    assert (found.visited == np.isfinite(truth)).all()
-    seen = found.visited
-    chi = (np.exp(found.entropy) - np.exp(truth))[seen] / (found.standard_error * np.exp(found.entropy))[seen]
-    assert np.mean(chi**2) < 3
-    assert found.entropy[seen] == pytest.approx(truth[seen], abs=0.1)
+    truth, chi = exact.perceptron_entropy(train, test), []
+    problem = landscape.perceptron_problem(train, test)
+    for seed in range(6):
+        found = landscape.density_of_states(problem, ["train_accuracy", "test_accuracy"], 4e6, seed)
+        seen = found.visited
+        assert (seen == np.isfinite(truth)).all()
+        assert found.entropy[seen] == pytest.approx(truth[seen], abs=0.1)
+        chi.append(np.mean(((found.entropy[seen] - truth[seen]) / found.standard_error[seen]) ** 2))
+    assert np.mean(chi) < 1.3
+
+
+@pytest.mark.parametrize("name", ["compiled", "general"])
+def test_proposals_are_symmetric(name):
+    """At flat weights as many are made from a bin to another as back, and the box is sampled uniformly."""
+    problem = landscape.ball_problem(6)
+    axis = Axis("energy", np.linspace(0.5, 3.5, 13))
+    window = Window(bins_of([axis]), np.zeros(12), octaves=3)
+    walkers = start(problem, 400, 1)
+    tally = Tally.empty(400, window, 0, (3, 0))
+    routes(problem, ("energy",))[name].advance(walkers, window, 2000, tally)
+    made = tally.proposals[:, :, :, 0].astype(float)
+    for distance in (1, 2, 3):
+        difference = made[:, :-distance, 3 + distance] - made[:, distance:, 3 - distance]
+        z = difference.mean(0) / (difference.std(0, ddof=1) / 20)
+        assert np.abs(z).max() < 4
+        assert made[:, :, 3 + distance].sum() > 1000
+    for component in walkers.parameters.T:
+        assert stats.kstest(component, "uniform", (-1, 2)).pvalue > 1e-4
 
 
 @pytest.fixture(scope="module")
