@@ -1,0 +1,63 @@
+"""Do larger networks generalise because more of their parameter space does? [B, figure 3], small.
+
+    python examples/07_parameter_space_entropy.py [FOLDER] [--sets 6] [--moves 2e7]
+
+For each data set of two spirals and each network - 3 hidden layers of 6 units, one layer more, two units more - the
+entropy of all parameters with a certain training accuracy is measured, and the mean test accuracy of those that have
+every training point right: what a network does that was not trained but drawn at random from all that fit the data.
+Networks are compared by pairs of data sets, which differ far more than networks do. FOLDER gets a figure.
+
+[B] Zhang: "Entropy and generalization of a neural network's parameter space".
+"""
+
+import argparse
+import textwrap
+import time
+from pathlib import Path
+
+from keras_entropy import datasets, stats
+from keras_entropy.landscape import density_of_states, network_problem
+from keras_entropy.landscape.figures import write_figure
+
+NETWORKS = {"3 x 6": (3, 6), "4 x 6": (4, 6), "3 x 8": (3, 8)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default="runs/parameter_space")
+    parser.add_argument("--sets", type=int, default=6)
+    parser.add_argument("--moves", type=float, default=2e7)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    entropies, accuracies = ({name: [] for name in NETWORKS} for _ in range(2))
+    begin = time.perf_counter()
+    print("data set  " + "".join(f"{name:>28s}" for name in NETWORKS))
+    for seed in range(arguments.sets):
+        data, cells = datasets.spirals(seed=seed), []
+        for name, shape in NETWORKS.items():
+            found = density_of_states(network_problem(*shape, data), "train_accuracy", arguments.moves, seed)
+            mean, error, _ = found.conditional_mean("test_accuracy")
+            entropies[name].append(found.entropy[-1])
+            accuracies[name].append(mean[-1])
+            doubt = "" if found.converged else " ?"
+            cells.append(f"S {found.entropy[-1]:6.1f}, A {mean[-1]:.3f} +- {error[-1]:.3f}{doubt}")
+            if seed == 0 and name == "3 x 6":
+                write_figure(found, arguments.folder / "density_of_states.png", "test_accuracy")
+        print(f"{seed:8d}  " + "".join(f"{cell:>28s}" for cell in cells), flush=True)
+    print(
+        "\nS: entropy of what has all training points right, nats; A: its mean test accuracy; ?: not converged"
+    )
+    for name in ("4 x 6", "3 x 8") if arguments.sets > 1 else ():
+        more = stats.paired_t(entropies[name], entropies["3 x 6"])
+        say(f"{name} minus 3 x 6: S {more.estimate:+.2f} nats (95 % interval {more.low:.2f} to {more.high:.2f})")
+        better = stats.paired_t(accuracies[name], accuracies["3 x 6"])
+        say(f"mean test accuracy: {better.sentence(name, '3 x 6', lower_is_better=False, unit='data sets')}.")
+    print(f"{time.perf_counter() - begin:.0f} s. {arguments.folder / 'density_of_states.png'}")
+
+
+def say(text):
+    print(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="    "))
+
+
+if __name__ == "__main__":
+    main()
