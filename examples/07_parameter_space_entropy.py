@@ -44,9 +44,7 @@ def main():
             if seed == 0 and name == "3 x 6":
                 write_figure(found, arguments.folder / "density_of_states.png", "test_accuracy")
         print(f"{seed:8d}  " + "".join(f"{cell:>28s}" for cell in cells), flush=True)
-    print(
-        "\nS: entropy of what has all training points right, nats; A: its mean test accuracy; ?: not converged"
-    )
+    print("\nS: entropy of what has all training points right, nats; A: its mean test accuracy; ?: not converged")
     for name in ("4 x 6", "3 x 8") if arguments.sets > 1 else ():
         more = stats.paired_t(entropies[name], entropies["3 x 6"])
         say(f"{name} minus 3 x 6: S {more.estimate:+.2f} nats (95 % interval {more.low:.2f} to {more.high:.2f})")

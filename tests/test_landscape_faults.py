@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from keras_entropy import EntropyWarning, landscape
 from keras_entropy.landscape import exact
 
 pytestmark = pytest.mark.once
@@ -56,3 +57,19 @@ def share_of_each_bin(fault, moves, seed=0):
 def test_what_is_wrong_is_seen(fault, moves):
     off = np.abs(share_of_each_bin(fault, moves) - 1).max()
     assert off < 0.03 if fault == "none" else off > 0.06
+
+
+def test_the_published_schedule_warns_and_stays_wrong():
+    edges = exact.ball_edges(DIMENSION)
+    truth = exact.ball_entropy(DIMENSION, edges)
+    with pytest.warns(EntropyWarning, match="does not fall"):
+        found = landscape.zhang_schedule(landscape.ball_problem(DIMENSION), "energy", 1e7, edges={"energy": edges})
+    right = landscape.density_of_states(landscape.ball_problem(DIMENSION), "energy", 1e7, edges={"energy": edges})
+    assert np.exp(found.entropy).sum() == pytest.approx(1)
+    seen = found.visited
+    off = np.sqrt(np.mean((found.entropy - truth)[seen] ** 2))
+    assert off > 2 * np.sqrt(np.mean((right.entropy - truth) ** 2))
+    assert not found.converged
+    assert "The last ln f was 0.0005." in found.status
+    with pytest.raises(ValueError, match="`edges` should have the bins"), pytest.warns(EntropyWarning):
+        landscape.zhang_schedule(landscape.ball_problem(DIMENSION), "energy")

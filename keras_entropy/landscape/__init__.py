@@ -14,6 +14,7 @@ from keras_entropy.landscape.problems import (
     function_problem,
     perceptron_problem,
 )
+from keras_entropy.landscape.published import zhang_schedule
 from keras_entropy.landscape.running import Progress, density_of_states
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "keras_problem",
     "network_problem",
     "perceptron_problem",
+    "zhang_schedule",
 ]

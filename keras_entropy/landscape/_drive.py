@@ -42,6 +42,7 @@ class Target(NamedTuple):
     log_g: NDArray[np.float64]  # (n,)
     first: int  # target bins between which round trips are counted
     last: int
+    step: float = 0.0  # of all moves, none of which redraws then, in half widths; 0 for those of the rule
 
 
 @njit(error_model="numpy", forceinline=True)
@@ -164,8 +165,10 @@ def make_advance(kernel: Kernel) -> Any:  # noqa: PLR0915 - the loop is one func
             i = np.int64(((bits >> _U64(32)) * _U64(dimension)) >> _U64(32))
             octave = np.int64((((bits >> _U64(1)) & _U64(0x7FFFFFFF)) * _U64(scales + 1)) >> _U64(31))
             u = 2.0 * unit_uniform(next_state(rng)) - 1.0
-            redraw = (bits & _U64(1)) != _U64(0)
-            new = (0.0 if redraw else parameters[i]) + (half_width if redraw else sizes[octave]) * u
+            redraw = target.step == 0.0 and (bits & _U64(1)) != _U64(0)
+            new = (0.0 if redraw else parameters[i]) + u * (
+                half_width * target.step if target.step > 0.0 else half_width if redraw else sizes[octave]
+            )
             if abs(new) <= half_width:
                 new_a, new_b = propose(work, data, parameters, i, new)
                 proposed = target_bin(target, new_a, new_b)

@@ -46,7 +46,8 @@ class CompiledRoute:
         count = len(walkers.bins)
         edges = [axis.edges * (self.problem.observables[axis.name].levels or 1) for axis in window.bins.axes]
         second = edges[1] if len(edges) > 1 else np.zeros(0)
-        target = _drive.Target(edges[0], second, window.bins.mapping, window.bins.cells, window.log_g, *window.ends)
+        bins, step = window.bins, float(window.step)
+        target = _drive.Target(edges[0], second, bins.mapping, bins.cells, window.log_g, *window.ends, step)
         moved = _drive.Walkers(
             parameters=walkers.parameters,
             rng=walkers.seeds,

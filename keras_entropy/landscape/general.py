@@ -36,7 +36,7 @@ class GeneralRoute:
         parameters = np.ascontiguousarray(walkers.parameters.T)
         for begin in range(0, moves, _BLOCK):
             count = min(_BLOCK, moves - begin)
-            draws = _draw(walkers, window.octaves, self.problem.half_width, count)
+            draws = _draw(walkers, window, self.problem.half_width, count)
             for move, (component, redraw, step, chance) in enumerate(zip(*draws, strict=True), begin + 1):
                 self._move(walkers, window, tally, parameters, names, component, redraw, step, chance)
                 if observe_every and move % observe_every == 0:
@@ -94,13 +94,13 @@ def count_trips(walkers: Walkers, window: Window) -> None:
     walkers.trips[:, 0] = np.where(back, 1, np.where((walkers.bins == last) & (stage == 1), 2, stage))
 
 
-def _draw(walkers: Walkers, octaves: int, half_width: float, moves: int) -> tuple[Array, Array, Array, Array]:
+def _draw(walkers: Walkers, window: Window, half_width: float, moves: int) -> tuple[Array, Array, Array, Array]:
     """Component, whether it is redrawn, step and chance for each move of each walker; the random states move on."""
     rng = np.random.Generator(np.random.Philox(key=walkers.seeds[0, :2]))
     shape = moves, len(walkers.bins)
     component = rng.integers(0, walkers.parameters.shape[1], shape)
-    redraw = rng.random(shape) < 0.5
-    scale = np.where(redraw, 1.0, 2.0 ** -rng.integers(0, octaves + 1, shape))
+    redraw = (rng.random(shape) < 0.5) & (window.step == 0)
+    scale = np.where(redraw, 1.0, window.step or 2.0 ** -rng.integers(0, window.octaves + 1, shape))
     step = half_width * scale * rng.uniform(-1.0, 1.0, shape)
     walkers.seeds[:] = seed_states(int(walkers.seeds[0, 2]), len(walkers.bins))
     return component, redraw, step, rng.random(shape)

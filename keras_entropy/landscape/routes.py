@@ -43,6 +43,7 @@ class Window:
         log_f: what each visit adds to the log weight of its bin, for the walker itself until the call ends.
         octaves: of the small moves.
         ends: target bins between which round trips are counted.
+        step: above 0, every move changes a component by up to so many half widths, in place of the rule of `Route`.
     """
 
     bins: Bins
@@ -50,6 +51,7 @@ class Window:
     log_f: float = 0.0
     octaves: int = 2
     ends: tuple[int, int] = (0, 0)
+    step: float = 0.0
 
 
 @dataclasses.dataclass

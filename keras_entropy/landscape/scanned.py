@@ -22,6 +22,7 @@ class _Target(NamedTuple):
     cells: Any
     log_g: Any
     octaves: Any
+    step: Any
     ends: Any
 
 
@@ -63,6 +64,7 @@ class ScannedRoute:
             cells=jnp.asarray(np.pad(window.bins.cells, ((0, spare), (0, 0))), jnp.int32),
             log_g=jnp.asarray(np.pad(window.log_g - window.log_g.max(), (0, spare)), jnp.float32),
             octaves=jnp.asarray(window.octaves, jnp.int32),
+            step=jnp.asarray(window.step, jnp.float32),
             ends=jnp.asarray(window.ends, jnp.int32),
         )
 
@@ -111,9 +113,10 @@ class ScannedRoute:
             keys = jax.random.split(jax.random.fold_in(key, i), 5)
             count = len(everyone)
             place = jax.random.randint(keys[0], (count,), 0, dimension), everyone
-            redraw = jax.random.bernoulli(keys[1], 0.5, (count,))
+            redraw = jax.random.bernoulli(keys[1], 0.5, (count,)) & (target.step == 0)
             octave = jax.random.randint(keys[2], (count,), 0, target.octaves + 1)
-            step = half_width * jnp.where(redraw, 1.0, 2.0 ** -octave.astype(jnp.float32))
+            small = jnp.where(target.step > 0, target.step, 2.0 ** -octave.astype(jnp.float32))
+            step = half_width * jnp.where(redraw, 1.0, small)
             old = carry.parameters[place]
             new = jnp.where(redraw, 0.0, old) + step * jax.random.uniform(keys[3], (count,), minval=-1.0)
             inside = jnp.abs(new) <= half_width
