@@ -188,6 +188,13 @@ def test_bad_arguments_are_named_and_nothing_is_written(change, words, tmp_path)
     assert not list(tmp_path.rglob("oracle.json"))
 
 
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(FileExistsError, match="is a file. Name a folder"):
+        search(hypermodel(), data, output=tmp_path / "a", **TINY)
+    assert (tmp_path / "a").read_text() == "mine"
+
+
 def test_overwrite_leaves_other_files_alone(tmp_path):
     search(hypermodel(), data, output=tmp_path, **TINY | {"trials": 2})
     (tmp_path / "notes.txt").write_text("mine")

@@ -184,6 +184,8 @@ def search(
             raise TypeError(f"`{name}` of KerasTuner is `{here}` here.")
     callbacks = _callbacks(callbacks)
     folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file. Name a folder.")
     if not _checks.flag("overwrite", overwrite):
         _check_comparisons(folder, unseen)
     if isinstance(hypermodel, EntropyHyperModel) and not running.is_plain(hypermodel):
