@@ -184,10 +184,7 @@ def search(
             raise TypeError(f"`{name}` of KerasTuner is `{here}` here.")
     callbacks = _callbacks(callbacks)
     folder = Path(output)
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file. Name a folder.")
-    if not _checks.flag("overwrite", overwrite):
-        _check_comparisons(folder, unseen)
+    _check_folder(folder, unseen, _checks.flag("overwrite", overwrite))
     if isinstance(hypermodel, EntropyHyperModel) and not running.is_plain(hypermodel):
         raise ValueError(
             "`hypermodel` has a `fit` of its own, and the comparison on new seeds trains with Keras's. Search with "
@@ -298,8 +295,12 @@ def _callbacks(given: Any) -> list[Any]:
     return callbacks
 
 
-def _check_comparisons(folder: Path, unseen: tuple[int, ...]) -> None:
+def _check_folder(folder: Path, unseen: tuple[int, ...], overwrite: bool) -> None:
     """Refuse before anything is trained what the study of a comparison would refuse at the end: to lose seeds."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file. Name a folder.")
+    if overwrite:
+        return
     for path in sorted((folder / results.COMPARISON).glob(f"*/{DESCRIPTION}")):
         compared = read_study(path.parent)[0].seeds
         if not set(compared) <= set(unseen):
