@@ -17,6 +17,10 @@ for variable in (
     "NPROC",
 ):
     os.environ.setdefault(variable, "1")
+# JAX compiles the step of each model anew; most tests train the same few.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 BLOCKED = os.environ.get("KERAS_ENTROPY_BLOCK_TENSORFLOW") == "1"
 if BLOCKED:
     # As on a machine without TensorFlow: importing it raises ModuleNotFoundError.
