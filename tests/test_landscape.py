@@ -309,3 +309,32 @@ def test_it_is_saved_as_json(tmp_path):
     record = json.loads((tmp_path / "density.json").read_text())
     assert record["schema"] == "keras-entropy/density-of-states/1"
     assert np.array(record["entropy"], float) == pytest.approx(found.entropy)
+    again = landscape.DensityOfStates.load(tmp_path / "density.json")
+    for field in dataclasses.fields(found):
+        np.testing.assert_equal(getattr(again, field.name), getattr(found, field.name), field.name)
+    assert again.visited.dtype == bool
+    assert again.histogram.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.update(schema="keras-entropy/profile/1"),
+        lambda record: record.pop("entropy"),
+        lambda record: record.update(entropy=[1.0]),
+        lambda record: record.update(entropy=["a", "b", "c", "d"]),
+        lambda record: record["axes"][0].update(edges=[1.0, 0.0]),
+        lambda record: record.update(more=1),
+    ],
+)
+def test_a_file_of_something_else_is_refused(change, tmp_path):
+    import json
+
+    path = tmp_path / "density.json"
+    edges = {"energy": exact.ball_edges(5, bins=4)}
+    landscape.density_of_states(landscape.ball_problem(5), ["energy"], 1e4, edges=edges, walkers=8).save(path)
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="is no density of states"):
+        landscape.DensityOfStates.load(path)

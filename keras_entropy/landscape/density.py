@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,36 @@ class DensityOfStates:
         record["axes"] = [{"name": a.name, "edges": a.edges.tolist(), "deep": a.deep} for a in self.axes]
         record["means"] = {name: [part.tolist() for part in parts] for name, parts in self.means.items()}
         _files.write_text(path, json.dumps(_files.strict(record)) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> DensityOfStates:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: for a file that is no density of states, or of another version.
+        """
+        try:
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
+                raise TypeError(f"its schema is not {SCHEMA!r}")
+            axes = tuple(Axis(axis["name"], np.array(axis["edges"]), axis["deep"]) for axis in record.pop("axes"))
+            shape = tuple(axis.bins for axis in axes)
+            means = {name: tuple(map(_numbers, parts)) for name, parts in record.pop("means").items()}
+            arrays = {name: _numbers(value) for name, value in record.items() if isinstance(value, list)}
+            for array in (*arrays.values(), *(part for parts in means.values() for part in parts)):
+                if array.shape != shape:
+                    raise TypeError(f"it has an array of shape {array.shape} for bins of shape {shape}")
+            return cls(**{**record, **arrays}, axes=axes, means=means)  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise ValueError(f"{path} is no density of states: {what}. Write one with DensityOfStates.save.") from error
+
+
+def _numbers(values: Any) -> Array:
+    """An array as it was: flags and counts as such, all else as float64, also what stands there as text."""
+    found = np.asarray(values)
+    return found if found.dtype.kind in "bi" else np.array(values, np.float64)
 
 
 def assemble(problem: str, bins: Bins, counts: Counts, splitting: Array, seconds: float) -> DensityOfStates:

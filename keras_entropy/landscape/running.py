@@ -23,8 +23,11 @@ from keras_entropy.landscape.routes import Route, octaves_of, seed_states
 
 Array = np.ndarray[Any, Any]
 
-_SPLITTING, _LEARNING = 0.25, 0.1
-"""Shares of the moves."""
+_FINDING, _SPLITTING, _LEARNING = 0.05, 0.15, 0.1
+"""Shares of the moves, to find bins, to fill them, to learn the weights."""
+
+_LEVELS, _DEEP_LEVELS = 30, 100
+"""Of splitting, where they are not known: along an accuracy, and to the bins of a loss."""
 
 ROUTES = ("numba", "jax", "numpy")
 
@@ -61,7 +64,7 @@ def density_of_states(
     *,
     edges: Mapping[str, Any] | None = None,
     stop: float | None = None,
-    walkers: int = 64,
+    walkers: int = 32,
     particles: int = 200,
     split_moves: int | None = None,
     route: str | None = None,
@@ -84,7 +87,7 @@ def density_of_states(
         stop: for an observable without edges, the value of the deepest one.
         walkers: how many.
         particles: of splitting.
-        split_moves: of each particle for each level; by default a quarter of all moves, over 30 levels.
+        split_moves: of each particle for each level; by default 15 % of all moves are for splitting, and 5 % to find bins.
         route: what computes: "numba", machine code for the processor that evaluates what a move changes only, for the
             problems that ship with this package; "jax", one compiled program for all walkers, for any energy that JAX
             can trace, on the JAX backend; "numpy", any energy. By default the first of them that serves; for a user's
@@ -114,9 +117,12 @@ def density_of_states(
     particles = _checks.positive_integer("particles", particles)
     seed = _checks.seed("seed", seed)
     found_axes = [axis_of(problem, name, edges or {}) for name in names]
-    if split_moves is None:
-        split_moves = int(np.clip(_SPLITTING * total / (30 * particles), 100, 5000))
-    split_moves = _checks.positive_integer("split_moves", split_moves)
+    if split_moves is not None:
+        split_moves = _checks.positive_integer("split_moves", split_moves)
+
+    def moves_of_level(share: float, levels: int) -> int:
+        return split_moves or int(np.clip(share * total / (levels * particles), 100, 5000))
+
     moving = route_of(problem, names, route)
     identity = {
         "problem": problem.digest,
@@ -136,10 +142,11 @@ def density_of_states(
         if progress is not None:
             progress(Progress("splitting", 0.0, 0.0, 0.0, 0.0, 0))
         done_axes = tuple(
-            axis or _found_axis(moving, name, stop, particles, split_moves, seed)
+            axis or _found_axis(moving, name, stop, particles, moves_of_level(_FINDING, _DEEP_LEVELS), seed)
             for axis, name in zip(found_axes, names, strict=True)
         )
-        split = splitting.split(moving, done_axes, particles, split_moves, seed)
+        levels = _LEVELS if problem.observables[names[0]].levels else done_axes[0].bins
+        split = splitting.split(moving, done_axes, particles, moves_of_level(_SPLITTING, levels), seed)
         bins, first, spent = split.bins, split.entropy, split.moves
         plan = _plan(problem, bins, first, total, spent, walkers)
         rng = np.random.default_rng([seed, 2])

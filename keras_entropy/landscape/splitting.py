@@ -23,6 +23,9 @@ KEPT = math.exp(-1)
 
 _LEVELS = 1000
 
+_LOOKS = 8
+"""Times at which the positions of a level are noted: who was beyond the next threshold at any of them goes on."""
+
 
 @dataclasses.dataclass
 class Splitting:
@@ -149,6 +152,7 @@ class _Descent:
         self.level, self.spent = 0, 0
         self.entropy = np.full(size, -np.inf)
         self.pool: list[tuple[Array, Array]] = []
+        self._seen: list[tuple[Array, Array]] = []  # positions at this level and their bins
         self._reached = 0.0  # log of the share of the box beyond the level
 
     def run(self) -> bool:
@@ -165,11 +169,12 @@ class _Descent:
                 self.entropy[taken] = self._reached + np.log(shares[taken])
             if done:
                 return True
-            kept = np.isin(self.row[self.pool[-1][1]], self.rows[target:])
-            if not kept.any():
+            parameters, found = (np.concatenate(part) for part in zip(*self._seen, strict=True))
+            kept = np.flatnonzero(np.isin(self.row[found], self.rows[target:]))
+            if not len(kept):
                 return False
             self._reached += math.log(passed[target])
-            self._walkers = _multiplied(self._walkers, kept)
+            self._walkers = _placed(self._walkers, parameters[kept])
             self.level = target
 
     def _shares(self) -> Array:
@@ -182,10 +187,14 @@ class _Descent:
         lost = self._walkers.bins < 0  # by a rounding of what is just beyond the level
         if lost.any() and not lost.all():
             self._walkers = _multiplied(self._walkers, ~lost)
-        tally = Tally.empty(particles, window)
-        self._route.advance(self._walkers, window, self._moves - spread, tally)
-        self.spent += self._moves * particles
-        self.pool.append((self._walkers.parameters.copy(), np.flatnonzero(beyond)[self._walkers.bins]))
+        tally, chosen = Tally.empty(particles, window), np.flatnonzero(beyond)
+        counted = max(1, (self._moves - spread) // _LOOKS)
+        self._seen = []
+        for _ in range(_LOOKS):
+            self._route.advance(self._walkers, window, counted, tally)
+            self._seen.append((self._walkers.parameters.copy(), chosen[self._walkers.bins]))
+        self.spent += (spread + counted * _LOOKS) * particles
+        self.pool.append(self._seen[-1])
         shares = np.zeros(len(beyond))
         shares[beyond] = tally.histogram.sum(0) / tally.histogram.sum()
         return shares
@@ -193,9 +202,14 @@ class _Descent:
 
 def _multiplied(walkers: Walkers, kept: Array) -> Walkers:
     """The kept walkers, as often as all together; each goes on with random numbers of its own."""
-    chosen = np.flatnonzero(kept)
-    rows = chosen[np.arange(len(kept)) % len(chosen)]
-    return Walkers(walkers.parameters[rows].copy(), walkers.seeds, np.full(len(rows), -1), walkers.trips.copy())
+    return _placed(walkers, walkers.parameters[kept])
+
+
+def _placed(walkers: Walkers, parameters: Array) -> Walkers:
+    """The walkers at so many positions: at each as often as at the others, or at some of them, evenly chosen."""
+    count, given = len(walkers.bins), len(parameters)
+    rows = np.arange(count) % given if given <= count else np.arange(count) * given // count
+    return Walkers(parameters[rows].copy(), walkers.seeds, np.full(count, -1), walkers.trips.copy())
 
 
 def _extinct(name: str, reached: float, wanted: float, particles: int, moves: int) -> str:
