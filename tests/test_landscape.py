@@ -310,8 +310,7 @@ def test_it_is_saved_as_json(tmp_path):
     assert record["schema"] == "keras-entropy/density-of-states/1"
     assert np.array(record["entropy"], float) == pytest.approx(found.entropy)
     again = landscape.DensityOfStates.load(tmp_path / "density.json")
-    for field in dataclasses.fields(found):
-        np.testing.assert_equal(getattr(again, field.name), getattr(found, field.name), field.name)
+    np.testing.assert_equal(dataclasses.asdict(again), dataclasses.asdict(found))
     assert again.visited.dtype == bool
     assert again.histogram.dtype == np.int64
 

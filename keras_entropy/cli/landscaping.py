@@ -82,7 +82,7 @@ def run(arguments: Arguments) -> DensityOfStates:
                 progress=bar.show,
             )
     except RuntimeError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"{error} With this command: more --moves, or another --stop.") from error
     found.save(output / "density.json")
     write_figure(found, output / "landscape.png", "test_accuracy")
     _print(found, output)
