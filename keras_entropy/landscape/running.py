@@ -87,7 +87,8 @@ def density_of_states(
         stop: for an observable without edges, the value of the deepest one.
         walkers: how many.
         particles: of splitting.
-        split_moves: of each particle for each level; by default 15 % of all moves are for splitting, and 5 % to find bins.
+        split_moves: of each particle for each level; by default so many that 15 % of all moves are for splitting, and
+            5 % to find the bins of a loss.
         route: what computes: "numba", machine code for the processor that evaluates what a move changes only, for the
             problems that ship with this package; "jax", one compiled program for all walkers, for any energy that JAX
             can trace, on the JAX backend; "numpy", any energy. By default the first of them that serves; for a user's
