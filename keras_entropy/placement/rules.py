@@ -118,7 +118,8 @@ def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
         return True
     entropy = isinstance(regularizer, EntropyRegularizer)
     tensor = entropy and weight.layout == "dense" and len(weight.shape) != 2  # of an EinsumDense, not a convolution
-    if weight.variable is None or weight.in_attention or tensor or (entropy and _is_blockwise(weight)):
+    partial = entropy and (_is_blockwise(weight) or weight.linear_map.others)  # others: of a DualDense, G
+    if weight.variable is None or weight.in_attention or tensor or partial:
         return False
     if not entropy:
         return True
