@@ -50,7 +50,11 @@ def means_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> dict[
         By name, for the layers that the model called: "activation", the log slope in nats per unit, where the
         activation is elementwise; "sigmoid", the sigmoid entropy in bits per unit, of a `DualDense`.
     """
-    recorders = {name: _Recorder(layer.activation, _quantities(layer)) for name, layer in layers.items()}
+    recorders = {
+        name: _Recorder(layer.activation, quantities)
+        for name, layer in layers.items()
+        if (quantities := _quantities(layer))
+    }
     with contextlib.ExitStack() as stack:
         for name, recorder in recorders.items():
             stack.enter_context(_in_place_of_activation(layers[name], recorder))

@@ -55,9 +55,9 @@ class DualDense(keras.layers.Layer):
     negative one keeps units undecided. (The factors of regularizers are the other way round: there a positive one
     rewards entropy.) A `FactorSchedule` steers it.
 
-    The second set adds nothing that the layer can compute. Under plain gradient descent w - G never changes, and w + G
-    moves as a single set at twice the learning rate; under Adam, as one at about twice the rate too. Regularizers of
-    w and G differ in what they see: each acts on its own set, never on the sum.
+    The second set adds nothing that the layer can compute. Under gradient descent w - G never changes and w + G moves
+    as one set at twice the learning rate, and under Adam too. Regularizers act on w and on G, never on the sum. On one
+    set alone the other evades them; L2 of u and of v on the two is L2 of u v / (u + v) on w + G at a minimum.
 
     Args:
         units: of the output.

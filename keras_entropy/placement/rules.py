@@ -60,7 +60,8 @@ def resolve_placement(
         reference: for `"empirical"`: a profile of a trained network of the same architecture, which is compared with
             the random twin of `model` (seed 0); or a `Comparison` made by yourself. Weights are matched by order if
             kinds and shapes are the same one after the other, since automatic names count on; else by path.
-        regularizer: if given, only weights that it can act on count.
+        regularizer: if given, only weights that it can act on count. An entropy term acts on no `DualDense`: its map is
+            w + G, and a regularizer sees one of the two.
         top: for `"empirical"`: how many at most. Defaults to None: all.
         threshold: for `"empirical"`: nats, in the unit of the reference. Defaults to 0.
 

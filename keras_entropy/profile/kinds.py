@@ -195,11 +195,12 @@ def _dense(layer: Any) -> Found:
 
 
 def _dual(layer: Any) -> Found:
-    def effective(w: HostArray, dual: HostArray) -> HostArray:
-        total: HostArray = w.astype(np.float64) + dual
-        return total
+    return {"kernel": LinearMap(layer.kernel, pieces=_sum, others=(layer.dual_kernel,))}
 
-    return {"kernel": LinearMap(layer.kernel, pieces=effective, others=(layer.dual_kernel,))}
+
+def _sum(w: HostArray, g: HostArray) -> HostArray:
+    total: HostArray = w.astype(np.float64) + g
+    return total
 
 
 def _einsum(layer: Any, head_axis: int | None = None) -> Found:
