@@ -6,7 +6,8 @@ NumPy; everything heavier is imported by the function that needs it.
 
 from keras_entropy._checks import EntropyWarning
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
-from keras_entropy.layers import EntropyActivation
+from keras_entropy.layers import DualDense, EntropyActivation
+from keras_entropy.losses import SemiSupervisedCrossentropy, SigmoidEntropy, SoftmaxEntropy
 from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.profile import EntropyProfile, entropy_profile, register_measurable
 from keras_entropy.regularizers import (
@@ -26,12 +27,16 @@ __all__ = [
     "ConvCornerEntropy",
     "ConvEntropy",
     "DenseEntropy",
+    "DualDense",
     "EntropyActivation",
     "EntropyLogger",
     "EntropyProfile",
     "EntropyRegularizer",
     "EntropyWarning",
     "FactorSchedule",
+    "SemiSupervisedCrossentropy",
+    "SigmoidEntropy",
+    "SoftmaxEntropy",
     "SumRegularizer",
     "TotalCorrelation",
     "apply_entropy",

@@ -168,6 +168,41 @@ def derivative(function: Any, x: Array) -> Array:
         return torch.autograd.grad(total, x, create_graph=wanted)[0]
 
 
+def with_gradient(value: Any, gradient: Any) -> Any:
+    """The function `value` of one tensor, with `gradient` as its derivative on every backend, also of higher order.
+
+    Args:
+        value: gives a tensor of the shape of its argument, or one without its last axis.
+        gradient: gives for each element of the argument the derivative of its own value, or of the value of its row.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        function = jax.custom_jvp(value)  # unlike Keras's custom gradient also in forward mode
+
+        @function.defjvp
+        def jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+            y = function(*primals)
+            change = gradient(*primals) * tangents[0]
+            return y, change if y.ndim == change.ndim else change.sum(-1)
+
+        return function
+
+    @ops.custom_gradient
+    def differentiable(x: Array) -> Any:
+        y = value(x)
+
+        def grad(*args: Array, upstream: Array | None = None) -> Array:
+            # TensorFlow passes it by position, torch by name, after the argument as its graph knows it.
+            (at,) = (x,) if upstream is None else args
+            upstream = args[0] if upstream is None else upstream
+            return (upstream if len(y.shape) == len(x.shape) else upstream[..., None]) * gradient(at)
+
+        return y, grad
+
+    return differentiable
+
+
 def _finite(matrix: Array) -> tuple[Array, Array]:
     """`matrix` with 0 for what is not finite, and for each matrix 0, or NaN if there was such an element."""
     xp = namespace(matrix)

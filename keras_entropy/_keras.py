@@ -13,13 +13,15 @@ from typing import Any
 import keras
 from keras import ops
 from keras.src.applications import convnext
-from keras.src.backend import get_stateless_scope, in_stateless_scope
+from keras.src.backend import get_keras_mask, get_stateless_scope, in_stateless_scope
 from keras.src.backend.common import global_state
-from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.losses.loss import scale_loss_for_distribution, unscale_loss_for_distribution
 
 Layer = Any
 Model = Any
 LayerScale = convnext.LayerScale
+mask_of = get_keras_mask
+scale_loss = scale_loss_for_distribution
 
 
 def sublayers(layer: Layer) -> list[Layer]:

@@ -1,9 +1,11 @@
-"""What activations add to the entropy of a model's layers, measured on data."""
+"""What activations do, measured on data: the entropy that they add, and how undecided their units are."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -11,27 +13,33 @@ import numpy as np
 
 from keras_entropy import _keras, functional
 from keras_entropy._backend import Array
+from keras_entropy.layers import DualDense
 
 _ROWS = 128  # of the sample in one call of the model
 
 
-class _Recorder:
-    """Stands for the activation of a layer and keeps the mean log slope at what it is called with."""
+Quantity = Callable[[Array], Array]
+"""An elementwise function of pre-activations."""
 
-    def __init__(self, activation: Any) -> None:
+
+class _Recorder:
+    """Stands for the activation of a layer and keeps the means of quantities at what it is called with."""
+
+    def __init__(self, activation: Any, quantities: Mapping[str, Quantity]) -> None:
         self.activation = activation
-        self.total = 0.0
+        self.quantities = quantities
+        self.totals = dict.fromkeys(quantities, 0.0)
         self.count = 0
 
     def __call__(self, z: Array) -> Array:
-        values = keras.ops.convert_to_numpy(functional.log_slope(z, self.activation))
-        self.total += float(values.sum(dtype=np.float64))
-        self.count += values.size
+        for name, quantity in self.quantities.items():
+            self.totals[name] += float(keras.ops.convert_to_numpy(quantity(z)).sum(dtype=np.float64))
+        self.count += math.prod(z.shape)
         return self.activation(z)
 
 
-def mean_log_slopes(model: Any, layers: dict[str, Any], sample: Any) -> dict[str, float]:
-    """The mean log slope of the activation of each layer over a sample, with the model in inference mode.
+def means_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> dict[str, dict[str, float]]:
+    """What the activation of each layer does on average over a sample, with the model in inference mode.
 
     Args:
         model: a built Keras model.
@@ -39,19 +47,33 @@ def mean_log_slopes(model: Any, layers: dict[str, Any], sample: Any) -> dict[str
         sample: inputs of the model, as arrays (n, ...), alone or in a list or dict.
 
     Returns:
-        Nats per unit by name, for the layers whose activation is elementwise and that the model called.
+        By name, for the layers that the model called: "activation", the log slope in nats per unit, where the
+        activation is elementwise; "sigmoid", the sigmoid entropy in bits per unit, of a `DualDense`.
     """
     recorders = {
-        name: _Recorder(layer.activation)
+        name: _Recorder(layer.activation, quantities)
         for name, layer in layers.items()
-        if functional.is_elementwise(layer.activation)
+        if (quantities := _quantities(layer))
     }
     with contextlib.ExitStack() as stack:
         for name, recorder in recorders.items():
             stack.enter_context(_in_place_of_activation(layers[name], recorder))
         for start in range(0, len(keras.tree.flatten(sample)[0]), _ROWS):
             infer_rows(model, sample, start)
-    return {name: recorder.total / recorder.count for name, recorder in recorders.items() if recorder.count}
+    return {
+        name: {quantity: total / recorder.count for quantity, total in recorder.totals.items()}
+        for name, recorder in recorders.items()
+        if recorder.count
+    }
+
+
+def _quantities(layer: Any) -> dict[str, Quantity]:
+    found: dict[str, Quantity] = {}
+    if functional.is_elementwise(layer.activation):
+        found["activation"] = functools.partial(functional.log_slope, activation=layer.activation)
+    if isinstance(layer, DualDense):
+        found["sigmoid"] = functional.sigmoid_entropy
+    return found
 
 
 def infer_rows(model: Any, sample: Any, start: int = 0) -> None:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_entropy import _checks, _keras, profile
-from keras_entropy._slopes import infer_rows, mean_log_slopes
+from keras_entropy._slopes import infer_rows, means_on_sample
 from keras_entropy.layers import EntropyActivation
 from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
 from keras_entropy.regularizers import EntropyRegularizer
@@ -36,6 +36,7 @@ class EntropyLogger(keras.callbacks.Callback):
     * with a `sample`, `entropy/<layer path>/activation`: nats per unit that the activation adds, its mean log slope on
       the sample; and `entropy/<layer path>/total`, the sum of the two (not for total correlation). With
       `measure="volume"` and a square kernel that is the change of entropy of the layer with its activation;
+      and of each `DualDense` `entropy/<layer path>/sigmoid`: the mean of its sigmoid entropy, in bits per unit;
     * `entropy_penalty`: the sum of the entropy penalties of kernels at the weights of the end of the epoch; terms of
       activations, which depend on the data, are in `loss` only;
     * `task_loss` and `val_task_loss`: the compiled loss without any penalty, averaged as Keras averages
@@ -183,7 +184,7 @@ class EntropyLogger(keras.callbacks.Callback):
         self._reset()
 
     def _activations(self, weights: list[MeasurableWeight]) -> dict[str, float]:
-        """What the activations add, and the sums with what the kernels do."""
+        """What the activations add, the sums with what the kernels do, and the sigmoid entropies."""
         # A recurrent cell has several activations, inside of a loop that a backend may have compiled.
         layers = {
             weight.layer_path: weight.layer
@@ -192,11 +193,12 @@ class EntropyLogger(keras.callbacks.Callback):
         }
         if self.layers is None:
             layers |= {path: layer for path, layer in profile.walk(self.model) if isinstance(layer, EntropyActivation)}
-        slopes = mean_log_slopes(self.model, layers, self.sample)
-        found = {f"entropy/{path}/activation": slope for path, slope in slopes.items()}
+        means = means_on_sample(self.model, layers, self.sample)
+        found = {f"entropy/{path}/{name}": mean for path, of in means.items() for name, mean in of.items()}
         for entropy in self.layers_logged:
-            if entropy.path in slopes and entropy.measure not in ("redundancy", "TotalCorrelation"):
-                found[f"entropy/{entropy.path}/total"] = entropy.mean + slopes[entropy.path]
+            slope = means.get(entropy.path, {}).get("activation")
+            if slope is not None and entropy.measure not in ("redundancy", "TotalCorrelation"):
+                found[f"entropy/{entropy.path}/total"] = entropy.mean + slope
         return found
 
     def _keep_validation_columns(self, metrics: list[str], logs: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The battery that every regularizer of the package passes. A new one joins by a row in `CASES`."""
+"""What passes the batteries: every regularizer, by a row in `CASES`, and every layer, by a row in `LAYERS`."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,7 +7,14 @@ import keras
 import numpy as np
 from oracles import conv_log_volume, leading, log_volume, total_correlation
 
-from keras_entropy import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
+from keras_entropy import (
+    ConvCornerEntropy,
+    ConvEntropy,
+    DenseEntropy,
+    DualDense,
+    EntropyActivation,
+    TotalCorrelation,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,5 +208,45 @@ CASES = [
         "correlation, depthwise", _make(TotalCorrelation, grid=4, layout="depthwise"),
         _conv(L.DepthwiseConv2D, "depthwise_regularizer", depth_multiplier=2), (8, 8, 2), (3, 3, 2, 2),
         lambda w: FACTOR * _tc(_depthwise(w), n=4, groups=2) / 4, np.inf, is_entropy=False,
+    ),
+]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCase:
+    """A layer, and its output and its term in float64 for an input and its weights."""
+
+    name: str
+    make: Callable[..., keras.layers.Layer]
+    oracle: Callable[..., tuple[np.ndarray, float]]
+    # The name of the argument that scales the term.
+    strength: str
+    # Whether positions that are masked are left out of the term.
+    masks: bool
+
+
+def _sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def _dual(x, w, g, b):
+    z = x @ (w + g) + b
+    d = _sigmoid(z)
+    return d, FACTOR * -(d * np.log2(d) + (1 - d) * np.log2(1 - d)).mean()
+
+
+def _softplus(x):
+    return np.log1p(np.exp(x)), FACTOR * np.log1p(np.exp(-x)).mean()
+
+
+LAYERS = [
+    LayerCase(
+        "activation", lambda **changes: EntropyActivation(**{"activation": "softplus", "factor": FACTOR, **changes}),
+        _softplus, "factor", masks=False,
+    ),
+    LayerCase(
+        "dual", lambda **changes: DualDense(3, **{"dual_initializer": "random_normal", "bias_initializer": "ones",
+                                                  "entropy_factor": FACTOR, **changes}),
+        _dual, "entropy_factor", masks=True,
     ),
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bad_files import BAD, Unsaved, lambda_layer, pack, save, small
 
-from keras_entropy import ConvCornerEntropy, EntropyActivation, _keras
+from keras_entropy import ConvCornerEntropy, DualDense, EntropyActivation, _keras
 from keras_entropy._loading import load_model
 
 layers = keras.layers
@@ -163,10 +163,14 @@ def activation():
     return small(EntropyActivation("gelu", 1e-3))
 
 
+def dual():
+    return small(DualDense(4, entropy_factor=1e-3))
+
+
 class TestGoodFiles:
     @pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5"])
     @pytest.mark.parametrize(
-        "build", [functional, regularized, of_models, recurrent, zeros, with_a_table, activation, small]
+        "build", [functional, regularized, of_models, recurrent, zeros, with_a_table, activation, dual, small]
     )
     def test_gives_the_model(self, tmp_path, temporary, seeded, build, suffix):
         model = build()

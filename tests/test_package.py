@@ -66,6 +66,7 @@ ARGUMENTS = {
     "05_compare_honestly.py": ["--seeds", "1", "--epochs", "3"],
     "06_search_factor_and_placement.py": ["--trials", "2", "--epochs", "2", "--seeds", "1", "--report-seeds", "2"],
     "07_parameter_space_entropy.py": ["--sets", "2", "--moves", "5e6"],
+    "08_sigmoid_entropy.py": ["--seeds", "2", "--tune-seeds", "1", "--epochs", "2"],
 }
 
 
@@ -88,6 +89,7 @@ PAGES = {
     "docs/compare.md": "records",
     "docs/search.md": "verdict",
     "docs/landscape.md": "found",
+    "docs/sigmoid_entropy.md": "model",
 }
 
 

@@ -2,7 +2,8 @@
 
 All take NumPy arrays, tensors of the Keras backend or `keras.Variable`s. NumPy arrays are computed on the
 host in float64 and give NumPy results; tensors are computed by the backend, in float32 (or float64 where
-they are float64), with a gradient, also inside compiled functions. All entropies are natural: nats.
+they are float64), with a gradient, also inside compiled functions. Entropies are in nats, but for those of
+probabilities, which `sigmoid_entropy` and `softmax_entropy` give in bits.
 
 The linear map x -> Wx changes differential entropy by log|det W| [A, theorem 2]; where W is not square,
 the product of its singular values takes the place of |det W|. `epsilon` is a noise floor: with it every
@@ -19,6 +20,7 @@ from keras_entropy.functional.corners import corner, corner_log_magnitude, corne
 from keras_entropy.functional.correlation import correlation_log_spectrum, total_correlation
 from keras_entropy.functional.dense import BLOCKS, dense_log_spectrum, dense_log_volume, log_abs_det
 from keras_entropy.functional.elementary import log_magnitude, reciprocal
+from keras_entropy.functional.sigmoid import sigmoid_entropy, softmax_entropy
 
 __all__ = [
     "ACTIVATIONS_OF_OUTPUT",
@@ -36,6 +38,8 @@ __all__ = [
     "log_magnitude",
     "log_slope",
     "reciprocal",
+    "sigmoid_entropy",
+    "softmax_entropy",
     "split_groups",
     "total_correlation",
     "transfer_shape",

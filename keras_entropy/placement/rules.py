@@ -60,7 +60,8 @@ def resolve_placement(
         reference: for `"empirical"`: a profile of a trained network of the same architecture, which is compared with
             the random twin of `model` (seed 0); or a `Comparison` made by yourself. Weights are matched by order if
             kinds and shapes are the same one after the other, since automatic names count on; else by path.
-        regularizer: if given, only weights that it can act on count.
+        regularizer: if given, only weights that it can act on count. An entropy term acts on no `DualDense`: its map is
+            w + G, and a regularizer sees one of the two.
         top: for `"empirical"`: how many at most. Defaults to None: all.
         threshold: for `"empirical"`: nats, in the unit of the reference. Defaults to 0.
 
@@ -118,7 +119,8 @@ def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
         return True
     entropy = isinstance(regularizer, EntropyRegularizer)
     tensor = entropy and weight.layout == "dense" and len(weight.shape) != 2  # of an EinsumDense, not a convolution
-    if weight.variable is None or weight.in_attention or tensor or (entropy and _is_blockwise(weight)):
+    partial = entropy and (_is_blockwise(weight) or weight.linear_map.others)  # others: of a DualDense, G
+    if weight.variable is None or weight.in_attention or tensor or partial:
         return False
     if not entropy:
         return True

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_entropy import _backend, _checks, _keras
+from keras_entropy.layers import DualDense
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.layouts import LAYOUTS as CONV_LAYOUTS
 
@@ -193,6 +194,15 @@ def _dense(layer: Any) -> Found:
     return {"kernel": _kernel_of(layer)}
 
 
+def _dual(layer: Any) -> Found:
+    return {"kernel": LinearMap(layer.kernel, pieces=_sum, others=(layer.dual_kernel,))}
+
+
+def _sum(w: HostArray, g: HostArray) -> HostArray:
+    total: HostArray = w.astype(np.float64) + g
+    return total
+
+
 def _einsum(layer: Any, head_axis: int | None = None) -> Found:
     left, outputs = layer.equation.replace(".", "").split("->")
     inputs, letters = left.split(",")
@@ -314,11 +324,12 @@ def _layer_scale(layer: Any) -> Found:
     return {"gamma": LinearMap(layer.gamma, "scale", initializer=keras.initializers.Constant(layer.init_values))}
 
 
-def _register_keras_layers() -> None:
+def _register_layers() -> None:
     layers = keras.layers
     renorm = ("moving_stddev", "renorm_mean", "renorm_stddev")
     table: list[tuple[Callable[[Any], Any], tuple[str, ...], tuple[type, ...]]] = [
         (_dense, ("bias",), (layers.Dense,)),
+        (_dual, ("bias",), (DualDense,)),
         (_einsum, ("bias",), (layers.EinsumDense,)),
         (_conv, ("bias",), (layers.Conv1D, layers.Conv2D, layers.Conv3D)),
         (_transposed, ("bias",), (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)),
@@ -344,4 +355,4 @@ def _register_keras_layers() -> None:
             _KINDS[layer_class] = function, frozenset(shifts)
 
 
-_register_keras_layers()
+_register_layers()

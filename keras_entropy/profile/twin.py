@@ -46,9 +46,10 @@ def _initializer(weight: MeasurableWeight, variable: Any, first: bool) -> Any:
         return keras.initializers.get(weight.linear_map.initializer)
     attributes = [name for name, value in vars(weight.layer).items() if value is variable]
     for name in (*attributes, variable.name):
-        found = getattr(weight.layer, f"{name.removeprefix('_')}_initializer", None)
-        if found is not None:
-            return keras.initializers.get(found)
+        for stem in (name.removeprefix("_"), name.removesuffix("_kernel")):  # recurrent_kernel: recurrent_initializer
+            found = getattr(weight.layer, f"{stem}_initializer", None)
+            if found is not None:
+                return keras.initializers.get(found)
     return None
 
 

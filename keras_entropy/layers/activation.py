@@ -1,4 +1,4 @@
-"""Keras layers that carry an entropy term.
+"""An activation as a layer that carries the entropy term of its slope.
 
 Sources:
     [B] Bell, Sejnowski: "An information-maximization approach to blind separation and blind deconvolution" (1995).

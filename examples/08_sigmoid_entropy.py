@@ -1,0 +1,98 @@
+"""What minimising the entropy of units does alone, and what beside a few labels.
+
+    python examples/08_sigmoid_entropy.py [FOLDER] [--data-dir ~/tensorflow_datasets] [--seeds 5] [--epochs 32]
+
+First descent on the sigmoid entropy alone: a figure in FOLDER, and what a unit tells of the digit before and after.
+Then entropy minimisation (Grandvalet, Bengio 2004): ten labels per class, the other rows unlabelled, with and without
+their entropy. Learning rate and factor are chosen on other seeds; a seed stands for the labelled rows, the initial
+weights and the batches, the same in both arms. Accuracies are on the test images, for the choice too. The data are the
+digits of scikit-learn, and MNIST where --data-dir holds it.
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.metrics import mutual_info_score
+
+from keras_entropy import DualDense, SemiSupervisedCrossentropy, datasets, functional
+from keras_entropy.study import Arm, Study, compare
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default="runs/sigmoid_entropy")
+    parser.add_argument("--data-dir", help="where TensorFlow Datasets has prepared MNIST")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tune-seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=32, help="on the digits; an eighth of it on MNIST")
+    arguments = parser.parse_args()
+    data, epochs, seeds = datasets.digits(), arguments.epochs, range(arguments.seeds)
+    alone(data, seeds, arguments.folder)
+    settings = {"seeds": seeds, "tune_seeds": range(1000, 1000 + arguments.tune_seeds)}
+    few_labels(data, arguments.folder / "digits", epochs=epochs, batch_size=64, **settings)
+    if arguments.data_dir:
+        mnist, settings["epochs"] = datasets.mnist(arguments.data_dir), max(1, epochs // 8)
+        few_labels(mnist, arguments.folder / "mnist", batch_size=256, **settings)
+
+
+def alone(data, seeds, folder):
+    """Descent on H and nothing else."""
+    x, y, found = data.x_train.reshape(len(data.x_train), -1), data.y_train, []
+    for seed in seeds:
+        keras.utils.set_random_seed(seed)
+        model = keras.Sequential([keras.Input(x.shape[1:]), DualDense(10, activation=None, entropy_factor=1.0)])
+        model.compile(keras.optimizers.Adam(0.02))
+        logits = [model.predict(x, verbose=0)]
+        for _ in range(10):
+            model.fit(x, batch_size=256, verbose=0)
+            logits.append(model.predict(x, verbose=0))
+        decided = [np.mean(np.abs(z) > np.log(99)) for z in logits]
+        entropy = [functional.sigmoid_entropy(z).mean() for z in logits]
+        information = [np.mean([mutual_info_score(y, unit) for unit in (z > 0).T]) / np.log(2) for z in logits]
+        found.append(np.array([decided, entropy, information])[:, [0, -1]])
+    print(f"\nDescent on H alone, {len(seeds)} seeds, before and after:")
+    names = ("outputs within 0.01 of 0 or 1", "H, bits per unit", "a unit's decision tells of the digit, bits")
+    for name, values in zip(names, np.mean(found, axis=0), strict=True):
+        print(f"  {name:43} " + "{:.3f} -> {:.3f}".format(*values))
+    left, right = (figure := Figure(figsize=(9, 3), layout="constrained")).subplots(1, 2)
+    left.hist([1 / (1 + np.exp(-z.ravel())) for z in (logits[0], logits[-1])], bins=20, label=["before", "after"])
+    left.set(xlabel="output D of a unit", ylabel="count", title="Descent on H decides every unit")
+    right.plot(np.transpose([entropy, information]), label=names[1:])
+    right.set(xlabel="epoch", title="and uses no label")
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / "alone.png", dpi=110)
+
+
+def few_labels(data, folder, **settings):
+    x, xv = (np.round(255 * x.reshape(len(x), -1)).astype("uint8") for x in (data.x_train, data.x_test))
+    y, yv, pixels = data.y_train, data.y_test, x.shape[1]
+
+    def rows(seed):
+        """Ten labelled rows per class, repeated until they are one row in five; the others with label -1."""
+        order = np.random.default_rng(seed).permutation(len(x))
+        labelled = np.concatenate([order[y[order] == digit][:10] for digit in range(10)])
+        rest = np.setdiff1d(order, labelled)
+        repeated = np.tile(labelled, len(rest) // 400)
+        images = x[np.concatenate([repeated, rest])]
+        return images / np.float32(255), np.r_[y[repeated], np.full(len(rest), -1)], xv / np.float32(255), yv
+
+    def build(learning_rate, entropy_factor):
+        model = keras.Sequential([keras.Input((pixels,)), keras.layers.Dense(128, "relu"), keras.layers.Dense(10)])
+        loss = SemiSupervisedCrossentropy(entropy_factor)
+        model.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
+        return model
+
+    arms = [Arm("labels only", entropy_factor=0.0), Arm("with entropy", tune={"entropy_factor": [0.03, 0.1, 0.3, 1.0]})]
+    settings |= {"tune": {"learning_rate": [1e-3, 3e-3]}, "metric": "val_accuracy", "output": folder}
+    records = Study(build, arms, data=rows, **settings).run()
+    shown = compare(records, "val_accuracy")
+    title = f"\n{folder.name}: 100 labels, {len(y) - 100} rows without\n"
+    print(title, shown.to_markdown(), *shown.sentences(), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

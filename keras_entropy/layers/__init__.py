@@ -1,0 +1,6 @@
+"""Keras layers that carry an entropy term."""
+
+from keras_entropy.layers.activation import EntropyActivation
+from keras_entropy.layers.dual import DualDense
+
+__all__ = ["DualDense", "EntropyActivation"]
