@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 
+from keras_entropy import _heap
 from keras_entropy.study import training
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.training import Job, Task
@@ -76,11 +77,12 @@ def packed(job: Job) -> bytes:
 def execute(payload: bytes, batch: Batch) -> list[RunRecord]:
     """Train the runs of a batch, in whatever process this is called."""
     job = _unpacked(payload)
-    if len(batch) > 1:
-        from keras_entropy.study import replicas
+    with _heap.set_aside():
+        if len(batch) > 1:
+            from keras_entropy.study import replicas
 
-        return replicas.train_together(job, batch)
-    return [training.train(job, task) for task in batch]
+            return replicas.train_together(job, batch)
+        return [training.train(job, task) for task in batch]
 
 
 @functools.lru_cache(maxsize=1)  # with its data it is kept from one task to the next

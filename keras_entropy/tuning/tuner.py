@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from keras_tuner import errors
 from keras_tuner.src.distribute import utils as distribution
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _heap
 from keras_entropy.study.folder import held
 from keras_entropy.study.records import direction
 from keras_entropy.study.training import build_optimizer
@@ -149,6 +149,10 @@ class EntropyTuner(keras_tuner.Tuner):
         if running.is_plain(self.hypermodel):
             args, kwargs = (), running.bound(args, kwargs)
             running.check_data(kwargs, self.oracle.objective.name)
+        with _heap.set_aside():
+            self._search(args, kwargs)
+
+    def _search(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._is_worker():
             super().search(*args, **kwargs)
             return
