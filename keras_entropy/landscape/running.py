@@ -19,7 +19,7 @@ from keras_entropy.landscape.axes import Axis, Bins, axis_of
 from keras_entropy.landscape.density import DensityOfStates, assemble
 from keras_entropy.landscape.general import GeneralRoute
 from keras_entropy.landscape.problems import Problem
-from keras_entropy.landscape.routes import Route, octaves_of, seed_states
+from keras_entropy.landscape.routes import Route, Trajectories, octaves_of, seed_states
 
 Array = np.ndarray[Any, Any]
 
@@ -64,6 +64,8 @@ def density_of_states(
     walkers: int = 64,
     particles: int = 200,
     split_moves: int | None = None,
+    gradient_share: float = 0.0,
+    leapfrogs: int = 1,
     route: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -85,10 +87,15 @@ def density_of_states(
         walkers: how many.
         particles: of splitting.
         split_moves: of each particle for each level; by default a quarter of all moves, over 30 levels.
+        gradient_share: share, below 1, of the moves after splitting that are Hamiltonian trajectories of all parameters
+            in the potential of the weights, accepted by Metropolis's rule: the Wang-Landau molecular dynamics that [B]
+            announces. For one observable that has a gradient, such as a loss, on the JAX backend.
+        leapfrogs: steps of each such move, which evaluates the gradient once more than that; 1 is Metropolis-adjusted
+            Langevin.
         route: what computes: "numba", machine code for the processor that evaluates what a move changes only, for the
             problems that ship with this package; "jax", one compiled program for all walkers, for any energy that JAX
-            can trace, on the JAX backend; "numpy", any energy. By default the first of them that serves; for a user's
-            own function "jax" is not tried unless asked for.
+            can trace, on the JAX backend; "numpy", any energy. By default the first of them that serves, "jax" for
+            moves along a gradient; for a user's own function "jax" is not tried unless asked for.
         checkpoint: file that keeps the walk; it is gone on from, to the same bits, if it is there.
         progress: is called now and then.
 
@@ -117,7 +124,12 @@ def density_of_states(
     if split_moves is None:
         split_moves = int(np.clip(_SPLITTING * total / (30 * particles), 100, 5000))
     split_moves = _checks.positive_integer("split_moves", split_moves)
-    moving = route_of(problem, names, route)
+    trajectories = _trajectories(problem, names, gradient_share, leapfrogs, route)
+    moving = route_of(problem, names, route or (None if trajectories is None else "jax"))
+    if trajectories is not None:
+        from keras_entropy.landscape.dynamics import check_gradient
+
+        check_gradient(problem, names[0])
     identity = {
         "problem": problem.digest,
         "axes": list(names),
@@ -128,6 +140,7 @@ def density_of_states(
         "number of walkers": walkers,
         "number of particles": particles,
         "split_moves": split_moves,
+        "trajectories": None if trajectories is None else dataclasses.astuple(trajectories),
         "route": type(moving).__name__,
         "version": _versions(),
     }
@@ -141,7 +154,7 @@ def density_of_states(
         )
         split = splitting.split(moving, done_axes, particles, split_moves, seed)
         bins, first, spent = split.bins, split.entropy, split.moves
-        plan = _plan(problem, bins, first, total, spent, walkers)
+        plan = _plan(problem, bins, first, total, spent, walkers, trajectories)
         rng = np.random.default_rng([seed, 2])
         parameters = split.spread(walkers, rng)
         seeds = seed_states(seed + 1_000_003, walkers)
@@ -153,7 +166,7 @@ def density_of_states(
             Axis(name, extra[f"edges{i}"], problem.observables[name].deep) for i, name in enumerate(names)
         )
         bins, first, spent = Bins(done_axes, extra["mapping"]), extra["splitting"], int(extra["spent"])
-        plan = _plan(problem, bins, first, total, spent, walkers)
+        plan = _plan(problem, bins, first, total, spent, walkers, trajectories)
         before = float(extra["seconds"])
 
     def keep() -> None:
@@ -195,6 +208,42 @@ def route_of(problem: Problem, axes: tuple[str, ...], name: str | None = None) -
     return GeneralRoute(problem)
 
 
+def _trajectories(
+    problem: Problem, axes: tuple[str, ...], share: float, leapfrogs: int, route: str | None
+) -> Trajectories | None:
+    """Which moves go along the gradient: None for none.
+
+    Raises:
+        TypeError, ValueError: for numbers of another kind, and where there is no gradient.
+    """
+    leapfrogs = _checks.positive_integer("leapfrogs", leapfrogs)
+    share = float(_checks.number("gradient_share", share))
+    if not 0 <= share < 1:
+        remedy = "Moves of one component have to be among them, to count what leads from bin to bin."
+        raise ValueError(_checks.message("gradient_share", "at least 0 and below 1", share, remedy))
+    if not share:
+        return None
+    if len(axes) > 1:
+        raise ValueError(f"`gradient_share` above 0 is for one axis. Received: axes={axes!r}. Use gradient_share=0.")
+    levels = problem.observables[axes[0]].levels
+    if levels is not None:
+        raise ValueError(
+            f"`gradient_share` above 0 needs an observable with a gradient, such as a loss; {axes[0]!r} has {levels + 1} "
+            "levels and is flat between them. Use gradient_share=0."
+        )
+    if route not in (None, "jax"):
+        raise ValueError(
+            f"`gradient_share` above 0 needs route='jax', which has gradients. Received: route={route!r}. Leave `route` "
+            "out on the JAX backend, or use gradient_share=0."
+        )
+    if keras.backend.backend() != "jax":
+        raise ValueError(
+            f"`gradient_share` above 0 needs the JAX backend. Received: {keras.backend.backend()}. Set "
+            "KERAS_BACKEND=jax, or use gradient_share=0."
+        )
+    return Trajectories(share, leapfrogs)
+
+
 def _walk(
     route: Route,
     plan: walking.Plan,
@@ -221,7 +270,15 @@ def _walk(
             shown, since = now, 0
 
 
-def _plan(problem: Problem, bins: Bins, entropy: Array, total: int, spent: int, walkers: int) -> walking.Plan:
+def _plan(
+    problem: Problem,
+    bins: Bins,
+    entropy: Array,
+    total: int,
+    spent: int,
+    walkers: int,
+    trajectories: Trajectories | None,
+) -> walking.Plan:
     learning = max(1, int(_LEARNING * total / walkers))
     production = max(1, (total - spent) // walkers - learning, int(0.5 * total / walkers))
     largest = int(np.argmax(entropy))
@@ -229,7 +286,7 @@ def _plan(problem: Problem, bins: Bins, entropy: Array, total: int, spent: int, 
     deep = rows == (rows.max() if bins.axes[0].deep == "high" else rows.min())
     smallest = int(np.argmin(np.where(deep, entropy, np.inf)))
     octaves = max(octaves_of(problem, axis.name) for axis in bins.axes)
-    return walking.Plan(bins, octaves, learning, production, (largest, smallest))
+    return walking.Plan(bins, octaves, learning, production, (largest, smallest), trajectories)
 
 
 def _found_axis(route: Route, name: str, stop: float | None, particles: int, moves: int, seed: int) -> Axis:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_entropy.landscape import estimators
 from keras_entropy.landscape.axes import Bins
 from keras_entropy.landscape.density import GROUPS, Counts
-from keras_entropy.landscape.routes import Route, Tally, Walkers, Window
+from keras_entropy.landscape.routes import Route, Tally, Trajectories, Walkers, Window
 
 Array = np.ndarray[Any, Any]
 
@@ -75,6 +75,7 @@ class Plan:
         learning: moves of each walker with changing weights.
         production: with frozen ones.
         ends: target bins of a round trip.
+        trajectories: which moves go along the gradient; None for none.
     """
 
     bins: Bins
@@ -82,6 +83,7 @@ class Plan:
     learning: int
     production: int
     ends: tuple[int, int]
+    trajectories: Trajectories | None = None
 
 
 def init(plan: Plan, entropy: Array, parameters: Array, seeds: Array, observables: int) -> State:
@@ -178,7 +180,7 @@ def _info(state: State, moves: int, visits: Array) -> Info:
 
 
 def _window(plan: Plan, log_g: Array, log_f: float) -> Window:
-    return Window(plan.bins, log_g, log_f, plan.octaves, plan.ends)
+    return Window(plan.bins, log_g, log_f, plan.octaves, plan.ends, trajectories=plan.trajectories)
 
 
 def bands(plan: Plan) -> tuple[int, int]:
