@@ -20,8 +20,12 @@ from keras_entropy.landscape.problems import Problem, uniform_parameters
 
 Array = np.ndarray[Any, Any]
 
+_REACH, _SPREAD = 0.15, 0.4
+"""The usual step in units of the length over which the potential of one component rises by a nat, and how much the log
+of a step scatters about it. Tried on networks and balls; a wrong choice costs acceptance, and nothing else."""
 
 _LOOKED_AT = 64
+"""Points of the box at which a gradient is looked at."""
 
 
 class Slope(NamedTuple):
@@ -42,7 +46,8 @@ class Trajectory(NamedTuple):
     Attributes:
         parameters: (d, B).
         values: (B,) of the observable.
-        gain: (B,) nats of kinetic energy that were lost, to be added to the log of the ratio of the weights.
+        gain: (B,) nats, to be added to the log of the ratio of the weights: kinetic energy that was lost, and the log
+            of the ratio of the densities with which the end and the start would have drawn this step.
     """
 
     parameters: Any
@@ -61,7 +66,8 @@ def check_gradient(problem: Problem, name: str) -> None:
     try:
         gradient = np.asarray(jax.jit(jax.grad(lambda x: problem.energy(x)[name].sum()))(points))
     except (TypeError, AttributeError, jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
-        raise ValueError(f"JAX finds no gradient of {name!r}: {error} {remedy}") from error
+        words = str(error).splitlines()[0]
+        raise ValueError(f"JAX finds no gradient of {name!r}: {words}. {remedy}") from error
     if not np.all(np.isfinite(gradient)):
         raise ValueError(f"The gradient of {name!r} is not finite at some points of the box. {remedy}")
     if not gradient.any():
@@ -77,13 +83,13 @@ def slope_of(bins: Bins, log_g: Array) -> Slope:
 
 
 def trajectory(
-    observable: Callable[[Any], Any], slope: Slope, half_width: float, parameters: Any, key: Any, step: Any, leaps: Any
+    observable: Callable[[Any], Any], slope: Slope, half_width: float, parameters: Any, key: Any, leaps: Any
 ) -> Trajectory:
-    """From random momenta by leapfrog steps, bouncing off the walls of the box.
+    """From random momenta by leapfrog steps of a random length.
 
-    A step keeps volume and is its own inverse for reversed momenta, bounces included, whatever the force: that which is
-    used here, of smoothed weights, decides how many trajectories are accepted, and not what is sampled. What counts is
-    that `gain` goes with the ratio of the true weights.
+    The length is log-normal about a scale that the force at the start sets, so that it fits shallow and deep bins
+    alike. The end would set another one: `gain` holds the ratio of both densities, and what `leapfrog` has lost of the
+    kinetic energy. With it goes the ratio of the true weights; that the force is of smoothed ones costs acceptance.
 
     Args:
         observable: function of parameters (d, B) to (B,).
@@ -91,7 +97,6 @@ def trajectory(
         half_width: of the box.
         parameters: (d, B), inside of it.
         key: of the random numbers.
-        step: (B,) of time; an average component moves by so much in each step where there is no force.
         leaps: how many steps.
     """
 
@@ -100,20 +105,47 @@ def trajectory(
         (gradient,) = back(jnp.ones_like(values))
         return jnp.interp(values, slope.knots, slope.slopes) * gradient, values
 
+    def scale(force: Any) -> Any:
+        """(B,) logs of the usual steps, which end at the size of the box."""
+        return jnp.log(jnp.minimum(_REACH / jnp.sqrt((force**2).mean(0)), half_width))
+
+    keys = jax.random.split(key)
+    begin = push(parameters)
+    drawn = jax.random.normal(keys[0], begin[1].shape)
+    usual = scale(begin[0])
+    momenta = jax.random.normal(keys[1], parameters.shape)
+    step = jnp.exp(usual + _SPREAD * drawn)
+    end, last, force, values = leapfrog(push, (parameters, momenta, *begin), step, half_width, leaps)
+    back = drawn + (usual - scale(force)) / _SPREAD
+    return Trajectory(end, values, ((momenta**2).sum(0) - (last**2).sum(0) + drawn**2 - back**2) / 2)
+
+
+def leapfrog(
+    push: Callable[[Any], tuple[Any, Any]], begin: tuple[Any, ...], step: Any, half_width: float, leaps: Any
+) -> tuple[Any, ...]:
+    """Steps in a box from whose walls the parameters bounce.
+
+    Each keeps volume and is undone by a step from reversed momenta, bounces included, whatever the force.
+
+    Args:
+        push: function of parameters (d, B) to the gradient of the potential, (d, B), and something to be handed on.
+        begin: parameters and momenta (d, B), and what `push` gives there.
+        step: (B,) of time; a component moves by so much on average where there is no force.
+        half_width: of the box.
+        leaps: how many.
+
+    Returns:
+        The same four at the end.
+    """
+
     def leap(_: Any, carry: tuple[Any, ...]) -> tuple[Any, ...]:
         x, momenta, force, _ = carry
-        x, momenta = _bounced(x, momenta - step / 2 * force, step, half_width)
+        momenta = momenta - step / 2 * force
+        unfolded = jnp.mod(x + step * momenta + half_width, 4 * half_width)
+        back = unfolded > 2 * half_width
+        x = jnp.where(back, 4 * half_width - unfolded, unfolded) - half_width
         force, values = push(x)
-        return x, momenta - step / 2 * force, force, values
+        return x, jnp.where(back, -momenta, momenta) - step / 2 * force, force, values
 
-    first = jax.random.normal(key, parameters.shape)
-    end, last, _, values = jax.lax.fori_loop(0, leaps, leap, (parameters, first, *push(parameters)))
-    return Trajectory(end, values, ((first**2).sum(0) - (last**2).sum(0)) / 2)
-
-
-def _bounced(x: Any, momenta: Any, step: Any, half_width: float) -> tuple[Any, Any]:
-    """Free flight between hard walls."""
-    unfolded = jnp.mod(x + step * momenta + half_width, 4 * half_width)
-    back = unfolded > 2 * half_width
-    inside = jnp.where(back, 4 * half_width - unfolded, unfolded) - half_width
-    return inside, jnp.where(back, -momenta, momenta)
+    end: tuple[Any, ...] = jax.lax.fori_loop(0, leaps, leap, begin)
+    return end

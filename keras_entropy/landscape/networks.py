@@ -100,10 +100,10 @@ def _energy(
     """What is observed at parameters (d, B), as arrays of their kind: NumPy's or JAX's."""
     xp = np if isinstance(parameters, np.ndarray) else parameters.__array_namespace__()
     x_train, y_train, x_test, y_test = data
-    logits = _logits(xp, sizes, final_relu, np.concatenate([x_train, x_test]), parameters)
-    train, test = logits[: len(y_train)], logits[len(y_train) :]
-    top = train.max(1)
-    losses = top + xp.log(xp.exp(train - top[:, None]).sum(1)) - train[np.arange(len(y_train)), y_train]
+    # Apart, so that JAX leaves out the test points where only a gradient of the loss is asked for.
+    train, test = (_logits(xp, sizes, final_relu, points, parameters) for points in (x_train, x_test))
+    top = train.max(0)
+    losses = top + xp.log(xp.exp(train - top).sum(0)) - train[y_train, np.arange(len(y_train))]
     loss = losses.sum(0) if summed else losses.mean(0)
     return {
         "train_loss": loss + strength * (parameters**2).sum(0),
@@ -113,13 +113,13 @@ def _energy(
 
 
 def _logits(xp: Any, sizes: list[int], final_relu: bool, points: Array, parameters: Any) -> Any:
-    """(points, classes, B) outputs at parameters (d, B)."""
-    values = xp.repeat(points[:, :, None], parameters.shape[1], 2)
+    """(classes, points, B) outputs at parameters (d, B)."""
+    values = xp.repeat(points.T[:, :, None], parameters.shape[1], 2)
     begin = 0
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         kernel = parameters[begin : begin + inputs * outputs].reshape(inputs, outputs, -1)
         bias = parameters[begin + inputs * outputs : begin + (inputs + 1) * outputs]
-        values = xp.einsum("pib,iob->pob", values, kernel) + bias
+        values = xp.einsum("ipb,iob->opb", values, kernel) + bias[:, None]
         if final_relu or layer < len(sizes) - 2:
             values = xp.maximum(values, 0.0)
         begin += (inputs + 1) * outputs
@@ -130,10 +130,10 @@ def _accuracy(xp: Any, logits: Any, labels: Array, first_wins: bool) -> Any:
     if not len(labels):
         return xp.zeros(logits.shape[2])
     if first_wins:
-        right = logits.argmax(1) == labels[:, None]
+        right = logits.argmax(0) == labels[:, None]
     else:
-        own = xp.take_along_axis(logits, labels[:, None, None], 1)
-        right = (logits >= own).sum(1) == 1
+        own = xp.take_along_axis(logits, labels[None, :, None], 0)
+        right = (logits >= own).sum(0) == 1
     return right.mean(0)
 
 

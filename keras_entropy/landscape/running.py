@@ -65,7 +65,7 @@ def density_of_states(
     particles: int = 200,
     split_moves: int | None = None,
     gradient_share: float = 0.0,
-    leapfrogs: int = 1,
+    leapfrogs: int = 3,
     route: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -228,13 +228,13 @@ def _trajectories(
     levels = problem.observables[axes[0]].levels
     if levels is not None:
         raise ValueError(
-            f"`gradient_share` above 0 needs an observable with a gradient, such as a loss; {axes[0]!r} has {levels + 1} "
-            "levels and is flat between them. Use gradient_share=0."
+            f"`gradient_share` above 0 needs an observable with a gradient, such as a loss; {axes[0]!r} has "
+            f"{levels + 1} levels and is flat between them. Use gradient_share=0."
         )
     if route not in (None, "jax"):
         raise ValueError(
-            f"`gradient_share` above 0 needs route='jax', which has gradients. Received: route={route!r}. Leave `route` "
-            "out on the JAX backend, or use gradient_share=0."
+            f"`gradient_share` above 0 needs route='jax', which has gradients. Received: route={route!r}. Leave "
+            "`route` out on the JAX backend, or use gradient_share=0."
         )
     if keras.backend.backend() != "jax":
         raise ValueError(

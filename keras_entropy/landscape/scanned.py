@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -48,8 +49,8 @@ class ScannedRoute:
     """Evaluates the whole energy for each move of all walkers together, without leaving the device in between.
 
     Parameters, energies and differences of log weights are float32; counts and log weights are kept in integers and in
-    float64. Within a call the weights are those of its begin. Where a window asks for trajectories, all walkers make one
-    at the same moves, drawn with their share.
+    float64. Within a call the weights are those of its begin. Where a window asks for trajectories, all walkers make
+    one at the same moves, drawn with their share.
 
     Args:
         problem: with an energy of JAX arrays (d, B).
@@ -127,49 +128,21 @@ class ScannedRoute:
             inside = jnp.abs(new) <= half_width
             moved = carry.parameters.at[place].set(jnp.where(inside, new, old))
             found = jnp.where(inside, index(self.problem.energy(moved)), -1)
-            accepted, carry = settle(carry, found, 0.0, keys[4], True)
+            accepted, carry = _settle(target, carry, found, 0.0, keys[4], True)
             return carry._replace(parameters=carry.parameters.at[place].set(jnp.where(accepted, new, old)))
 
-        def along(carry: _Carry, keys: Any) -> _Carry:
+        def along(slope: dynamics.Slope, carry: _Carry, keys: Any) -> _Carry:
             (name,) = names
-            octave = jax.random.randint(keys[0], (len(everyone),), 0, target.octaves + 1)
             end = dynamics.trajectory(
                 lambda parameters: self.problem.energy(parameters)[name],
-                target.slope,
+                slope,
                 half_width,
                 carry.parameters,
                 keys[1],
-                half_width * 2.0 ** -octave.astype(jnp.float32),
                 target.leaps,
             )
-            accepted, carry = settle(carry, index({name: end.values}), end.gain, keys[4], False)
+            accepted, carry = _settle(target, carry, index({name: end.values}), end.gain, keys[4], False)
             return carry._replace(parameters=jnp.where(accepted, end.parameters, carry.parameters))
-
-        def settle(carry: _Carry, found: Any, gain: Any, key: Any, symmetric: bool) -> tuple[Any, _Carry]:
-            """Who accepts, and everything but the parameters after it."""
-            taken = jnp.where(found >= 0, found, carry.bins)
-            gain = gain + target.log_g[carry.bins] - target.log_g[taken]
-            there = carry.bins >= 0
-            accepted = there & (found >= 0) & (jax.random.uniform(key, there.shape) < jnp.exp(jnp.minimum(gain, 0.0)))
-            bins = jnp.where(accepted, taken, carry.bins)
-            stage, trips = carry.trips.T
-            back = (bins == target.ends[0]) & (stage != 1)
-            trips = trips + (back & (stage == 2))
-            stage = jnp.where(back, 1, jnp.where((bins == target.ends[1]) & (stage == 1), 2, stage))
-            proposals = carry.proposals
-            if symmetric:
-                bands = jnp.array(proposals.shape[2:]) // 2
-                shift = target.cells[taken] - target.cells[carry.bins] + bands
-                near = jnp.all((shift >= 0) & (shift <= 2 * bands), 1)
-                place = everyone, carry.bins, shift[:, 0], shift[:, 1]
-                proposals = proposals.at[place].add((there & near).astype(jnp.int32), mode="drop")
-            return accepted, carry._replace(
-                bins=bins,
-                trips=jnp.stack([stage, trips], 1),
-                histogram=carry.histogram.at[everyone, bins].add(there.astype(jnp.int32)),
-                proposals=proposals,
-                accepted=carry.accepted.at[everyone, carry.bins].add(accepted.astype(jnp.int32)),
-            )
 
         def move(i: Any, carry: _Carry) -> _Carry:
             keys = jax.random.split(jax.random.fold_in(key, i), 5)
@@ -177,7 +150,7 @@ class ScannedRoute:
                 carry = component(carry, keys)
             else:
                 chosen = jax.random.bernoulli(jax.random.fold_in(keys[0], 1), target.share)
-                carry = jax.lax.cond(chosen, along, component, carry, keys)
+                carry = jax.lax.cond(chosen, functools.partial(along, target.slope), component, carry, keys)
             if not carry.sums.shape[2]:
                 return carry
             asked = (observe_every > 0) & ((i + 1) % jnp.maximum(observe_every, 1) == 0)
@@ -187,6 +160,43 @@ class ScannedRoute:
         placed = jnp.where(begin.bins < 0, index(self.problem.energy(begin.parameters)), begin.bins)
         end: _Carry = jax.lax.fori_loop(0, moves, move, begin._replace(bins=placed))
         return end
+
+
+def _settle(target: _Target, carry: _Carry, found: Any, gain: Any, key: Any, symmetric: bool) -> tuple[Any, _Carry]:
+    """Who accepts, and everything but the parameters after it.
+
+    Args:
+        target: the bins and their weights.
+        carry: before the move.
+        found: (B,) bins of what is proposed, -1 for none.
+        gain: (B,) nats to be added to the log of the ratio of the weights.
+        key: of the random numbers.
+        symmetric: whether the proposals may be counted, since as many are made back.
+    """
+    everyone = jnp.arange(len(carry.bins))
+    taken = jnp.where(found >= 0, found, carry.bins)
+    gain = gain + target.log_g[carry.bins] - target.log_g[taken]
+    there = carry.bins >= 0
+    accepted = there & (found >= 0) & (jax.random.uniform(key, there.shape) < jnp.exp(jnp.minimum(gain, 0.0)))
+    bins = jnp.where(accepted, taken, carry.bins)
+    stage, trips = carry.trips.T
+    back = (bins == target.ends[0]) & (stage != 1)
+    trips = trips + (back & (stage == 2))
+    stage = jnp.where(back, 1, jnp.where((bins == target.ends[1]) & (stage == 1), 2, stage))
+    proposals = carry.proposals
+    if symmetric:
+        bands = jnp.array(proposals.shape[2:]) // 2
+        shift = target.cells[taken] - target.cells[carry.bins] + bands
+        near = jnp.all((shift >= 0) & (shift <= 2 * bands), 1)
+        place = everyone, carry.bins, shift[:, 0], shift[:, 1]
+        proposals = proposals.at[place].add((there & near).astype(jnp.int32), mode="drop")
+    return accepted, carry._replace(
+        bins=bins,
+        trips=jnp.stack([stage, trips], 1),
+        histogram=carry.histogram.at[everyone, bins].add(there.astype(jnp.int32)),
+        proposals=proposals,
+        accepted=carry.accepted.at[everyone, carry.bins].add(accepted.astype(jnp.int32)),
+    )
 
 
 def _gradient(window: Window) -> dict[str, Any]:
