@@ -70,7 +70,7 @@ def test_two_axes():
     assert np.sqrt(np.mean((found.entropy - truth) ** 2)) < 0.2
     mean, error, deviation = found.conditional_mean("positive")
     assert mean[0] == pytest.approx(np.arange(7) / 6)
-    assert deviation == pytest.approx(np.zeros((6, 7)), abs=1e-6)
+    assert deviation == pytest.approx(np.zeros((6, 7)), abs=1e-3)  # from squares in float32, on JAX
     assert error.shape == (6, 7)
 
 
@@ -160,9 +160,9 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(general, tmp_path, monkeyp
     problem = landscape.ball_problem(5)
     problem = without_kernel(problem) if general else problem
     options = {"axes": ["energy"], "moves": 2e5, "edges": {"energy": exact.ball_edges(5, bins=8)}, "walkers": 16}
+    monkeypatch.setattr("keras_entropy.landscape.walking._CHUNK", 2000)
     whole = landscape.density_of_states(problem, **options)
     monkeypatch.setattr(running, "_SECONDS", 0.0)
-    monkeypatch.setattr("keras_entropy.landscape.walking._CHUNK", 2000)
     step, calls = running.walking.step, []
     for limit in (3, 25, 28):
 
