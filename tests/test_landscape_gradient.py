@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 from keras_entropy import datasets, landscape
 from keras_entropy.landscape import Observable, exact, running
@@ -36,6 +37,31 @@ def test_at_the_exact_weights_the_histogram_is_flat(dimension, leaps):
     assert tally.histogram.sum() == 1000 * 8000
     assert tally.proposals.sum() == pytest.approx(4000 * 1000, rel=0.1)  # those of the other moves only
     assert np.all(np.abs(walkers.parameters) <= 1)
+
+
+@on_jax
+@pytest.mark.parametrize("trajectories", [None, Trajectories(0.5, 3)])
+def test_flat_weights_sample_the_box_uniformly(trajectories):
+    problem = landscape.ball_problem(5)
+    window = Window(bins_of([Axis("energy", np.linspace(0, 5, 6))]), np.zeros(5), trajectories=trajectories)
+    walkers = start(problem, 2000, 0)
+    running.route_of(problem, ("energy",), "jax").advance(walkers, window, 200, Tally.empty(2000, window))
+    for component in walkers.parameters.T:
+        assert stats.kstest(component, "uniform", (-1, 2)).pvalue > 1e-4
+
+
+@on_jax
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_values_that_are_not_finite_somewhere_are_named(share):
+    import jax.numpy as jnp
+
+    def energy(c):
+        return {"energy": jnp.where(c[0] > 0.99, jnp.nan, 0.0) + (c**2).sum(0)}
+
+    problem = landscape.function_problem(energy, 2, 1.0, {"energy": Observable()})
+    options = {"edges": {"energy": [0.0, 0.5, 1.0, 2.0]}, "gradient_share": share, "route": "jax"}
+    with pytest.raises(ValueError, match="'energy' that is not finite.*within the box"):
+        landscape.density_of_states(problem, "energy", 1e5, **options)
 
 
 @on_jax

@@ -180,10 +180,18 @@ def checked_values(problem: Problem, values: Mapping[str, Any], count: int) -> d
                 f"The energy should return {name!r} of shape ({count},), a value for each walker (parameters come as "
                 f"(d, B), walkers last). Received: shape {array.shape}."
             )
-        if not np.all(np.isfinite(array)):
-            raise ValueError(f"The energy returned a value of {name!r} that is not finite: {array}.")
+        check_finite(name, np.all(np.isfinite(array)))
         found[name] = array
     return found
+
+
+def check_finite(name: str, finite: Any) -> None:
+    """Raise `ValueError` unless all values of an observable were finite."""
+    if not finite:
+        raise ValueError(
+            f"The energy returned a value of {name!r} that is not finite, for parameters within the box. Return a "
+            "large number where there is none, or choose a smaller `half_width`."
+        )
 
 
 def uniform_parameters(problem: Problem, count: int) -> Array:

@@ -113,9 +113,7 @@ def density_of_states(
         (8,)
     """
     begin = time.monotonic()
-    names = (axes,) if isinstance(axes, str) else tuple(axes)
-    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
-        raise ValueError(_checks.message("axes", "one or two names of observables", axes))
+    names = _names(problem, axes)
     total = _checks.positive_integer("moves", int(_checks.number("moves", moves)))
     walkers = _checks.positive_integer("walkers", walkers)
     particles = _checks.positive_integer("particles", particles)
@@ -206,6 +204,22 @@ def route_of(problem: Problem, axes: tuple[str, ...], name: str | None = None) -
 
         return ScannedRoute(problem)
     return GeneralRoute(problem)
+
+
+def _names(problem: Problem, axes: Iterable[str]) -> tuple[str, ...]:
+    """The names of one or two axes.
+
+    Raises:
+        TypeError, ValueError: for something else, or for no problem.
+    """
+    if not isinstance(problem, Problem):
+        raise TypeError(_checks.message("problem", "a Problem, such as network_problem(...)", problem))
+    if not isinstance(axes, Iterable):
+        raise TypeError(_checks.message("axes", "one or two names of observables", axes))
+    names = (axes,) if isinstance(axes, str) else tuple(axes)
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise ValueError(_checks.message("axes", "one or two names of observables", axes))
+    return names
 
 
 def _trajectories(

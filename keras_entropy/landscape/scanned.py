@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from keras_entropy.landscape import dynamics
-from keras_entropy.landscape.problems import Problem
+from keras_entropy.landscape.problems import Problem, check_finite
 from keras_entropy.landscape.routes import Tally, Walkers, Window, seed_states
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +32,7 @@ class _Target(NamedTuple):
 
 
 class _Carry(NamedTuple):
-    """What changes from move to move."""
+    """What changes from move to move; `finite` is whether all values along the axes were."""
 
     parameters: Any
     bins: Any
@@ -43,6 +43,7 @@ class _Carry(NamedTuple):
     observed: Any
     sums: Any
     squares: Any
+    finite: Any
 
 
 class ScannedRoute:
@@ -84,10 +85,13 @@ class ScannedRoute:
             jnp.asarray(walkers.trips, jnp.int32),
             *(empty(part, jnp.int32) for part in (tally.histogram, tally.proposals, tally.accepted, tally.observed)),
             *(empty(part, jnp.float32) for part in (tally.sums, tally.squares)),
+            jnp.ones(len(axes), bool),
         )
         key = jax.random.wrap_key_data(jnp.asarray(walkers.seeds[0, :2] >> np.uint64(32), jnp.uint32))
         names = tuple(axis.name for axis in axes)
         end = self._run(begin, target, key, jnp.asarray(moves, jnp.int32), jnp.asarray(observe_every), names=names)
+        for name, finite in zip(names, np.asarray(end.finite), strict=True):
+            check_finite(name, finite)
         walkers.parameters[:] = np.asarray(end.parameters).T
         walkers.bins[:], walkers.trips[:] = np.asarray(end.bins), np.asarray(end.trips)
         walkers.seeds[:] = seed_states(int(walkers.seeds[0, 2]), len(walkers.bins))
@@ -105,6 +109,10 @@ class ScannedRoute:
             for edges, name in zip(target.edges, names, strict=True):
                 flat = flat * (len(edges) + 1) + jnp.searchsorted(edges, values[name], side="right").astype(jnp.int32)
             return target.mapping[flat]
+
+        def looked_at(carry: _Carry, values: Any) -> _Carry:
+            finite = jnp.stack([jnp.all(jnp.isfinite(values[name])) for name in names])
+            return carry._replace(finite=carry.finite & finite)
 
         def observe(carry: _Carry) -> _Carry:
             values = self.problem.energy(carry.parameters)
@@ -127,8 +135,9 @@ class ScannedRoute:
             new = jnp.where(redraw, 0.0, old) + step * jax.random.uniform(keys[3], (count,), minval=-1.0)
             inside = jnp.abs(new) <= half_width
             moved = carry.parameters.at[place].set(jnp.where(inside, new, old))
-            found = jnp.where(inside, index(self.problem.energy(moved)), -1)
-            accepted, carry = _settle(target, carry, found, 0.0, keys[4], True)
+            values = self.problem.energy(moved)
+            found = jnp.where(inside, index(values), -1)
+            accepted, carry = _settle(target, looked_at(carry, values), found, 0.0, keys[4], True)
             return carry._replace(parameters=carry.parameters.at[place].set(jnp.where(accepted, new, old)))
 
         def along(slope: dynamics.Slope, carry: _Carry, keys: Any) -> _Carry:
@@ -141,7 +150,8 @@ class ScannedRoute:
                 keys[1],
                 target.leaps,
             )
-            accepted, carry = _settle(target, carry, index({name: end.values}), end.gain, keys[4], False)
+            values = {name: end.values}
+            accepted, carry = _settle(target, looked_at(carry, values), index(values), end.gain, keys[4], False)
             return carry._replace(parameters=jnp.where(accepted, end.parameters, carry.parameters))
 
         def move(i: Any, carry: _Carry) -> _Carry:
@@ -157,8 +167,9 @@ class ScannedRoute:
             result: _Carry = jax.lax.cond(asked, observe, lambda same: same, carry)
             return result
 
-        placed = jnp.where(begin.bins < 0, index(self.problem.energy(begin.parameters)), begin.bins)
-        end: _Carry = jax.lax.fori_loop(0, moves, move, begin._replace(bins=placed))
+        values = self.problem.energy(begin.parameters)
+        begin = looked_at(begin, values)._replace(bins=jnp.where(begin.bins < 0, index(values), begin.bins))
+        end: _Carry = jax.lax.fori_loop(0, moves, move, begin)
         return end
 
 

@@ -105,7 +105,11 @@ def init(plan: Plan, entropy: Array, parameters: Array, seeds: Array, observable
 
 
 def step(route: Route, plan: Plan, state: State) -> Info:
-    """Go on by one burst of learning, or by one chunk of production; the state is changed in place."""
+    """Go on by one burst of learning, or by one chunk of production; the state is changed in place.
+
+    Raises:
+        ValueError: where no walker stands in a target bin.
+    """
     if state.phase == LEARNING:
         info = _learn(route, plan, state)
         if state.moves >= plan.learning:
@@ -143,6 +147,11 @@ def _learn(route: Route, plan: Plan, state: State) -> Info:
     moves = min(_BURST, plan.learning - state.moves)
     tally = Tally.empty(len(state.walkers.bins), window, 0, bands(plan))
     route.advance(state.walkers, window, moves, tally)
+    if np.all(state.walkers.bins < 0):
+        raise ValueError(
+            f"The walkers should start in target bins. Received: {len(state.walkers.bins)} walkers outside of all "
+            f"{plan.bins.count} bins. Start from parameters that splitting has found, or widen the edges."
+        )
     visits = tally.histogram.sum(0)
     state.proposed += tally.proposals.sum(0)
     state.visited += visits
