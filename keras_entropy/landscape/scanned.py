@@ -43,7 +43,7 @@ class _Carry(NamedTuple):
     observed: Any
     sums: Any
     squares: Any
-    finite: Any
+    finite: Any = True
 
 
 class ScannedRoute:
@@ -85,8 +85,7 @@ class ScannedRoute:
             jnp.asarray(walkers.trips, jnp.int32),
             *(empty(part, jnp.int32) for part in (tally.histogram, tally.proposals, tally.accepted, tally.observed)),
             *(empty(part, jnp.float32) for part in (tally.sums, tally.squares)),
-            jnp.ones(len(axes), bool),
-        )
+        )._replace(finite=jnp.ones(len(axes), bool))
         key = jax.random.wrap_key_data(jnp.asarray(walkers.seeds[0, :2] >> np.uint64(32), jnp.uint32))
         names = tuple(axis.name for axis in axes)
         end = self._run(begin, target, key, jnp.asarray(moves, jnp.int32), jnp.asarray(observe_every), names=names)
