@@ -6,10 +6,11 @@ Walkers stand in all bins, and the weights are frozen: at the exact ones for the
 nats), at those of a run of 3e7 moves for the mean loss. Each way gets about the same processor time. Printed are:
 evaluations per second of processor time (a gradient, which comes with its value, counts as one); round trips between
 the two ends, in all, per million evaluations and per second; and how far walkers are from where they stood, as the mean
-squared distance in bins per evaluation after 1,000 evaluations of each, which is known where round trips are few. For
-the ball also the rms errors of both estimators, in nats: from proposals, which are counted of the moves of one
-component only, and from visits. The ways: one component in machine code that evaluates what a move changes only; one
-component on JAX; and trajectories on JAX, as half and as nine tenths of the moves. Stable results need one thread
+squared distance in bins per evaluation after 1,000 evaluations of each, and per second, which is known where round
+trips are few: their number lags behind, since the first one of a walker takes its time. For the ball also the rms
+errors of both estimators, in nats: from proposals, which are counted of the moves of one component only, and from
+visits. The ways: one component in machine code that evaluates what a move changes only; one component on JAX; and
+trajectories on JAX, as half and as nine tenths of the moves. Stable results need one thread
 (XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1", OMP_NUM_THREADS=1).
 """
 
@@ -31,6 +32,7 @@ WAYS = {
     "1/2 of 3 steps": ("jax", Trajectories(0.5, 3)),
     "9/10 of 3 steps": ("jax", Trajectories(0.9, 3)),
     "9/10 of 10 steps": ("jax", Trajectories(0.9, 10)),
+    "9/10 of 30 steps": ("jax", Trajectories(0.9, 30)),
 }
 LAG = 1000
 
@@ -64,7 +66,7 @@ class Walk:
 
 def compare(title, problem, name, bins, entropy, parameters, seconds, truth=None):
     print(f"{title}, {len(parameters)} walkers, {bins.count} bins")
-    header = "Meval/s | trips (per Meval,   per s) | bins^2/eval |"
+    header = "Meval/s | trips (per Meval,   per s) | bins^2/eval, 1e3/s |"
     print(f"  {'':22} | {header}{'' if truth is None else ' rms of proposals, visits'}")
     ends = int(np.argmax(entropy)), 0
     for way, (route, trajectories) in WAYS.items():
@@ -82,7 +84,7 @@ def compare(title, problem, name, bins, entropy, parameters, seconds, truth=None
         errors = "" if truth is None else " {:.3f}, {:.3f}".format(*rms(walk.tally, bins, entropy, truth))
         print(
             f"  {way:22} | {evaluations / spent:7.2f} | {trips:6} ({trips / evaluations:6.2f}, {trips / spent:7.2f}) | "
-            f"{spread:11.3f} |{errors}",
+            f"{spread:11.3f}, {1e3 * spread * evaluations / spent:5.0f} |{errors}",
             flush=True,
         )
 

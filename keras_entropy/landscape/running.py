@@ -65,7 +65,7 @@ def density_of_states(
     particles: int = 200,
     split_moves: int | None = None,
     gradient_share: float = 0.0,
-    leapfrogs: int = 3,
+    leapfrogs: int = 10,
     route: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
