@@ -1,6 +1,6 @@
 """The sampler of parameter space beside nested sampling by dynesty, on the ball and on the loss axis of (3, 6).
 
-    python benchmarks/landscape_nested.py [ball] [loss] [--stop 0.5] [--live 250] [--slices 119]
+    python benchmarks/landscape_nested.py [ball] [loss] [--stop 0.5] [--live 250] [--slices 119] [--seed 0]
 
 For some energies or losses: the log of the share of the box below them, in nats, exact where it is known, by
 `density_of_states`, and by the prior volumes of dynesty (random slices from live points, without bounds), with the
@@ -19,7 +19,7 @@ from keras_entropy import datasets
 from keras_entropy.landscape import ball_problem, density_of_states, exact, network_problem
 
 
-def nested(problem, name, stop, live, slices):
+def nested(problem, name, stop, live, slices, seed):
     """Falling values of an observable, log shares of the box below them, and how many evaluations it took."""
 
     def log_likelihood(parameters):
@@ -30,7 +30,7 @@ def nested(problem, name, stop, live, slices):
 
     sampler = dynesty.NestedSampler(
         log_likelihood, box, problem.dimension, live, bound="none", sample="rslice", slices=slices,
-        rstate=np.random.default_rng(0),
+        rstate=np.random.default_rng(seed),
     )  # fmt: skip
     sampler.run_nested(logl_max=-stop, dlogz=1e-12, add_live=False, print_progress=False)
     return -sampler.results.logl, sampler.results.logvol, int(sampler.results.ncall.sum())
@@ -39,7 +39,7 @@ def nested(problem, name, stop, live, slices):
 def compare(title, problem, name, found, seconds, arguments, slices, truth=None):
     axis = found.axes[0]
     begin = time.process_time()
-    values, log_volume, evaluations = nested(problem, name, axis.edges[1], arguments.live, slices)
+    values, log_volume, evaluations = nested(problem, name, axis.edges[1], arguments.live, slices, arguments.seed)
     nested_seconds = time.process_time() - begin
     share = np.logaddexp.accumulate(found.entropy)
     print(f"{title}: ln(share of the box below)")
@@ -58,7 +58,7 @@ def compare(title, problem, name, found, seconds, arguments, slices, truth=None)
 def ball(arguments):
     problem, edges = ball_problem(10), exact.ball_edges(10, bins=16)
     begin = time.process_time()
-    found = density_of_states(problem, "energy", 1e7, edges={"energy": edges})
+    found = density_of_states(problem, "energy", 1e7, arguments.seed, edges={"energy": edges})
     seconds = time.process_time() - begin
     title = "ball in 10 dimensions"
     compare(title, problem, "energy", found, seconds, arguments, 5, lambda edge: exact.ball_log_probability(10, edge))
@@ -67,7 +67,7 @@ def ball(arguments):
 def loss(arguments):
     problem = network_problem(3, 6, datasets.spirals(seed=0))
     begin = time.process_time()
-    found = density_of_states(problem, "train_loss", 3e7, stop=arguments.stop)
+    found = density_of_states(problem, "train_loss", 3e7, arguments.seed, stop=arguments.stop)
     seconds = time.process_time() - begin
     title = f"mean loss of (3, 6) down to {arguments.stop}"
     compare(title, problem, "train_loss", found, seconds, arguments, arguments.slices)
@@ -82,6 +82,7 @@ def main():
     parser.add_argument("--stop", type=float, default=0.5)
     parser.add_argument("--live", type=int, default=250)
     parser.add_argument("--slices", type=int, default=119)
+    parser.add_argument("--seed", type=int, default=0, help="of both")
     arguments = parser.parse_args()
     for name in arguments.parts or PARTS:
         PARTS[name](arguments)

@@ -13,7 +13,7 @@ from keras_entropy.landscape.axes import Axis, bins_of
 from keras_entropy.landscape.routes import Tally, Trajectories, Window, start
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="gradients are JAX's")
-OPTIONS = {"axes": "energy", "edges": {"energy": exact.ball_edges(6, bins=8)}, "gradient_share": 0.5}
+OPTIONS = {"axes": "energy", "edges": {"energy": exact.ball_edges(6, bins=8)}, "gradient_share": 0.5, "leapfrogs": 3}
 
 
 @on_jax
@@ -65,12 +65,29 @@ def test_values_that_are_not_finite_somewhere_are_named(share):
 
 
 @on_jax
+def test_a_force_that_is_not_finite_is_rejected():
+    """Along sqrt|x| the force has no bound; at 0 it is not even a number."""
+    import jax.numpy as jnp
+
+    def energy(c):
+        return {"energy": jnp.sqrt(jnp.abs(jnp.round(10 * c[0]) / 10 + 0 * c[0]) + 0.0) + c[1] ** 2}
+
+    problem = landscape.function_problem(energy, 2, 1.0, {"energy": Observable()})
+    window = Window(bins_of([Axis("energy", np.linspace(0, 2, 5))]), np.arange(4.0), trajectories=Trajectories(0.5, 3))
+    walkers = start(problem, 500, 0)
+    tally = Tally.empty(500, window)
+    running.route_of(problem, ("energy",), "jax").advance(walkers, window, 100, tally)
+    assert np.all(np.isfinite(walkers.parameters))
+    assert tally.histogram.sum() == 500 * 100
+
+
+@on_jax
 def test_the_entropy_of_the_ball_and_its_errors():
     edges = exact.ball_edges(10, bins=12)
     truth, z = exact.ball_entropy(10, edges), []
     for seed in range(5):
         found = landscape.density_of_states(
-            landscape.ball_problem(10), "energy", 1e6, seed, edges={"energy": edges}, gradient_share=0.5, walkers=256
+            landscape.ball_problem(10), moves=1e6, seed=seed, walkers=256, **OPTIONS | {"edges": {"energy": edges}}
         )
         assert found.converged, found.status
         assert np.sqrt(np.mean((found.entropy - truth) ** 2)) < 0.2
@@ -144,7 +161,9 @@ def test_two_kinds_of_moves_find_the_same_entropy_of_a_loss():
     split = {"walkers": 128, "particles": 100, "split_moves": 200}
     expected = landscape.density_of_states(problem, "train_loss", 1e6, stop=0.6, **split)
     edges = {"train_loss": expected.axes[0].edges}
-    found = landscape.density_of_states(problem, "train_loss", 2e5, edges=edges, gradient_share=0.5, **split)
+    found = landscape.density_of_states(
+        problem, "train_loss", 2e5, edges=edges, gradient_share=0.5, leapfrogs=2, **split
+    )
     z = (found.entropy - expected.entropy) / np.hypot(found.standard_error, expected.standard_error)
     assert np.sqrt(np.mean(z**2)) < 2.5
     assert found.standard_error.max() < 0.3

@@ -110,7 +110,7 @@ class Route(Protocol):
 
     A move changes one component: half of the moves redraw it in the box, half add half_width * 2**-o * u with u uniform
     on (-1, 1) and o uniform on 0..octaves. What lies outside of the box, or in no target bin, is rejected and counted.
-    Nothing adapts.
+    A share of `Window.trajectories` is Hamiltonian trajectories, which bounce off the walls of the box. Nothing adapts.
     """
 
     problem: Problem

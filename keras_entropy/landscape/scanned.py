@@ -150,7 +150,9 @@ class ScannedRoute:
                 target.leaps,
             )
             values = {name: end.values}
-            accepted, carry = _settle(target, looked_at(carry, values), index(values), end.gain, keys[4], False)
+            # One that has run away is rejected, and says nothing about the energy within the box.
+            whole = {name: jnp.where(jnp.all(jnp.isfinite(end.parameters), 0), end.values, 0.0)}
+            accepted, carry = _settle(target, looked_at(carry, whole), index(values), end.gain, keys[4], False)
             return carry._replace(parameters=jnp.where(accepted, end.parameters, carry.parameters))
 
         def move(i: Any, carry: _Carry) -> _Carry:
