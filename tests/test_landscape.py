@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import Observable, exact, running, splitting
+from keras_entropy.landscape import Observable, exact, running, splitting, walking
 from keras_entropy.landscape.axes import Axis, bins_of
 from keras_entropy.landscape.general import GeneralRoute
-from keras_entropy.landscape.routes import Tally, Window, start
+from keras_entropy.landscape.routes import Tally, Window, seed_states, start
 
 pytestmark = pytest.mark.once
 
@@ -70,7 +70,7 @@ def test_two_axes():
     assert np.sqrt(np.mean((found.entropy - truth) ** 2)) < 0.2
     mean, error, deviation = found.conditional_mean("positive")
     assert mean[0] == pytest.approx(np.arange(7) / 6)
-    assert deviation == pytest.approx(np.zeros((6, 7)), abs=1e-6)
+    assert deviation == pytest.approx(np.zeros((6, 7)), abs=1e-3)  # from squares in float32, on JAX
     assert error.shape == (6, 7)
 
 
@@ -160,9 +160,9 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(general, tmp_path, monkeyp
     problem = landscape.ball_problem(5)
     problem = without_kernel(problem) if general else problem
     options = {"axes": ["energy"], "moves": 2e5, "edges": {"energy": exact.ball_edges(5, bins=8)}, "walkers": 16}
+    monkeypatch.setattr("keras_entropy.landscape.walking._CHUNK", 2000)
     whole = landscape.density_of_states(problem, **options)
     monkeypatch.setattr(running, "_SECONDS", 0.0)
-    monkeypatch.setattr("keras_entropy.landscape.walking._CHUNK", 2000)
     step, calls = running.walking.step, []
     for limit in (3, 25, 28):
 
@@ -243,20 +243,67 @@ def test_an_end_that_cannot_be_reached_is_an_error():
         ({"axes": ["nothing"]}, "one of 'energy', 'positive'"),
         ({"axes": []}, "one or two names"),
         ({"axes": ["energy", "energy"]}, "one or two names"),
+        ({"axes": ["energy", "enrgy"]}, "one of 'energy', 'positive'"),
+        ({"axes": 3}, "one or two names"),
+        ({"problem": "ball"}, "a Problem, such as network_problem"),
         ({"moves": 0}, "a positive integer"),
+        ({"moves": -1e6}, "a positive integer"),
+        ({"moves": "many"}, "a finite number"),
         ({"moves": float("nan")}, "a finite number"),
         ({"seed": -1}, "an integer from 0"),
         ({"seed": 0.5}, "an integer from 0"),
+        ({"seed": 2**32}, "an integer from 0"),
+        ({"seed": "zero"}, "a finite number"),
+        ({"seed": None}, "a finite number"),
+        ({"seed": True}, "a finite number"),
         ({"walkers": 0}, "a positive integer"),
         ({"particles": 0}, "a positive integer"),
         ({"edges": {"energy": [1.0, 0.5]}}, "rising finite numbers"),
+        ({"edges": {"energy": [0.0, 1.0, 1.0, 5.0]}}, "rising finite numbers"),
+        ({"edges": {"energy": [0.0, np.nan, 5.0]}}, "rising finite numbers"),
+        ({"edges": {"energy": "all"}}, "rising finite numbers"),
+        ({"edges": {"energy": 3.0}}, "rising finite numbers"),
+        ({"edges": {"enrgy": [0.0, 1.0]}}, "one of 'energy', 'positive'"),
+        ({"edges": [0.0, 1.0]}, "a dictionary of the edges"),
         ({"edges": None}, "`stop` should be"),
+        ({"edges": None, "stop": np.nan}, "a finite number"),
     ],
 )
 def test_bad_arguments_are_named(change, words):
-    options = {"axes": ["energy"], "moves": 1e4, "edges": {"energy": [0.0, 1.0, 5.0]}, **change}
+    options = {"problem": landscape.ball_problem(5), "axes": ["energy"], "moves": 1e4}
     with pytest.raises((TypeError, ValueError), match=words):
-        landscape.density_of_states(landscape.ball_problem(5), **options)
+        landscape.density_of_states(**options | {"edges": {"energy": [0.0, 1.0, 5.0]}} | change)
+
+
+@pytest.mark.parametrize("general", [False, True])
+def test_edges_that_do_not_cover_the_box_count_it_whole(general):
+    problem = landscape.ball_problem(6)
+    problem = without_kernel(problem) if general else problem
+    found = landscape.density_of_states(problem, "energy", 2e5, edges={"energy": [1.2, 1.5, 2.0, 2.1]}, walkers=64)
+    truth = exact.ball_entropy(6, np.array([0.0, 1.5, 2.0, 6.0]))
+    assert found.entropy == pytest.approx(truth, abs=0.05)
+    assert np.exp(found.entropy).sum() == pytest.approx(1)
+
+
+def test_values_that_are_not_finite_somewhere_are_named():
+    def energy(c):
+        size = (c**2).sum(0)
+        return {"size": size, "root": 0.3 - size + 0 * (0.3 - size) ** 0.5}
+
+    problem = landscape.ball_problem(3)
+    problem = dataclasses.replace(problem, energy=energy, kernel=None, traceable=False)
+    problem = dataclasses.replace(problem, observables={"size": Observable(), "root": Observable()})
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="'root' that is not finite.*within the box"):
+        landscape.density_of_states(problem, "root", 1e4, edges={"root": [-3.0, 0.1, 0.2, 0.3]})
+
+
+@pytest.mark.parametrize("name", ["compiled", "general"])
+def test_a_start_outside_of_every_bin_is_named(name):
+    problem, axis = landscape.ball_problem(5), Axis("energy", np.array([0.0, 0.5, 1.0, 5.0]))
+    plan = walking.Plan(bins_of([axis], [True, True, False]), 2, 100, 100, (1, 0))
+    state = walking.init(plan, np.zeros(2), np.full((4, 5), 0.9), seed_states(0, 4), 2)
+    with pytest.raises(ValueError, match="4 walkers outside of all 2 bins. Start from"):
+        walking.step(routes(problem, ("energy",))[name], plan, state)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,10 @@ class Axis:
     deep: str = "low"
 
     def __post_init__(self) -> None:
-        edges = np.asarray(self.edges, dtype=np.float64)
+        try:
+            edges = np.asarray(self.edges, dtype=np.float64)
+        except (TypeError, ValueError):
+            edges = np.zeros(0)
         if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0) or not np.all(np.isfinite(edges)):
             raise ValueError(_checks.message("edges", "two or more rising finite numbers", self.edges))
         object.__setattr__(self, "edges", edges)
@@ -124,11 +127,15 @@ def axis_of(problem: Problem, name: str, edges: Mapping[str, Array]) -> Axis | N
     """The axis of an observable; None where its edges are to be found by splitting.
 
     Raises:
-        ValueError: for an observable that the problem does not have.
+        TypeError, ValueError: for an observable that the problem does not have, and for edges of another kind.
     """
+    if not isinstance(edges, Mapping):
+        raise TypeError(_checks.message("edges", "a dictionary of the edges of observables, by name", edges))
+    for given in edges:
+        _checks.one_of("edges", given, tuple(problem.observables))
     observable = problem.observables[_checks.one_of("axes", name, tuple(problem.observables))]
     if name in edges:
-        return Axis(name, np.asarray(edges[name]), observable.deep)
+        return Axis(name, edges[name], observable.deep)
     if observable.levels is None:
         return None
     return Axis(name, (np.arange(observable.levels + 2) - 0.5) / observable.levels, observable.deep)

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_entropy.landscape import _drive
 from keras_entropy.landscape._kernels import Kernel
-from keras_entropy.landscape.problems import Problem
+from keras_entropy.landscape.problems import Problem, check_finite
 from keras_entropy.landscape.routes import Tally, Walkers, Window
 
 Array = np.ndarray[Any, Any]
@@ -74,6 +74,8 @@ class CompiledRoute:
         ]
         for run in runs:
             run.result()
+        for axis, values in zip(window.bins.axes, moved.values.T, strict=False):
+            check_finite(axis.name, np.all(np.isfinite(values)))
         if observe_every:
             tally.sums += moved.sums / self._scales
             tally.squares += moved.squares / self._scales**2

@@ -180,6 +180,7 @@ def assemble(problem: str, bins: Bins, counts: Counts, splitting: Array, seconds
     if sure.any():
         difference = float(np.sqrt(np.mean((_apart(entropy, other)[sure] / spread[sure]) ** 2)))
     reasons = _reasons(histogram, counts, entropy, other, difference)
+    said = reasons or ["Nothing speaks against it: all bins visited, estimators agree."]
     means = {}
     observed = counts.observed.sum(0)
     for name, sums in counts.sums.items():
@@ -206,9 +207,17 @@ def assemble(problem: str, bins: Bins, counts: Counts, splitting: Array, seconds
         moves=int(histogram.sum()),
         seconds=seconds,
         converged=not reasons,
-        status=" ".join(reasons) or "Nothing speaks against it: all bins visited, estimators agree.",
+        status=" ".join([*said, *_remarks(bins)]),
         means=means,  # type: ignore[arg-type]
     )
+
+
+def _remarks(bins: Bins) -> list[str]:
+    """What a reader should know of a run that may be right."""
+    missing = int(np.sum(~bins.targets))
+    if not missing or len(bins.axes) > 1:  # with two axes most pairs have no parameters
+        return []
+    return [f"{missing} of {bins.targets.size} bins were no targets: no particle of splitting came there."]
 
 
 def _apart(one: Array, other: Array) -> Array:

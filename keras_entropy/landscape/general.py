@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy._backend import to_host
-from keras_entropy.landscape.problems import Problem, checked_values
+from keras_entropy.landscape.problems import Problem, check_finite, checked_values
 from keras_entropy.landscape.routes import Tally, Walkers, Window, seed_states, values_at
 
 Array = np.ndarray[Any, Any]
@@ -61,7 +61,10 @@ class GeneralRoute:
         inside = np.abs(new) <= self.problem.half_width
         parameters[component, everyone] = np.where(inside, new, old)
         values = self.problem.energy(parameters)
-        found = window.bins.index([to_host(values[name]) for name in names])
+        along = [to_host(values[name]) for name in names]
+        for name, value in zip(names, along, strict=True):
+            check_finite(name, np.all(np.isfinite(value)))
+        found = window.bins.index(along)
         found = np.where(inside, found, -1)
         taken = np.where(found >= 0, found, old_bins)
         bands = np.array(tally.proposals.shape[2:]) // 2

@@ -82,6 +82,7 @@ def network_problem(
         observables=observables,
         energy=energy,
         digest=digest("network", sizes, sorted(options.items()), strength, half_width, *arrays),
+        traceable=True,
         kernel=kernel,
         data=(x_train, y_train, x_test, y_test, strength),
     )
@@ -94,45 +95,46 @@ def _energy(
     summed: bool,
     strength: float,
     first_wins: bool,
-    parameters: Array,
-) -> dict[str, Array]:
+    parameters: Any,
+) -> dict[str, Any]:
+    """What is observed at parameters (d, B), as arrays of their kind: NumPy's or JAX's."""
+    xp = np if isinstance(parameters, np.ndarray) else parameters.__array_namespace__()
     x_train, y_train, x_test, y_test = data
-    logits = _logits(sizes, final_relu, np.concatenate([x_train, x_test]), parameters)
-    train, test = logits[: len(y_train)], logits[len(y_train) :]
-    top = train.max(1)
-    losses = top + np.log(np.exp(train - top[:, None]).sum(1)) - train[np.arange(len(y_train)), y_train]
+    # Apart, so that JAX leaves out the test points where only a gradient of the loss is asked for.
+    train, test = (_logits(xp, sizes, final_relu, points, parameters) for points in (x_train, x_test))
+    top = train.max(0)
+    losses = top + xp.log(xp.exp(train - top).sum(0)) - train[y_train, np.arange(len(y_train))]
     loss = losses.sum(0) if summed else losses.mean(0)
     return {
         "train_loss": loss + strength * (parameters**2).sum(0),
-        "train_accuracy": _accuracy(train, y_train, first_wins),
-        "test_accuracy": _accuracy(test, y_test, first_wins),
+        "train_accuracy": _accuracy(xp, train, y_train, first_wins),
+        "test_accuracy": _accuracy(xp, test, y_test, first_wins),
     }
 
 
-def _logits(sizes: list[int], final_relu: bool, points: Array, parameters: Array) -> Array:
-    """(points, classes, B) outputs at parameters (d, B)."""
-    values = np.repeat(points[:, :, None], parameters.shape[1], 2)
+def _logits(xp: Any, sizes: list[int], final_relu: bool, points: Array, parameters: Any) -> Any:
+    """(classes, points, B) outputs at parameters (d, B)."""
+    values = xp.repeat(points.T[:, :, None], parameters.shape[1], 2)
     begin = 0
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         kernel = parameters[begin : begin + inputs * outputs].reshape(inputs, outputs, -1)
         bias = parameters[begin + inputs * outputs : begin + (inputs + 1) * outputs]
-        values = np.einsum("pib,iob->pob", values, kernel) + bias
+        values = xp.einsum("ipb,iob->opb", values, kernel) + bias[:, None]
         if final_relu or layer < len(sizes) - 2:
-            values = np.maximum(values, 0.0)
+            values = xp.maximum(values, 0.0)
         begin += (inputs + 1) * outputs
     return values
 
 
-def _accuracy(logits: Array, labels: Array, first_wins: bool) -> Array:
+def _accuracy(xp: Any, logits: Any, labels: Array, first_wins: bool) -> Any:
     if not len(labels):
-        return np.zeros(logits.shape[2])
+        return xp.zeros(logits.shape[2])
     if first_wins:
-        right = logits.argmax(1) == labels[:, None]
+        right = logits.argmax(0) == labels[:, None]
     else:
-        own = np.take_along_axis(logits, labels[:, None, None], 1)
-        right = (logits >= own).sum(1) == 1
-    accuracy: Array = right.mean(0)
-    return accuracy
+        own = xp.take_along_axis(logits, labels[None, :, None], 0)
+        right = (logits >= own).sum(0) == 1
+    return right.mean(0)
 
 
 def checked_data(data: Iterable[Any], dimensions: int | None = 2) -> tuple[Array, Array, Array, Array]:

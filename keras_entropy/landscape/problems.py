@@ -45,7 +45,7 @@ class Problem:
         observables: by name.
         energy: function of a NumPy array of parameters (d, B), walkers last, that returns (B,) for each observable.
         digest: of everything that determines the energy, so that a checkpoint of another problem is refused.
-        traceable: whether the energy also takes tensors of the backend, within its compiler.
+        traceable: whether the energy also takes arrays of JAX, within its compiler, where that is the backend.
         kernel: makes the compiled kernel for the axes that it is given, or gives None where there is none for them.
         data: arrays of that kernel.
     """
@@ -97,7 +97,7 @@ def function_problem(
     if not callable(energy):
         raise TypeError(_checks.message("energy", "a function of parameters (d, B)", energy))
     problem = Problem(name, dimension, half_width, dict(observables), energy)
-    checked_values(problem, energy(_uniform(problem, 3)), 3)
+    checked_values(problem, energy(uniform_parameters(problem, 3)), 3)
     known = digest(name, dimension, half_width, sorted(observables.items()), identity(energy))
     return dataclasses.replace(problem, digest=known)
 
@@ -180,15 +180,25 @@ def checked_values(problem: Problem, values: Mapping[str, Any], count: int) -> d
                 f"The energy should return {name!r} of shape ({count},), a value for each walker (parameters come as "
                 f"(d, B), walkers last). Received: shape {array.shape}."
             )
-        if not np.all(np.isfinite(array)):
-            raise ValueError(f"The energy returned a value of {name!r} that is not finite: {array}.")
+        check_finite(name, np.all(np.isfinite(array)))
         found[name] = array
     return found
 
 
-def _uniform(problem: Problem, count: int) -> Array:
+def check_finite(name: str, finite: Any) -> None:
+    """Raise `ValueError` unless all values of an observable were finite."""
+    if not finite:
+        raise ValueError(
+            f"The energy returned a value of {name!r} that is not finite, for parameters within the box. Return a "
+            "large number where there is none, or choose a smaller `half_width`."
+        )
+
+
+def uniform_parameters(problem: Problem, count: int) -> Array:
+    """(d, B) points of the box."""
     draws = np.random.default_rng(0).uniform(-1.0, 1.0, (problem.dimension, count))
-    return draws * problem.half_width
+    points: Array = draws * problem.half_width
+    return points
 
 
 def digest(*parts: Any) -> str:

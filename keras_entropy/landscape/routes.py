@@ -34,6 +34,19 @@ class Walkers:
 
 
 @dataclasses.dataclass(frozen=True)
+class Trajectories:
+    """Which of the moves are Hamiltonian trajectories in the potential of the weights, and how long they are.
+
+    Attributes:
+        share: of all moves; the rest change one component.
+        leaps: leapfrog steps of each.
+    """
+
+    share: float
+    leaps: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Window:
     """The bins of a walk and its weights.
 
@@ -44,6 +57,7 @@ class Window:
         octaves: of the small moves.
         ends: target bins between which round trips are counted.
         step: above 0, every move changes a component by up to so many half widths, in place of the rule of `Route`.
+        trajectories: for a route that has gradients, along an axis whose observable has one.
     """
 
     bins: Bins
@@ -52,6 +66,7 @@ class Window:
     octaves: int = 2
     ends: tuple[int, int] = (0, 0)
     step: float = 0.0
+    trajectories: Trajectories | None = None
 
 
 @dataclasses.dataclass
@@ -60,7 +75,8 @@ class Tally:
 
     Attributes:
         histogram: (B, n) visits, counted after each move, accepted or not.
-        proposals: (B, n, 2 * band + 1, 2 * band + 1) proposals to near bins, accepted or not, a band for each axis.
+        proposals: (B, n, 2 * band + 1, 2 * band + 1) proposals to near bins, accepted or not, a band for each axis, of
+            the moves that are symmetric: those of one component.
         accepted: (B, n) accepted moves, by the bin that was left.
         observed: (B, n) how often observables were noted.
         sums: (B, n, m) of the observables, in the order of the problem.
@@ -94,7 +110,7 @@ class Route(Protocol):
 
     A move changes one component: half of the moves redraw it in the box, half add half_width * 2**-o * u with u uniform
     on (-1, 1) and o uniform on 0..octaves. What lies outside of the box, or in no target bin, is rejected and counted.
-    Nothing adapts.
+    A share of `Window.trajectories` is Hamiltonian trajectories, which bounce off the walls of the box. Nothing adapts.
     """
 
     problem: Problem

@@ -19,7 +19,7 @@ from keras_entropy.landscape.axes import Axis, Bins, axis_of
 from keras_entropy.landscape.density import DensityOfStates, assemble
 from keras_entropy.landscape.general import GeneralRoute
 from keras_entropy.landscape.problems import Problem
-from keras_entropy.landscape.routes import Route, octaves_of, seed_states
+from keras_entropy.landscape.routes import Route, Trajectories, octaves_of, seed_states
 
 Array = np.ndarray[Any, Any]
 
@@ -67,6 +67,8 @@ def density_of_states(
     walkers: int = 32,
     particles: int = 200,
     split_moves: int | None = None,
+    gradient_share: float = 0.0,
+    leapfrogs: int = 10,
     route: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -89,10 +91,15 @@ def density_of_states(
         particles: of splitting.
         split_moves: of each particle for each level; by default so many that 15 % of all moves are for splitting, and
             5 % to find the bins of a loss.
+        gradient_share: share, below 1, of the moves after splitting that are Hamiltonian trajectories of all parameters
+            in the potential of the weights, accepted by Metropolis's rule: the Wang-Landau molecular dynamics that [B]
+            announces. For one observable that has a gradient, such as a loss, on the JAX backend.
+        leapfrogs: steps of each such move, which evaluates the gradient once more than that; 1 is Metropolis-adjusted
+            Langevin.
         route: what computes: "numba", machine code for the processor that evaluates what a move changes only, for the
             problems that ship with this package; "jax", one compiled program for all walkers, for any energy that JAX
-            can trace, on the JAX backend; "numpy", any energy. By default the first of them that serves; for a user's
-            own function "jax" is not tried unless asked for.
+            can trace, on the JAX backend; "numpy", any energy. By default the first of them that serves, "jax" for
+            moves along a gradient; for a user's own function "jax" is not tried unless asked for.
         checkpoint: file that keeps the walk; it is gone on from, to the same bits, if it is there.
         progress: is called now and then.
 
@@ -110,9 +117,7 @@ def density_of_states(
         (8,)
     """
     begin = time.monotonic()
-    names = (axes,) if isinstance(axes, str) else tuple(axes)
-    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
-        raise ValueError(_checks.message("axes", "one or two names of observables", axes))
+    names = _names(problem, axes)
     total = _checks.positive_integer("moves", int(_checks.number("moves", moves)))
     walkers = _checks.positive_integer("walkers", walkers)
     particles = _checks.positive_integer("particles", particles)
@@ -124,7 +129,12 @@ def density_of_states(
     def moves_of_level(share: float, levels: int) -> int:
         return split_moves or int(np.clip(share * total / (levels * particles), 100, 5000))
 
-    moving = route_of(problem, names, route)
+    trajectories = _trajectories(problem, names, gradient_share, leapfrogs, route)
+    moving = route_of(problem, names, route or (None if trajectories is None else "jax"))
+    if trajectories is not None:
+        from keras_entropy.landscape.dynamics import check_gradient
+
+        check_gradient(problem, names[0])
     identity = {
         "problem": problem.digest,
         "axes": list(names),
@@ -135,6 +145,7 @@ def density_of_states(
         "number of walkers": walkers,
         "number of particles": particles,
         "split_moves": split_moves,
+        "trajectories": None if trajectories is None else dataclasses.astuple(trajectories),
         "route": type(moving).__name__,
         "version": _versions(),
     }
@@ -149,7 +160,7 @@ def density_of_states(
         levels = _LEVELS if problem.observables[names[0]].levels else done_axes[0].bins
         split = splitting.split(moving, done_axes, particles, moves_of_level(_SPLITTING, levels), seed)
         bins, first, spent = split.bins, split.entropy, split.moves
-        plan = _plan(problem, bins, first, total, spent, walkers)
+        plan = _plan(problem, bins, first, total, spent, walkers, trajectories)
         rng = np.random.default_rng([seed, 2])
         parameters = split.spread(walkers, rng)
         seeds = seed_states(seed + 1_000_003, walkers)
@@ -161,7 +172,7 @@ def density_of_states(
             Axis(name, extra[f"edges{i}"], problem.observables[name].deep) for i, name in enumerate(names)
         )
         bins, first, spent = Bins(done_axes, extra["mapping"]), extra["splitting"], int(extra["spent"])
-        plan = _plan(problem, bins, first, total, spent, walkers)
+        plan = _plan(problem, bins, first, total, spent, walkers, trajectories)
         before = float(extra["seconds"])
 
     def keep() -> None:
@@ -203,6 +214,58 @@ def route_of(problem: Problem, axes: tuple[str, ...], name: str | None = None) -
     return GeneralRoute(problem)
 
 
+def _names(problem: Problem, axes: Iterable[str]) -> tuple[str, ...]:
+    """The names of one or two axes.
+
+    Raises:
+        TypeError, ValueError: for something else, or for no problem.
+    """
+    if not isinstance(problem, Problem):
+        raise TypeError(_checks.message("problem", "a Problem, such as network_problem(...)", problem))
+    if not isinstance(axes, Iterable):
+        raise TypeError(_checks.message("axes", "one or two names of observables", axes))
+    names = (axes,) if isinstance(axes, str) else tuple(axes)
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise ValueError(_checks.message("axes", "one or two names of observables", axes))
+    return names
+
+
+def _trajectories(
+    problem: Problem, axes: tuple[str, ...], share: float, leapfrogs: int, route: str | None
+) -> Trajectories | None:
+    """Which moves go along the gradient: None for none.
+
+    Raises:
+        TypeError, ValueError: for numbers of another kind, and where there is no gradient.
+    """
+    leapfrogs = _checks.positive_integer("leapfrogs", leapfrogs)
+    share = float(_checks.number("gradient_share", share))
+    if not 0 <= share < 1:
+        remedy = "Moves of one component have to be among them, to count what leads from bin to bin."
+        raise ValueError(_checks.message("gradient_share", "at least 0 and below 1", share, remedy))
+    if not share:
+        return None
+    if len(axes) > 1:
+        raise ValueError(f"`gradient_share` above 0 is for one axis. Received: axes={axes!r}. Use gradient_share=0.")
+    levels = problem.observables[axes[0]].levels
+    if levels is not None:
+        raise ValueError(
+            f"`gradient_share` above 0 needs an observable with a gradient, such as a loss; {axes[0]!r} has "
+            f"{levels + 1} levels and is flat between them. Use gradient_share=0."
+        )
+    if route not in (None, "jax"):
+        raise ValueError(
+            f"`gradient_share` above 0 needs route='jax', which has gradients. Received: route={route!r}. Leave "
+            "`route` out on the JAX backend, or use gradient_share=0."
+        )
+    if keras.backend.backend() != "jax":
+        raise ValueError(
+            f"`gradient_share` above 0 needs the JAX backend. Received: {keras.backend.backend()}. Set "
+            "KERAS_BACKEND=jax, or use gradient_share=0."
+        )
+    return Trajectories(share, leapfrogs)
+
+
 def _walk(
     route: Route,
     plan: walking.Plan,
@@ -229,7 +292,15 @@ def _walk(
             shown, since = now, 0
 
 
-def _plan(problem: Problem, bins: Bins, entropy: Array, total: int, spent: int, walkers: int) -> walking.Plan:
+def _plan(
+    problem: Problem,
+    bins: Bins,
+    entropy: Array,
+    total: int,
+    spent: int,
+    walkers: int,
+    trajectories: Trajectories | None,
+) -> walking.Plan:
     learning = max(1, int(_LEARNING * total / walkers))
     production = max(1, (total - spent) // walkers - learning, int(0.5 * total / walkers))
     largest = int(np.argmax(entropy))
@@ -237,7 +308,7 @@ def _plan(problem: Problem, bins: Bins, entropy: Array, total: int, spent: int, 
     deep = rows == (rows.max() if bins.axes[0].deep == "high" else rows.min())
     smallest = int(np.argmin(np.where(deep, entropy, np.inf)))
     octaves = max(octaves_of(problem, axis.name) for axis in bins.axes)
-    return walking.Plan(bins, octaves, learning, production, (largest, smallest))
+    return walking.Plan(bins, octaves, learning, production, (largest, smallest), trajectories)
 
 
 def _found_axis(route: Route, name: str, stop: float | None, particles: int, moves: int, seed: int) -> Axis:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_entropy.landscape import estimators
 from keras_entropy.landscape.axes import Bins
 from keras_entropy.landscape.density import GROUPS, Counts
-from keras_entropy.landscape.routes import Route, Tally, Walkers, Window
+from keras_entropy.landscape.routes import Route, Tally, Trajectories, Walkers, Window
 
 Array = np.ndarray[Any, Any]
 
@@ -75,6 +75,7 @@ class Plan:
         learning: moves of each walker with changing weights.
         production: with frozen ones.
         ends: target bins of a round trip.
+        trajectories: which moves go along the gradient; None for none.
     """
 
     bins: Bins
@@ -82,6 +83,7 @@ class Plan:
     learning: int
     production: int
     ends: tuple[int, int]
+    trajectories: Trajectories | None = None
 
 
 def init(plan: Plan, entropy: Array, parameters: Array, seeds: Array, observables: int) -> State:
@@ -103,7 +105,11 @@ def init(plan: Plan, entropy: Array, parameters: Array, seeds: Array, observable
 
 
 def step(route: Route, plan: Plan, state: State) -> Info:
-    """Go on by one burst of learning, or by one chunk of production; the state is changed in place."""
+    """Go on by one burst of learning, or by one chunk of production; the state is changed in place.
+
+    Raises:
+        ValueError: where no walker stands in a target bin.
+    """
     if state.phase == LEARNING:
         info = _learn(route, plan, state)
         if state.moves >= plan.learning:
@@ -141,6 +147,11 @@ def _learn(route: Route, plan: Plan, state: State) -> Info:
     moves = min(_BURST, plan.learning - state.moves)
     tally = Tally.empty(len(state.walkers.bins), window, 0, bands(plan))
     route.advance(state.walkers, window, moves, tally)
+    if np.all(state.walkers.bins < 0):
+        raise ValueError(
+            f"The walkers should start in target bins. Received: {len(state.walkers.bins)} walkers outside of all "
+            f"{plan.bins.count} bins. Start from parameters that splitting has found, or widen the edges."
+        )
     visits = tally.histogram.sum(0)
     state.proposed += tally.proposals.sum(0)
     state.visited += visits
@@ -178,7 +189,7 @@ def _info(state: State, moves: int, visits: Array) -> Info:
 
 
 def _window(plan: Plan, log_g: Array, log_f: float) -> Window:
-    return Window(plan.bins, log_g, log_f, plan.octaves, plan.ends)
+    return Window(plan.bins, log_g, log_f, plan.octaves, plan.ends, trajectories=plan.trajectories)
 
 
 def bands(plan: Plan) -> tuple[int, int]:

@@ -1,0 +1,223 @@
+"""Moves along the gradient: exact, reversible, resumable, and refused where there is no gradient."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from scipy import stats
+
+from keras_entropy import datasets, landscape
+from keras_entropy.landscape import Observable, exact, running
+from keras_entropy.landscape.axes import Axis, bins_of
+from keras_entropy.landscape.routes import Tally, Trajectories, Window, start
+
+on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="gradients are JAX's")
+OPTIONS = {"axes": "energy", "edges": {"energy": exact.ball_edges(6, bins=8)}, "gradient_share": 0.5, "leapfrogs": 3}
+
+
+@on_jax
+@pytest.mark.parametrize(("dimension", "leaps"), [(10, 1), (20, 4)])
+def test_at_the_exact_weights_the_histogram_is_flat(dimension, leaps):
+    problem, walkers = landscape.ball_problem(dimension), start(landscape.ball_problem(dimension), 1000, 0)
+    edges = exact.ball_edges(dimension, bins=12)
+    entropy = exact.ball_entropy(dimension, edges)
+    trajectories = Trajectories(0.5, leaps)
+    window = Window(bins_of([Axis("energy", edges)]), entropy, octaves=6, trajectories=trajectories)
+    route = running.route_of(problem, ("energy",), "jax")
+    route.advance(walkers, window, 2000, Tally.empty(1000, window))  # from the top to all bins
+    tally = Tally.empty(1000, window, 0, (3, 0))
+    route.advance(walkers, window, 8000, tally)
+    share = tally.histogram / 8000 * 12
+    error = share.std(0, ddof=1) / np.sqrt(1000)
+    assert error.max() < 0.02
+    off = np.log(share.mean(0))
+    assert np.abs(off).max() < 0.03 + 2 * error.max()
+    assert np.abs(off / error).max() < 4
+    assert tally.histogram.sum() == 1000 * 8000
+    assert tally.proposals.sum() == pytest.approx(4000 * 1000, rel=0.1)  # those of the other moves only
+    assert np.all(np.abs(walkers.parameters) <= 1)
+
+
+@on_jax
+@pytest.mark.parametrize("trajectories", [None, Trajectories(0.5, 3)])
+def test_flat_weights_sample_the_box_uniformly(trajectories):
+    problem = landscape.ball_problem(5)
+    window = Window(bins_of([Axis("energy", np.linspace(0, 5, 6))]), np.zeros(5), trajectories=trajectories)
+    walkers = start(problem, 2000, 0)
+    running.route_of(problem, ("energy",), "jax").advance(walkers, window, 200, Tally.empty(2000, window))
+    for component in walkers.parameters.T:
+        assert stats.kstest(component, "uniform", (-1, 2)).pvalue > 1e-4
+
+
+@on_jax
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_values_that_are_not_finite_somewhere_are_named(share):
+    import jax.numpy as jnp
+
+    def energy(c):
+        return {"energy": jnp.where(c[0] > 0.99, jnp.nan, 0.0) + (c**2).sum(0)}
+
+    problem = landscape.function_problem(energy, 2, 1.0, {"energy": Observable()})
+    options = {"edges": {"energy": [0.0, 0.5, 1.0, 2.0]}, "gradient_share": share, "route": "jax"}
+    with pytest.raises(ValueError, match="'energy' that is not finite.*within the box"):
+        landscape.density_of_states(problem, "energy", 1e5, **options)
+
+
+@on_jax
+def test_a_force_that_is_not_finite_is_rejected():
+    """Along sqrt|x| the force has no bound; at 0 it is not even a number."""
+    import jax.numpy as jnp
+
+    def energy(c):
+        return {"energy": jnp.sqrt(jnp.abs(jnp.round(10 * c[0]) / 10 + 0 * c[0]) + 0.0) + c[1] ** 2}
+
+    problem = landscape.function_problem(energy, 2, 1.0, {"energy": Observable()})
+    window = Window(bins_of([Axis("energy", np.linspace(0, 2, 5))]), np.arange(4.0), trajectories=Trajectories(0.5, 3))
+    walkers = start(problem, 500, 0)
+    tally = Tally.empty(500, window)
+    running.route_of(problem, ("energy",), "jax").advance(walkers, window, 100, tally)
+    assert np.all(np.isfinite(walkers.parameters))
+    assert tally.histogram.sum() == 500 * 100
+
+
+@on_jax
+def test_the_entropy_of_the_ball_and_its_errors():
+    edges = exact.ball_edges(10, bins=12)
+    truth, z = exact.ball_entropy(10, edges), []
+    for seed in range(5):
+        found = landscape.density_of_states(
+            landscape.ball_problem(10), moves=1e6, seed=seed, walkers=256, **OPTIONS | {"edges": {"energy": edges}}
+        )
+        assert found.converged, found.status
+        assert np.sqrt(np.mean((found.entropy - truth) ** 2)) < 0.2
+        z.append((found.entropy - truth) / found.standard_error)
+    assert 0.7 < np.sqrt(np.mean(np.square(z))) < 1.4
+
+
+@on_jax
+def test_steps_are_reversible_and_keep_volume():
+    """There and back, with bounces; and the determinant of the map of (parameters, momenta)."""
+    import jax
+    import jax.numpy as jnp
+
+    from keras_entropy.landscape.dynamics import leapfrog
+
+    def push(x):
+        return 3 * jnp.sin(2 * x) + x.sum(0), x[0]
+
+    def steps(x, momenta):
+        end = leapfrog(push, (x, momenta, *push(x)), step, 1.0, 5)
+        return end[0], end[1]
+
+    rng = np.random.default_rng(0)
+    step = jnp.asarray(rng.uniform(0.1, 0.5, 50))
+    x, momenta = jnp.asarray(rng.uniform(-1, 1, (3, 50))), jnp.asarray(rng.normal(size=(3, 50)))
+    end, last = steps(x, momenta)
+    assert np.abs(end).max() <= 1
+    assert np.mean(np.abs(x + 5 * step * momenta) > 1) > 0.2  # many have bounced
+    again, reverse = steps(end, -last)
+    np.testing.assert_allclose(again, x, atol=2e-4)
+    np.testing.assert_allclose(-reverse, momenta, atol=2e-4)
+
+    def one(both):
+        return jnp.concatenate([part[:, 0] for part in steps(both[:3, None], both[3:, None])])
+
+    for i in range(8):
+        step = jnp.asarray([0.3])
+        jacobian = jax.jacfwd(one)(jnp.concatenate([x[:, i], momenta[:, i]]))
+        assert np.linalg.det(jacobian) == pytest.approx(1, abs=1e-3)
+
+
+@on_jax
+def test_an_interrupted_walk_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    problem = landscape.ball_problem(6)
+    whole = landscape.density_of_states(problem, moves=2e5, walkers=32, **OPTIONS)
+    monkeypatch.setattr(running, "_SECONDS", 0.0)
+    step, calls = running.walking.step, []
+
+    def dies(*arguments):
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return step(*arguments)
+
+    monkeypatch.setattr(running.walking, "step", dies)
+    path = tmp_path / "walk"
+    with pytest.raises(KeyboardInterrupt):
+        landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS)
+    monkeypatch.setattr(running.walking, "step", step)
+    for other in ({"gradient_share": 0.0, "route": "jax"}, {"leapfrogs": 2}):
+        with pytest.raises(ValueError, match="another trajectories"):
+            landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS | other)
+    again = landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS)
+    assert again.entropy.tobytes() == whole.entropy.tobytes()
+    assert again.histogram.tobytes() == whole.histogram.tobytes()
+
+
+@on_jax
+def test_two_kinds_of_moves_find_the_same_entropy_of_a_loss():
+    problem = dataclasses.replace(landscape.network_problem(2, 4, datasets.spirals(seed=0)), kernel=None)
+    split = {"walkers": 128, "particles": 100, "split_moves": 200}
+    expected = landscape.density_of_states(problem, "train_loss", 1e6, stop=0.6, **split)
+    edges = {"train_loss": expected.axes[0].edges}
+    found = landscape.density_of_states(
+        problem, "train_loss", 2e5, edges=edges, gradient_share=0.5, leapfrogs=2, **split
+    )
+    z = (found.entropy - expected.entropy) / np.hypot(found.standard_error, expected.standard_error)
+    assert np.sqrt(np.mean(z**2)) < 2.5
+    assert found.standard_error.max() < 0.3
+
+
+@on_jax
+@pytest.mark.parametrize("options", [{}, {"final_relu": True, "ties": "first", "loss": "sum", "strength": 0.1}])
+def test_a_network_in_jax_is_that_in_numpy(options):
+    import jax
+
+    problem = landscape.network_problem(3, 6, datasets.spirals(seed=0), **options)
+    parameters = np.random.default_rng(0).uniform(-problem.half_width, problem.half_width, (problem.dimension, 50))
+    expected, found = problem.energy(parameters), jax.jit(problem.energy)(parameters)
+    for name in problem.observables:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
+
+
+@on_jax
+@pytest.mark.parametrize(
+    ("energy", "words"),
+    [
+        (lambda c: {"energy": np.abs(np.asarray(c)).max(0)}, "JAX finds no gradient of 'energy'"),
+        (lambda c: {"energy": (c > 0).sum(0) / 2}, "is zero at all of 64 points"),
+        (lambda c: {"energy": (0 * c[0]) ** 0.5}, "is not finite at some points"),
+    ],
+)
+def test_an_energy_without_a_gradient_is_refused(energy, words):
+    problem = landscape.function_problem(energy, 2, 1.0, {"energy": Observable()})
+    with pytest.raises(ValueError, match=words + ".*gradient_share=0"):
+        landscape.density_of_states(problem, moves=1e4, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"gradient_share": 1.0}, "at least 0 and below 1"),
+        ({"gradient_share": -0.1}, "at least 0 and below 1"),
+        ({"gradient_share": "half"}, "a finite number"),
+        ({"leapfrogs": 0}, "a positive integer"),
+        ({"leapfrogs": 1.5}, "a positive integer"),
+        ({"axes": "positive"}, "has 7 levels and is flat between them. Use gradient_share=0"),
+        ({"axes": ["energy", "positive"]}, "is for one axis"),
+        ({"route": "numba"}, "needs route='jax'"),
+        ({"route": "numpy"}, "needs route='jax'"),
+    ],
+)
+def test_bad_arguments_are_named(change, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        landscape.density_of_states(landscape.ball_problem(6), moves=1e4, **OPTIONS | change)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="there it serves")
+@pytest.mark.parametrize("route", [None, "jax"])
+def test_other_backends_are_refused(route):
+    problem = dataclasses.replace(landscape.ball_problem(6), kernel=None)
+    with pytest.raises(ValueError, match="needs the JAX backend.*KERAS_BACKEND=jax, or use gradient_share=0"):
+        landscape.density_of_states(problem, moves=1e4, **OPTIONS, route=route)
