@@ -3,10 +3,11 @@
     python benchmarks/landscape_nested.py [ball] [loss] [--stop 0.5] [--live 250] [--slices 119] [--seed 0]
 
 For some energies or losses: the log of the share of the box below them, in nats, exact where it is known, by
-`density_of_states`, and by the prior volumes of dynesty (random slices from live points, without bounds), with the
-errors that each states; that of nested sampling is sqrt(-ln X / live). Then processor seconds and evaluations: a move
-of ours changes one parameter and evaluates what that changes; dynesty evaluates the whole energy, here with NumPy for
-one point at a time, as a user of it would.
+`density_of_states`, by its splitting alone, and by the prior volumes of dynesty (random slices from live points,
+without bounds), with the errors that each states; that of nested sampling is sqrt(-ln X / live), and holds where new
+points are independent of the live ones: look at several seeds. Then processor seconds and evaluations: a move of ours
+changes one parameter and evaluates what that changes; dynesty evaluates the whole energy, here with NumPy for one point
+at a time, as a user of it would.
 """
 
 import argparse
@@ -42,15 +43,16 @@ def compare(title, problem, name, found, seconds, arguments, slices, truth=None)
     values, log_volume, evaluations = nested(problem, name, axis.edges[1], arguments.live, slices, arguments.seed)
     nested_seconds = time.process_time() - begin
     share = np.logaddexp.accumulate(found.entropy)
+    split = np.logaddexp.accumulate(found.splitting_entropy)
     print(f"{title}: ln(share of the box below)")
-    print(f"  {name:>10} | {'exact' if truth else '':>7} | {'ours':>17} | dynesty")
+    print(f"  {name:>10} | {'exact' if truth else '':>7} | {'ours':>17} | {'splitting':>9} | dynesty")
     for k in np.unique(np.linspace(0, len(share) - 2, 8).astype(int)):
         edge = axis.edges[k + 1]
         known = f"{truth(edge):.2f}" if truth else ""
         volume = np.interp(-edge, -values, log_volume)
         error = np.sqrt(-volume / arguments.live)
         ours = f"{share[k]:8.2f} +- {found.standard_error[k]:.3f}"
-        print(f"  {edge:10.4g} | {known:>7} | {ours:>17} | {volume:.2f} +- {error:.2f}")
+        print(f"  {edge:10.4g} | {known:>7} | {ours:>17} | {split[k]:9.2f} | {volume:.2f} +- {error:.2f}")
     print(f"  ours: {found.moves:.1e} moves of production, {seconds:.1f} s, {found.round_trips} round trips")
     print(f"  dynesty: {evaluations:.1e} evaluations, {nested_seconds:.1f} s, {arguments.live} live points")
 
