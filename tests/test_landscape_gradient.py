@@ -92,7 +92,8 @@ def test_the_entropy_of_the_ball_and_its_errors():
         assert found.converged, found.status
         assert np.sqrt(np.mean((found.entropy - truth) ** 2)) < 0.2
         z.append((found.entropy - truth) / found.standard_error)
-    assert 0.7 < np.sqrt(np.mean(np.square(z))) < 1.4
+    # The errors of near bins are alike: some two free ones a run, ten in all, of which 99 % of roots lie within.
+    assert 0.46 < np.sqrt(np.mean(np.square(z))) < 1.59
 
 
 @on_jax
