@@ -276,8 +276,8 @@ class SemiSupervisedCrossentropy(_OfLogits):
         """Labels (batch, ...) as they are, and logits."""
         if y_true is None:
             raise ValueError(
-                "SemiSupervisedCrossentropy takes labels, -1 where there is none. Received: y_true=None. Give `fit` the "
-                "labels too; where no row has any, SoftmaxEntropy is the loss."
+                "SemiSupervisedCrossentropy takes labels, -1 where there is none. Received: y_true=None. Give `fit` "
+                "the labels too; where no row has any, SoftmaxEntropy is the loss."
             )
         y_true = y_true if hasattr(y_true, "dtype") else np.asarray(y_true)
         dtype = keras.backend.standardize_dtype(y_true.dtype)
