@@ -333,8 +333,8 @@ def _over_rows(argument: str, x: Array, rows: Array) -> Array:
         x = ops.expand_dims(x, axis=-1)
     if len(x.shape) != len(expected) or not _fit([None if size == 1 else size for size in x.shape], expected):
         raise ValueError(
-            f"`{argument}` should have one value for each row of outputs, shape {expected}, or for each of the batch, "
-            f"shape {expected[:1]}. Received: shape {received}."
+            f"`{argument}` should have one value for each row of outputs or for each of the batch, of shape "
+            f"{' or '.join(dict.fromkeys(map(str, (expected, expected[:1]))))}. Received: shape {received}."
         )
     return x
 

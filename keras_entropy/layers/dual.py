@@ -61,7 +61,8 @@ class DualDense(keras.layers.Layer):
     units. Its gradient is the same for both sets: dH/dw = dH/dG = -z D (1 - D) x / ln 2 with D = sigmoid(z), and
     dH/db without x. A positive factor drives each unit to 0 or 1, to the side on which it is; it knows no labels. A
     negative one keeps units undecided. (The factors of regularizers are the other way round: there a positive one
-    rewards entropy.) A `FactorSchedule` steers it.
+    rewards entropy.) A `FactorSchedule` steers it. Call the layer on (batch, time, features) itself: `TimeDistributed`
+    adds the term once for each step of time.
 
     The second set adds nothing that the layer can compute. Under gradient descent w - G never changes and w + G moves
     as one set at twice the learning rate, and under Adam too; b moves once. (Not so with clipping by the global norm,
