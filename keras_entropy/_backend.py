@@ -27,7 +27,10 @@ def as_float(x: Array) -> Array:
     """
     if is_host(x):
         return np.asarray(x, dtype=np.float64)
-    x = ops.convert_to_tensor(x.value if isinstance(x, keras.Variable) else x)
+    x = x.value if isinstance(x, keras.Variable) else x
+    x = ops.convert_to_tensor(
+        x.read_value() if hasattr(x, "read_value") else x
+    )  # a variable of TensorFlow is no tensor
     wide = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
     return x if wide else ops.cast(x, "float32")
 

@@ -14,7 +14,11 @@ class EntropyWarning(UserWarning):
 
 def message(argument: str, expected: str, received: object, remedy: str = "") -> str:
     """Word an error: which argument, what was expected, what was received, what to do."""
-    text = f"`{argument}` should be {expected}. Received: {argument}={received!r} (of type {type(received).__name__})."
+    if isinstance(received, int) and received.bit_length() > 1024:  # Python prints all of up to 4300 digits, or none
+        shown = f"an integer of {received.bit_length()} bits"
+    else:
+        shown = repr(received)
+    text = f"`{argument}` should be {expected}. Received: {argument}={shown} (of type {type(received).__name__})."
     return f"{text} {remedy}" if remedy else text
 
 

@@ -104,6 +104,28 @@ def is_fitting(model: Model) -> bool:
     return any(f.f_code.co_name in ("fit", "evaluate") and f.f_locals.get("self") is model for f in frames())
 
 
+def is_inside_fit(layer: Layer) -> bool:
+    """Whether `fit` or `evaluate` of a model that holds a layer is running in this thread."""
+    running = (f.f_locals.get("self") for f in frames() if f.f_code.co_name in ("fit", "evaluate"))
+    return any(isinstance(model, keras.Model) and any(x is layer for x in layers_of(model)) for model in running)
+
+
+def models_tracing(x: Any) -> Iterator[Model]:
+    """The models that are being called now, if it is to trace a compiled step in which `x` is a tensor."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        tracing = isinstance(x, jax.core.Tracer)
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tracing = not tf.executing_eagerly()
+    else:
+        tracing = False  # torch compiles anew by itself where an attribute has changed
+    callers = (frame.f_locals.get("self") for frame in frames()) if tracing else ()
+    return (caller for caller in callers if isinstance(caller, keras.Model))
+
+
 class Change:
     """A change to a model that must not outlive the `fit` that made it.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_entropy import _checks, _keras, profile
 from keras_entropy._slopes import infer_rows, means_on_sample
-from keras_entropy.layers import EntropyActivation
+from keras_entropy.layers import DualDense, EntropyActivation
 from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
 from keras_entropy.regularizers import EntropyRegularizer
 
@@ -36,7 +36,8 @@ class EntropyLogger(keras.callbacks.Callback):
     * with a `sample`, `entropy/<layer path>/activation`: nats per unit that the activation adds, its mean log slope on
       the sample; and `entropy/<layer path>/total`, the sum of the two (not for total correlation). With
       `measure="volume"` and a square kernel that is the change of entropy of the layer with its activation;
-      and of each `DualDense` `entropy/<layer path>/sigmoid`: the mean of its sigmoid entropy, in bits per unit;
+      and of each `DualDense` `entropy/<layer path>/sigmoid`: the mean of its sigmoid entropy, in bits per unit, over
+      the positions that a mask leaves;
     * `entropy_penalty`: the sum of the entropy penalties of kernels at the weights of the end of the epoch; terms of
       activations, which depend on the data, are in `loss` only;
     * `task_loss` and `val_task_loss`: the compiled loss without any penalty, averaged as Keras averages
@@ -290,7 +291,9 @@ class FactorSchedule(keras.callbacks.Callback):
             self._change.release()
         regularizers = [r for r in _keras.regularizers_of(model) if isinstance(r, EntropyRegularizer)]
         if not regularizers:
-            raise ValueError("FactorSchedule found no entropy regularizer in the model. Attach one first.")
+            dual = any(isinstance(layer, DualDense) for layer in _keras.layers_of(model))
+            remedy = "Give its DualDense an `entropy_factor` other than 0" if dual else "Attach one"
+            raise ValueError(f"FactorSchedule found no entropy regularizer in the model. {remedy} first.")
         if any(isinstance(regularizer.multiplier, keras.Variable) for regularizer in regularizers):
             raise ValueError("Two FactorSchedules steer the same regularizer. Combine them into one schedule.")
         before = [float(regularizer.multiplier) for regularizer in regularizers]

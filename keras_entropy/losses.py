@@ -30,6 +30,9 @@ class _OfLogits(keras.losses.Loss):
         dtype: of Keras.
     """
 
+    _of_classes = True
+    """Whether the outputs of a row compete: the units of the last axis are classes."""
+
     def __init__(self, from_logits: bool, reduction: str | None, name: str | None, dtype: Any) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.from_logits = _checks.flag("from_logits", from_logits)
@@ -42,6 +45,12 @@ class _OfLogits(keras.losses.Loss):
             raise TypeError(f"{name} takes outputs of a model, of a floating-point type. Received: {dtype}.")
         if not len(y_pred.shape):
             raise ValueError(f"{name} takes outputs of shape (batch, ...). Received: a scalar.")
+        if self._of_classes and y_pred.shape[-1] == 1:
+            raise ValueError(
+                f"{name} takes outputs (batch, ..., classes) of at least two classes. Received: shape "
+                f"{tuple(y_pred.shape)}, and one class is certain whatever its logit. Give the model two outputs; for "
+                "units that are on or off by themselves there is SigmoidEntropy."
+            )
         # TensorFlow and torch know where a tensor comes from, JAX does not.
         if self.from_logits and getattr(y_pred, "_keras_logits", None) is not None:
             raise ValueError(
@@ -101,6 +110,8 @@ class SigmoidEntropy(_Entropy):
         0.75
     """
 
+    _of_classes = False
+
     def __init__(
         self,
         from_logits: bool = True,
@@ -138,8 +149,8 @@ class SoftmaxEntropy(_Entropy):
         y_pred: (batch, ..., classes).
 
     Raises:
-        TypeError, ValueError: for bad arguments; for outputs that are integers; for outputs of a softmax in place of
-            logits where the backend shows it (not JAX).
+        TypeError, ValueError: for bad arguments; for outputs that are integers, or one class; for outputs of a softmax
+            in place of logits where the backend shows it (not JAX).
 
     Example:
         >>> import numpy as np
@@ -182,14 +193,17 @@ class SemiSupervisedCrossentropy(_OfLogits):
         dtype: of the loss.
 
     Call arguments:
-        y_true: (batch, ...) or (batch, ..., 1): labels from 0 to classes - 1, and -1 where there is none.
-        y_pred: (batch, ..., classes).
-        sample_weight: (batch, ...) or (batch,). A mask of the outputs leaves rows out of sums and counts.
+        y_true: (batch, ...) or (batch, ..., 1): labels from 0 to classes - 1, and -1 where there is none; of a type
+            that can hold -1.
+        y_pred: (batch, ..., classes), two or more.
+        sample_weight: (batch, ...) or (batch,). A mask of the outputs leaves rows out of sums and counts, whatever
+            their labels and outputs; so does a weight of 0 where the label is neither a class nor -1. A row of weight
+            0 with a label is left out of sums, and counted as Keras counts it.
 
     Raises:
         TypeError, ValueError: for bad arguments, shapes that do not fit together (one-hot labels among them), integer
-            outputs. For labels that are not integers from -1 to classes - 1, where they can be seen: in a compiled
-            step the loss is NaN instead.
+            outputs, one class, unsigned labels. For labels that are not integers from -1 to classes - 1, where they can
+            be seen: in a compiled step the loss is NaN instead.
 
     Example:
         >>> import numpy as np
@@ -215,27 +229,37 @@ class SemiSupervisedCrossentropy(_OfLogits):
         """The loss; overridden because rows are counted by kind."""
         y_pred = self._checked(y_pred)
         mask = _keras.mask_of(y_pred)
-        labels, logits = self._arguments(y_true, y_pred)
-        values = self._rows(labels, logits)
-        weights = ops.ones_like(values) if sample_weight is None else self._weights(sample_weight, values)
-        counts = ops.ones_like(values)
+        y_true, logits = self._arguments(y_true, y_pred)
+        labels = _classes(y_true, logits.shape[-1])
+        counts, weights = ops.ones_like(labels, dtype="bool"), ops.ones_like(labels, dtype=self.dtype)
         if mask is not None:
-            counts = counts * ops.cast(mask, values.dtype)
-        weights = weights * counts
+            counts = counts & _over_rows("mask", ops.cast(mask, "bool"), labels)
+        if sample_weight is not None:
+            weights = weights * _over_rows("sample_weight", ops.cast(sample_weight, self.dtype), labels)
+        used = counts & (weights != 0)
+        self._check_labels(ops.where(used, labels, UNLABELLED), y_true, logits)
+        # Nothing of a row that is not used reaches the value or the gradient: 0 times what is not finite is NaN.
+        values = self._rows(ops.where(used, labels, UNLABELLED), ops.where(used[..., None], logits, 0))
+        values = ops.where(used, values * weights, 0)
         if self.reduction in (None, "none"):
-            return values * weights
+            return values
         if self.reduction == "sum":
-            return ops.sum(values * weights)
-        divisors = weights if self.reduction == "mean_with_sample_weight" else counts
+            return ops.sum(values)
+        divisors = weights if self.reduction == "mean_with_sample_weight" else ops.ones_like(values)
+        counts = counts & (used | (labels < logits.shape[-1]))
         total = ops.zeros((), values.dtype)
         for kind in (labels == UNLABELLED, labels != UNLABELLED):
-            of_kind = ops.cast(kind, values.dtype)
-            total = total + ops.divide_no_nan(ops.sum(values * weights * of_kind), ops.sum(divisors * of_kind))
+            of_kind = counts & kind
+            count = ops.sum(ops.where(of_kind, divisors, 0))
+            total = total + ops.divide_no_nan(ops.sum(ops.where(of_kind, values, 0)), count)
         return _keras.scale_loss(total)
 
     def call(self, y_true: Array, y_pred: Array) -> Array:
         """(batch, ...): nats, cross-entropy or the factor times entropy."""
-        return self._rows(*self._arguments(y_true, y_pred))
+        y_true, logits = self._arguments(y_true, y_pred)
+        labels = _classes(y_true, logits.shape[-1])
+        self._check_labels(labels, y_true, logits)
+        return self._rows(labels, logits)
 
     def _rows(self, labels: Array, logits: Array) -> Array:
         unlabelled = labels == UNLABELLED
@@ -249,7 +273,19 @@ class SemiSupervisedCrossentropy(_OfLogits):
         return ops.cast(values, self.dtype)
 
     def _arguments(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-        """Labels (batch, ...) as integers, and logits."""
+        """Labels (batch, ...) as they are, and logits."""
+        if y_true is None:
+            raise ValueError(
+                "SemiSupervisedCrossentropy takes labels, -1 where there is none. Received: y_true=None. Give `fit` "
+                "the labels too; where no row has any, SoftmaxEntropy is the loss."
+            )
+        y_true = y_true if hasattr(y_true, "dtype") else np.asarray(y_true)
+        dtype = keras.backend.standardize_dtype(y_true.dtype)
+        if dtype == "bool" or dtype.startswith("uint"):
+            raise TypeError(
+                "`y_true` should be of a type that can hold -1, which stands for no label. Received: labels of type "
+                f"{dtype}. Cast them, y.astype('int32'), before rows without a label are set to -1."
+            )
         logits = self._logits(y_pred)
         expected = tuple(logits.shape[:-1])
         y_true = ops.convert_to_tensor(y_true)
@@ -261,29 +297,46 @@ class SemiSupervisedCrossentropy(_OfLogits):
                 f"shapes {tuple(y_true.shape)} and {tuple(y_pred.shape)}. Labels are integers, not one-hot rows, and "
                 "-1 where there is none."
             )
-        labels = ops.cast(y_true, "int32")
-        whole = ops.cast(labels, y_true.dtype) == y_true
-        labels = ops.where(whole & (labels >= UNLABELLED), labels, logits.shape[-1])
-        seen = _backend.host_value(labels)
-        if seen is not None and (bad := seen >= logits.shape[-1]).any():
+        return y_true, logits
+
+    def _check_labels(self, labels: Array, y_true: Array, logits: Array) -> None:
+        """Refuse labels that are no classes, where they can be seen."""
+        seen, classes = _backend.host_value(labels), logits.shape[-1]
+        if seen is None:
+            return
+        bad = seen >= classes
+        if bad.any():
             received = np.unique(_backend.to_host(y_true)[bad])[:5].tolist()
             raise ValueError(
-                f"`y_true` should hold labels from 0 to {logits.shape[-1] - 1}, the number of outputs less 1, and -1 "
-                f"where there is none. Received: {', '.join(map(str, received))}."
+                f"`y_true` should hold labels from 0 to {classes - 1}, the number of outputs less 1, and -1 where "
+                f"there is none. Received: {', '.join(map(str, received))}."
             )
-        return labels, logits
-
-    def _weights(self, sample_weight: Any, values: Array) -> Array:
-        weights = ops.cast(ops.convert_to_tensor(sample_weight), values.dtype)
-        while len(weights.shape) > len(values.shape) and weights.shape[-1] == 1:
-            weights = ops.squeeze(weights, axis=-1)
-        while len(weights.shape) < len(values.shape):
-            weights = ops.expand_dims(weights, axis=-1)
-        return weights
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "entropy_factor": self.entropy_factor}
+
+
+def _classes(y_true: Array, classes: int) -> Array:
+    """Labels as integers: UNLABELLED, a class, or `classes` for what is neither."""
+    labels = ops.cast(y_true, "int32")
+    whole = ops.cast(labels, y_true.dtype) == y_true
+    return ops.where(whole & (labels >= UNLABELLED) & (labels < classes), labels, classes)
+
+
+def _over_rows(argument: str, x: Array, rows: Array) -> Array:
+    """A weight or mask of rows, or of all rows along their last axes, with the rank of `rows`."""
+    received, expected = tuple(x.shape), tuple(rows.shape)
+    while len(x.shape) > len(expected) and x.shape[-1] == 1:
+        x = ops.squeeze(x, axis=-1)
+    while len(x.shape) < len(expected):
+        x = ops.expand_dims(x, axis=-1)
+    if len(x.shape) != len(expected) or not _fit([None if size == 1 else size for size in x.shape], expected):
+        raise ValueError(
+            f"`{argument}` should have one value for each row of outputs or for each of the batch, of shape "
+            f"{' or '.join(dict.fromkeys(map(str, (expected, expected[:1]))))}. Received: shape {received}."
+        )
+    return x
 
 
 def _fit(shape: Any, expected: Any) -> bool:

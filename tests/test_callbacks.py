@@ -12,6 +12,7 @@ from modes import BACKEND
 from keras_entropy import (
     ConvCornerEntropy,
     DenseEntropy,
+    DualDense,
     EntropyLogger,
     EntropyWarning,
     FactorSchedule,
@@ -618,6 +619,10 @@ class TestFactorSchedule:
             FactorSchedule(0.5)
         with pytest.raises(ValueError, match="no entropy regularizer"):
             fit(small_cnn(), FactorSchedule(lambda epoch: 1.0))
+        model = keras.Sequential([keras.Input((4,)), DualDense(3)])
+        model.compile("sgd", "mse")
+        with pytest.raises(ValueError, match="no entropy regularizer.*DualDense an `entropy_factor` other than 0"):
+            model.fit(X[:, 0, :4, 0], Y, callbacks=[FactorSchedule(lambda epoch: 1.0)])
 
     def test_two_schedules_of_one_regularizer_are_refused(self):
         schedules = [FactorSchedule(lambda epoch: 1.0), FactorSchedule(lambda epoch: 2.0)]

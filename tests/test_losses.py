@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras.src.backend import set_keras_mask
-from modes import BACKEND
+from modes import BACKEND, MODES, value_and_gradient
 
 from keras_entropy import SemiSupervisedCrossentropy, SigmoidEntropy, SoftmaxEntropy, functional
 
@@ -141,6 +141,98 @@ def test_reductions_weights_and_masks_of_the_semi_supervised_loss():
     np.testing.assert_allclose(host(found), semi_supervised(y, z, 0.7, weights), rtol=1e-5)
 
 
+NEITHER = np.array([0, -1, 2, -100, 7, -100])
+"""Labels of rows 0 to 2; rows 3 to 5 are padding."""
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none", "mean_with_sample_weight"])
+@pytest.mark.parametrize("how", ["mask", "weight", "both"])
+def test_rows_that_do_not_count_may_hold_anything(how, reduction):
+    """Labels that are no classes, outputs that are not finite: neither value nor gradient sees them."""
+    z = logits(6, 4)
+    z[3:] = [[np.nan] * 4, [np.inf, 0, 0, 0], [-np.inf] * 4]
+    counts = np.array([True, True, True, False, False, False])
+    loss = SemiSupervisedCrossentropy(0.7, reduction=reduction)
+    weight = None if how == "mask" else np.where(counts, 2.0, 0.0) if how == "weight" else [2, 2, 2, np.nan, 5, np.inf]
+    mask = None if how == "weight" else counts
+
+    def value(x):
+        if mask is not None:
+            set_keras_mask(x, ops.convert_to_tensor(mask))
+        return ops.sum(loss(NEITHER, x, weight))
+
+    rows = None if weight is None else np.full(3, 2.0)
+    expected = host(SemiSupervisedCrossentropy(0.7, reduction=reduction)(NEITHER[:3], z[:3], rows)).sum()
+    for mode in MODES:
+        found, gradient = value_and_gradient(value, z, mode)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        np.testing.assert_array_equal(gradient[3:], 0)
+        assert np.isfinite(gradient).all()
+        assert gradient[:3].any(axis=-1).all()
+
+
+def test_rows_that_count_are_not_excused():
+    z, weight = logits(6, 4), np.array([1.0, 1, 1, 0, 0, 1])
+    with pytest.raises(ValueError, match=r"Received: -100\."):
+        SemiSupervisedCrossentropy()(NEITHER, z, weight)
+    with pytest.raises(ValueError, match=r"Received: -100, 7\."):
+        SemiSupervisedCrossentropy(reduction="none").call(NEITHER, z)
+    z[0, 0] = np.nan
+    assert np.isnan(host(SemiSupervisedCrossentropy()(NEITHER[:3], z[:3])))
+    weight[0] = np.nan
+    assert np.isnan(host(SemiSupervisedCrossentropy()(NEITHER[:3], logits(3, 4), weight[:3])))
+
+
+def test_a_certain_mistake_is_infinite_and_stays_apart_from_the_rows_without_labels():
+    z = np.array([[0.0, -np.inf], [0.0, 0.0], [0.0, 0.0]], "float32")
+
+    for reduction in ("mean", "sum", "mean_with_sample_weight"):
+        assert host(SemiSupervisedCrossentropy(reduction=reduction)(np.array([1, 0, -1]), z)) == np.inf
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_without_rows(mode):
+    """0, as for a kind of which a batch has none; the entropies are what Keras makes of no rows."""
+    empty, none = np.zeros((0, 3), "float32"), np.zeros(0, "int32")
+
+    value, gradient = value_and_gradient(lambda z: SemiSupervisedCrossentropy()(none, z), empty, mode)
+
+    assert (value, gradient.shape) == (0, (0, 3))
+    for kind in ENTROPIES:
+        value, gradient = value_and_gradient(lambda z, kind=kind: ops.sum(kind()(None, z)), empty, mode)
+        assert (value, gradient.shape) == (0, (0, 3))
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="torch has no compiled mode here")
+def test_unsigned_labels_are_refused_in_a_compiled_step():
+    model = keras.Sequential([keras.Input((5,)), L.Dense(3)])
+    model.compile("sgd", SemiSupervisedCrossentropy())
+
+    with pytest.raises(TypeError, match=r"`y_true`.*can hold -1.*uint8.*astype\('int32'\)"):
+        model.fit(logits(4, 5), np.array([0, 1, 255, 255], "uint8"), verbose=0)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow")
+def test_a_loop_of_ones_own_on_tensorflow_is_converted_without_a_warning(caplog):
+    import tensorflow as tf
+
+    loss, y, z = SemiSupervisedCrossentropy(), np.array([0, -1]), logits(2, 3)
+
+    with caplog.at_level("WARNING"):
+        value = tf.function(lambda y, z: loss(y, z, tf.ones(2)))(tf.constant(y), tf.constant(z))
+
+    np.testing.assert_allclose(value, loss(y, z), rtol=1e-6)
+    assert "AutoGraph" not in caplog.text
+
+
+def test_fit_without_labels_is_explained():
+    model = keras.Sequential([keras.Input((5,)), L.Dense(3)])
+    model.compile("sgd", SemiSupervisedCrossentropy())
+
+    with pytest.raises(ValueError, match=r"takes labels.*y_true=None.*SoftmaxEntropy"):
+        model.fit(logits(4, 5), verbose=0)
+
+
 def test_it_trains_with_and_without_labels_in_a_batch():
     x, y = logits(24, 5), np.array([0, 1, -1, -1] * 6)
     y[8:16], y[16:] = -1, 1  # batches of both kinds, and of each alone
@@ -208,6 +300,10 @@ def semi(y, z, **arguments):
     return SemiSupervisedCrossentropy(**arguments)(np.array(y), np.asarray(z))
 
 
+def weighted(weight):
+    return SemiSupervisedCrossentropy()(np.array([0, -1]), Z, weight)
+
+
 Z = logits(2, 3)
 
 
@@ -227,6 +323,12 @@ Z = logits(2, 3)
         (lambda: semi([0, 1], Z, reduction="max"), ValueError, "reduction"),
         (lambda: SigmoidEntropy()(None, np.ones((2, 3), int)), TypeError, "floating-point.*int"),
         (lambda: SoftmaxEntropy()(None, ops.convert_to_tensor(1.0)), ValueError, "a scalar"),
+        (lambda: semi([0, 0], Z[:, :1]), ValueError, r"at least two classes.*\(2, 1\).*two outputs.*SigmoidEntropy"),
+        (lambda: SoftmaxEntropy()(None, Z[:, :1]), ValueError, r"at least two classes.*\(2, 1\)"),
+        (lambda: semi(np.array([0, 255], "uint8"), Z), TypeError, "`y_true`.*can hold -1.*uint8.*int32"),
+        (lambda: semi([True, False], Z), TypeError, "`y_true`.*can hold -1.*bool"),
+        (lambda: weighted(np.ones(3)), ValueError, r"`sample_weight`.*shape \(2,\).*Received: shape \(3,\)"),
+        (lambda: weighted(np.ones((2, 2))), ValueError, r"`sample_weight`.*Received: shape \(2, 2\)"),
         (lambda: SigmoidEntropy(from_logits="no"), TypeError, "`from_logits`"),
     ],
 )

@@ -193,6 +193,27 @@ def test_float64_stays_float64():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(values), functional.sigmoid_entropy(POINTS), rtol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_variables_are_computed_like_tensors(name):
+    function, z = getattr(functional, f"{name}_entropy"), np.array([[0.3, -1.0, 2.0]], np.float32)
+    variables = [keras.Variable(z)]
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        variables.append(tf.Variable(z))
+
+    for variable in variables:
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(function(variable)), function(z), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0, 3)])
+def test_no_rows(name, shape):
+    function = getattr(functional, f"{name}_entropy")
+    for empty in (np.zeros(shape), keras.ops.zeros(shape)):
+        assert tuple(function(empty).shape) == (shape if name == "sigmoid" else shape[:-1])
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_16_bit_logits_are_computed_in_float32(dtype):
     z = keras.ops.cast(np.array([[0.1, 10.0]]), dtype)

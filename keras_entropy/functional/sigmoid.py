@@ -73,6 +73,8 @@ def softmax_entropy(logits: Array, base: float = 2) -> Array:
         raise ValueError(
             f"`logits` should have shape (..., classes) with at least one class. Received: shape {tuple(logits.shape)}."
         )
+    if 0 in logits.shape:
+        return _backend.namespace(logits).sum(logits, axis=-1)  # no rows, of which Keras takes no maximum
     with np.errstate(invalid="ignore"):  # NaN in, NaN out
         return (_softmax if _backend.is_host(logits) else _softmax_tensor)(logits) / math.log(base)
 

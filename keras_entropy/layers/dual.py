@@ -6,11 +6,13 @@ Sources:
 
 from __future__ import annotations
 
+import math
+import weakref
 from typing import Any, NoReturn
 
 import keras
 
-from keras_entropy import _checks, functional
+from keras_entropy import _checks, _keras, functional
 from keras_entropy._backend import Array
 from keras_entropy.regularizers import EntropyRegularizer
 
@@ -35,14 +37,20 @@ class _Decisions(EntropyRegularizer):
         ops = keras.ops
         entropy = functional.sigmoid_entropy(logits)
         if mask is None:
-            mean = ops.mean(entropy)
+            total, count = ops.sum(entropy), ops.cast(math.prod(ops.shape(entropy)), entropy.dtype)
         else:
-            while len(mask.shape) < len(entropy.shape):
-                mask = ops.expand_dims(mask, axis=-1)
-            counts = ops.broadcast_to(ops.cast(mask, "bool"), ops.shape(entropy))
+            counts = ops.broadcast_to(expanded(mask, entropy), ops.shape(entropy))
             total = ops.sum(ops.where(counts, entropy, ops.zeros_like(entropy)))
-            mean = ops.divide_no_nan(total, ops.sum(ops.cast(counts, entropy.dtype)))
+            count = ops.sum(ops.cast(counts, entropy.dtype))
+        mean = ops.divide_no_nan(total, count)  # 0 of a batch in which nothing counts
         return self._times_multiplier(ops.cast(-self.factor * mean, keras.backend.floatx()))
+
+
+def expanded(mask: Array, units: Array) -> Array:
+    """A mask of positions as booleans that broadcast to the units at them."""
+    while len(mask.shape) < len(units.shape):
+        mask = keras.ops.expand_dims(mask, axis=-1)
+    return keras.ops.cast(mask, "bool")
 
 
 @keras.saving.register_keras_serializable(package="keras_entropy")
@@ -53,11 +61,14 @@ class DualDense(keras.layers.Layer):
     units. Its gradient is the same for both sets: dH/dw = dH/dG = -z D (1 - D) x / ln 2 with D = sigmoid(z), and
     dH/db without x. A positive factor drives each unit to 0 or 1, to the side on which it is; it knows no labels. A
     negative one keeps units undecided. (The factors of regularizers are the other way round: there a positive one
-    rewards entropy.) A `FactorSchedule` steers it.
+    rewards entropy.) A `FactorSchedule` steers it. Call the layer on (batch, time, features) itself: `TimeDistributed`
+    adds the term once for each step of time.
 
     The second set adds nothing that the layer can compute. Under gradient descent w - G never changes and w + G moves
-    as one set at twice the learning rate, and under Adam too. Regularizers act on w and on G, never on the sum. On one
-    set alone the other evades them; L2 of u and of v on the two is L2 of u v / (u + v) on w + G at a minimum.
+    as one set at twice the learning rate, and under Adam too; b moves once. (Not so with clipping by the global norm,
+    decoupled weight decay as of AdamW, or steps that depend on the size of the weights as of Adafactor.) Regularizers
+    act on w and on G, never on the sum. On one set alone the other evades them; L2 of u and of v on the two is L2 of
+    u v / (u + v) on w + G at a minimum.
 
     Args:
         units: of the output.
@@ -73,7 +84,8 @@ class DualDense(keras.layers.Layer):
         kernel_constraint: of w.
         dual_constraint: of G.
         bias_constraint: of b.
-        entropy_factor: a finite number. Defaults to 0: no term, and no cost.
+        entropy_factor: a finite number. Defaults to 0: no term, and no cost. It can be set later, but not while `fit`
+            is running: that is what `FactorSchedule` is for.
         **kwargs: of `keras.layers.Layer`, such as `name`.
 
     Call arguments:
@@ -84,9 +96,12 @@ class DualDense(keras.layers.Layer):
         kernel: w, (d, units).
         dual_kernel: G, (d, units).
         bias: (units,), or None.
+        entropy_factor: the next step of `fit` and `evaluate` is traced anew where it is set; a step that you compiled
+            yourself keeps the factor that it was traced with.
 
     Raises:
-        TypeError, ValueError: for bad arguments; when called, for inputs that are integers or of rank below 2.
+        TypeError, ValueError: for bad arguments; when called, for inputs that are integers or of rank below 2; for a
+            factor that is set while `fit` or `evaluate` is running.
         NotImplementedError: for `enable_lora` and `quantize`.
 
     Example:
@@ -131,10 +146,34 @@ class DualDense(keras.layers.Layer):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.dual_constraint = keras.constraints.get(dual_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.entropy_factor = _checks.number("entropy_factor", entropy_factor)
-        self.entropy = _Decisions(-self.entropy_factor) if self.entropy_factor else None
+        self.entropy: _Decisions | None = None
+        self._compiled_in: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.entropy_factor = entropy_factor
         self.input_spec = keras.InputSpec(min_ndim=2)
         self.supports_masking = True
+
+    @property
+    def entropy_factor(self) -> float:
+        """The factor of the term; 0 where there is none."""
+        return self._entropy_factor
+
+    @entropy_factor.setter
+    def entropy_factor(self, value: float) -> None:
+        value = _checks.number("entropy_factor", value)
+        if _keras.is_inside_fit(self):
+            raise ValueError(
+                f"`entropy_factor` of {self.name!r} should be set between two calls of `fit`, not by a callback while "
+                "one is running: its step is compiled. To change a factor by epoch use FactorSchedule."
+            )
+        self._entropy_factor = value
+        if not value:
+            self.entropy = None
+        elif self.entropy is None:
+            self.entropy = _Decisions(-value)
+        else:
+            self.entropy.factor = -value  # what a schedule left in the multiplier stays
+        for model in self._compiled_in:
+            _keras.rebuild_step_functions(model)
 
     def build(self, input_shape: Shape) -> None:
         """Make w, G and b for inputs of a shape."""
@@ -172,12 +211,8 @@ class DualDense(keras.layers.Layer):
 
     def call(self, inputs: Array, mask: Array | None = None) -> Array:
         """The activation of z."""
-        dtype = keras.backend.standardize_dtype(inputs.dtype)
-        if not keras.backend.is_float_dtype(dtype):
-            raise TypeError(
-                f"The inputs of DualDense {self.name!r} should be of a floating-point type. Received: {dtype}. "
-                "Cast them, and scale images to about 1: x.astype('float32') / 255."
-            )
+        self._check_type(inputs)
+        self._compiled_in.update(_keras.models_tracing(inputs))
         # One addition of the weights each step, whatever the batch.
         z = keras.ops.matmul(inputs, keras.ops.add(self.kernel, self.dual_kernel))
         if self.bias is not None:
@@ -185,6 +220,19 @@ class DualDense(keras.layers.Layer):
         if self.entropy is not None:
             self.add_loss(self.entropy.term(z, mask))
         return self.activation(z)
+
+    def _check_type(self, inputs: Array) -> None:
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise TypeError(
+                f"The inputs of DualDense {self.name!r} should be of a floating-point type. Received: {dtype}. "
+                "Cast them, and scale images to about 1: x.astype('float32') / 255."
+            )
+
+    def compute_output_spec(self, inputs: Array, mask: Array | None = None) -> Array:
+        """Of the output: its type is that of the layer's computations."""
+        self._check_type(inputs)
+        return super().compute_output_spec(inputs, mask=mask)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, ..., units)."""

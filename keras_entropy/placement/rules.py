@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_entropy import _checks
+from keras_entropy.layers import DualDense
 from keras_entropy.placement.graph import feeding
 from keras_entropy.profile import (
     Comparison,
@@ -90,6 +91,7 @@ def resolve_placement(
         return [weight for weight in everything if weight.path in chosen]
     weights = [weight for weight in everything if takes(weight, regularizer)]
     name, count = _named(rule)
+    meant = everything
     if name == "none":
         return []
     if name == "empirical":
@@ -107,7 +109,9 @@ def resolve_placement(
         found = [weight for weight in weights if weight.path in paths]
     if not found:
         what = "" if regularizer is None else f" that {type(regularizer).__name__} can act on"
-        raise ValueError(f"`rule`={rule!r} finds no layer{what}. Such layers of the model: {_listed(weights)}.")
+        raise ValueError(
+            f"`rule`={rule!r} finds no layer{what}. Such layers of the model: {_listed(weights)}.{_why_not_dual(meant)}"
+        )
     return found
 
 
@@ -129,6 +133,17 @@ def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _why_not_dual(weights: list[MeasurableWeight]) -> str:
+    """What to do about layers of two weight sets among those that a rule means and a regularizer does not take."""
+    dual = [weight for weight in weights if isinstance(weight.layer, DualDense)]
+    if not dual:
+        return ""
+    return (
+        f" DualDense is left out on purpose ({_listed(dual)}): its map is w + G, and an entropy term on a kernel would "
+        "measure one of the two. For a term on one set give the layer kernel_regularizer= or dual_regularizer=."
+    )
 
 
 def _is_blockwise(weight: MeasurableWeight) -> bool:
