@@ -98,7 +98,7 @@ def figure2(folder, sets, moves, stop=0.02):
         for seed in range(sets):
             problem = network_problem(4, 8, datasets.spirals(seed=seed), strength=strength)
             path = folder / f"figure2-{strength:g}-{seed}-{moves:.0e}.json"
-            options = {"seed": seed, "stop": stop, "edges": edges and {"train_loss": edges}}
+            options = {"seed": seed, "stop": stop, "edges": None if edges is None else {"train_loss": edges}}
             found = walk(path, problem, ("train_loss", "test_accuracy"), moves, **options)
             edges = found.axes[0].edges
             maps.append(found.entropy)
