@@ -622,7 +622,7 @@ class TestFactorSchedule:
         model = keras.Sequential([keras.Input((4,)), DualDense(3)])
         model.compile("sgd", "mse")
         with pytest.raises(ValueError, match="no entropy regularizer.*DualDense an `entropy_factor` other than 0"):
-            model.fit(X[:, 0, :4, 0], Y, callbacks=[FactorSchedule(lambda epoch: 1.0)])
+            model.fit(X[:, 0, :4, 0], X[:, 0, :3, 0], callbacks=[FactorSchedule(lambda epoch: 1.0)])
 
     def test_two_schedules_of_one_regularizer_are_refused(self):
         schedules = [FactorSchedule(lambda epoch: 1.0), FactorSchedule(lambda epoch: 2.0)]
