@@ -105,8 +105,8 @@ def figure2(folder, sets, moves, stop=0.02):
             whole = logsumexp(found.entropy, axis=1)
             curves.append(np.exp(found.entropy - whole[:, None]) @ found.axes[1].centers)
             doubtful += not found.converged
-        often = np.isfinite(maps).mean(0) > 0.5
-        shown = np.where(often, np.nanmean(np.where(np.isfinite(maps), maps, np.nan), axis=0), np.nan)
+        seen = np.isfinite(maps)
+        shown = np.where(seen, maps, 0.0).sum(0) / np.where(seen.mean(0) > 0.5, seen.sum(0), np.nan)
         means[strength] = found.axes[0].centers, np.array(curves)
         mesh = panel.pcolormesh(found.axes[0].edges, found.axes[1].edges, shown.T)
         drawn.colorbar(mesh, ax=panel, label="entropy, nats")
@@ -114,14 +114,21 @@ def figure2(folder, sets, moves, stop=0.02):
         panel.set(xlabel="training loss", ylabel="test accuracy", title=f"strength {strength:g}", xlim=(0, 0.8))
         print(f"figure 2, strength {strength:g}: {sets} data sets, {moves:.0e} moves; {doubtful} walks not converged")
     for strength, (x, curves) in means.items():
-        error = curves.std(0, ddof=1) / math.sqrt(sets)
-        axes[1, 0].errorbar(x, curves.mean(0), error, fmt=".-", label=f"strength {strength:g}")
+        axes[1, 0].plot(x, curves.mean(0), ".-", label=f"strength {strength:g}")
         for loss in (0.5, 0.2, 0.1, 0.05, stop):
             at = np.argmin(np.abs(x - loss))
             print(f"  strength {strength:g}, loss {x[at]:.3f}: mean test accuracy {_mean(curves[:, at], 3)}")
     axes[1, 0].set(xlabel="training loss", ylabel="mean test accuracy", xlim=(0, 0.8))
     axes[1, 0].legend()
-    axes[1, 1].axis("off")
+    (x, without), (other, with_term) = means.values()
+    apart = np.array([np.interp(x, other, curve) for curve in with_term]) - without
+    error = apart.std(0, ddof=1) / math.sqrt(sets)
+    axes[1, 1].errorbar(x, apart.mean(0), error, fmt=".", elinewidth=0.5)
+    axes[1, 1].axhline(0.0, color="gray", linewidth=0.8)
+    axes[1, 1].set(xlabel="training loss", ylabel="difference made by the term, by pairs", xlim=(0, 0.8))
+    for loss in (0.2, 0.1, 0.05, 0.03):
+        at = np.argmin(np.abs(x - loss))
+        print(f"  difference at a loss of {x[at]:.3f}: {apart[:, at].mean():+.4f} +- {error[at]:.4f}")
     (folder / "figure2.png").write_bytes(plots.png(drawn))
 
 
