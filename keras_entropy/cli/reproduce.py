@@ -1,0 +1,44 @@
+"""`keras-entropy reproduce`: a figure or table of source A, run again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_entropy.cli.errors import user_errors
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(help="Such as a-fig3 or a-table1; 'list' shows all.")],
+    scale: Annotated[str, typer.Option(help="small, or full for the paper's protocol.")] = "small",
+    seeds: Annotated[int | None, typer.Option(min=2, help="How many are compared.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the results; runs/NAME by default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one on each core by default.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the reproduction in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the reproduction in the folder.")] = False,
+) -> None:
+    r"""Train what a figure or table of "Entropy-based guidance of deep neural networks" shows, and compare.
+
+    Writes page.html and page.md with the paper's numbers beside those of the runs, and the records, which --resume goes on
+    with. What the small scale leaves out stands at the top of the page.
+
+    Example: keras-entropy reproduce a-fig3 --seeds 3 --output runs/a-fig3
+    """
+    folder = Path("runs") / name if output is None else output
+    with user_errors():
+        from keras_entropy.cli import reproducing
+
+        if name == "list":
+            reproducing.show_names()
+            return
+        reproducing.check_folder(name, folder, overwrite=overwrite, resume=resume)
+    try:
+        with user_errors():
+            reproducing.run(name, folder, scale=scale, seeds=seeds, data=data, workers=workers)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nStopped. Go on with the same command and --resume: what had ended is in {folder}.\n")
+        raise typer.Exit(130) from None

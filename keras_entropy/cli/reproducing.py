@@ -1,0 +1,63 @@
+"""What `keras-entropy reproduce` does in a folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from keras_entropy import reproduce
+from keras_entropy._files import is_empty
+from keras_entropy.reproduce.pages import STATE
+
+
+def show_names() -> None:
+    """Print all that can be reproduced."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "what it shows")
+    for name in reproduce.names():
+        table.add_row(name, reproduce.entry(name).title)
+    Console().print(table)
+
+
+def check_folder(name: str, output: Path, *, overwrite: bool, resume: bool) -> None:
+    """Make sure that an earlier reproduction is replaced or gone on with only if that is asked for.
+
+    Raises:
+        FileExistsError, FileNotFoundError, ValueError: where it is not, or for an unknown name.
+    """
+    reproduce.entry(name)
+    if overwrite and resume:
+        raise ValueError("--overwrite and --resume exclude each other.")
+    there = (output / STATE).exists()
+    if resume and not there:
+        raise FileNotFoundError(f"{output} holds no reproduction to resume.")
+    if there and overwrite:
+        shutil.rmtree(output)
+    elif there and not resume:
+        raise FileExistsError(
+            f"{output} holds a reproduction. Use --overwrite to replace it, --resume to go on with it, or --output for "
+            "another folder."
+        )
+    elif not there and output.exists() and not (output.is_dir() and is_empty(output)):
+        raise FileExistsError(f"{output} holds other files. Use --output for another folder.")
+
+
+def run(
+    name: str, output: Path, *, scale: str, seeds: int | None, data: Path | None, workers: int | None
+) -> reproduce.Outcome:
+    """Run, and print the verdicts."""
+    from rich.console import Console
+    from rich.text import Text
+
+    settings = reproduce.Settings(output=output, scale=scale, seeds=seeds, data=data, workers=workers)
+    console = Console()
+    console.print(Text(f"{name}: {reproduce.entry(name).title}"))
+    outcome = reproduce.reproduce(name, settings)
+    for sentence in outcome.reduced:
+        console.print(Text(f"Reduced: {sentence}"))
+    for sentence in outcome.verdicts:
+        console.print(Text(f"* {sentence}"))
+    console.print(Text(f"Written to {output}: page.html, page.md"), soft_wrap=True)
+    return outcome

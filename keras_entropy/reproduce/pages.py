@@ -1,0 +1,108 @@
+"""Runs an entry in a folder of its own and writes its page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from keras_entropy._files import replacing, write_json, write_text
+from keras_entropy.reproduce.entries import Entry, Outcome, Settings, entry
+from keras_entropy.study import machine
+from keras_entropy.study.document import Block, Heading, Items, Paragraph, Picture, to_html, to_markdown
+
+SCHEMA = "keras_entropy/reproduction-1"
+STATE = "reproduction.json"
+
+
+def reproduce(name: str, settings: Settings) -> Outcome:
+    """Run a figure or table of source A again.
+
+    The folder gets `page.html`, `page.md` with its figures, the studies with their records, and `reproduction.json` with
+    the verdicts and the time. Runs that have ended are kept, and not trained again.
+
+    Args:
+        name: one of `names()`.
+        settings: of the run.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: for an unknown name, or a folder of another reproduction.
+        FileNotFoundError: for missing data; it says where they are looked for.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from keras_entropy.reproduce import Settings, reproduce
+        >>> outcome = reproduce("a-fig9", Settings(output=Path("runs/a-fig9"), progress=False))  # doctest: +SKIP
+        >>> print(*outcome.verdicts, sep="\n")  # doctest: +SKIP
+    """
+    chosen = entry(name)
+    before = _earlier(settings, name)
+    begun = time.perf_counter()
+    outcome = chosen.run(settings)
+    seconds = before + time.perf_counter() - begun
+    _write(chosen, settings, outcome, seconds)
+    return outcome
+
+
+def _plan(settings: Settings, name: str) -> dict[str, Any]:
+    """What must be the same in a folder that is gone on with."""
+    data = None if settings.data is None else str(settings.data.resolve())
+    return {"name": name, "scale": settings.scale, "seeds": settings.seeds, "data": data}
+
+
+def _earlier(settings: Settings, name: str) -> float:
+    """How long earlier calls worked on the folder, which is made."""
+    path, plan = settings.output / STATE, _plan(settings, name)
+    if path.exists():
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if state.get("schema") != SCHEMA or state["plan"] != plan:
+            raise ValueError(
+                f"{settings.output} holds another reproduction: {state.get('plan')}, not {plan}. Choose another folder."
+            )
+        return float(state["seconds"])
+    write_json(path, {"schema": SCHEMA, "plan": plan, "seconds": 0.0})
+    return 0.0
+
+
+def _write(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) -> None:
+    title = f"{chosen.name}: {chosen.title}"
+    blocks = _page(chosen, settings, outcome, seconds)
+    for block in blocks:
+        if isinstance(block, Picture):
+            with replacing(settings.output / block.name) as path:
+                path.write_bytes(block.png)
+    write_text(settings.output / "page.md", to_markdown(title, blocks))
+    write_text(settings.output / "page.html", to_html(title, blocks))
+    found = {"verdicts": outcome.verdicts, "reduced": outcome.reduced, "versions": machine.versions()}
+    plan = _plan(settings, chosen.name)
+    write_json(settings.output / STATE, {"schema": SCHEMA, "plan": plan, "seconds": seconds, **found})
+
+
+def _page(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) -> list[Block]:
+    reduced: list[Block] = [Paragraph("This is the paper's protocol.")]
+    if outcome.reduced:
+        reduced = [Paragraph("Less than the paper's protocol:"), Items(outcome.reduced)]
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
+    return [
+        *reduced,
+        Paragraph(f"The paper: {chosen.claim}"),
+        Heading("Verdicts"),
+        Items(outcome.verdicts),
+        *outcome.blocks,
+        Heading("How it was run"),
+        Paragraph(f"Command: {command(chosen.name, settings)}"),
+        Paragraph(f"{seconds:.0f} s in all calls; {machine.device()}; {versions}."),
+    ]
+
+
+def command(name: str, settings: Settings) -> str:
+    """The command that runs the same again."""
+    options = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    usual = {"scale": "small", "seeds": None, "data": None}
+    said = [f"--{option} {options[option]}" for option, value in usual.items() if options[option] != value]
+    return " ".join(["keras-entropy reproduce", name, *said, f"--output {Path(settings.output)}"])
