@@ -23,6 +23,12 @@ def lint(session):
 
 
 @nox.session
+def docs(session):
+    session.install("-e", ".[docs]")
+    session.run("mkdocs", *(session.posargs or ("build", "--strict")))
+
+
+@nox.session
 def benchmark(session):
     session.install("-e", ".")
     session.run("python", "benchmarks/step_overhead.py", *session.posargs)

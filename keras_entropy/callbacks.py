@@ -68,7 +68,7 @@ class EntropyLogger(keras.callbacks.Callback):
         ValueError, TypeError: for an unknown measure; in `fit`, for a glob that matches no layer.
         ModuleNotFoundError: if `log_dir` is given and tensorboard or matplotlib is not installed.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from keras_entropy import DenseEntropy, EntropyLogger
         >>> model = keras.Sequential([
@@ -265,7 +265,7 @@ class FactorSchedule(keras.callbacks.Callback):
         TypeError: if `schedule` is not callable; in `fit`, if it returns no number.
         ValueError: in `fit`, if it returns NaN or an infinity, or the model has no entropy regularizer.
 
-    Example:
+    Examples:
         >>> from keras_entropy import FactorSchedule
         >>> warm_up = FactorSchedule(lambda epoch: min(1.0, (epoch + 1) / 5))
     """

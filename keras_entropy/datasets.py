@@ -79,7 +79,7 @@ def digits() -> Dataset:
     Raises:
         ModuleNotFoundError: if scikit-learn is not installed.
 
-    Example:
+    Examples:
         >>> from keras_entropy import datasets
         >>> x_train, y_train, x_test, y_test = datasets.digits()
         >>> x_train.shape, y_train.shape, x_test.shape
@@ -110,7 +110,7 @@ def spirals(seed: int, points: int = 20, noise: float = 0.1) -> Dataset:
     Returns:
         A `Dataset`: x (2 * points, 2), labels 0 and 1.
 
-    Example:
+    Examples:
         >>> from keras_entropy import datasets
         >>> datasets.spirals(seed=0).x_train.shape
         (40, 2)
@@ -155,7 +155,7 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
         FileNotFoundError: if the set is not there; it says what to run.
         ModuleNotFoundError: if TensorFlow or TFDS is not installed.
 
-    Example:
+    Examples:
         >>> from keras_entropy import datasets
         >>> datasets.prepared("mnist", data_dir="/nowhere")  # doctest: +ELLIPSIS
         Traceback (most recent call last):

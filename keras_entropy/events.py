@@ -35,7 +35,7 @@ class EventWriter:
     Raises:
         ModuleNotFoundError: if tensorboard is not installed.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from keras_entropy.events import EventWriter
         >>> writer = EventWriter(tempfile.mkdtemp())

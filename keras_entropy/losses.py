@@ -96,14 +96,14 @@ class SigmoidEntropy(_Entropy):
         dtype: of the loss.
 
     Call arguments:
-        y_true: ignored.
-        y_pred: (batch, ..., units).
+        * y_true: ignored.
+        * y_pred: (batch, ..., units).
 
     Raises:
         TypeError, ValueError: for bad arguments; for outputs that are integers; for outputs of a sigmoid in place of
             logits where the backend shows it (not JAX).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import SigmoidEntropy
         >>> float(SigmoidEntropy()(None, np.array([[0.0, 0.0], [0.0, 1000.0]])))
@@ -145,14 +145,14 @@ class SoftmaxEntropy(_Entropy):
         dtype: of the loss.
 
     Call arguments:
-        y_true: ignored.
-        y_pred: (batch, ..., classes).
+        * y_true: ignored.
+        * y_pred: (batch, ..., classes).
 
     Raises:
         TypeError, ValueError: for bad arguments; for outputs that are integers, or one class; for outputs of a softmax
             in place of logits where the backend shows it (not JAX).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import SoftmaxEntropy
         >>> float(SoftmaxEntropy()(None, np.array([[3.0, 3.0, 3.0, 3.0], [1000.0, 0.0, 0.0, 0.0]])))
@@ -193,10 +193,10 @@ class SemiSupervisedCrossentropy(_OfLogits):
         dtype: of the loss.
 
     Call arguments:
-        y_true: (batch, ...) or (batch, ..., 1): labels from 0 to classes - 1, and -1 where there is none; of a type
+        * y_true: (batch, ...) or (batch, ..., 1): labels from 0 to classes - 1, and -1 where there is none; of a type
             that can hold -1.
-        y_pred: (batch, ..., classes), two or more.
-        sample_weight: (batch, ...) or (batch,). A mask of the outputs leaves rows out of sums and counts, whatever
+        * y_pred: (batch, ..., classes), two or more.
+        * sample_weight: (batch, ...) or (batch,). A mask of the outputs leaves rows out of sums and counts, whatever
             their labels and outputs; so does a weight of 0 where the label is neither a class nor -1. A row of weight
             0 with a label is left out of sums, and counted as Keras counts it.
 
@@ -205,7 +205,7 @@ class SemiSupervisedCrossentropy(_OfLogits):
             outputs, one class, unsigned labels. For labels that are not integers from -1 to classes - 1, where they can
             be seen: in a compiled step the loss is NaN instead.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import SemiSupervisedCrossentropy
         >>> loss = SemiSupervisedCrossentropy(entropy_factor=0.5)

@@ -55,7 +55,7 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
         ValueError: for an unknown activation, one that is not elementwise (softmax), one whose slope the
             output does not tell, or a negative epsilon.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> functional.log_slope(np.array([0.0, 800.0]), "sigmoid", epsilon=0.0).round(6).tolist()
@@ -101,7 +101,7 @@ def is_elementwise(activation: Any) -> bool:
     Raises:
         ValueError: for an unknown name.
 
-    Example:
+    Examples:
         >>> from keras_entropy import functional
         >>> functional.is_elementwise("gelu"), functional.is_elementwise("softmax")
         (True, False)

@@ -47,8 +47,8 @@ def conv_log_volume(
     value: per *input* pixel where it has strides.
 
     Args:
-        kernel: (*spatial, c_in / groups, c_out), one to three spatial dimensions. Give a depthwise kernel
-            as (*spatial, 1, c_in * multiplier) with `groups=c_in`.
+        kernel: `(*spatial, c_in / groups, c_out)`, one to three spatial dimensions. Give a depthwise kernel
+            as `(*spatial, 1, c_in * multiplier)` with `groups=c_in`.
         grid: frequencies per spatial dimension. Defaults to 8, doubled until it is finer than the support of the
             kernel and, repeated frequencies not counted, than 7.
         epsilon: noise floor, in units of the kernel. Defaults to 0.
@@ -64,7 +64,7 @@ def conv_log_volume(
         TypeError, ValueError: for a kernel without spatial dimensions, c_out not divisible by `groups`, or
             numbers that are not positive integers; for a negative epsilon.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> kernel = np.array([1.0, 0.5]).reshape(2, 1, 1)  # 1 + 0.5 z: log-volume 0 by Jensen's formula
@@ -103,7 +103,7 @@ def conv_log_spectrum(
     Raises:
         TypeError, ValueError: as `conv_log_volume`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> kernel = np.zeros((3, 3, 2, 2))
@@ -223,7 +223,7 @@ def transfer_shape(
     Returns:
         groups, rows (phases with a tap, times c_in / groups), columns (c_out / groups).
 
-    Example:
+    Examples:
         >>> from keras_entropy import functional
         >>> functional.transfer_shape((3, 3, 16, 32), strides=2)
         (1, 64, 32)

@@ -32,7 +32,7 @@ def corner_log_magnitude(kernel: Array, epsilon: float = 0.0) -> Array:
     Raises:
         ValueError: for a kernel without spatial dimensions, or a negative epsilon.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> kernel = np.array([[2.0, 1.0], [4.0, 3.0], [-2.0, 1.0]])[..., None, None]  # [A, example 5]
@@ -62,7 +62,7 @@ def corner_log_volume(kernel: Array, epsilon: float = 0.0, groups: int = 1) -> A
         ValueError: for a kernel without spatial dimensions, c_out not divisible by `groups`, or a negative
             epsilon.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> kernel = np.zeros((3, 3, 2, 2))
@@ -86,7 +86,7 @@ def corner(kernel: Array) -> Array:
     Raises:
         ValueError: for a kernel without spatial dimensions.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> functional.corner(np.arange(8.0).reshape(2, 2, 1, 2)).tolist()
@@ -114,7 +114,7 @@ def split_groups(matrix: Array, groups: int) -> Array:
     Raises:
         ValueError: if `groups` does not divide c_out.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> functional.split_groups(np.array([[1.0, 2.0, 3.0, 4.0]]), 2).tolist()

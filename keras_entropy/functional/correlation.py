@@ -60,7 +60,7 @@ def total_correlation(
     Raises:
         TypeError, ValueError: for a kernel of rank 1 or above 5, or arguments as for `conv_log_volume`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> float(functional.total_correlation(np.diag([1.0, 5.0])).round(6)) + 0.0
@@ -105,7 +105,7 @@ def correlation_log_spectrum(
     Raises:
         TypeError, ValueError: as `total_correlation`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> correlated = np.array([[1.0, 0.6], [0.0, 0.8]])

@@ -11,6 +11,7 @@ from keras_entropy._backend import Array
 from keras_entropy.functional.elementary import log_magnitude
 
 BLOCKS = ("full", "leading")
+"""What of a Dense kernel is measured: all of it, or its leading square block."""
 
 
 def log_abs_det(matrix: Array) -> Array:
@@ -27,7 +28,7 @@ def log_abs_det(matrix: Array) -> Array:
     Raises:
         ValueError: if the last two dimensions differ.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> float(functional.log_abs_det(np.diag([2.0, 0.5, 4.0])).round(6))
@@ -58,7 +59,7 @@ def dense_log_volume(kernel: Array, block: str = "full", epsilon: float = 0.0) -
     Raises:
         ValueError: for a kernel of rank below 2, an unknown block, a negative epsilon.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> kernel = np.array([[3.0, 0.0], [0.0, 1.0], [4.0, 0.0]])
@@ -84,7 +85,7 @@ def dense_log_spectrum(kernel: Array, block: str = "full", epsilon: float = 0.0)
     Raises:
         ValueError: for a kernel of rank below 2, an unknown block, a negative epsilon.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> functional.dense_log_spectrum(np.diag([1.0, 2.0])).round(6).tolist()

@@ -23,7 +23,7 @@ def log_magnitude(x: Array, epsilon: float = 0.0) -> Array:
     Raises:
         ValueError: for a negative epsilon.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> functional.log_magnitude(np.array([0.0, -1.0]), 1.0).round(6).tolist()
@@ -49,7 +49,7 @@ def reciprocal(log_magnitude: Array, epsilon: float) -> Array:
     Raises:
         ValueError: if epsilon is not positive.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> float(functional.reciprocal(np.log(3.0), 1.0).round(6))

@@ -32,7 +32,7 @@ def sigmoid_entropy(logits: Array) -> Array:
     Returns:
         The shape of z: bits, between 0 and 1. 0 at infinity.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> functional.sigmoid_entropy(np.array([0.0, np.log(3.0), -1000.0])).round(6).tolist()
@@ -60,7 +60,7 @@ def softmax_entropy(logits: Array, base: float = 2) -> Array:
     Raises:
         TypeError, ValueError: for a base that is not a number above 1, logits without an axis.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import functional
         >>> functional.softmax_entropy(np.array([[0.0, 0.0, 0.0, 0.0], [5.0, 5.0, -np.inf, -np.inf]])).tolist()

@@ -23,7 +23,7 @@ def ball_log_probability(dimension: int, energy: float) -> float:
     Raises:
         ValueError: for others.
 
-    Example:
+    Examples:
         >>> round(ball_log_probability(2, 1.0), 4)  # a disc in a square: log(pi / 4)
         -0.2416
     """

@@ -47,7 +47,7 @@ def keras_problem(
     Raises:
         TypeError, ValueError: for a model that is not built or not a classifier, and for other bad arguments.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy import datasets
         >>> from keras_entropy.landscape import keras_problem

@@ -45,7 +45,7 @@ def network_problem(
     Raises:
         TypeError, ValueError: for arguments of another kind.
 
-    Example:
+    Examples:
         >>> from keras_entropy import datasets
         >>> from keras_entropy.landscape import network_problem
         >>> network_problem(3, 6, datasets.spirals(seed=0)).dimension

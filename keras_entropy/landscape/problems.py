@@ -88,7 +88,7 @@ def function_problem(
     Raises:
         TypeError, ValueError: for other arguments, and for an energy that does not return what it should.
 
-    Example:
+    Examples:
         >>> from keras_entropy.landscape import Observable, function_problem
         >>> problem = function_problem(lambda x: {"square": (x**2).sum(0)}, 3, 1.0, {"square": Observable()})
         >>> problem.dimension
@@ -108,7 +108,7 @@ def ball_problem(dimension: int) -> Problem:
     Args:
         dimension: d.
 
-    Example:
+    Examples:
         >>> from keras_entropy.landscape import ball_problem
         >>> ball_problem(10).observables["energy"].deep
         'low'

@@ -56,7 +56,7 @@ def zhang_schedule(
     Raises:
         TypeError, ValueError: for arguments of another kind, and for an observable without bins.
 
-    Example:
+    Examples:
         >>> import warnings
         >>> from keras_entropy.landscape import ball_problem, exact, zhang_schedule
         >>> with warnings.catch_warnings():

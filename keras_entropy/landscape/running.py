@@ -110,7 +110,7 @@ def density_of_states(
         TypeError, ValueError: for arguments of another kind, a checkpoint of another walk, or a damaged one.
         RuntimeError: where splitting does not reach the deep end.
 
-    Example:
+    Examples:
         >>> from keras_entropy.landscape import ball_problem, density_of_states, exact
         >>> found = density_of_states(ball_problem(10), ["energy"], 1e5, edges={"energy": exact.ball_edges(10, 8)})
         >>> found.entropy.shape

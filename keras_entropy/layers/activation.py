@@ -37,7 +37,7 @@ class EntropyActivation(keras.layers.Layer):
     Raises:
         TypeError, ValueError: for bad arguments; for an activation that is not elementwise, such as softmax.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy import DenseEntropy, EntropyActivation
         >>> model = keras.Sequential([

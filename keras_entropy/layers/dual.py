@@ -89,8 +89,8 @@ class DualDense(keras.layers.Layer):
         **kwargs: of `keras.layers.Layer`, such as `name`.
 
     Call arguments:
-        inputs: (batch, ..., d), of a floating-point type. The output is (batch, ..., units).
-        mask: (batch, ...), as Keras passes it on; positions where it is False are left out of the mean.
+        * inputs: (batch, ..., d), of a floating-point type. The output is (batch, ..., units).
+        * mask: (batch, ...), as Keras passes it on; positions where it is False are left out of the mean.
 
     Attributes:
         kernel: w, (d, units).
@@ -104,7 +104,7 @@ class DualDense(keras.layers.Layer):
             factor that is set while `fit` or `evaluate` is running.
         NotImplementedError: for `enable_lora` and `quantize`.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from keras_entropy import DualDense
         >>> layer = DualDense(3, entropy_factor=0.5)

@@ -33,7 +33,7 @@ _OWN = {
 def names() -> list[str]:
     """The names that `by_name` knows: the package's own architectures, then those of `keras.applications`.
 
-    Example:
+    Examples:
         >>> from keras_entropy import models
         >>> models.names()[:4]
         ['autoencoder', 'cnn', 'squeezenet', 'unet']
@@ -65,7 +65,7 @@ def by_name(
         FileNotFoundError: for a missing file of weights.
         ValueError: for an unknown name, or a file of weights that is damaged or does not fit.
 
-    Example:
+    Examples:
         >>> from keras_entropy import models
         >>> models.by_name("CNN", (8, 8, 1)).output_shape
         (None, 10)

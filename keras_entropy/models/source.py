@@ -26,7 +26,7 @@ def autoencoder(input_shape: Sequence[int], width: int = 60) -> Any:
     Returns:
         An uncompiled Keras model from and to `input_shape`; its layers are `encoder` and `decoder`.
 
-    Example:
+    Examples:
         >>> from keras_entropy import models
         >>> models.autoencoder((8, 8, 1), width=20).count_params()
         2644
@@ -60,7 +60,7 @@ def cnn(input_shape: Sequence[int], classes: int, filters: Sequence[int] = (32, 
     Raises:
         ValueError: if the images are too small for that many poolings.
 
-    Example:
+    Examples:
         >>> from keras_entropy import models
         >>> models.cnn((8, 8, 1), classes=10).output_shape
         (None, 10)
@@ -103,7 +103,7 @@ def unet(input_shape: Sequence[int | None], classes: int = 1, filters: Sequence[
     Raises:
         ValueError: if the sides cannot be halved that many times.
 
-    Example:
+    Examples:
         >>> from keras_entropy import models
         >>> models.unet((16, 24, 3), classes=11).output_shape
         (None, 16, 24, 11)

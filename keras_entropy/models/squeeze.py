@@ -49,7 +49,7 @@ def squeezenet(
         FileNotFoundError: for a missing file of weights.
         ValueError: for images that are too small, or a file of weights that is damaged or does not fit.
 
-    Example:
+    Examples:
         >>> from keras_entropy import models
         >>> models.squeezenet((64, 64, 3), classes=10).count_params()
         727626
@@ -104,7 +104,7 @@ def squeezenet_input(images: Any) -> Any:
     Raises:
         ValueError: if the last axis does not have three channels.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import models
         >>> models.squeezenet_input(np.full((1, 1, 3), [255, 0, 0])).astype(int).tolist()

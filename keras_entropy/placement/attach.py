@@ -96,7 +96,7 @@ def apply_entropy(
             is attached then.
         TypeError: if `regularizer` is no regularizer of kernels.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy import DenseEntropy, apply_entropy
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="code")])

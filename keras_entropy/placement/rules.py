@@ -74,7 +74,7 @@ def resolve_placement(
             is missing or of another architecture.
         TypeError: for a rule of another type.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy import resolve_placement
         >>> x = keras.Input((8,))

@@ -29,8 +29,8 @@ class LinearMap:
     Attributes:
         value: the weight: a Keras variable, a tensor or an array.
         layout: "dense": a matrix (inputs, outputs); "scale": one factor for each element or channel, of any shape;
-            "conv": (*spatial, c_in / groups, c_out); "transpose": (*spatial, c_out, c_in); "depthwise":
-            (*spatial, c_in, multiplier).
+            "conv": `(*spatial, c_in / groups, c_out)`; "transpose": `(*spatial, c_out, c_in)`; "depthwise":
+            `(*spatial, c_in, multiplier)`.
         strides: of a convolution.
         dilation: of a convolution.
         groups: of a convolution.
@@ -77,7 +77,7 @@ def register_measurable(layer_class: type, function: Callable[[Any], Any]) -> No
     Raises:
         TypeError: for another class, or something that cannot be called.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy.profile import entropy_profile, register_measurable
         >>> class Scale(keras.layers.Layer):

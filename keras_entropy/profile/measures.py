@@ -25,6 +25,7 @@ from keras_entropy.regularizers import (
 )
 
 MEASURES = ("paper", "volume", "redundancy")
+"""The source's numbers, the exact log-volume, and the total correlation of the outputs."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -96,7 +96,7 @@ class EntropyProfile:
             TypeError: if `other` is no `EntropyProfile`.
             ValueError: for profiles of different measures, or without a common path.
 
-        Example:
+        Examples:
             >>> import keras
             >>> from keras_entropy import entropy_profile
             >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(16, 3, name="a")])
@@ -212,7 +212,7 @@ def entropy_profile(
         ValueError: for a model that is not built, or an unknown measure.
         TypeError: for something that is no Keras layer or model, or a seed that is no integer.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy import entropy_profile
         >>> layers = [keras.layers.Embedding(10, 4, name="words"), keras.layers.LSTM(3, name="lstm")]

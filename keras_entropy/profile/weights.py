@@ -15,6 +15,7 @@ from keras_entropy.profile.kinds import HostArray, LinearMap, own_variables, wei
 from keras_entropy.regularizers import EntropyRegularizer
 
 Selection = str | Iterable[str] | Callable[[Any], bool] | None
+"""Which layers: a glob on layer paths, several globs, a predicate on layers, or None for all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +181,7 @@ def measurable_weights(model: Any) -> list[MeasurableWeight]:
     Returns:
         A list of `MeasurableWeight`.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy.profile import measurable_weights
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="code")])

@@ -45,7 +45,7 @@ class ActivationEntropy(EntropyRegularizer):
     Raises:
         TypeError, ValueError: for bad arguments, and for an activation whose output does not tell its slope.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from keras_entropy import ActivationEntropy, DenseEntropy
         >>> layer = keras.layers.Dense(

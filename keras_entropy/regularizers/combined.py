@@ -28,7 +28,7 @@ class SumRegularizer(keras.Regularizer):
         TypeError: for anything else.
         ValueError: for none.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy import DenseEntropy, SumRegularizer
         >>> both = SumRegularizer([DenseEntropy(1e-3), keras.regularizers.L2(1e-4)])

@@ -40,9 +40,9 @@ class ConvCornerEntropy(TwoForms):
             min(c_in, c_out) dimensions; or `"sum"` (the source's).
         form: `"log"` (default) or `"reciprocal"`, which needs `channels="elements"`.
         channels: `"elements"` (default) or `"matrix"`.
-        layout: where the filters of the kernel are: `"conv"` (*spatial, c_in, c_out), default, for `Conv1D`,
-            `Conv2D`, `Conv3D` and pointwise kernels; `"transpose"` (*spatial, c_out, c_in);
-            `"depthwise"` (*spatial, c_in, multiplier), whose c_in * multiplier filters are counted in the
+        layout: where the filters of the kernel are: `"conv"` `(*spatial, c_in, c_out)`, default, for `Conv1D`,
+            `Conv2D`, `Conv3D` and pointwise kernels; `"transpose"` `(*spatial, c_out, c_in)`;
+            `"depthwise"` `(*spatial, c_in, multiplier)`, whose c_in * multiplier filters are counted in the
             order of the layer's output channels. It matters for one factor per filter and for
             `channels="matrix"` only.
         groups: the `groups` of the layer; it matters for `channels="matrix"` only.
@@ -55,7 +55,7 @@ class ConvCornerEntropy(TwoForms):
         TypeError, ValueError: for bad arguments; when called, for a kernel without spatial dimensions or
             another number of filters than factors.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy import ConvCornerEntropy
         >>> layer = keras.layers.Conv2D(2, 3, kernel_regularizer=ConvCornerEntropy([1e-3, 0.0]))

@@ -47,7 +47,7 @@ class DenseEntropy(TwoForms):
     Raises:
         TypeError, ValueError: for bad arguments; when called, for a kernel whose rank is not 2.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import DenseEntropy
         >>> float(DenseEntropy(0.1, epsilon=0.0)(np.diag([1.0, np.e])).round(6))  # -0.1 * (0 + 1) / 2

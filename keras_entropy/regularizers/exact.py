@@ -110,7 +110,7 @@ class ConvEntropy(_Operator):
         TypeError, ValueError: for bad arguments; when called, for a kernel without spatial dimensions or with no
             whole groups.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from keras_entropy import ConvEntropy
         >>> layer = keras.layers.Conv2D(8, 3, kernel_regularizer=ConvEntropy(1e-3, every=10))
@@ -169,7 +169,7 @@ class TotalCorrelation(_Operator):
     Raises:
         TypeError, ValueError: for bad arguments; when called, for a kernel of another rank or with no whole groups.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_entropy import TotalCorrelation
         >>> round(float(TotalCorrelation(1.0)(np.array([[1.0, 0.6], [0.0, 0.8]]))), 4)  # -log(1 - 0.6^2) / 4

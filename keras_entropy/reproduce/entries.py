@@ -87,7 +87,7 @@ class Entry:
 def names() -> tuple[str, ...]:
     """All that can be reproduced.
 
-    Example:
+    Examples:
         >>> from keras_entropy.reproduce import names
         >>> "a-table1" in names()
         True

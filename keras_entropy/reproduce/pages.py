@@ -34,7 +34,7 @@ def reproduce(name: str, settings: Settings) -> Outcome:
         ValueError: for an unknown name, or a folder of another reproduction.
         FileNotFoundError: for missing data; it says where they are looked for.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from keras_entropy.reproduce import Settings, reproduce
         >>> outcome = reproduce("a-fig9", Settings(output=Path("runs/a-fig9"), progress=False))  # doctest: +SKIP

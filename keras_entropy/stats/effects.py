@@ -25,7 +25,7 @@ def effect_size(a: Any, b: Any, *, paired: bool, level: float = 0.95) -> Estimat
         paired: whether each number of `b` is the partner of the number of `a` at its place.
         level: confidence of the interval.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import effect_size
         >>> print(effect_size([0.91, 0.93, 0.92, 0.94], [0.90, 0.91, 0.91], paired=False))
         1.4 (95 % interval -0.2 to 3.5, Hedges g, n = 7, p = 0.074)

@@ -23,7 +23,7 @@ def tost(a: Any, b: Any, margin: float, level: float = 0.05, *, paired: bool = T
         level: error rate of the decision; the interval of the record has confidence 1 - 2 `level`.
         paired: whether each number of `b` is the partner of the number of `a` at its place.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import tost
         >>> r = tost([0.91, 0.93, 0.92, 0.94], [0.91, 0.92, 0.92, 0.95], 0.02)
         >>> r.equivalent, round(r.p, 4), round(r.level, 2)

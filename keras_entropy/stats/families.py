@@ -30,7 +30,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     Args:
         p_values: of all tests of the family, also of those that showed nothing.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import holm
         >>> [round(p, 2) for p in holm([0.01, 0.04, 0.03])]
         [0.03, 0.06, 0.06]
@@ -59,7 +59,7 @@ def pairwise(
         adjust: `"holm"`, or None for p-values that are each of its own.
         level: error rate of the decisions: for the whole family if adjusted.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import pairwise
         >>> arms = {"none": [90, 91, 90, 92, 91], "l2": [91, 92, 90, 92, 91], "both": [95, 97, 94, 97, 96]}
         >>> for (a, b), r in pairwise(arms).items():
@@ -100,7 +100,7 @@ def dunnett(
         alternative: as in SciPy: what a sample is, against the control, if the null hypothesis is wrong.
         seed: of the integration by SciPy, whose p is right to about 1e-4.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import dunnett
         >>> arms = {"none": [7.4, 8.5, 7.2, 8.2, 9.8], "A": [9.8, 8.8, 7.7, 9.4], "B": [12.8, 9.7, 12.2, 9.2]}
         >>> {name: round(r.p, 2) for name, r in dunnett(arms, "none").items()}

@@ -69,7 +69,7 @@ def power(
         paired: whether the runs are pairs.
         alternative: as in SciPy.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import power
         >>> print(power(0.002, 0.002, 10))
         10 seeds show a difference of 0.002 at deviation 0.002 with probability 0.803 (paired t, two-sided, level 0.05)
@@ -102,7 +102,7 @@ def seeds_needed(
         paired: whether the runs are pairs.
         alternative: as in SciPy.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import seeds_needed
         >>> plan = seeds_needed(1, 1, power=0.9, paired=False)
         >>> plan.n, round(plan.n_exact, 3)

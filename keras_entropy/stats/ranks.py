@@ -31,7 +31,7 @@ def wilcoxon(a: Any, b: Any, level: float = 0.95, *, alternative: str = "two-sid
         level: confidence of the interval.
         alternative: as in SciPy: where a lies, against b, if the null hypothesis is wrong.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import wilcoxon
         >>> r = wilcoxon([91, 93, 92, 95, 96, 90], [90, 91, 95, 91, 91, 84])
         >>> f"{r.difference}, {r.low} to {r.high}, p = {r.p}, statistic {r.statistic}"

@@ -101,7 +101,7 @@ class Comparison(Estimate):
             lower_is_better: True for a loss, False for an accuracy.
             unit: what the values are.
 
-        Example:
+        Examples:
             >>> from keras_entropy.stats import paired_t
             >>> paired_t([0.91, 0.93, 0.92, 0.94], [0.90, 0.91, 0.91, 0.92]).sentence("A", "B", lower_is_better=False)
             'A is better than B by 0.0150 (95 % interval 0.0058 to 0.0242, paired t, n = 4 seeds, p = 0.014)'
@@ -163,7 +163,7 @@ class Equivalence(Estimate):
             name_b: of the second.
             unit: what the values are.
 
-        Example:
+        Examples:
             >>> from keras_entropy.stats import tost
             >>> print(tost([0.91, 0.93, 0.92, 0.94], [0.91, 0.92, 0.92, 0.95], 0.02).sentence("A", "B"))
             A and B are equivalent within 0.02 (A minus B 0.0000, 90 % interval -0.0096 to 0.0096, TOST paired t, \

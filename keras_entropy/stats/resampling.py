@@ -42,7 +42,7 @@ def bootstrap(
         resamples: how many.
         expand: whether to correct for the size of the sample; False gives Efron's interval.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import bootstrap
         >>> print(bootstrap([0.91, 0.93, 0.92, 0.94, 0.92, 0.95, 0.93, 0.93]))
         0.929 (95 % interval 0.920 to 0.941, BCa bootstrap of the mean, n = 8)
@@ -61,7 +61,7 @@ def interquartile_mean(x: Any, level: float = 0.95, *, seed: int = 0, resamples:
         seed: of the resamples.
         resamples: how many.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import interquartile_mean
         >>> print(interquartile_mean([0.91, 0.93, 0.92, 0.94, 0.92, 0.95, 0.93, 0.13]))
         0.93 (95 % interval 0.53 to 0.94, BCa bootstrap of the interquartile mean, n = 8)

@@ -23,7 +23,7 @@ def t_interval(x: Any, level: float = 0.95, *, null: float | None = None, altern
         null: a mean to test against; without it, p is None.
         alternative: as in SciPy: what the mean is, against `null`, if the null hypothesis is wrong.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import t_interval
         >>> print(t_interval([0.91, 0.93, 0.92, 0.94]))
         0.925 (95 % interval 0.904 to 0.946, t, n = 4)
@@ -60,7 +60,7 @@ def paired_t(a: Any, b: Any, level: float = 0.95, *, alternative: str = "two-sid
         level: confidence of the interval.
         alternative: as in SciPy: what a is, against b, if the null hypothesis is wrong.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import paired_t
         >>> r = paired_t([0.91, 0.93, 0.92, 0.94], [0.90, 0.91, 0.91, 0.92])
         >>> f"{r.difference:.3f}, {r.low:.4f} to {r.high:.4f}, p = {r.p:.3f}, {r.method}, n = {r.n}"
@@ -88,7 +88,7 @@ def welch_t(a: Any, b: Any, level: float = 0.95, *, alternative: str = "two-side
         level: confidence of the interval.
         alternative: as in SciPy: what a is, against b, if the null hypothesis is wrong.
 
-    Example:
+    Examples:
         >>> from keras_entropy.stats import welch_t
         >>> r = welch_t([0.91, 0.93, 0.92, 0.94], [0.90, 0.91, 0.91])
         >>> f"{r.difference:.4f}, {r.low:.4f} to {r.high:.4f}, p = {r.p:.3f}, n = {r.n_a} and {r.n_b}"

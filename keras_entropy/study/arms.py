@@ -42,7 +42,7 @@ class Arm:
         TypeError: for arguments of another kind.
         ValueError: for an axis without values, or one that nothing takes.
 
-    Example:
+    Examples:
         >>> from keras_entropy import TotalCorrelation
         >>> from keras_entropy.study import Arm
         >>> Arm("decorrelated", "first", TotalCorrelation, tune={"factor": [1e-2, 1e-1]})
@@ -189,7 +189,7 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
     Raises:
         ValueError: for a rival without a regularizer.
 
-    Example:
+    Examples:
         >>> from keras_entropy import DenseEntropy
         >>> from keras_entropy.study import Arm, control_arms
         >>> [arm.name for arm in control_arms(Arm("volume", "first", DenseEntropy(1e-3)))][:3]

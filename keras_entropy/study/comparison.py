@@ -174,7 +174,7 @@ def compare(
     Raises:
         ValueError: for an unknown baseline or metric, or no run to compare.
 
-    Example:
+    Examples:
         >>> from keras_entropy.study.comparison import compare
         >>> from keras_entropy.study import RunRecord
         >>> losses = {"none": [0.30, 0.32, 0.31], "decorrelated": [0.27, 0.30, 0.27]}

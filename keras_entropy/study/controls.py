@@ -30,7 +30,7 @@ class Constant(keras.Regularizer):
     Call arguments:
         x: a weight.
 
-    Example:
+    Examples:
         >>> from keras_entropy.study import Constant
         >>> Constant(1e4).get_config()
         {'value': 10000.0}

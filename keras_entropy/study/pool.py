@@ -47,7 +47,7 @@ def environment() -> dict[str, str]:
 
     One thread each; on a GPU no process takes all of its memory.
 
-    Example:
+    Examples:
         >>> from keras_entropy.study import environment
         >>> environment()["OMP_NUM_THREADS"]
         '1'

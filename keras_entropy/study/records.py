@@ -164,7 +164,7 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
         FileNotFoundError: where there are no records.
         ValueError: for a file that does not hold records; it names the line.
 
-    Example:
+    Examples:
         >>> from keras_entropy.study import read_records
         >>> records = read_records("runs/study")  # doctest: +SKIP
     """

@@ -54,7 +54,7 @@ class Study:
         TypeError: for arguments of another kind.
         ValueError: for arms, axes or seeds that do not fit together.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from keras_entropy import DenseEntropy
         >>> from keras_entropy.study import Arm, Study

@@ -53,7 +53,7 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         TypeError: for arguments of another kind.
         ValueError: for no placements, for "none" among them, or for factors that are not positive.
 
-    Example:
+    Examples:
         >>> import keras, keras_tuner
         >>> from keras_entropy import DenseEntropy
         >>> from keras_entropy.tuning import EntropyHyperModel

@@ -147,7 +147,7 @@ def search(
         FileExistsError: for a folder that holds something else.
         RuntimeError: where all trials failed, or one raised.
 
-    Example:
+    Examples:
         >>> import tempfile, keras, numpy as np
         >>> from keras_entropy import DenseEntropy
         >>> from keras_entropy.tuning import EntropyHyperModel, search

@@ -68,7 +68,7 @@ class EntropyTuner(keras_tuner.Tuner):
         FileExistsError: for a folder that holds another search, or something else.
         BlockingIOError: where another process searches in the folder.
 
-    Example:
+    Examples:
         >>> import tempfile, keras, numpy as np
         >>> from keras_entropy import DenseEntropy
         >>> from keras_entropy.tuning import EntropyHyperModel, EntropyTuner
