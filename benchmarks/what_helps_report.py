@@ -29,6 +29,7 @@ class Test:
 
     @property
     def verdict(self):
+        """What the adjusted test shows."""
         if self.row.against is None:
             return "not compared"
         if not self.p < 0.05:
