@@ -27,10 +27,11 @@ def as_float(x: Array) -> Array:
     """
     if is_host(x):
         return np.asarray(x, dtype=np.float64)
-    x = x.value if isinstance(x, keras.Variable) else x
-    x = ops.convert_to_tensor(
-        x.read_value() if hasattr(x, "read_value") else x
-    )  # a variable of TensorFlow is no tensor
+    if isinstance(x, keras.Variable):
+        x = x.value
+    if hasattr(x, "read_value"):  # a variable of TensorFlow is no tensor
+        x = x.read_value()
+    x = ops.convert_to_tensor(x)
     wide = keras.backend.standardize_dtype(x.dtype) in ("float32", "float64")
     return x if wide else ops.cast(x, "float32")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -175,9 +176,9 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
     """The control arms for an arm: what simpler explanations of its gain would do in its place.
 
     They are "constant" (the number that the rival's term has at the initial weights), "soft orthogonality"
-    (Keras's `OrthogonalRegularizer`), "L2", "orthogonal initialisation", "scaled initialisation" (twice the kernel),
-    "centred inputs", "standardised inputs" and "batch normalisation". Each has the rival's placement, arguments and
-    axes. The strengths of soft orthogonality and L2 are tuned, with 0 among them.
+    (Keras's `OrthogonalRegularizer`, between units), "L2", "orthogonal initialisation", "scaled initialisation" (twice
+    the kernel), "centred inputs", "standardised inputs" and "batch normalisation". Each has the rival's placement,
+    arguments and axes. The strengths of soft orthogonality and L2 are tuned, with 0 among them.
 
     Args:
         rival: the arm that is to be explained.
@@ -207,7 +208,7 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
         Arm(
             "soft orthogonality",
             place,
-            keras.regularizers.OrthogonalRegularizer,
+            functools.partial(keras.regularizers.OrthogonalRegularizer, mode="columns"),
             grid=grid,
             tune=strengths,
             **arguments,

@@ -1,0 +1,234 @@
+"""Which entropy term helps, where, against baselines that are tuned as carefully.
+
+    KERAS_BACKEND=jax python benchmarks/what_helps.py TASK ... --output runs/what_helps --data DIR [--workers 2]
+    python benchmarks/what_helps.py --report --output runs/what_helps
+
+Each task is a study: every arm chooses its learning rate, its L2 (0 is offered) and its factor on the tuning seeds, and
+is compared on ten or twenty others. The baseline has a tuned learning rate and L2. Arms named "alone" have no L2;
+"centred" and "standardised" arms have their inputs changed; those with "decay" lower the factor to 0 over the run.
+--report reads what has ended: it prints each task's table, and applies Holm's adjustment over all tests of all tasks.
+DIR holds MNIST and CIFAR-10 (the sets "mnist", and "cifar10" or "cifar10_small") as TensorFlow Datasets prepares them.
+"""
+
+import argparse
+import functools
+import os
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_entropy import (
+    ActivationEntropy,
+    ConvCornerEntropy,
+    ConvEntropy,
+    DenseEntropy,
+    FactorSchedule,
+    TotalCorrelation,
+    apply_entropy,
+    datasets,
+    models,
+)
+from keras_entropy.study import Arm, Study
+
+Orthogonal = functools.partial(keras.regularizers.OrthogonalRegularizer, mode="columns")
+Leading = functools.partial(DenseEntropy, block="leading")
+L2 = (0.0, 1e-5, 4e-5)
+EPOCHS = {"autoencoder": 20, "cnn": 8, "digits": 60}
+
+
+def autoencoder(width, learning_rate, l2=0.0, infomax=0.0):
+    """d-width-d with sigmoid units; `infomax` is the factor of a log-volume and of its activation's entropy."""
+    model = models.autoencoder((28, 28, 1), width)
+    if l2:
+        apply_entropy(model, "first", keras.regularizers.L2(l2))
+    if infomax:
+        apply_entropy(model, "first", DenseEntropy(infomax))
+        model.get_layer("encoder").activity_regularizer = ActivationEntropy("sigmoid", infomax)
+    model.compile(keras.optimizers.Adam(learning_rate), "mse")
+    return model
+
+
+def cnn(shape, filters, learning_rate, l2=0.0, normalised=False):
+    """Source A's small CNN, with L2 on its convolutions and batch normalisation before each activation if asked for."""
+    layers = [keras.Input(shape)]
+    for i, count in enumerate(filters, start=1):
+        regularizer = keras.regularizers.L2(l2) if l2 else None
+        layers.append(keras.layers.Conv2D(count, 3, padding="same", kernel_regularizer=regularizer, name=f"conv{i}"))
+        layers += [keras.layers.BatchNormalization()] if normalised else []
+        layers += [keras.layers.LeakyReLU(), keras.layers.MaxPooling2D(2)]
+    layers += [keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax", name="head")]
+    model = keras.Sequential(layers)
+    model.compile(keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def cifar_cnn(depth, learning_rate, l2=0.0, normalised=False):
+    return cnn((16, 16, 3), [16] * depth, learning_rate, l2, normalised)
+
+
+def digits_cnn(learning_rate, l2=0.0):
+    return cnn((8, 8, 1), [16, 16], learning_rate, l2)
+
+
+def mnist(folder):
+    data = datasets.mnist(folder, "train[:5000]", "test[:2000]")
+    return data.x_train, data.x_train, data.x_test, data.x_test
+
+
+def cifar(folder):
+    """CIFAR-10 at half the size: the mean of 2 x 2 pixels."""
+    name = "cifar10" if (Path(folder) / "cifar10").is_dir() else "cifar10_small"
+    data = datasets.prepared(name, folder, "train[:5000]", "test[:1500]")
+    small = [x.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4)) for x in (data.x_train, data.x_test)]
+    return small[0], data.y_train, small[1], data.y_test
+
+
+def few_digits(seed, per_class=10):
+    """Ten labelled digits of each class, drawn anew by each seed; all test digits."""
+    data = datasets.digits()
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([rng.permutation(np.flatnonzero(data.y_train == c))[:per_class] for c in range(10)])
+    return data.x_train[rows], data.y_train[rows], data.x_test, data.y_test
+
+
+def decay(epochs):
+    """Callbacks that lower all factors from 1 to 0."""
+    return [FactorSchedule(lambda epoch: 1 - epoch / epochs)]
+
+
+def paired_with(inputs):
+    """Arms of an autoencoder with its inputs as they are, or changed: every one with a tuned L2."""
+    before = f"{inputs}, " if inputs else ""
+    return [
+        arm(f"{before}L2", inputs=inputs),
+        arm(f"{before}DenseEntropy", DenseEntropy, [1e-3, 1e-2], inputs=inputs),
+        arm(f"{before}TotalCorrelation", TotalCorrelation, [1e-2, 1e-1], inputs=inputs),
+        arm(f"{before}infomax", infomax=[3e-4, 1e-3], inputs=inputs),
+    ]
+
+
+def arm(name, regularizer=None, factor=None, placement="first", l2=L2, infomax=None, **options):
+    """An arm that chooses its L2 and its factors."""
+    axes = {"l2": l2, "factor": factor, "infomax": infomax}
+    return Arm(name, placement, regularizer, tune={axis: v for axis, v in axes.items() if v}, **options)
+
+
+def autoencoder_arms():
+    alone = {"l2": [0.0]}
+    return [
+        *paired_with(None),
+        arm("no term, no L2", **alone),
+        arm("DenseEntropy alone", DenseEntropy, [1e-3, 1e-2], **alone),
+        arm("TotalCorrelation alone", TotalCorrelation, [1e-2, 1e-1], **alone),
+        arm("infomax alone", infomax=[3e-4, 1e-3], **alone),
+        arm("DenseEntropy leading", Leading, [1e-3, 1e-2]),
+        arm("DenseEntropy leading alone", Leading, [1e-3, 1e-2], **alone),
+        arm("soft orthogonality", Orthogonal, [1e-2, 1e-1]),
+        arm("soft orthogonality alone", Orthogonal, [1e-2, 1e-1], **alone),
+        arm("orthogonal initialisation", initializer="orthogonal"),
+        arm("initial weights halved", initializer=0.5),
+        arm("initial weights doubled", initializer=2.0),
+        arm("batch normalisation", batch_normalization=True),
+        arm("standardised, L2", inputs="standardised"),
+        *paired_with("centred"),
+        arm("DenseEntropy, all layers", DenseEntropy, [1e-3, 1e-2], "all"),
+        arm("TotalCorrelation, all layers", TotalCorrelation, [1e-2, 1e-1], "all"),
+    ]
+
+
+def decayed_arms():
+    return [
+        arm("DenseEntropy, decay", DenseEntropy, [1e-3, 1e-2]),
+        arm("TotalCorrelation, decay", TotalCorrelation, [1e-2, 1e-1]),
+        arm("infomax, decay", infomax=[3e-4, 1e-3]),
+    ]
+
+
+def cnn_arms(l2=(0.0, 1e-4)):
+    """L2 is on all convolutions, in all arms."""
+    terms = {
+        "ConvEntropy": (ConvEntropy, [1e-1, 3e-1]),
+        "ConvCornerEntropy": (ConvCornerEntropy, [1e-3, 1e-2]),
+        "TotalCorrelation": (TotalCorrelation, [1e-2, 1e-1]),
+    }
+    standard = {"inputs": "standardised", "l2": l2}
+    return [
+        arm("L2", l2=l2),
+        *[arm(name, *term, l2=l2) for name, term in terms.items()],
+        arm("standardised, L2", **standard),
+        *[arm(f"standardised, {name}", *term, **standard) for name, term in terms.items()],
+        arm("ConvEntropy, all layers", ConvEntropy, [1e-1, 3e-1], "conv*", l2),
+        arm("no term, no L2", l2=[0.0]),
+        arm("orthogonal initialisation", initializer="orthogonal", l2=l2),
+    ]
+
+
+WIDTHS, DEPTHS = (20, 60, 180), (1, 2, 3)
+
+
+def tasks(folder):
+    """Each task: what to build, its arms, data, axes and seeds."""
+    dense = {"data": functools.partial(mnist, folder), "epochs": EPOCHS["autoencoder"], "batch_size": 100}
+    dense |= {"tune": {"learning_rate": [4e-3, 8e-3]}}
+    fade = {"callbacks": functools.partial(decay, EPOCHS["autoencoder"])}
+    image = {"data": functools.partial(cifar, folder), "epochs": EPOCHS["cnn"], "batch_size": 64}
+    image |= {"tune": {"learning_rate": [2e-3, 5e-3]}, "metric": "val_accuracy"}
+    found = {}
+    for width in WIDTHS:
+        build = functools.partial(autoencoder, width)
+        found[f"autoencoder-{width}"] = (build, autoencoder_arms(), dense)
+        found[f"autoencoder-{width}-decay"] = (build, decayed_arms(), dense | fade)
+    fast = dense | {"tune": {}, "grid": {"learning_rate": [1.6e-2, 3.2e-2]}}
+    found["autoencoder-60-fast"] = (
+        functools.partial(autoencoder, 60),
+        [*paired_with(None), *paired_with("centred")],
+        fast,
+    )
+    for depth in DEPTHS:
+        for normalised in (False, True):
+            build = functools.partial(cifar_cnn, depth, normalised=normalised)
+            found[f"cnn-{depth}{'-normalised' if normalised else ''}"] = (build, cnn_arms(), image)
+    few = {"data": few_digits, "epochs": EPOCHS["digits"], "batch_size": 20, "metric": "val_accuracy"}
+    few |= {"tune": {"learning_rate": [1e-3, 3e-3, 1e-2]}}
+    found["digits"] = (digits_cnn, cnn_arms((0.0, 1e-3)), few)
+    return found
+
+
+SEEDS = {"autoencoder": (2, 10), "cnn": (1, 10), "digits": (3, 20)}
+"""How many choose values, and how many are compared."""
+
+
+def study(name, folder, output):
+    build, arms, options = tasks(folder)[name]
+    choose, count = SEEDS[name.split("-")[0]]
+    return Study(build, arms, range(100, 100 + count), tune_seeds=range(choose), output=output / name, **options)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tasks", nargs="*", help="; ".join(tasks(".")))
+    parser.add_argument("--output", type=Path, default=Path("runs/what_helps"))
+    parser.add_argument("--data", default=os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--report", action="store_true")
+    arguments = parser.parse_args()
+    unknown = set(arguments.tasks) - tasks(".").keys()
+    if unknown:
+        parser.error(f"unknown tasks: {', '.join(sorted(unknown))}; there are {', '.join(tasks('.'))}")
+    data = str(Path(arguments.data).expanduser())
+    for name in arguments.tasks:
+        replicas = 24 if keras.backend.backend() == "jax" and not name.endswith("decay") else 1
+        study(name, data, arguments.output).run(
+            workers=arguments.workers, replicas=replicas, progress=sys.stderr.isatty()
+        )
+        print(f"{name}: ended", flush=True)
+    if arguments.report:
+        import what_helps_report
+
+        what_helps_report.report(arguments.output)
+
+
+if __name__ == "__main__":
+    main()

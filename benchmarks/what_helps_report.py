@@ -1,0 +1,138 @@
+"""Tables and figure of what_helps.py, from the records of the tasks that have ended or are under way."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from keras_entropy.stats import holm
+from keras_entropy.study import cells, compare, read_records
+from keras_entropy.study.document import DASH, Table
+from keras_entropy.study.grouping import written
+
+INPUTS = ("centred", "standardised")
+
+
+@dataclasses.dataclass
+class Test:
+    """One arm against the baseline that has its inputs."""
+
+    task: str
+    row: object
+    base: object
+    lower_is_better: bool
+    p: float = math.nan
+
+    @property
+    def verdict(self):
+        """What the adjusted test shows."""
+        if self.row.against is None:
+            return "not compared"
+        if not self.p < 0.05:
+            return "no difference shown"
+        better = (self.row.against.estimate < 0) == self.lower_is_better
+        return "better" if better else "worse"
+
+    @property
+    def percent(self):
+        """Difference and interval, in percent of the baseline's mean."""
+        a, scale = self.row.against, 100 / abs(self.base.mean.estimate)
+        return tuple(scale * value for value in (a.estimate, a.low, a.high))
+
+
+def report(output):
+    tests = []
+    for folder in sorted(path.parent for path in Path(output).glob("*/runs.jsonl") if "-decay" not in path.parent.name):
+        tests += tests_of(folder)
+    adjusted = holm([test.row.against.p if test.row.against else 1.0 for test in tests])
+    tests = [dataclasses.replace(test, p=p) for test, p in zip(tests, adjusted, strict=True)]
+    for task in dict.fromkeys(test.task for test in tests):
+        print(table([test for test in tests if test.task == task], len(tests)).to_markdown(), end="\n\n")
+    draw(tests, Path(output) / "what_helps.png")
+    for test in tests:
+        if test.verdict in ("better", "worse"):
+            print(f"* {test.task}: {name(test.row)} is {test.verdict} than {test.base.arm}")
+
+
+def tests_of(folder):
+    """All tests of a task and of its arms with a decaying factor."""
+    records = read_records(folder)
+    decayed = folder.with_name(f"{folder.name}-decay")
+    if (decayed / "runs.jsonl").exists():
+        records += read_records(decayed)
+    accuracy = "val_accuracy" in next(record.history for record in records if record.ok)
+    metric = "val_accuracy" if accuracy else "val_task_loss"
+    families = {"L2": [r for r in records if not r.arm.startswith(INPUTS) or r.arm.endswith(", L2")]}
+    for inputs in INPUTS:
+        families[f"{inputs}, L2"] = [r for r in records if r.arm.startswith(inputs)]
+    found = []
+    for baseline, family in families.items():
+        if not any(record.arm == baseline and record.role == "report" for record in family):
+            continue
+        study = compare(family, metric, baseline)
+        bases = {written(row.shared): row for row in study.rows if row.arm == baseline}
+        found += [Test(folder.name, row, bases[written(row.shared)], not accuracy) for row in study.rivals]
+    return found
+
+
+def name(row):
+    return f"{row.arm} at {written(row.shared)}" if row.shared else row.arm
+
+
+def table(tests, count):
+    bases = {name(test.base): test.base for test in tests}
+    rows = []
+    for base in bases.values():
+        rows.append(
+            (name(base), f"{len(base.values)} of {base.runs}", cells.interval(base.mean), DASH, DASH, "baseline")
+        )
+        rows[-1] += (half(base), "1.00", written(base.tuned))
+        for test in (test for test in tests if test.base is base):
+            row = test.row
+            p = DASH if row.against is None else f"{test.p:.2g}"
+            cost = f"{row.cpu_seconds / base.cpu_seconds:.2f}"
+            cell = (
+                name(row),
+                f"{len(row.values)} of {row.runs}",
+                cells.interval(row.mean),
+                cells.interval(row.against),
+            )
+            rows.append((*cell, p, test.verdict, half(row), cost, written(row.tuned)))
+    head = ("arm", "n of runs", "mean (95 %)", "minus its baseline (95 %)", "p (Holm)", "verdict", "half by epoch")
+    note = (
+        f"Holm over {count} tests of all tasks. Half by epoch: when half of the seeds had the baseline's final mean. "
+        "Cost: processor time of a run, tracing included, over that of the baseline."
+    )
+    kind = "validation loss" if tests[0].lower_is_better else "validation accuracy"
+    return Table(f"{tests[0].task}: {kind} at the last epoch", (*head, "cost", "chosen"), tuple(rows), (note,))
+
+
+def half(row):
+    return DASH if row.half_epoch is None else str(row.half_epoch)
+
+
+def draw(tests, path):
+    tasks = list(dict.fromkeys(test.task for test in tests))
+    sizes = [sum(test.task == task for test in tests) for task in tasks]
+    figure, axes = plt.subplots(
+        len(tasks), 1, figsize=(8, 0.26 * sum(sizes) + 0.9 * len(tasks)), squeeze=False, height_ratios=sizes
+    )
+    for ax, task in zip(axes[:, 0], tasks, strict=True):
+        shown = [test for test in tests if test.task == task and test.row.against is not None][::-1]
+        for y, test in enumerate(shown):
+            middle, low, high = test.percent
+            colour = {"better": "#0072b2", "worse": "#d55e00"}.get(test.verdict, "#777777")
+            ax.plot([low, high], [y, y], color=colour)
+            ax.plot(middle, y, "o", color=colour, markersize=4)
+        ax.set_yticks(range(len(shown)), [f"{name(t.row)} (against {t.base.arm})" for t in shown], fontsize=7)
+        ax.axvline(0, color="black", linewidth=0.8)
+        ax.set_xscale("symlog", linthresh=10)
+        ax.set_title(f"{task}: difference in % of the baseline, 95 % interval", fontsize=8, loc="left")
+        ax.tick_params(axis="x", labelsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    print(f"Written: {path}\n")
