@@ -8,13 +8,16 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import pandas as pd
 
+from keras_entropy._files import write_text
 from keras_entropy.stats import holm
 from keras_entropy.study import cells, compare, read_records
 from keras_entropy.study.document import DASH, Table
 from keras_entropy.study.grouping import written
 
 INPUTS = ("centred", "standardised")
+NO_L2 = "no term, no L2"
 
 
 @dataclasses.dataclass
@@ -52,7 +55,11 @@ def report(output):
     tests = [dataclasses.replace(test, p=p) for test, p in zip(tests, adjusted, strict=True)]
     for task in dict.fromkeys(test.task for test in tests):
         print(table([test for test in tests if test.task == task], len(tests)).to_markdown(), end="\n\n")
+    for kind in dict.fromkeys(test.task.split("-")[0] for test in tests):
+        print(matrix([test for test in tests if test.task.split("-")[0] == kind]).to_markdown(), end="\n\n")
     draw(tests, Path(output) / "what_helps.png")
+    write_text(Path(output) / "what_helps.csv", frame(tests).to_csv(index=False, lineterminator="\n"))
+    print(f"Written to {output}: what_helps.png, what_helps.csv\n")
     for test in tests:
         if test.verdict in ("better", "worse"):
             print(f"* {test.task}: {name(test.row)} is {test.verdict} than {test.base.arm}")
@@ -67,6 +74,7 @@ def tests_of(folder):
     accuracy = "val_accuracy" in next(record.history for record in records if record.ok)
     metric = "val_accuracy" if accuracy else "val_task_loss"
     families = {"L2": [r for r in records if not r.arm.startswith(INPUTS) or r.arm.endswith(", L2")]}
+    families[NO_L2] = [r for r in records if r.arm == NO_L2 or r.arm.endswith(" alone")]
     for inputs in INPUTS:
         families[f"{inputs}, L2"] = [r for r in records if r.arm.startswith(inputs)]
     found = []
@@ -111,6 +119,37 @@ def table(tests, count):
     return Table(f"{tests[0].task}: {kind} at the last epoch", (*head, "cost", "chosen"), tuple(rows), (note,))
 
 
+def matrix(tests):
+    """Differences in percent of the baseline, tasks side by side."""
+    tasks = list(dict.fromkeys(test.task for test in tests))
+    cells_of = {}
+    for test in tests:
+        stars = {"better": " better", "worse": " worse"}.get(test.verdict, "")
+        shown = "{:+.1f} ({:+.1f} to {:+.1f})".format(*test.percent) if test.row.against else DASH
+        cells_of.setdefault((name(test.row), test.base.arm), {})[test.task] = shown + stars
+    rows = [(*arm, *(found.get(task, DASH) for task in tasks)) for arm, found in cells_of.items()]
+    note = "Better, worse: p of the paired t test below 0.05 after Holm's adjustment over all tests of all tasks."
+    caption = "Difference from the baseline in percent of its mean, with 95 % intervals"
+    return Table(caption, ("arm", "against", *tasks), tuple(rows), (note,), 2)
+
+
+def frame(tests):
+    """All numbers, one row for each test."""
+    rows = []
+    for test in tests:
+        row, base = test.row, test.base
+        values = {"task": test.task, "arm": row.arm, "point": written(row.shared), "against": base.arm}
+        values |= {"lower_is_better": test.lower_is_better, "seeds": row.pairs, "runs": row.runs}
+        values |= {"mean": row.mean.estimate, "mean_of_baseline": base.mean.estimate}
+        if row.against:
+            values |= {"difference": row.against.estimate, "low": row.against.low, "high": row.against.high}
+            values |= {"p": row.against.p, "p_holm": test.p, "effect": row.against.effect}
+        values |= {"verdict": test.verdict, "chosen": written(row.tuned), "chosen_by_baseline": written(base.tuned)}
+        values |= {"half_by_epoch": row.half_epoch, "half_by_epoch_of_baseline": base.half_epoch}
+        rows.append(values | {"cpu_seconds": row.cpu_seconds, "cpu_seconds_of_baseline": base.cpu_seconds})
+    return pd.DataFrame(rows)
+
+
 def half(row):
     return DASH if row.half_epoch is None else str(row.half_epoch)
 
@@ -135,4 +174,3 @@ def draw(tests, path):
         ax.tick_params(axis="x", labelsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-    print(f"Written: {path}\n")
