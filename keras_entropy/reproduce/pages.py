@@ -18,10 +18,10 @@ STATE = "reproduction.json"
 
 
 def reproduce(name: str, settings: Settings) -> Outcome:
-    """Run a figure or table of source A again.
+    r"""Run a figure or table of source A again.
 
-    The folder gets `page.html`, `page.md` with its figures, the studies with their records, and `reproduction.json` with
-    the verdicts and the time. Runs that have ended are kept, and not trained again.
+    The folder gets `page.html`, `page.md` with its figures, the studies with their records, and `reproduction.json`
+    with the verdicts and the time. Runs that have ended are kept, and not trained again.
 
     Args:
         name: one of `names()`.
