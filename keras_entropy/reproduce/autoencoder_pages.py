@@ -102,11 +102,15 @@ def _picture(found: Findings) -> Picture:
         arms = (NONE, RECIPROCAL, CONSTANT) if monitor == "val_loss" else (NONE, RECIPROCAL, LOG)
         for record in found.runs(monitor, *arms):
             runs.append(dataclasses.replace(record, point={"stopped on": words, **record.point}))
-    figure = figures.means(compare(runs, found.metric, NONE, lower_is_better=True), "width")
-    figure.set_size_inches(11, 6)
-    for axes in figure.axes:
-        axes.set_xlabel("latent width")
-        axes.set_ylim(bottom=0)
+    compared = compare(runs, found.metric, NONE, lower_is_better=True)
+    if "width" in figures.numeric_axes(compared):
+        figure = figures.means(compared, "width")
+        figure.set_size_inches(11, 6)
+        for axes in figure.axes:
+            axes.set_xlabel("latent width")
+            axes.set_ylim(bottom=0)
+    else:
+        figure = figures.means(compared)
     seeds = len({record.seed for record in runs})
     caption = (
         f"Mean {found.metric} of autoencoders on {found.data} by latent width and lambda, with 95 % t intervals over "
@@ -281,7 +285,7 @@ def _cause(found: Findings) -> list[str]:
     if total:
         sentences.append(
             f"So at width {', '.join(map(str, total))} all that eq. 24 did in these runs was to stop them, as a "
-            "constant without a gradient did: the loss could not change by less than the float32 spacing at that number."
+            "constant without a gradient did: the loss could not change by less than the spacing of float32 there."
         )
     return sentences
 

@@ -188,7 +188,7 @@ def _unseen(found: Findings, arm: str) -> Table:
     )
     notes = (
         f"Points of validation accuracy against no term. λ is that of {plural(len(found.tune_seeds), 'seed')} that are "
-        "not tested. Paired t tests; two-sided p adjusted by Holm over the architectures, one-sided p and intervals not.",
+        "not tested. Paired t tests; two-sided p adjusted by Holm over the architectures, the rest is not.",
         *_failed_note(found),
     )
     return Table(f"{arm}", head, tuple(rows), notes)
