@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from keras_entropy import plots
-from keras_entropy.reproduce import published
-from keras_entropy.study import compare, figures, grouping
+from keras_entropy.reproduce import curves, published
+from keras_entropy.study import compare, grouping
 from keras_entropy.study.cells import effort_table, interval
 from keras_entropy.study.comparison import Row, StudyComparison
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
@@ -19,6 +20,7 @@ from keras_entropy.study.tables import PairwiseTable, pairwise_table
 
 NONE, RECIPROCAL, CONSTANT, LOG = "none", "eq. 24", "constant", "eq. 21"
 STOPPED = {"val_loss": "all of the loss (as printed)", "val_task_loss": "the task alone"}
+RIVALS = {"val_loss": (RECIPROCAL, CONSTANT), "val_task_loss": (RECIPROCAL, LOG)}
 MSE, EPOCHS = "validation MSE", "stopping epoch"
 
 
@@ -97,25 +99,14 @@ def blocks(found: Findings) -> tuple[Block, ...]:
 
 
 def _picture(found: Findings) -> Picture:
-    runs = []
-    for monitor, words in STOPPED.items():
-        arms = (NONE, RECIPROCAL, CONSTANT) if monitor == "val_loss" else (NONE, RECIPROCAL, LOG)
-        for record in found.runs(monitor, *arms):
-            runs.append(dataclasses.replace(record, point={"stopped on": words, **record.point}))
-    compared = compare(runs, found.metric, NONE, lower_is_better=True)
-    if "width" in figures.numeric_axes(compared):
-        figure = figures.means(compared, "width")
-        figure.set_size_inches(11, 6)
-        for axes in figure.axes:
-            axes.set_xlabel("latent width")
-            axes.set_ylim(bottom=0)
-    else:
-        figure = figures.means(compared)
-    seeds = len({record.seed for record in runs})
-    caption = (
-        f"Mean {found.metric} of autoencoders on {found.data} by latent width and lambda, with 95 % t intervals over "
-        f"{seeds} seeds."
-    )
+    title = f"Mean {found.metric} by latent width and lambda, with 95 % t intervals"
+    panels = {
+        f"stopped on {words}": found.compared(monitor, found.metric, *RIVALS[monitor])
+        for monitor, words in STOPPED.items()
+    }
+    figure = curves.by_width(panels, title, found.metric, axis="width", own="λ")
+    seeds = plural(len({record.seed for record in found.records["val_loss"]}), "seed")
+    caption = f"{title}: autoencoders on {found.data}, {seeds}."
     return Picture(f"{found.name}.png", plots.png(figure), caption, caption)
 
 
@@ -133,12 +124,15 @@ def _signs(found: Findings) -> Table:
         (short, *(DASH if a == b else table.sign(a, b) for b in table.names))
         for short, a in zip(names, table.names, strict=True)
     ]
-    notes = (
+    still = sum(result is None or math.isnan(result.low) for result in table.results.values())
+    notes = [
         "+: shown to be higher for the row than for the column; -: lower. Welch t tests at 0.01 each, not adjusted for "
-        "their number, as in the paper.",
-        *([f"{table.caption}."] if table.caption else []),
-    )
-    return Table(f"These runs: {found.metric} at width {found.width}", ("", *names), tuple(rows), notes)
+        "their number, as in the paper."
+    ]
+    if still:
+        notes.append(f"{still} of {len(table.results)} tests could not be made, mostly as neither sample varies.")
+    notes += [f"{table.caption}."] if table.caption else []
+    return Table(f"These runs: {found.metric} at width {found.width}", ("", *names), tuple(rows), tuple(notes))
 
 
 def _printed(found: Findings) -> Table:
@@ -211,9 +205,8 @@ def _identity(found: Findings) -> Table:
 
 
 def _against(found: Findings, monitor: str) -> Table:
-    arms = (RECIPROCAL, CONSTANT) if monitor == "val_loss" else (RECIPROCAL, LOG)
     rows = []
-    mse, epochs = (found.compared(monitor, metric, *arms) for metric in (MSE, EPOCHS))
+    mse, epochs = (found.compared(monitor, metric, *RIVALS[monitor]) for metric in (MSE, EPOCHS))
     for one, other in zip(mse.rows, epochs.rows, strict=True):
         place = (str(one.shared["width"]), one.label, f"{len(one.values)} of {one.runs}")
         rows.append((*place, *(interval(e) for e in (one.mean, one.against, other.mean, other.against))))
@@ -259,12 +252,17 @@ def _epoch_verdicts(found: Findings) -> list[str]:
         parts = []
         for factor in found.factors:
             row = _row(compared, RECIPROCAL, width, factor)
-            parts.append(f"{interval(row.mean)} for λ = {factor:g} (minus none {interval(row.against)})")
+            parts.append(f"{interval(row.mean)} for λ = {factor:g} (minus none {_minus(row)})")
         limit = sum(epochs >= found.epochs for epochs in base.epochs.values())
         ended = f" ({limit} of {len(base.epochs)} at the limit of {found.epochs})" if limit else ""
         start = f"Epochs at width {width}, stopped on {words}, n = {plural(len(base.values), 'seed')}: "
         sentences.append(f"{start}{interval(base.mean)} without a term{ended}, {', '.join(parts)}.")
     return sentences
+
+
+def _minus(row: Row) -> str:
+    same = row.against is not None and math.isnan(row.against.low)
+    return f"{interval(row.against)}{' in every seed' if same else ''}"
 
 
 def _cause(found: Findings) -> list[str]:

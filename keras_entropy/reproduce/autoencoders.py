@@ -174,7 +174,7 @@ def run(settings: Settings, *, name: str, case: str, protocol: Protocol | None =
     records, warned = trained(own, data, settings, PARTNERS[name])
     findings = autoencoder_pages.Findings(
         name=name,
-        data=data.name,
+        data=case if data.name == chosen.sets[0] else data.name,
         records=records,
         factors=own.factors,
         widths=own.widths,

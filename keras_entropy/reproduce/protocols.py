@@ -38,7 +38,7 @@ def reductions(own: Any, full: Any) -> tuple[str, ...]:
 def own_choices(protocol: Any) -> str:
     """What the paper does not say, in one sentence."""
     parts = [
-        f"{field.metadata['words'].lower()} {shown(getattr(protocol, field.name))}"
+        f"{field.metadata['words'][0].lower()}{field.metadata['words'][1:]} {shown(getattr(protocol, field.name))}"
         for field in dataclasses.fields(protocol)
         if field.metadata["ours"]
     ]
