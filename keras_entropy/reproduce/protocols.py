@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def images(settings: Settings, names: tuple[str, ...], train: int, test: int, si
     error = None
     for name in names if settings.scale == "small" else names[:1]:
         try:
-            data = datasets.prepared(name, folder, f"train[:{train}]", f"test[:{test}]")
+            data = _prepared(name, folder, train, test)
         except FileNotFoundError as missing:
             error = error or missing
         else:
@@ -104,6 +105,13 @@ def images(settings: Settings, names: tuple[str, ...], train: int, test: int, si
     own = Images("the digits of scikit-learn", _changed(_first(digits, train, test), side))
     said = f"No prepared {names[0]} was found: these are the digits of scikit-learn, 8 x 8, enlarged."
     return dataclasses.replace(own, reduced=(said, *_fewer(own, {"train": train, "test": test})))
+
+
+def _prepared(name: str, folder: Path | None, train: int, test: int) -> datasets.Dataset:
+    try:
+        return datasets.prepared(name, folder, f"train[:{train}]", f"test[:{test}]")
+    except ValueError:  # a slice of more images than there are is refused
+        return _first(datasets.prepared(name, folder), train, test)
 
 
 def _part(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
