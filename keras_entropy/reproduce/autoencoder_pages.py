@@ -282,8 +282,9 @@ def _cause(found: Findings) -> list[str]:
     total = [width for width in found.widths if _inert(found, width)]
     if total:
         sentences.append(
-            f"So at width {', '.join(map(str, total))} all that eq. 24 did in these runs was to stop them, as a "
-            "constant without a gradient did: the loss could not change by less than the spacing of float32 there."
+            f"So at width {', '.join(map(str, total))} eq. 24 had no effect on any step of these runs. Where it ended "
+            "one early, a constant without a gradient ended it at the same epoch: beside such a number, float32 does "
+            "not show a smaller change of the loss than its spacing there."
         )
     return sentences
 

@@ -230,7 +230,8 @@ def _optimism(found: Findings) -> Table:
     seeds = plural(len(found.seeds) + len(found.tune_seeds), "seed")
     notes = (
         f"Points of validation accuracy, of {seeds}, each left out once while the others choose λ among "
-        f"{len(found.factors)}. The choices share seeds: the t intervals are approximate.",
+        f"{len(found.factors)}. The choices share seeds: the t intervals are approximate. Added is 0 without an "
+        "interval where leaving out a seed never changes the choice.",
     )
     return Table("The optimism of choosing and testing on the same seeds", head, tuple(rows), notes, 2)
 

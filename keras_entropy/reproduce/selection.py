@@ -53,14 +53,16 @@ class Gains:
             return (paired_t if paired else welch_t)(own, base, alternative=alternative)
 
     def left_out(self, seeds: Collection[int]) -> dict[int, tuple[float, float]]:
-        """For each seed, with the value that all others choose: the mean gain on those, and that on the seed itself."""
-        found = {}
+        """For each seed its gain at the value that all seeds choose, and at the one that the others choose.
+
+        The means of both over the seeds are the gain on the seeds that choose, and the one on seeds that do not; where
+        leaving a seed out does not change the choice, they are the same number.
+        """
+        best, found = self.best(seeds), {}
         for seed in seeds:
-            others = [other for other in seeds if other != seed]
-            value = self.best(others)
-            if value is None:
-                continue
-            own, rest = self.at(value, [seed]), self.at(value, others)
-            if own and rest:
-                found[seed] = (math.fsum(rest.values()) / len(rest), own[seed])
+            value = self.best([other for other in seeds if other != seed])
+            if best is not None and value is not None:
+                same, unseen = self.at(best, [seed]), self.at(value, [seed])
+                if same and unseen:
+                    found[seed] = (same[seed], unseen[seed])
         return found
