@@ -86,6 +86,7 @@ def test_every_name_has_an_entry_with_a_claim(name):
     assert callable(own.run)
 
 
+@pytest.mark.slow
 def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, here, no_data, monkeypatch):
     run = functools.partial(autoencoders.run, name="a-fig3", case="MNIST", protocol=AUTOENCODERS)
     registered(monkeypatch, "a-fig3", run)
