@@ -23,8 +23,8 @@ def reproduce(
 ) -> None:
     r"""Train what a figure or table of "Entropy-based guidance of deep neural networks" shows, and compare.
 
-    Writes page.html and page.md with the paper's numbers beside those of the runs, and the records, which --resume goes on
-    with. What the small scale leaves out stands at the top of the page.
+    Writes page.html and page.md with the paper's numbers beside those of the runs, and the records, which --resume goes
+    on with. What the small scale leaves out stands at the top of the page.
 
     Example: keras-entropy reproduce a-fig3 --seeds 3 --output runs/a-fig3
     """

@@ -18,10 +18,10 @@ STATE = "reproduction.json"
 
 
 def reproduce(name: str, settings: Settings) -> Outcome:
-    """Run a figure or table of source A again.
+    r"""Run a figure or table of source A again.
 
-    The folder gets `page.html`, `page.md` with its figures, the studies with their records, and `reproduction.json` with
-    the verdicts and the time. Runs that have ended are kept, and not trained again.
+    The folder gets `page.html`, `page.md` with its figures, the studies with their records, and `reproduction.json`
+    with the verdicts and the time. Runs that have ended are kept, and not trained again.
 
     Args:
         name: one of `names()`.
@@ -43,7 +43,11 @@ def reproduce(name: str, settings: Settings) -> Outcome:
     chosen = entry(name)
     before = _earlier(settings, name)
     begun = time.perf_counter()
-    outcome = chosen.run(settings)
+    try:
+        outcome = chosen.run(settings)
+    except Exception:  # such as missing data: a folder in which nothing has begun is no reproduction to resume
+        _leave(settings.output)
+        raise
     seconds = before + time.perf_counter() - begun
     _write(chosen, settings, outcome, seconds)
     return outcome
@@ -67,6 +71,12 @@ def _earlier(settings: Settings, name: str) -> float:
         return float(state["seconds"])
     write_json(path, {"schema": SCHEMA, "plan": plan, "seconds": 0.0})
     return 0.0
+
+
+def _leave(output: Path) -> None:
+    """Remove the state from a folder that holds nothing else."""
+    if [path.name for path in output.iterdir()] == [STATE]:
+        (output / STATE).unlink()
 
 
 def _write(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) -> None:
@@ -96,7 +106,7 @@ def _page(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) -
         *outcome.blocks,
         Heading("How it was run"),
         Paragraph(f"Command: {command(chosen.name, settings)}"),
-        Paragraph(f"{seconds:.0f} s in all calls; {machine.device()}; {versions}."),
+        Paragraph(f"{seconds:.0f} s in all calls that ended; {machine.device()}; {versions}."),
     ]
 
 

@@ -1,0 +1,157 @@
+import json
+import sys
+import types
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("rich", reason="the command needs the extra 'cli'")
+
+from keras_entropy.cli import app
+from keras_entropy.reproduce import Entry, Outcome, entries
+from keras_entropy.study.document import Heading, Picture
+
+OUTCOME = Outcome(
+    reduced=("Seeds: 2, not 10.",),
+    blocks=(Heading("The figure"), Picture("a-fake.png", b"\x89PNG", "A curve.", "a curve")),
+    verdicts=("no difference shown between eq. 24 and none",),
+)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """An entry that trains nothing; gives the settings that it was called with."""
+    settings = []
+
+    def run(given):
+        settings.append(given)
+        if given.seeds == 13:
+            raise KeyboardInterrupt
+        if given.seeds == 14:
+            raise FileNotFoundError("No prepared data set 'mnist' in /nowhere.")
+        return OUTCOME
+
+    module = types.ModuleType("fake")
+    module.ENTRIES = {"a-fake": Entry(name="a-fake", title="a fake figure", claim="It is better.", run=run)}
+    monkeypatch.setitem(sys.modules, "keras_entropy.reproduce.fake", module)
+    known = {"a-fake": "fake", "a-fig3": "autoencoders", "a-table1": "classifiers"}
+    monkeypatch.setattr(entries, "_MODULES", known)
+    return settings
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["reproduce", *map(str, arguments)])
+
+
+def plain(result):
+    return " ".join(result.output.replace("│", " ").split())
+
+
+def test_all_names_are_listed_with_what_they_show(asked):
+    printed = command("list")
+
+    assert printed.exit_code == 0
+    assert "a-fake" in printed.output
+    assert "a fake figure" in printed.output
+    assert "a-table1" in printed.output
+
+
+def test_the_page_the_figures_and_the_verdicts_are_written_and_said(asked, tmp_path):
+    result = command("a-fake", "--output", tmp_path / "out", "--seeds", 3, "--data", tmp_path, "--workers", 1)
+
+    assert result.exit_code == 0, result.output
+    assert "Reduced: Seeds: 2, not 10." in plain(result)
+    assert "* no difference shown between eq. 24 and none" in plain(result)
+    (settings,) = asked
+    assert (settings.seeds, settings.workers, settings.data, settings.scale) == (3, 1, tmp_path, "small")
+    folder = tmp_path / "out"
+    page = (folder / "page.md").read_text()
+    assert page.index("Less than the paper's protocol:") < page.index("The paper: It is better.")
+    assert page.index("## Verdicts") < page.index("## The figure") < page.index("## How it was run")
+    assert f"reproduce a-fake --seeds 3 --data {tmp_path}" in page
+    assert (folder / "a-fake.png").read_bytes() == b"\x89PNG"
+    assert "data:image/png;base64," in (folder / "page.html").read_text()
+    state = json.loads((folder / "reproduction.json").read_text())
+    assert state["verdicts"] == list(OUTCOME.verdicts)
+    assert state["seconds"] >= 0
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(asked, tmp_path):
+    result = command("a-fig2", "--output", tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert "a-fake" in plain(result)
+    assert "a-fig2" in plain(result)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "Use --overwrite to replace it, --resume to go on with it"),
+        (("--overwrite", "--resume"), "exclude each other"),
+        (("--resume", "--seeds", 4), "holds another reproduction"),
+    ],
+)
+def test_a_reproduction_is_not_touched_unasked(asked, tmp_path, options, said):
+    assert command("a-fake", "--output", tmp_path / "out").exit_code == 0
+    before = (tmp_path / "out" / "reproduction.json").read_text()
+
+    result = command("a-fake", "--output", tmp_path / "out", *options)
+
+    assert result.exit_code == 2
+    assert said in plain(result)
+    assert (tmp_path / "out" / "reproduction.json").read_text() == before
+    assert len(asked) == 1
+
+
+def test_what_there_is_can_be_gone_on_with_or_replaced(asked, tmp_path):
+    output = tmp_path / "out"
+    assert command("a-fake", "--output", output).exit_code == 0
+    (output / "records").write_text("of a study")
+    first = json.loads((output / "reproduction.json").read_text())["seconds"]
+
+    assert command("a-fake", "--output", output, "--resume").exit_code == 0
+    assert (output / "records").exists()
+    assert json.loads((output / "reproduction.json").read_text())["seconds"] > first
+
+    assert command("a-fake", "--output", output, "--overwrite", "--seeds", 5).exit_code == 0
+    assert not (output / "records").exists()
+
+
+def test_other_files_are_never_removed(asked, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+
+    for options in ((), ("--overwrite",)):
+        result = command("a-fake", "--output", tmp_path, *options)
+        assert result.exit_code == 2
+        assert "holds other files" in plain(result)
+    result = command("a-fake", "--output", tmp_path, "--resume")
+    assert result.exit_code == 2
+    assert "holds no reproduction to resume" in plain(result)
+
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_ctrl_c_says_how_to_go_on(asked, tmp_path):
+    result = command("a-fake", "--output", tmp_path / "out", "--seeds", 13)
+
+    assert result.exit_code == 130
+    assert "Go on with the same command and --resume" in plain(result)
+    assert str(tmp_path / "out") in result.output.replace("\n", "")
+    assert command("a-fake", "--output", tmp_path / "out", "--seeds", 13, "--resume").exit_code == 130
+
+
+def test_missing_data_is_said_without_a_traceback(asked, tmp_path):
+    result = command("a-fake", "--output", tmp_path / "out", "--seeds", 14)
+
+    assert result.exit_code == 2
+    assert "No prepared data set 'mnist'" in plain(result)
+    assert "Traceback" not in result.output
+    assert command("a-fake", "--output", tmp_path / "out").exit_code == 0  # nothing had begun
+
+
+@pytest.mark.parametrize("options", [("--seeds", 1), ("--scale", "huge"), ("--workers", 0)])
+def test_bad_options_are_refused_before_anything_is_made(asked, tmp_path, options):
+    assert command("a-fake", "--output", tmp_path / "out", *options).exit_code == 2
+    assert not (tmp_path / "out" / "page.md").exists()
