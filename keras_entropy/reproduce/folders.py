@@ -60,7 +60,8 @@ def masks(folder: str | None, height: int, width: int, images: int | None) -> Da
 
     Args:
         folder: with `<split>/images` and `<split>/masks`; None for enlarged digits, whose strokes are the mask.
-        height, width: to resize to.
+        height: in pixels.
+        width: in pixels.
         images: how many to train on; None for all.
     """
     if folder is None:
@@ -99,8 +100,10 @@ def archive(data: Path | None, name: str, suffixes: tuple[str, ...]) -> Path | N
 def _keras_models() -> Path:
     import keras
 
-    return Path(keras.config.keras_home()) / "models" if hasattr(keras.config, "keras_home") else Path.home() / (
-        ".keras/models"
+    return (
+        Path(keras.config.keras_home()) / "models"
+        if hasattr(keras.config, "keras_home")
+        else Path.home() / (".keras/models")
     )
 
 

@@ -50,9 +50,7 @@ def _normalised(x: Any, filters: int, side: int, strides: int, name: str, activa
     return keras.layers.Activation("relu", name=f"{name}_relu")(x) if activated else x
 
 
-def classifier(
-    architecture: str, side: int, classes: int, learning_rate: float = 0.01, strategy: str = "plain"
-) -> Any:
+def classifier(architecture: str, side: int, classes: int, learning_rate: float = 0.01, strategy: str = "plain") -> Any:
     """A compiled classifier of square photographs [A, section 5.4].
 
     Args:
@@ -75,9 +73,7 @@ def classifier(
             keras.layers.RandomZoom(0.2),
         ]
     model = keras.Sequential([*layers, base], name="classifier")
-    model.compile(
-        keras.optimizers.SGD(learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
+    model.compile(keras.optimizers.SGD(learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

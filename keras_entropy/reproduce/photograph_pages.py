@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -67,15 +68,17 @@ class Found:
         "left out" is the gain at the lambda that is best for the other seeds. A seed that lacks a run is left out.
         """
         found: dict[str, dict[int, float]] = {"average": {}, "best": {}, "left out": {}}
-        cells_ = [(self.bases[strategy].values, [r.values for r in rows]) for (strategy, _), rows in self.rivals().items()]
-        whole = set.intersection(*({*base}.intersection(*rows) for base, rows in cells_))
+        both = [
+            (self.bases[strategy].values, [r.values for r in rows]) for (strategy, _), rows in self.rivals().items()
+        ]
+        whole = set.intersection(*({*base}.intersection(*rows) for base, rows in both))
         for seed in sorted(whole):
             rest = sorted(whole - {seed})
-            one = [(base[seed], [row[seed] for row in rows]) for base, rows in cells_]
+            one = [(base[seed], [row[seed] for row in rows]) for base, rows in both]
             found["average"][seed] = _mean([_mean(values) - base for base, values in one])
             found["best"][seed] = _mean([max(values) - base for base, values in one])
             if rest:
-                picks = [max(rows, key=lambda row: _mean([row[s] for s in rest])) for _, rows in cells_]
+                picks = [max(rows, key=lambda row: _mean([row[s] for s in rest])) for _, rows in both]
                 found["left out"][seed] = _mean([p[seed] - base for p, (base, _) in zip(picks, one, strict=True)])
         return found
 
@@ -161,9 +164,9 @@ def _analysis() -> Table:
     head = ("network", "best at lambda > 0", "by chance", "p", "mean of lambda > 0 minus 0 (95 %)")
     head += ("best of lambda > 0 minus 0", "noise (95 %)", "best minus 0 by noise alone")
     notes = (
-        "By chance: with seven columns that are alike six rows of seven have their best at lambda > 0. p: of so many or "
-        "more, by the binomial distribution. The mean of lambda > 0 minus lambda = 0 selects nothing; its t interval is "
-        "over rows.",
+        "By chance: of seven columns that are alike one of the six with lambda > 0 is the best in six rows of seven. p: "
+        "of so many rows or more, by the binomial distribution. The mean of lambda > 0 minus lambda = 0 selects nothing; "
+        "its t interval is over rows.",
         "Noise: the standard deviation of runs at lambda = 0, which are the same experiment at every placement, pooled "
         "over network and strategy, with its chi-squared interval. Best minus 0 by noise alone: "
         f"{printed.largest_normal(6):.3f} times the noise, the mean of the largest of six normal numbers.",
@@ -177,7 +180,7 @@ def _own_table(found: Sequence[Found]) -> Table:
     rows = []
     for one in found:
         for (strategy, placement), values in zip(one.rivals(), one.means(), strict=True):
-            shown = [DASH if v != v else f"{v:.3f}" for v in values]
+            shown = [DASH if math.isnan(v) else f"{v:.3f}" for v in values]
             rows.append((one.name, strategy, placement, *_marked(shown, values)))
     idle: Counter[float] = sum((one.idle() for one in found), Counter[float]())
     runs: Counter[float] = Counter()
@@ -193,17 +196,17 @@ def _own_table(found: Sequence[Found]) -> Table:
 
 
 def _marked(shown: Sequence[str], values: Sequence[float]) -> list[str]:
-    best = max((v for v in values if v == v), default=None)
+    best = max((v for v in values if not math.isnan(v)), default=None)
     return [f"{cell}*" if value == best else cell for cell, value in zip(shown, values, strict=True)]
 
 
 def verdicts(found: Sequence[Found], images: int) -> Iterator[str]:
     """One sentence for each claim."""
     yield from _of_the_paper()
-    best = printed.best_columns([row for one in found for row in _padded(found, one)])
+    best = printed.best_columns([row for one in found for row in one.means()])
     yield (
-        f"These runs, best cell of a row at lambda > 0: {best.at_term} of {best.rows} rows; {best.columns} columns that are "
-        f"alike give {best.expected:.1f} (no p-value: rows of a strategy share their runs at lambda = 0)."
+        f"These runs, best cell of a row at lambda > 0: {best.at_term} of {best.rows} rows; {best.columns} columns that "
+        f"are alike give {best.expected:.1f} (no p-value: rows of a strategy share their runs at lambda = 0)."
     )
     for one in found:
         yield from _of_the_runs(one, images)
@@ -213,24 +216,24 @@ def _of_the_paper() -> Iterator[str]:
     rows = printed.table2_rows()
     best, gain = printed.best_columns(rows), printed.gains(rows, printed.table2_repeated())
     yield (
-        f'"The best accuracy is at lambda > 0 in {best.at_term} of {best.rows} rows": the paper\'s count is what chance '
-        f"gives; seven columns that are alike give {best.expected:.1f}, and {best.at_term} or more with probability "
-        f"{best.p:.2f}."
+        f'"The best accuracy is at lambda > 0 in {best.at_term} of {best.rows} rows": the count is one that chance gives. '
+        f"Seven columns that are alike give {best.expected:.1f}, and {best.at_term} or more with probability {best.p:.2f}."
     )
-    shown = "a gain" if gain.unselected.low > 0 else "a loss" if gain.unselected.high < 0 else "no gain"
     yield (
-        f'"Accuracy improves by 2-3 %": the paper\'s own numbers show {shown} on average over lambda > 0, '
-        f"{gain.unselected}; rows. The best of six minus lambda = 0 is {gain.selected.estimate:.3f}, but runs at lambda = 0 "
-        f"differ among themselves by a standard deviation of {gain.noise:.3f} (95 % interval {gain.noise_low:.3f} to "
-        f"{gain.noise_high:.3f}), which alone gives {gain.by_chance:.3f}."
+        f'"Accuracy improves by 2-3 %", the paper\'s own numbers: on average over lambda > 0, {_shown(gain.unselected)}, '
+        f"{_said(gain.unselected, 'rows')}. The best of six minus lambda = 0 is {gain.selected.estimate:.3f}; runs at "
+        f"lambda = 0 differ among themselves by a standard deviation of {gain.noise:.3f} (95 % interval "
+        f"{gain.noise_low:.3f} to {gain.noise_high:.3f}), which alone gives {gain.by_chance:.3f}."
     )
-    first, both = ([max(v) for name, _, at, v in printed.TABLE2 if (name, at) == ("VGG-16", a)] for a in ("[1]", "[1,2]"))
+    vgg = {
+        at: [max(v) for name, _, where, v in printed.TABLE2 if (name, where) == ("VGG-16", at)]
+        for at in ("[1]", "[1,2]")
+    }
+    apart = ", ".join(f"{a - b:.3f}" for a, b in zip(*vgg.values(), strict=True))
     with quiet():
-        against = paired_t(first, both)
-    yield (
-        f"The first layer is better than the first two of VGG-16 in all three strategies: by {_listed(first, both)} in the "
-        f"paper; {against.sentence('[1]', '[1,2]', lower_is_better=False, unit='strategies')}."
-    )
+        against = paired_t(*vgg.values())
+    sentence = against.sentence("[1]", "[1,2]", lower_is_better=False, unit="strategies")
+    yield f'"[1] is better than [1,2] in VGG-16": the best cells differ by {apart} in the paper; {sentence}.'
 
 
 def _of_the_runs(one: Found, images: int) -> Iterator[str]:
@@ -244,20 +247,20 @@ def _of_the_runs(one: Found, images: int) -> Iterator[str]:
     with quiet():
         if len(average) > 1:
             estimate = t_interval(average)
-            said += f"{_shown(estimate)}, {estimate} seeds"
+            said += f"{_shown(estimate)}, {_said(estimate, 'seeds')}"
         else:
             rows = printed.gains(one.means(), []).unselected
-            said += f"{_shown(rows)}, {rows} rows of single runs"
+            said += f"{_shown(rows)}, {_said(rows, 'rows of single runs')}"
     said += f". Choosing the best lambda of each row on the seed that is judged gives {_mean(chosen):+.3f}"
     if gains["left out"]:
         said += f", choosing it on the other seeds {_mean(list(gains['left out'].values())):+.3f}"
-    if noise == noise:
-        said += f"; runs without the term differ by a standard deviation of {noise:.3f}"
-    yield f"{said}, and {images} images leave each accuracy uncertain by {_uncertainty(one, images):.3f}."
-    verdicts_ = Counter(
+    if not math.isnan(noise):
+        said += f". Runs without the term differ by a standard deviation of {noise:.3f}"
+    yield f"{said}. On {images} images an accuracy has a standard error of {_uncertainty(one, images):.3f}."
+    words = Counter(
         "not compared" if r.against is None else r.against.verdict(lower_is_better=False) for r in one.comparison.rivals
     )
-    counts = ", ".join(f"{n} {word}" for word, n in verdicts_.most_common())
+    counts = ", ".join(f"{n} {word}" for word, n in words.most_common())
     yield f"{one.name}, cell by cell after Holm's adjustment in each strategy: {counts}."
     if "empirical" in one.placements:
         yield _empirical(one)
@@ -265,8 +268,8 @@ def _of_the_runs(one: Found, images: int) -> Iterator[str]:
     stuck = sum(n for factor, n in idle.items() if factor > 0)
     if stuck or failures:
         yield (
-            f"{one.name}: {plural(stuck, 'run')} with the term and {idle[0.0]} without it never got half as good again as "
-            f"guessing, {failures} of {one.comparison.runs} did not finish."
+            f"{one.name}: {plural(stuck, 'run')} with the term and {idle[0.0]} without it never got half as good again "
+            f"as guessing; {failures} of {one.comparison.runs} did not finish."
         )
 
 
@@ -284,14 +287,9 @@ def _empirical(one: Found) -> str:
         return f"{one.name}: {paired_t(a, b).sentence('the empirical placement', 'the others', lower_is_better=False)}."
 
 
-def _padded(found: Sequence[Found], one: Found) -> list[list[float]]:
-    """The rows of mean accuracies; networks have the same values of lambda."""
-    assert all(other.factors == one.factors for other in found)
-    return one.means()
-
-
-def _listed(first: Sequence[float], both: Sequence[float]) -> str:
-    return ", ".join(f"{a - b:.3f}" for a, b in zip(first, both, strict=True))
+def _said(estimate: Estimate, unit: str) -> str:
+    """An estimate that says what its values are."""
+    return f"{str(estimate).removesuffix(')')} {unit})"
 
 
 def _shown(estimate: Estimate) -> str:

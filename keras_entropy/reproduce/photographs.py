@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -73,7 +72,9 @@ def reproduced(settings: Settings, protocol: Protocol) -> Outcome:
     """Train and compare by a protocol."""
     protocol = dataclasses.replace(protocol, seeds=settings.seeds or protocol.seeds)
     folder = folders.find(settings.data, folders.PHOTOGRAPHS)
-    data = functools.partial(folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images)
+    data = functools.partial(
+        folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images
+    )
     images = data()
     reduced = list(less(protocol, dataclasses.replace(FULL, seeds=protocol.seeds)))
     counts = (len(images.x_train), len(images.x_test))
@@ -157,9 +158,7 @@ def _empirical(
     model = build()
     if weights is not None:
         trained, own = models.by_name(name, weights=weights), network(name, (protocol.side, protocol.side, 3), 10)
-        chosen = resolve_placement(
-            own, f"empirical:{protocol.empirical}", entropy_profile(trained), regularizer=term
-        )
+        chosen = resolve_placement(own, f"empirical:{protocol.empirical}", entropy_profile(trained), regularizer=term)
         names = {weight.layer.name for weight in chosen}
         everything = resolve_placement(model, "all", regularizer=term)
         return [weight.path for weight in everything if weight.layer.name in names], []
@@ -180,7 +179,7 @@ def _empirical(
     chosen = resolve_placement(model, f"empirical:{protocol.empirical}", entropy_profile(model), regularizer=term)
     accuracy = record.value(METRIC, "best", lower_is_better=False)
     return [weight.path for weight in chosen], [
-        f"Empirical placement of {name}: there are no trained weights of it on this machine, so it is read off a network "
+        f"Empirical placement of {name}: there are no trained weights of it on this machine, so it is read off one "
         f"trained here on the same images (seed {REFERENCE_SEED}, accuracy {accuracy:.3f})."
     ]
 
@@ -190,13 +189,8 @@ ENTRIES = {
         name="a-table2",
         title="VGG-16 and ResNet-50 on Imagenette with the corner term",
         claim="In 17 of 18 rows the best validation accuracy is at lambda > 0, most often at lambda >= 0.001; the term "
-        "improves accuracy by 2-3 %, most where trained networks of the architecture keep entropy (table 2, sections 5.4 "
-        "and 6).",
+        "improves accuracy by 2-3 %, most where trained networks of the architecture keep entropy (table 2, sections "
+        "5.4 and 6).",
         run=run,
     )
 }
-
-
-def folder_of(output: Path, name: str) -> Path:
-    """Where the study of a network is."""
-    return output / name.replace(" ", "_") / "study"

@@ -51,7 +51,7 @@ TABLE3: tuple[tuple[float, int, float, float, float], ...] = (
 )
 
 FIGURE1 = (-2.2, -5.5)
-"""Mean entropy change per filter of the trained VGG-16 in its first layer, and where it settles, in the paper's words."""
+"""Mean entropy change per filter of the trained VGG-16: in its first layer, and where it settles (section 5)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
