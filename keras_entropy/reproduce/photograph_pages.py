@@ -65,12 +65,17 @@ class Found:
     def gains(self) -> dict[str, dict[int, float]]:
         """By seed, what the term gains over the rows: on average over lambda, and at the best lambda of each row.
 
-        "left out" is the gain at the lambda that is best for the other seeds. A seed that lacks a run is left out.
+        "left out" is the gain at the lambda that is best for the other seeds. A cell without any
+        finished run is left out, and so is a seed that lacks one of the others.
         """
         found: dict[str, dict[int, float]] = {"average": {}, "best": {}, "left out": {}}
         both = [
-            (self.bases[strategy].values, [r.values for r in rows]) for (strategy, _), rows in self.rivals().items()
+            (self.bases[strategy].values, [r.values for r in rows if r.values])
+            for (strategy, _), rows in self.rivals().items()
+            if any(r.values for r in rows)
         ]
+        if not both:
+            return found
         whole = set.intersection(*({*base}.intersection(*rows) for base, rows in both))
         for seed in sorted(whole):
             rest = sorted(whole - {seed})
@@ -164,9 +169,9 @@ def _analysis() -> Table:
     head = ("network", "best at lambda > 0", "by chance", "p", "mean of lambda > 0 minus 0 (95 %)")
     head += ("best of lambda > 0 minus 0", "noise (95 %)", "best minus 0 by noise alone")
     notes = (
-        "By chance: of seven columns that are alike one of the six with lambda > 0 is the best in six rows of seven. p: "
-        "of so many rows or more, by the binomial distribution. The mean of lambda > 0 minus lambda = 0 selects nothing; "
-        "its t interval is over rows.",
+        "By chance: of seven columns that are alike one of the six with lambda > 0 is the best in six rows of seven. "
+        "p: of so many rows or more, by the binomial distribution. The mean of lambda > 0 minus lambda = 0 selects "
+        "nothing; its t interval is over rows.",
         "Noise: the standard deviation of runs at lambda = 0, which are the same experiment at every placement, pooled "
         "over network and strategy, with its chi-squared interval. Best minus 0 by noise alone: "
         f"{printed.largest_normal(6):.3f} times the noise, the mean of the largest of six normal numbers.",
@@ -216,8 +221,9 @@ def _of_the_paper() -> Iterator[str]:
     rows = printed.table2_rows()
     best, gain = printed.best_columns(rows), printed.gains(rows, printed.table2_repeated())
     yield (
-        f'"The best accuracy is at lambda > 0 in {best.at_term} of {best.rows} rows": the count is one that chance gives. '
-        f"Seven columns that are alike give {best.expected:.1f}, and {best.at_term} or more with probability {best.p:.2f}."
+        f'"The best accuracy is at lambda > 0 in {best.at_term} of {best.rows} rows": the count is one that chance '
+        f"gives. Seven columns that are alike give {best.expected:.1f}, and {best.at_term} or more with probability "
+        f"{best.p:.2f}."
     )
     yield (
         f'"Accuracy improves by 2-3 %", the paper\'s own numbers: on average over lambda > 0, {_shown(gain.unselected)}, '
@@ -225,13 +231,10 @@ def _of_the_paper() -> Iterator[str]:
         f"lambda = 0 differ among themselves by a standard deviation of {gain.noise:.3f} (95 % interval "
         f"{gain.noise_low:.3f} to {gain.noise_high:.3f}), which alone gives {gain.by_chance:.3f}."
     )
-    vgg = {
-        at: [max(v) for name, _, where, v in printed.TABLE2 if (name, where) == ("VGG-16", at)]
-        for at in ("[1]", "[1,2]")
-    }
-    apart = ", ".join(f"{a - b:.3f}" for a, b in zip(*vgg.values(), strict=True))
+    first, both = ([max(v) for n, _, at, v in printed.TABLE2 if (n, at) == ("VGG-16", w)] for w in ("[1]", "[1,2]"))
+    apart = ", ".join(f"{a - b:.3f}" for a, b in zip(first, both, strict=True))
     with quiet():
-        against = paired_t(*vgg.values())
+        against = paired_t(first, both)
     sentence = against.sentence("[1]", "[1,2]", lower_is_better=False, unit="strategies")
     yield f'"[1] is better than [1,2] in VGG-16": the best cells differ by {apart} in the paper; {sentence}.'
 

@@ -158,7 +158,8 @@ def train(settings: Settings, protocol: Protocol, factors: Sequence[float] | Non
         )
     elif counts < COCO:
         reduced = (
-            f"Images: {counts[0]} to train and {counts[1]} to validate on; the paper has {COCO[0]} and {COCO[1]}, of COCO.",
+            f"Images: {counts[0]} to train and {counts[1]} to validate on; the paper has {COCO[0]} and {COCO[1]} "
+            "(COCO).",
         )
     return Trained(records=records, build=build, data=data, folder=weights, reduced=reduced)
 

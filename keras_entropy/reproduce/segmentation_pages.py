@@ -107,10 +107,10 @@ def blocks(tried: Tried, masks: Sequence[tuple[str, Any]], choices: str) -> list
         Heading("Table 3 from these runs"),
         *(_own_table(tried, watched) for watched in WATCHED),
         Paragraph(
-            f"Every run is trained for {max((r.epochs for r in tried.records), default=0)} epochs; where early stopping "
-            f"(patience {tried.stopping.patience}, change {tried.stopping.min_delta:g}) would have ended it is read off "
-            "its history: once watching val_loss, which holds the penalty, as Keras does where nothing else is said; once "
-            "watching the loss of the task alone. Seconds are those epochs times the mean time of an epoch of the run. "
+            f"Every run is trained for {max((r.epochs for r in tried.records), default=0)} epochs; where early "
+            f"stopping (patience {tried.stopping.patience}, change {tried.stopping.min_delta:g}) ends is read off "
+            "its history: once watching val_loss, which holds the penalty, as Keras does where nothing else is said; "
+            "once watching the loss of the task alone. Seconds are those epochs times the run's mean time of an epoch. "
             f"The term is eq. 25, a sum over filters and channels. {choices}"
         ),
         Heading("Figure 10: the masks"),
@@ -250,8 +250,8 @@ def _of_the_paper() -> Iterator[str]:
     more, iou, alike = sum(g > 0 for g in gains), sum(row[4] > base[4] for row in rest), len(rest) + 1
     yield (
         f'"Always greater accuracy, nearly always greater IoU": in the paper the accuracy is greater at {more} of '
-        f"{len(rest)} values of lambda, by {min(gains):.4f} to {max(gains):.4f}, the IoU at {iou}. All are differences from "
-        f"one and the same run, which is the lowest of {alike} alike ones with probability {1 / alike:.2f}; one run of "
+        f"{len(rest)} values of lambda, by {min(gains):.4f} to {max(gains):.4f}, the IoU at {iou}. All are differences "
+        f"from one and the same run, which is the lowest of {alike} alike ones with probability {1 / alike:.2f}; one run of "
         "each has no interval."
     )
     fewer, faster = ([row for row in rest if row[at] < base[at]] for at in (1, 2))
@@ -261,7 +261,7 @@ def _of_the_paper() -> Iterator[str]:
     spread = 100 * float(np.std(pace, ddof=1) / np.mean(pace))
     yield (
         f'"About 10 % faster": in the paper {len(fewer)} of {len(rest)} values of lambda takes fewer epochs '
-        f"({fewer[0][1]}, not {base[1]}), and {len(faster)} take fewer seconds, by up to {percent:.0f} %, {slower} of them "
-        f"with more epochs. An epoch of the same computation took {min(pace):.0f} to {max(pace):.0f} seconds, with a "
+        f"({fewer[0][1]}, not {base[1]}), and {len(faster)} take fewer seconds, by up to {percent:.0f} %, {slower} of "
+        f"them with more epochs. An epoch of the same computation took {min(pace):.0f} to {max(pace):.0f} seconds, with a "
         f"standard deviation of {spread:.0f} %: the gain in seconds is within what the pace of the machine varied."
     )
