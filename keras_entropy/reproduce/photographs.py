@@ -53,8 +53,8 @@ FULL = Protocol(
     empirical=5,
 )  # fmt: skip
 SMALL = dataclasses.replace(
-    FULL, networks=("cnn", RESIDUAL), factors=(1e-3, 1e-1), side=32, images=500, seeds=3, stale=6, patience=9,
-    epochs=10, empirical=3,
+    FULL, networks=("cnn", RESIDUAL), strategies=(STRATEGIES[0], STRATEGIES[2]), factors=(1e-3, 1e-1), side=32,
+    images=500, seeds=3, stale=6, patience=9, epochs=10, empirical=3,
 )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ class Case:
         return mean_of([self.contrast(pattern, row) for row in self.means(profiles)], 0.95) if profiles else None
 
     def beyond(self, pattern: str) -> Estimate | None:
-        """The pattern of trained networks that random ones do not have: over trained networks, minus the twins' mean."""
+        """The pattern that random networks do not have: that of trained networks minus the mean of the twins."""
         base = float(np.mean([self.contrast(pattern, row) for row in self.means(self.twins)]))
         values = [self.contrast(pattern, row) - base for row in self.means(self.trained)] if self.trained else []
         return mean_of(values, 0.95)
@@ -138,7 +138,8 @@ def blocks(cases: Sequence[Case], pattern: str, choices: str) -> list[Block]:
             Picture(
                 f"profile{number}.png",
                 plots.png(plots.entropy_panels(panels)),
-                f"Entropy change of each convolution ({kinds}): closed dots are means, boxes quartiles, open dots outliers.",
+                f"Entropy change of each convolution ({kinds}): closed dots are means, boxes quartiles, open dots "
+                "outliers.",
                 f"Box plots of entropy change by layer of {case.name}.",
             ),
         ]
@@ -176,10 +177,11 @@ def _summary(cases: Sequence[Case], pattern: str) -> Table:
             )
         )
     notes = (
-        f"Contrast: {PATTERNS[pattern]}, in nats, of the means of convolutions. Intervals are t intervals over networks; "
-        "one network has none. Rho: Spearman's correlation over layers, with its p, which takes layers for independent.",
-        "A random network is drawn by the initialisers of the architecture, whose weights are the smaller the more inputs "
-        "and outputs a layer has: its profile is that of the widths of the layers.",
+        f"Contrast: {PATTERNS[pattern]}, in nats, of the means of convolutions. Intervals are t intervals over "
+        "networks; one network has none. Rho: Spearman's correlation over layers, with its p, which takes layers for "
+        "independent.",
+        "A random network is drawn by the initialisers of the architecture, whose weights are the smaller the more "
+        "inputs and outputs a layer has: its profile is that of the widths of the layers.",
     )
     return Table("The pattern in trained and in random networks", head, tuple(rows), notes, 2)
 
@@ -231,10 +233,10 @@ def _first_figure(cases: Sequence[Case]) -> Iterator[str]:
     early, late = printed.FIGURE1
     fall, own = early - late, twins[0] - twins[-1]
     yield (
-        f"VGG-16 in the paper falls from {early:g} in the first layer to about {late:g}, by {fall:.1f} nats; random networks "
-        f"of the architecture fall from {twins[0]:.2f} to {twins[-1]:.2f}, by {own:.2f}, which is {100 * own / fall:.0f} % of "
-        f"that fall. Trained minus random is {early - twins[0]:+.1f} in the first layer and {late - twins[-1]:+.1f} in the "
-        "last (the paper's two numbers, read off one network; its other layers are not printed)."
+        f"VGG-16 in the paper falls from {early:g} in the first layer to about {late:g}, by {fall:.1f} nats; random "
+        f"networks of the architecture fall from {twins[0]:.2f} to {twins[-1]:.2f}, by {own:.2f}, which is "
+        f"{100 * own / fall:.0f} % of that fall. Trained minus random is {early - twins[0]:+.1f} in the first layer and "
+        f"{late - twins[-1]:+.1f} in the last (the paper prints these two numbers of one network)."
     )
 
 

@@ -80,9 +80,9 @@ def reproduced(name: str, settings: Settings, protocol: Protocol) -> Outcome:
         cases += _cases(figure, protocol, [], figure.network, model)
         stand_in, networks = _stand_in(figure, settings, protocol)
         reduced.append(
-            f"There are no trained weights of {figure.network} on this machine (they are looked for in the folder of the "
-            f"data, its folder {folders.WEIGHTS}, and Keras's folder of models): its random profile is shown, and what "
-            f"training does is seen in {stand_in}."
+            f"There are no trained weights of {figure.network} on this machine (they are looked for in the folder of "
+            f"the data, its folder {folders.WEIGHTS}, and Keras's folder of models): its random profile is shown, and "
+            f"what training does is seen in {stand_in}."
         )
         cases += _cases(figure, protocol, networks, stand_in)
     return _outcome(name, cases, reduced, protocol, figure.pattern)
@@ -205,8 +205,9 @@ ENTRIES = {
     "a-fig1": Entry(
         name="a-fig1",
         title="Entropy profile of VGG-16, trained and random",
-        claim="A trained VGG-16 keeps most of its entropy in the early layers (about -2.2 nats per filter in the first, "
-        "-5.5 late), which a random network does less; it has few outliers, a random one far more (figure 1, section 5).",
+        claim="A trained VGG-16 keeps most of its entropy in the early layers (about -2.2 nats per filter in the "
+        "first, -5.5 late), which a random network does less; it has few outliers, a random one far more (figure 1, "
+        "section 5).",
         run=_run("a-fig1"),
     ),
     "a-fig8": Entry(
@@ -218,8 +219,8 @@ ENTRIES = {
     "a-fig9": Entry(
         name="a-fig9",
         title="Entropy profile of a U-Net trained on masks",
-        claim='The entropy change of a trained U-Net has a distinct "U" shape: it keeps entropy at the beginning and the '
-        "end (figure 9, sections 5.5 and 6).",
+        claim='The entropy change of a trained U-Net has a distinct "U" shape: it keeps entropy at the beginning and '
+        "the end (figure 9, sections 5.5 and 6).",
         run=_run_unets,
     ),
 }
