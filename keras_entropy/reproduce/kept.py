@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,5 +41,7 @@ def restored(model: Any, record: RunRecord, folder: Path) -> Any:
     path = folder / f"{record.final_weights}.weights.h5"
     if not record.ok or not path.exists():
         return None
-    models.load_weights(model, path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")  # only the weights are wanted
+        models.load_weights(model, path)
     return model

@@ -120,14 +120,7 @@ class Gains:
 def gains(rows: Sequence[Sequence[float]], repeated: Sequence[Sequence[float]]) -> Gains:
     """Over rows of a table, with groups of repeated runs without the term."""
     values = np.asarray(rows, dtype=float)
-    low, high, df = math.nan, math.nan, sum(len(group) - 1 for group in repeated)
-    noise = math.nan
-    if df > 0:
-        from scipy.stats import chi2
-
-        squares = sum(float(((np.asarray(g) - np.mean(g)) ** 2).sum()) for g in repeated)
-        noise = math.sqrt(squares / df)
-        low, high = (math.sqrt(squares / chi2.ppf(q, df)) for q in (0.975, 0.025))
+    noise, low, high, df = pooled(repeated)
     return Gains(
         unselected=t_interval(values[:, 1:].mean(1) - values[:, 0]),
         selected=t_interval(values[:, 1:].max(1) - values[:, 0]),
@@ -137,6 +130,18 @@ def gains(rows: Sequence[Sequence[float]], repeated: Sequence[Sequence[float]]) 
         noise_df=df,
         by_chance=noise * largest_normal(values.shape[1] - 1),
     )
+
+
+def pooled(groups: Sequence[Sequence[float]]) -> tuple[float, float, float, int]:
+    """The standard deviation within groups, its 95 % interval, and degrees of freedom; NaN without repetitions."""
+    from scipy.stats import chi2
+
+    df = sum(len(group) - 1 for group in groups)
+    if df < 1:
+        return math.nan, math.nan, math.nan, 0
+    squares = sum(float(((np.asarray(group) - np.mean(group)) ** 2).sum()) for group in groups)
+    low, high = (math.sqrt(squares / chi2.ppf(q, df)) for q in (0.975, 0.025))
+    return math.sqrt(squares / df), low, high, df
 
 
 def largest_normal(n: int) -> float:
@@ -163,4 +168,4 @@ def table2_repeated(network: str | None = None) -> list[list[float]]:
 
 def step_of(rows: Sequence[Sequence[float]], decimals: int = 3) -> float:
     """The largest number of which all values are multiples, as accuracies on few images are."""
-    return math.gcd(*(round(value * 10**decimals) for row in rows for value in row)) / 10**decimals
+    return float(math.gcd(*(round(value * 10**decimals) for row in rows for value in row)) / 10**decimals)

@@ -108,7 +108,8 @@ def convolved(profile: EntropyProfile) -> list[ProfileRecord]:
 def finite(record: ProfileRecord) -> np.ndarray:
     """The values of a weight without those of dead filters."""
     values = np.asarray(record.values)
-    return values[np.isfinite(values)]
+    found: np.ndarray = values[np.isfinite(values)]
+    return found
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> tuple[float, float] | None:
@@ -150,15 +151,21 @@ def blocks(cases: Sequence[Case], pattern: str, choices: str) -> list[Block]:
 
 
 def _summary(cases: Sequence[Case], pattern: str) -> Table:
-    head = ("network", "measure", "trained", "random", "contrast, trained (95 %)", "contrast, random (95 %)")
-    head += (
+    head = (
+        "network",
+        "measure",
+        "trained",
+        "random",
+        "contrast, trained (95 %)",
+        "contrast, random (95 %)",
         "trained minus random (95 %)",
         "rho of trained with random",
         "rho with depth: trained",
         "random",
         "difference",
+        "outliers, trained",
+        "outliers, random",
     )
-    head += ("outliers, trained", "outliers, random")
     rows = []
     for case in cases:
         rows.append(
@@ -195,7 +202,7 @@ def _layers(case: Case) -> Table:
         if trained is not None:
             row = [path, f"{trained[i]:+.3f}", *row[1:], f"{trained[i] - twins[:, i].mean():+.3f}"]
         rows.append(tuple(row))
-    head = ("layer", "random", "deviation of random networks")
+    head: tuple[str, ...] = ("layer", "random", "deviation of random networks")
     if trained is not None:
         head = ("layer", "trained", "random", "deviation of random networks", "trained minus random")
     return Table(f"Means by layer in nats: {case.name}, measure {case.measure}", head, tuple(rows))
@@ -219,8 +226,8 @@ def verdicts(name: str, cases: Sequence[Case], pattern: str) -> Iterator[str]:
         if case.trained and case.measure == "paper":
             counts = f"{100 * case.outliers(case.trained):.1f} % of the values of trained networks"
             yield (
-                f"Outliers in {case.name}, measure paper: {counts}, {100 * case.outliers(case.twins):.1f} % of those of "
-                "random ones."
+                f"Outliers in {case.name}, measure paper: {counts}, {100 * case.outliers(case.twins):.1f} % of those "
+                "of random ones."
             )
 
 
@@ -235,8 +242,8 @@ def _first_figure(cases: Sequence[Case]) -> Iterator[str]:
     yield (
         f"VGG-16 in the paper falls from {early:g} in the first layer to about {late:g}, by {fall:.1f} nats; random "
         f"networks of the architecture fall from {twins[0]:.2f} to {twins[-1]:.2f}, by {own:.2f}, which is "
-        f"{100 * own / fall:.0f} % of that fall. Trained minus random is {early - twins[0]:+.1f} in the first layer and "
-        f"{late - twins[-1]:+.1f} in the last (the paper prints these two numbers of one network)."
+        f"{100 * own / fall:.0f} % of that fall. Trained minus random is {early - twins[0]:+.1f} in the first layer "
+        f"and {late - twins[-1]:+.1f} in the last (the paper prints these two numbers of one network)."
     )
 
 
@@ -251,9 +258,15 @@ def _pattern(case: Case, pattern: str) -> str:
         return f"{said}{random}; there are no trained weights here, so that what training adds was not tested."
     said += f"trained {trained.estimate:+.2f}, {random}"
     if np.isnan(beyond.low):
-        return f"{said}; one trained network, so that the difference of {beyond.estimate:+.2f} has no interval{_also(alike)}."
+        return (
+            f"{said}; one trained network, so that the difference of {beyond.estimate:+.2f} has no "
+            f"interval{_also(alike)}."
+        )
     shown = "more than random" if beyond.low > 0 else "less than random" if beyond.high < 0 else "no difference shown"
-    return f"{said}; {shown}: {beyond.estimate:+.2f} (95 % interval {beyond.low:+.2f} to {beyond.high:+.2f}, t, n = {beyond.n} networks){_also(alike)}."
+    return (
+        f"{said}; {shown}: {beyond.estimate:+.2f} (95 % interval {beyond.low:+.2f} to {beyond.high:+.2f}, t, "
+        f"n = {beyond.n} networks){_also(alike)}."
+    )
 
 
 def _also(alike: tuple[float, float] | None) -> str:

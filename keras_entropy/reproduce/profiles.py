@@ -91,7 +91,7 @@ def reproduced(name: str, settings: Settings, protocol: Protocol) -> Outcome:
 def unets(settings: Settings, protocol: Protocol, training: segmentation.Protocol) -> Outcome:
     """Figure 9 by protocols of the profiles and of training."""
     count = settings.seeds or protocol.seeds
-    protocol, training = (dataclasses.replace(p, seeds=count) for p in (protocol, training))  # type: ignore[type-var]
+    protocol, training = dataclasses.replace(protocol, seeds=count), dataclasses.replace(training, seeds=count)
     trained = segmentation.train(settings, training, factors=())
     networks = [model for record in trained.records if (model := trained.model(record)) is not None]
     whole = dataclasses.replace(segmentation.FULL, seeds=count, factors=())

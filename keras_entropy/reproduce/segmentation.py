@@ -150,7 +150,7 @@ def train(settings: Settings, protocol: Protocol, factors: Sequence[float] | Non
         warnings.simplefilter("ignore", EntropyWarning)  # runs that did not finish: the page counts them
         records = study.run(workers=settings.workers, progress=settings.progress)
     counts = (len(data().x_train), len(data().x_test))
-    reduced = ()
+    reduced: tuple[str, ...] = ()
     if folder is None:
         reduced = (
             f"No folder of masks was named: the images are {counts[0]} and {counts[1]} handwritten digits of "

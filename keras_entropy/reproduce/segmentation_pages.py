@@ -251,8 +251,8 @@ def _of_the_paper() -> Iterator[str]:
     yield (
         f'"Always greater accuracy, nearly always greater IoU": in the paper the accuracy is greater at {more} of '
         f"{len(rest)} values of lambda, by {min(gains):.4f} to {max(gains):.4f}, the IoU at {iou}. All are differences "
-        f"from one and the same run, which is the lowest of {alike} alike ones with probability {1 / alike:.2f}; one run of "
-        "each has no interval."
+        f"from one and the same run, which is the lowest of {alike} alike ones with probability {1 / alike:.2f}; one "
+        "run of each has no interval."
     )
     fewer, faster = ([row for row in rest if row[at] < base[at]] for at in (1, 2))
     percent = 100 * (1 - min(row[2] for row in rest) / base[2])
@@ -262,6 +262,6 @@ def _of_the_paper() -> Iterator[str]:
     yield (
         f'"About 10 % faster": in the paper {len(fewer)} of {len(rest)} values of lambda takes fewer epochs '
         f"({fewer[0][1]}, not {base[1]}), and {len(faster)} take fewer seconds, by up to {percent:.0f} %, {slower} of "
-        f"them with more epochs. An epoch of the same computation took {min(pace):.0f} to {max(pace):.0f} seconds, with a "
-        f"standard deviation of {spread:.0f} %: the gain in seconds is within what the pace of the machine varied."
+        f"them with more epochs. An epoch of the same computation took {min(pace):.0f} to {max(pace):.0f} seconds, with "
+        f"a standard deviation of {spread:.0f} %: the gain in seconds is within what the pace of the machine varied."
     )
