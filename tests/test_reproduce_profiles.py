@@ -82,6 +82,7 @@ def test_weights_of_the_very_architecture_are_used(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "_keras_models", lambda: tmp_path / "none")
     monkeypatch.setitem(profiles.FIGURES, "a-fig1", profiles.Figure("cnn", "squeezenet", "early"))
     models.by_name("cnn").save(tmp_path / "cnn.keras")
-    outcome = profiles.reproduced("a-fig1", Settings(output=tmp_path, workers=1, progress=False), TINY)
+    settings = Settings(output=tmp_path / "out", data=tmp_path, workers=1, progress=False)
+    outcome = profiles.reproduced("a-fig1", settings, TINY)
     assert not any("no trained weights" in sentence for sentence in outcome.reduced)
     assert any("one trained network" in verdict for verdict in outcome.verdicts)

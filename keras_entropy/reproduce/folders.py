@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +99,8 @@ def archive(data: Path | None, name: str, suffixes: tuple[str, ...]) -> Path | N
 
 
 def _keras_models() -> Path:
-    import keras
-
-    return (
-        Path(keras.config.keras_home()) / "models"
-        if hasattr(keras.config, "keras_home")
-        else Path.home() / (".keras/models")
-    )
+    """Where Keras keeps the weights that it has downloaded."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
 def _enlarged(side: int) -> Dataset:

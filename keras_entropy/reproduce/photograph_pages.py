@@ -210,8 +210,8 @@ def verdicts(found: Sequence[Found], images: int) -> Iterator[str]:
     yield from _of_the_paper()
     best = printed.best_columns([row for one in found for row in one.means()])
     yield (
-        f"These runs, best cell of a row at lambda > 0: {best.at_term} of {best.rows} rows; {best.columns} columns that "
-        f"are alike give {best.expected:.1f} (no p-value: rows of a strategy share their runs at lambda = 0)."
+        f"These runs, best cell of a row at lambda > 0: {best.at_term} of {best.rows} rows; {best.columns} columns "
+        f"that are alike give {best.expected:.1f} (no p-value: rows of a strategy share their runs at lambda = 0)."
     )
     for one in found:
         yield from _of_the_runs(one, images)
@@ -227,8 +227,8 @@ def _of_the_paper() -> Iterator[str]:
     )
     yield (
         f'"Accuracy improves by 2-3 %", in the paper\'s own numbers: on average over lambda > 0 '
-        f"{_shown(gain.unselected)}, {_said(gain.unselected, 'rows')}. The best of six minus lambda = 0 is {gain.selected.estimate:.3f}; runs at "
-        f"lambda = 0 differ among themselves by a standard deviation of {gain.noise:.3f} (95 % interval "
+        f"{_shown(gain.unselected)}, {_said(gain.unselected, 'rows')}. The best of six minus lambda = 0 is "
+        f"{gain.selected.estimate:.3f}; runs at lambda = 0 differ among themselves by a standard deviation of {gain.noise:.3f} (95 % interval "
         f"{gain.noise_low:.3f} to {gain.noise_high:.3f}), which alone gives {gain.by_chance:.3f}."
     )
     first, both = ([max(v) for n, _, at, v in printed.TABLE2 if (n, at) == ("VGG-16", w)] for w in ("[1]", "[1,2]"))
