@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 
 import keras
 import numpy as np
@@ -95,6 +96,7 @@ def test_the_empirical_placement_of_a_network_that_is_trained_first(tmp_path):
     assert any("one value without interval" in v or "rows of single runs" in v for v in outcome.verdicts)
 
 
+@pytest.mark.skipif(sys.modules.get("tensorflow", True) is None, reason="Keras's augmentation imports TensorFlow")
 def test_augmentation_and_dropout_repeat_with_the_seed():
     x = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype("float32")
 

@@ -228,8 +228,9 @@ def _of_the_paper() -> Iterator[str]:
     yield (
         f'"Accuracy improves by 2-3 %", in the paper\'s own numbers: on average over lambda > 0 '
         f"{_shown(gain.unselected)}, {_said(gain.unselected, 'rows')}. The best of six minus lambda = 0 is "
-        f"{gain.selected.estimate:.3f}; runs at lambda = 0 differ among themselves by a standard deviation of {gain.noise:.3f} (95 % interval "
-        f"{gain.noise_low:.3f} to {gain.noise_high:.3f}), which alone gives {gain.by_chance:.3f}."
+        f"{gain.selected.estimate:.3f}; runs at lambda = 0 differ among themselves by a standard deviation of "
+        f"{gain.noise:.3f} (95 % interval {gain.noise_low:.3f} to {gain.noise_high:.3f}), which alone gives "
+        f"{gain.by_chance:.3f}."
     )
     first, both = ([max(v) for n, _, at, v in printed.TABLE2 if (n, at) == ("VGG-16", w)] for w in ("[1]", "[1,2]"))
     apart = ", ".join(f"{a - b:.3f}" for a, b in zip(first, both, strict=True))

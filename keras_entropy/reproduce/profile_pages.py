@@ -15,7 +15,7 @@ from keras_entropy.profile.comparison import outliers
 from keras_entropy.reproduce import printed
 from keras_entropy.stats import Estimate
 from keras_entropy.study import cells
-from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
+from keras_entropy.study.document import DASH, Block, Heading, Picture, Table
 from keras_entropy.study.grouping import mean_of
 
 PATTERNS = {
@@ -124,7 +124,7 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> tuple[float, float] | None:
     return float(found.statistic), float(found.pvalue)
 
 
-def blocks(cases: Sequence[Case], pattern: str, choices: str) -> list[Block]:
+def blocks(cases: Sequence[Case], pattern: str) -> list[Block]:
     """The page."""
     page: list[Block] = []
     for number, case in enumerate(cases, start=1):
@@ -145,9 +145,7 @@ def blocks(cases: Sequence[Case], pattern: str, choices: str) -> list[Block]:
             ),
         ]
     page += [Heading("How much of it is the architecture"), _summary(cases, pattern)]
-    page += [_layers(case) for case in cases]
-    page.append(Paragraph(choices))
-    return page
+    return [*page, *(_layers(case) for case in cases)]
 
 
 def _summary(cases: Sequence[Case], pattern: str) -> Table:

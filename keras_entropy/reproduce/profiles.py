@@ -21,7 +21,7 @@ from keras_entropy.reproduce.entries import Entry, Outcome, Settings
 from keras_entropy.reproduce.networks import RESIDUAL, classifier
 from keras_entropy.reproduce.photograph_pages import BASELINE, METRIC
 from keras_entropy.reproduce.profile_pages import Case
-from keras_entropy.reproduce.scales import choices, less, scaled
+from keras_entropy.reproduce.scales import less, scaled
 from keras_entropy.study import Arm, Study
 
 ARCHIVES = (".h5", ".keras", ".npz")
@@ -70,7 +70,7 @@ FIGURES = {
 def reproduced(name: str, settings: Settings, protocol: Protocol) -> Outcome:
     """Figure 1 or 8 by a protocol."""
     protocol = dataclasses.replace(protocol, seeds=settings.seeds or protocol.seeds)
-    figure, reduced = FIGURES[name], list(less(protocol, dataclasses.replace(FULL, seeds=protocol.seeds)))
+    figure, reduced = FIGURES[name], []
     weights = folders.archive(settings.data, figure.network, (".h5", ".keras"))
     cases = []
     if weights is not None:
@@ -78,14 +78,17 @@ def reproduced(name: str, settings: Settings, protocol: Protocol) -> Outcome:
     else:
         model = models.by_name(figure.network, (32, 32, 3), 10)  # the convolutions do not depend on it
         cases += _cases(figure, protocol, [], figure.network, model)
-        stand_in, networks = _stand_in(figure, settings, protocol)
+        stand_in, networks, trained = _stand_in(figure, settings, protocol)
         reduced.append(
             f"There are no trained weights of {figure.network} on this machine (they are looked for in the folder of "
             f"the data, its folder {folders.WEIGHTS}, and Keras's folder of models): its random profile is shown, and "
             f"what training does is seen in {stand_in}."
         )
+        if not trained:  # nothing of the protocol of training is used
+            protocol = dataclasses.replace(protocol, side=FULL.side, images=FULL.images, epochs=FULL.epochs)
         cases += _cases(figure, protocol, networks, stand_in)
-    return _outcome(name, cases, reduced, protocol, figure.pattern)
+    reduced += less(protocol, dataclasses.replace(FULL, seeds=protocol.seeds))
+    return _outcome(name, cases, reduced, figure.pattern)
 
 
 def unets(settings: Settings, protocol: Protocol, training: segmentation.Protocol) -> Outcome:
@@ -94,31 +97,31 @@ def unets(settings: Settings, protocol: Protocol, training: segmentation.Protoco
     protocol, training = dataclasses.replace(protocol, seeds=count), dataclasses.replace(training, seeds=count)
     trained = segmentation.train(settings, training, factors=())
     networks = [model for record in trained.records if (model := trained.model(record)) is not None]
-    whole = dataclasses.replace(segmentation.FULL, seeds=count, factors=())
-    reduced = [*less(dataclasses.replace(training, factors=()), whole), *trained.reduced]
+    unused = {name: getattr(segmentation.FULL, name) for name in ("factors", "patience", "min_delta")}
+    whole = dataclasses.replace(segmentation.FULL, seeds=count)
+    reduced = [*less(dataclasses.replace(training, **unused), whole), *trained.reduced]
     name = f"the U-Net, trained here ({_count(networks)})"
     cases = _cases(Figure("unet", "unet", "ends"), protocol, networks, name, trained.build())
-    return _outcome("a-fig9", cases, reduced, protocol, "ends")
+    return _outcome("a-fig9", cases, reduced, "ends")
 
 
-def _outcome(name: str, cases: Sequence[Case], reduced: Sequence[str], protocol: Protocol, pattern: str) -> Outcome:
+def _outcome(name: str, cases: Sequence[Case], reduced: Sequence[str], pattern: str) -> Outcome:
     return Outcome(
         reduced=tuple(reduced),
-        blocks=tuple(profile_pages.blocks(cases, pattern, choices(protocol))),
+        blocks=tuple(profile_pages.blocks(cases, pattern)),
         verdicts=tuple(profile_pages.verdicts(name, cases, pattern)),
     )
 
 
-def _stand_in(figure: Figure, settings: Settings, protocol: Protocol) -> tuple[str, list[Any]]:
-    """Trained networks in the place of those without weights, and what they are."""
+def _stand_in(figure: Figure, settings: Settings, protocol: Protocol) -> tuple[str, list[Any], bool]:
+    """Trained networks in the place of those without weights: what they are, and whether they are trained here."""
     weights = folders.archive(settings.data, figure.stand_in, ARCHIVES) if figure.stand_in in models.names() else None
     if weights is not None:
-        return f"{figure.stand_in} with the weights of {weights.name}", [
-            models.by_name(figure.stand_in, weights=weights)
-        ]
+        network = models.by_name(figure.stand_in, weights=weights)
+        return f"{figure.stand_in} with the weights of {weights.name}", [network], False
     name = figure.stand_in if figure.stand_in == RESIDUAL else "cnn"
     networks = list(_trained(name, settings, protocol))
-    return f"{name}, trained here ({_count(networks)})", networks
+    return f"{name}, trained here ({_count(networks)})", networks, True
 
 
 def _trained(name: str, settings: Settings, protocol: Protocol) -> Iterator[Any]:

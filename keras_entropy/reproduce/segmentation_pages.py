@@ -263,5 +263,5 @@ def _of_the_paper() -> Iterator[str]:
         f'"About 10 % faster": in the paper {len(fewer)} of {len(rest)} values of lambda takes fewer epochs '
         f"({fewer[0][1]}, not {base[1]}), and {len(faster)} take fewer seconds, by up to {percent:.0f} %, {slower} of "
         f"them with more epochs. An epoch of the same computation took {min(pace):.0f} to {max(pace):.0f} seconds, "
-        f"with a standard deviation of {spread:.0f} %: the gain in seconds is within what the pace of the machine varied."
+        f"with a standard deviation of {spread:.0f} %: the gain in seconds is within what the machine's pace varied."
     )
