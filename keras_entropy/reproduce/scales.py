@@ -32,11 +32,16 @@ def less(own: Any, full: Any) -> tuple[str, ...]:
 def choices(protocol: Any) -> str:
     """What the paper does not say, in one sentence."""
     parts = [
-        f"{field.metadata['words'].lower()} {in_words(getattr(protocol, field.name))}"
+        f"{_small(field.metadata['words'])} {in_words(getattr(protocol, field.name))}"
         for field in dataclasses.fields(protocol)
         if field.metadata["ours"]
     ]
     return f"Not said by the paper, and chosen here: {'; '.join(parts)}."
+
+
+def _small(words: str) -> str:
+    """The words as they stand within a sentence."""
+    return words[:1].lower() + words[1:]
 
 
 def in_words(value: Any) -> str:

@@ -37,6 +37,10 @@ class Stopping:
 
     def epoch(self, values: Sequence[float]) -> int:
         """The number of epochs after which `keras.callbacks.EarlyStopping` ends; all if it does not."""
+        return self.end(values) or len(values)
+
+    def end(self, values: Sequence[float]) -> int | None:
+        """The same; None if it does not end."""
         best, waited = math.inf, 0
         for number, value in enumerate(values, start=1):
             waited += 1
@@ -44,7 +48,7 @@ class Stopping:
                 best, waited = value, 0
             elif waited >= self.patience and number > 1:
                 return number
-        return len(values)
+        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +85,11 @@ class Tried:
     def reached(self, watched: str, metric: str) -> Callable[[RunRecord], float]:
         """The metric when early stopping ends."""
         return lambda record: record.history[metric][self.stopping.epoch(record.history[watched]) - 1]
+
+    def unended(self, watched: str, factor: float) -> int:
+        """How many finished runs at a lambda early stopping does not end."""
+        runs = self.runs(factor).values()
+        return sum(self.stopping.end(run.history[watched]) is None for run in runs)
 
     def against(self, measure: Callable[[RunRecord], float]) -> list[Comparison | None]:
         """Each lambda against none by seed, as one family."""
@@ -164,6 +173,10 @@ def _own_table(tried: Tried, watched: str) -> Table:
             row += ["—" if mean is None else f"{mean.estimate:.4g}", cells.interval(differences[name].get(factor))]
         rows.append(tuple(row))
     notes = ["Differences are paired by seed, with t intervals of each alone."]
+    unended = [(factor, tried.unended(watched, factor)) for factor in (0.0, *tried.factors)]
+    if any(number for _, number in unended):
+        counts = ", ".join(f"{n} of {len(tried.runs(f))} at lambda {text(f)}" for f, n in unended)
+        notes.append(f"Not ended by early stopping within the epochs that were trained, which count: {counts}.")
     if tried.failed:
         notes.append(f"{tried.failed}.")
     kind = "with the penalty" if watched == "val_loss" else "of the task alone"
@@ -215,12 +228,23 @@ def verdicts(tried: Tried) -> Iterator[str]:
     for said, measure, lower in (
         ("accuracy", tried.reached("val_task_loss", "val_accuracy"), False),
         ("IoU", tried.reached("val_task_loss", METRIC), False),
-        ("epochs, stopped by the loss of the task", tried.epochs("val_task_loss"), True),
-        ("epochs, stopped by the loss with the penalty", tried.epochs("val_loss"), True),
+        (
+            f"epochs, stopped by the loss of the task{_limit(tried, 'val_task_loss')}",
+            tried.epochs("val_task_loss"),
+            True,
+        ),
+        (f"epochs, stopped by the loss with the penalty{_limit(tried, 'val_loss')}", tried.epochs("val_loss"), True),
     ):
         yield _summed(tried, said, measure, lower)
     if tried.failed:
         yield f"{tried.failed}."
+
+
+def _limit(tried: Tried, watched: str) -> str:
+    """How many runs would have gone on, in brackets; empty if none."""
+    number = sum(tried.unended(watched, factor) for factor in (0.0, *tried.factors))
+    runs = sum(len(tried.runs(factor)) for factor in (0.0, *tried.factors))
+    return f" ({number} of {runs} runs would have gone on beyond the last epoch)" if number else ""
 
 
 def _summed(tried: Tried, said: str, measure: Callable[[RunRecord], float], lower: bool) -> str:
