@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_entropy import plots
 from keras_entropy.reproduce import curves, published
+from keras_entropy.reproduce.protocols import effort
 from keras_entropy.study import compare, grouping
 from keras_entropy.study.cells import effort_table, interval
 from keras_entropy.study.comparison import Row, StudyComparison
@@ -95,6 +96,7 @@ def blocks(found: Findings) -> tuple[Block, ...]:
         Heading("The corrected analysis"),
         *(_against(found, monitor) for monitor in STOPPED),
         effort_table(found.compared("val_task_loss", MSE, RECIPROCAL, LOG)),
+        Paragraph(effort(record for records in found.records.values() for record in records)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_entropy import plots
 from keras_entropy.reproduce import published
-from keras_entropy.reproduce.protocols import shown
+from keras_entropy.reproduce.protocols import effort, shown
 from keras_entropy.reproduce.selection import Gains
 from keras_entropy.stats import Comparison, Estimate, holm
 from keras_entropy.study import figures, grouping
@@ -86,6 +86,7 @@ def blocks(found: Findings) -> tuple[Block, ...]:
         *(_unseen(found, arm) for arm in found.arms),
         Heading("What choosing on the tested seeds adds"),
         _optimism(found),
+        Paragraph(effort(found.records)),
     )
 
 

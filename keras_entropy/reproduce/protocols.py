@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import numpy as np
 
 from keras_entropy import datasets
 from keras_entropy.reproduce.entries import Settings
-from keras_entropy.study.grouping import text
+from keras_entropy.study.grouping import plural, text
+from keras_entropy.study.records import RunRecord
 
 Array = np.ndarray[Any, Any]
 
@@ -148,6 +151,13 @@ def resized(x: Array, side: int) -> Array:
     low = (side - k * now) // 2
     frame = (low, side - k * now - low)
     return np.pad(np.kron(x, np.ones((1, k, k, 1), x.dtype)), ((0, 0), frame, frame, (0, 0)))
+
+
+def effort(records: Iterable[RunRecord]) -> str:
+    """What all runs took, in one sentence: also those that earlier calls trained, or another folder."""
+    runs = list(records)
+    seconds = math.fsum(run.cpu_seconds for run in runs if math.isfinite(run.cpu_seconds))
+    return f"{plural(len(runs), 'run')} in all, which took {seconds:.0f} s of processor time."
 
 
 def seeds_of(settings: Settings, usual: int) -> int:
