@@ -226,8 +226,8 @@ def verdicts(found: Sequence[Found], images: int) -> Iterator[str]:
     if complete:
         best = printed.best_columns(complete)
         yield (
-            f"These runs, best cell at lambda > 0: {best.at_term} of the {best.rows} rows (of {len(rows)}) whose runs all "
-            f"finished; {best.columns} columns that are alike give {best.expected:.1f} (no p-value: rows of a strategy "
+            f"These runs, best cell at lambda > 0: {best.at_term} of the {best.rows} rows (of {len(rows)}) whose runs "
+            f"all finished; {best.columns} columns that are alike give {best.expected:.1f} (no p-value: rows of a strategy "
             "share their runs at lambda = 0)."
         )
     else:
