@@ -227,8 +227,8 @@ def verdicts(found: Sequence[Found], images: int) -> Iterator[str]:
         best = printed.best_columns(complete)
         yield (
             f"These runs, best cell at lambda > 0: {best.at_term} of the {best.rows} rows (of {len(rows)}) whose runs "
-            f"all finished; {best.columns} columns that are alike give {best.expected:.1f} (no p-value: rows of a strategy "
-            "share their runs at lambda = 0)."
+            f"all finished; {best.columns} columns that are alike give {best.expected:.1f} (no p-value: rows of a "
+            "strategy share their runs at lambda = 0)."
         )
     else:
         yield f"These runs: none of the {len(rows)} rows has all of its runs, so that best cells are not counted."

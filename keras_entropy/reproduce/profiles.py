@@ -22,6 +22,7 @@ from keras_entropy.reproduce.networks import RESIDUAL, classifier
 from keras_entropy.reproduce.photograph_pages import BASELINE, METRIC
 from keras_entropy.reproduce.profile_pages import Case
 from keras_entropy.reproduce.scales import less, scaled
+from keras_entropy.reproduce.segmentation_pages import METRIC as IOU
 from keras_entropy.study import Arm, Study
 from keras_entropy.study.records import RunRecord
 
@@ -101,7 +102,7 @@ def unets(settings: Settings, protocol: Protocol, training: segmentation.Protoco
     unused = {name: getattr(segmentation.FULL, name) for name in ("factors", "patience", "min_delta")}
     whole = dataclasses.replace(segmentation.FULL, seeds=count)
     reduced = [*less(dataclasses.replace(training, **unused), whole), *trained.reduced]
-    name = f"the U-Net, trained here ({_count(networks)}, {_reached(trained.records, segmentation.METRIC)})"
+    name = f"the U-Net, trained here ({_count(networks)}, {_reached(trained.records, IOU)})"
     cases = _cases(Figure("unet", "unet", "ends"), protocol, networks, name, trained.build())
     return _outcome("a-fig9", cases, reduced, "ends")
 
