@@ -73,6 +73,31 @@ def test_choosing_on_the_judged_seed_flatters_and_on_others_does_not():
     assert found.idle()[1.0] == 0
 
 
+@pytest.mark.once
+def test_a_cell_of_survivors_is_in_no_count():
+    values = {("none", None): [0.5, 0.5], ("first", 1.0): [0.4, 0.6], ("first", 2.0): [None, 0.9]}
+    records = [
+        RunRecord(
+            arm=arm,
+            seed=seed,
+            point={"strategy": "plain", **({"factor": factor} if factor else {})},
+            status="diverged" if value is None else "finished",
+            history={} if value is None else {"val_accuracy": [value]},
+        )
+        for (arm, factor), row in values.items()
+        for seed, value in enumerate(row)
+    ]
+    comparison = compare(records, "val_accuracy", "none")
+    found = photograph_pages.Found(name="cnn", comparison=comparison, placements={"first": "first"}, classes=10)
+    assert math.isnan(found.means()[0][2])
+    assert found.gains()["average"] == pytest.approx({0: -0.1, 1: 0.1})
+    table = photograph_pages._own_table([found])
+    assert table.rows[0][3:] == ("0.500*", "0.500*", "0.900 (1 of 2)")
+    said = list(photograph_pages.verdicts([found], 100))
+    assert any("none of the 1 rows" in sentence for sentence in said)
+    assert any("1 of 2 runs at lambda 2" in sentence for sentence in said)
+
+
 def test_a_tiny_table(tmp_path):
     outcome = photographs.reproduced(Settings(output=tmp_path, workers=1, progress=False), TINY)
     assert any("handwritten digits" in sentence for sentence in outcome.reduced)

@@ -70,7 +70,7 @@ def test_a_tiny_table_and_its_masks(tmp_path):
     assert names == ["image", "true mask", "lambda 0", "lambda 0.001"]
     model = trained.model(trained.records[0])
     x, y = trained.data().x_test, trained.data().y_test
-    loss = model.evaluate(x, y, verbose=0, return_dict=True)["loss"]
+    loss = np.mean((model.predict(x, verbose=0) - y) ** 2)
     assert loss == pytest.approx(trained.records[0].history["val_loss"][-1], rel=1e-4)  # float32 sums by batches
 
 

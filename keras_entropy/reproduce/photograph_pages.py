@@ -14,7 +14,7 @@ from keras_entropy.stats import Estimate, paired_t, t_interval
 from keras_entropy.study import StudyComparison, cells, figures
 from keras_entropy.study.comparison import Row
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
-from keras_entropy.study.grouping import plural, quiet, text
+from keras_entropy.study.grouping import quiet, text
 
 BASELINE = "none"
 METRIC = "val_accuracy"
@@ -55,30 +55,31 @@ class Found:
         return {cell: sorted(rows, key=lambda row: row.own["factor"]) for cell, rows in found.items()}
 
     def means(self) -> list[list[float]]:
-        """A row of mean accuracies for each strategy and placement, the first without the term."""
-        found = []
-        for (strategy, _), rows in self.rivals().items():
-            row = [self.bases[strategy], *rows]
-            found.append([float("nan") if r.mean is None else r.mean.estimate for r in row])
-        return found
+        """A row of mean accuracies for each strategy and placement, the first without the term.
+
+        A cell with a run that did not finish is NaN: the mean of those that did would be one of survivors.
+        """
+        return [
+            [row.mean.estimate if whole(row) and row.mean is not None else math.nan for row in rows]
+            for rows in self.lines()
+        ]
+
+    def lines(self) -> list[list[Row]]:
+        """The runs of each strategy and placement, the first without the term."""
+        return [[self.bases[strategy], *rows] for (strategy, _), rows in self.rivals().items()]
 
     def gains(self) -> dict[str, dict[int, float]]:
         """By seed, what the term gains over the rows: on average over lambda, and at the best lambda of each row.
 
-        "left out" is the gain at the lambda that is best for the other seeds. A cell without any
-        finished run is left out, and so is a seed that lacks one of the others.
+        "left out" is the gain at the lambda that is best for the other seeds. Cells with a run that did not finish are
+        left out.
         """
         found: dict[str, dict[int, float]] = {"average": {}, "best": {}, "left out": {}}
-        both = [
-            (self.bases[strategy].values, [r.values for r in rows if r.values])
-            for (strategy, _), rows in self.rivals().items()
-            if any(r.values for r in rows)
-        ]
-        if not both:
-            return found
-        whole = set.intersection(*({*base}.intersection(*rows) for base, rows in both))
-        for seed in sorted(whole):
-            rest = sorted(whole - {seed})
+        lines = [[row.values for row in rows if whole(row)] for rows in self.lines() if whole(rows[0])]
+        both = [(base, rows) for base, *rows in lines if rows]
+        seeds = {*both[0][0]} if both else set()
+        for seed in sorted(seeds):
+            rest = sorted(seeds - {seed})
             one = [(base[seed], [row[seed] for row in rows]) for base, rows in both]
             found["average"][seed] = _mean([_mean(values) - base for base, values in one])
             found["best"][seed] = _mean([max(values) - base for base, values in one])
@@ -98,6 +99,11 @@ class Found:
         for row in self.comparison.rows:
             found[row.own.get("factor", 0.0)] += sum(value < limit for value in row.values.values())
         return found
+
+
+def whole(row: Row) -> bool:
+    """Whether all runs of a cell finished with a value."""
+    return len(row.values) == row.runs > 0
 
 
 def blocks(found: Sequence[Found], choices: str) -> list[Block]:
@@ -184,8 +190,8 @@ def _own_table(found: Sequence[Found]) -> Table:
     head = ("network", "strategy", "placement", "0", *(text(f) for f in factors))
     rows = []
     for one in found:
-        for (strategy, placement), values in zip(one.rivals(), one.means(), strict=True):
-            shown = [DASH if math.isnan(v) else f"{v:.3f}" for v in values]
+        for (strategy, placement), values, line in zip(one.rivals(), one.means(), one.lines(), strict=True):
+            shown = [f"{v:.3f}" if whole(row) else _partly(row) for v, row in zip(values, line, strict=True)]
             rows.append((one.name, strategy, placement, *_marked(shown, values)))
     idle: Counter[float] = sum((one.idle() for one in found), Counter[float]())
     runs: Counter[float] = Counter()
@@ -193,11 +199,18 @@ def _own_table(found: Sequence[Found]) -> Table:
         runs[row.own.get("factor", 0.0)] += row.runs
     stuck = ", ".join(f"{idle[f]} of {runs[f]} at lambda {text(f)}" for f in (0.0, *factors))
     notes = [
-        "Means over seeds of the best validation accuracy of each run. *: the best of its row.",
+        "Means over seeds of the best validation accuracy of each run. *: the best of its row. In brackets: how many "
+        "runs finished, where not all did; such a cell is in none of the counts below and above.",
         f"Finished runs that never got half as good again as guessing: {stuck}.",
         *(f"{one.name}: {one.comparison.caption}." for one in found if one.comparison.caption),
     ]
     return Table("Best validation accuracy by lambda", head, tuple(rows), tuple(notes), 3)
+
+
+def _partly(row: Row) -> str:
+    """A cell in which not all runs finished."""
+    mean = DASH if row.mean is None else f"{row.mean.estimate:.3f}"
+    return f"{mean} ({len(row.values)} of {row.runs})"
 
 
 def _marked(shown: Sequence[str], values: Sequence[float]) -> list[str]:
@@ -208,11 +221,17 @@ def _marked(shown: Sequence[str], values: Sequence[float]) -> list[str]:
 def verdicts(found: Sequence[Found], images: int) -> Iterator[str]:
     """One sentence for each claim."""
     yield from _of_the_paper()
-    best = printed.best_columns([row for one in found for row in one.means()])
-    yield (
-        f"These runs, best cell of a row at lambda > 0: {best.at_term} of {best.rows} rows; {best.columns} columns "
-        f"that are alike give {best.expected:.1f} (no p-value: rows of a strategy share their runs at lambda = 0)."
-    )
+    rows = [row for one in found for row in one.means()]
+    complete = [row for row in rows if not any(map(math.isnan, row))]
+    if complete:
+        best = printed.best_columns(complete)
+        yield (
+            f"These runs, best cell at lambda > 0: {best.at_term} of the {best.rows} rows (of {len(rows)}) whose runs "
+            f"all finished; {best.columns} columns that are alike give {best.expected:.1f} (no p-value: rows of a "
+            "strategy share their runs at lambda = 0)."
+        )
+    else:
+        yield f"These runs: none of the {len(rows)} rows has all of its runs, so that best cells are not counted."
     for one in found:
         yield from _of_the_runs(one, images)
 
@@ -244,17 +263,22 @@ def _of_the_runs(one: Found, images: int) -> Iterator[str]:
     gains = one.gains()
     average, chosen = list(gains["average"].values()), list(gains["best"].values())
     if not chosen:
-        yield f"{one.name}: no seed has all of its runs, so that nothing is compared."
+        yield f"{one.name}: no cell with the term has all of its runs, so that nothing is averaged."
+        yield from _failures(one)
         return
     noise = printed.pooled(one.repeated())[0]
-    said = f"{one.name}, average over lambda > 0, placements and strategies, minus lambda = 0: "
-    whole = [row for row in one.means() if not any(map(math.isnan, row))]
+    means = [row for row in one.means() if not any(map(math.isnan, row))]
+    kept = sum(whole(row) for row in one.comparison.rivals)
+    said = (
+        f"{one.name}, average over lambda > 0, placements and strategies, minus lambda = 0, in the {kept} of "
+        f"{len(one.comparison.rivals)} cells whose runs all finished: "
+    )
     with quiet():
         if len(average) > 1:
             estimate = t_interval(average)
             said += f"{_shown(estimate)}, {_said(estimate, 'seeds')}"
-        elif len(whole) > 1:
-            estimate = printed.gains(whole, []).unselected
+        elif len(means) > 1:
+            estimate = printed.gains(means, []).unselected
             said += f"{_shown(estimate)}, {_said(estimate, 'rows of single runs')}"
         else:
             said += f"{average[0]:+.3f}, one value without interval"
@@ -271,12 +295,24 @@ def _of_the_runs(one: Found, images: int) -> Iterator[str]:
     yield f"{one.name}, cell by cell after Holm's adjustment in each strategy: {counts}."
     if "empirical" in one.placements:
         yield _empirical(one)
-    idle, failures = one.idle(), sum(one.comparison.failures.values())
-    stuck = sum(n for factor, n in idle.items() if factor > 0)
-    if stuck or failures:
+    yield from _failures(one)
+
+
+def _failures(one: Found) -> Iterator[str]:
+    """Runs that came to nothing, by lambda."""
+    lost: Counter[float] = Counter()
+    runs: Counter[float] = Counter()
+    for row in one.comparison.rows:
+        factor = row.own.get("factor", 0.0)
+        lost[factor] += sum(row.failures.values())
+        runs[factor] += row.runs
+    idle = one.idle()
+    if sum(lost.values()) or sum(idle.values()):
+        parts = [f"{lost[f]} of {runs[f]} runs at lambda {text(f)}" for f in (0.0, *one.factors)]
+        near = ", ".join(f"{idle[f]} at lambda {text(f)}" for f in (0.0, *one.factors))
         yield (
-            f"{one.name}: {plural(stuck, 'run')} with the term and {idle[0.0]} without it never got half as good again "
-            f"as guessing; {failures} of {one.comparison.runs} did not finish."
+            f"{one.name}, did not finish (eq. 25 as a sum over filters and channels): {', '.join(parts)}; finished "
+            f"without getting half as good again as guessing: {near}."
         )
 
 

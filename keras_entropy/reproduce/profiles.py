@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -22,7 +22,9 @@ from keras_entropy.reproduce.networks import RESIDUAL, classifier
 from keras_entropy.reproduce.photograph_pages import BASELINE, METRIC
 from keras_entropy.reproduce.profile_pages import Case
 from keras_entropy.reproduce.scales import less, scaled
+from keras_entropy.reproduce.segmentation_pages import METRIC as IOU
 from keras_entropy.study import Arm, Study
+from keras_entropy.study.records import RunRecord
 
 ARCHIVES = (".h5", ".keras", ".npz")
 
@@ -100,7 +102,7 @@ def unets(settings: Settings, protocol: Protocol, training: segmentation.Protoco
     unused = {name: getattr(segmentation.FULL, name) for name in ("factors", "patience", "min_delta")}
     whole = dataclasses.replace(segmentation.FULL, seeds=count)
     reduced = [*less(dataclasses.replace(training, **unused), whole), *trained.reduced]
-    name = f"the U-Net, trained here ({_count(networks)})"
+    name = f"the U-Net, trained here ({_count(networks)}, {_reached(trained.records, IOU)})"
     cases = _cases(Figure("unet", "unet", "ends"), protocol, networks, name, trained.build())
     return _outcome("a-fig9", cases, reduced, "ends")
 
@@ -120,12 +122,12 @@ def _stand_in(figure: Figure, settings: Settings, protocol: Protocol) -> tuple[s
         network = models.by_name(figure.stand_in, weights=weights)
         return f"{figure.stand_in} with the weights of {weights.name}", [network], False
     name = figure.stand_in if figure.stand_in == RESIDUAL else "cnn"
-    networks = list(_trained(name, settings, protocol))
-    return f"{name}, trained here ({_count(networks)})", networks, True
+    networks, reached = _trained(name, settings, protocol)
+    return f"{name}, trained here ({_count(networks)}, {reached})", networks, True
 
 
-def _trained(name: str, settings: Settings, protocol: Protocol) -> Iterator[Any]:
-    """Train a classifier of photographs with several seeds."""
+def _trained(name: str, settings: Settings, protocol: Protocol) -> tuple[list[Any], str]:
+    """Train a classifier of photographs with several seeds; and how well it does in the end."""
     folder = folders.find(settings.data, folders.PHOTOGRAPHS)
     data = functools.partial(
         folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images
@@ -145,10 +147,14 @@ def _trained(name: str, settings: Settings, protocol: Protocol) -> Iterator[Any]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EntropyWarning)  # runs that did not finish: the page says how many there are
         records = study.run(workers=settings.workers, progress=settings.progress)
-    for record in records:
-        model = kept.restored(build(), record, place)
-        if model is not None:
-            yield model.layers[-1]  # without the augmentation around it
+    restored = [kept.restored(build(), record, place) for record in records]
+    return [m.layers[-1] for m in restored if m is not None], _reached(records, METRIC)  # without what is around it
+
+
+def _reached(records: Sequence[RunRecord], metric: str) -> str:
+    """The mean of a metric of finished runs, in words."""
+    values = [record.value(metric) for record in records if record.ok]
+    return f"{metric} {sum(values) / len(values):.2f}" if values else "none finished"
 
 
 def _cases(figure: Figure, protocol: Protocol, networks: Sequence[Any], said: str, fresh: Any = None) -> list[Case]:
