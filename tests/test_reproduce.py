@@ -24,8 +24,9 @@ from keras_entropy.reproduce import (
     entry,
     names,
     pages,
-    protocols,
+    prepared,
     published,
+    scales,
     selection,
 )
 from keras_entropy.study import RunRecord
@@ -116,7 +117,7 @@ def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, here,
 
 
 def test_runs_of_another_protocol_are_not_borrowed(tmp_path):
-    data = protocols.Images("digits", datasets.Dataset(*[np.zeros((4, 8, 8, 1), "float32")] * 4))
+    data = prepared.Images("digits", datasets.Dataset(*[np.zeros((4, 8, 8, 1), "float32")] * 4))
     protocol = dataclasses.replace(AUTOENCODERS, widths=(2, 3))
     made, _ = autoencoders.study(protocol, data, "val_task_loss", tmp_path / "own" / "val_task_loss")
     source = tmp_path / "other"
@@ -136,7 +137,7 @@ def test_runs_of_another_protocol_are_not_borrowed(tmp_path):
 
 
 def test_the_warning_of_the_study_is_kept_for_the_page():
-    data = protocols.Images("digits", datasets.Dataset(*[np.zeros((4, 8, 8, 1), "float32")] * 4))
+    data = prepared.Images("digits", datasets.Dataset(*[np.zeros((4, 8, 8, 1), "float32")] * 4))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _, printed = autoencoders.study(AUTOENCODERS, data, "val_loss", None)
@@ -158,7 +159,7 @@ def test_table_1_is_made_from_its_runs(tmp_path, here, no_data, monkeypatch):
     assert "eq. 25 on first" in found
     assert "eq. 23 on all" in found
     assert [row[0] for row in found["eq. 25 on first"].rows] == ["[2, 2]"]
-    assert "Filters of the blocks: {[2, 2]}, not {[32]; [64];" in "\n".join(outcome.reduced)
+    assert "Filters of the blocks: [2, 2], not [32]; [64];" in "\n".join(outcome.reduced)
     assert outcome.verdicts[-1] == "All 15 runs finished."
     assert (tmp_path / "out" / "a-table1.png").stat().st_size > 1000
 
@@ -342,47 +343,47 @@ def test_lost_cnn_runs_are_counted_and_leave_no_choice():
 
 def test_the_paper_protocol_has_nothing_reduced():
     for case in autoencoders.CASES.values():
-        assert protocols.reductions(case.full, case.full) == ()
-        assert len(protocols.reductions(case.small, case.full)) >= 7
-    assert protocols.reductions(classifiers.FULL, classifiers.FULL) == ()
-    assert protocols.own_choices(classifiers.FULL).startswith("The paper does not say these, which are ours: further")
+        assert scales.less(case.full, case.full) == ()
+        assert len(scales.less(case.small, case.full)) >= 7
+    assert scales.less(classifiers.FULL, classifiers.FULL) == ()
+    assert scales.choices(classifiers.FULL).startswith("Not said by the paper, and chosen here: further")
 
 
 def test_images_change_their_side():
     x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
-    np.testing.assert_allclose(protocols.resized(x, 2)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
-    large = protocols.resized(x, 10)
+    np.testing.assert_allclose(prepared.resized(x, 2)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
+    large = prepared.resized(x, 10)
     assert large.shape == (1, 10, 10, 1)
     assert large[0, 1:9, 1:9, 0].tolist() == np.kron(x[0, ..., 0], np.ones((2, 2))).tolist()
     assert large.sum() == 4 * x.sum()
     with pytest.raises(ValueError, match="should divide 4"):
-        protocols.resized(x, 3)
+        prepared.resized(x, 3)
 
 
 def test_a_folder_without_the_set_is_an_error_and_full_never_takes_the_digits(tmp_path, no_data):
     for settings in (Settings(output=tmp_path, data=tmp_path), Settings(output=tmp_path, scale="full")):
         with pytest.raises(FileNotFoundError, match="tfds build mnist"):
-            protocols.images(settings, ("mnist",), 10, 10, 28)
+            prepared.images(settings, ("mnist",), 10, 10, 28)
 
 
 @pytest.mark.data
 def test_prepared_sets_are_found_in_the_folder_or_its_tfds(data_folder, tmp_path):
     pytest.importorskip("tensorflow", reason="reads prepared sets")
     for folder in (data_folder, data_folder / "tfds"):
-        found = protocols.images(Settings(output=tmp_path, data=folder), ("cifar10", "cifar10_small"), 20, 10**6, 16)
+        found = prepared.images(Settings(output=tmp_path, data=folder), ("cifar10", "cifar10_small"), 20, 10**6, 16)
         assert found.data.x_train.shape == (20, 16, 16, 3)
         assert found.name == "cifar10_small"
         assert any("a part of cifar10" in sentence for sentence in found.reduced)
         assert any("test images, not 1000000" in sentence for sentence in found.reduced)
     with pytest.raises(FileNotFoundError, match="tfds build cifar10 "):
-        protocols.images(
+        prepared.images(
             Settings(output=tmp_path, data=data_folder, scale="full"), ("cifar10", "cifar10_small"), 20, 10, 16
         )
 
 
 def test_other_studies_in_the_folder_are_refused(tmp_path, here, no_data):
     protocol = dataclasses.replace(CLASSIFIERS, architectures=("2",), seeds=2)
-    data = protocols.images(Settings(output=tmp_path), ("cifar10",), 20, 10, 8)
+    data = prepared.images(Settings(output=tmp_path), ("cifar10",), 20, 10, 8)
     settings = Settings(output=tmp_path / "out", progress=False)
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
     made = classifiers.study(protocol, data, settings)

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_entropy import plots
 from keras_entropy.reproduce import curves, published
-from keras_entropy.reproduce.protocols import effort
+from keras_entropy.reproduce.prepared import effort
 from keras_entropy.study import compare, grouping
 from keras_entropy.study.cells import effort_table, interval
 from keras_entropy.study.comparison import Row, StudyComparison

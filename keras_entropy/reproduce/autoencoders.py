@@ -21,7 +21,8 @@ from keras_entropy import DenseEntropy, models
 from keras_entropy._checks import EntropyWarning
 from keras_entropy.reproduce import autoencoder_pages, published
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
-from keras_entropy.reproduce.protocols import Images, described, images, own_choices, reductions, seeds_of
+from keras_entropy.reproduce.prepared import Images, images, seeds_of
+from keras_entropy.reproduce.scales import choices, less, scaled
 from keras_entropy.study import Arm, Study
 from keras_entropy.study.records import RunRecord
 
@@ -33,18 +34,18 @@ MONITORS = ("val_loss", "val_task_loss")
 class Protocol:
     """How the autoencoders are trained [A, section 5.2]."""
 
-    train: int = described("Training images")
-    test: int = described("Validation images")
-    side: int = described("Pixels of a side")
-    widths: tuple[int, ...] = described("Latent widths")
-    factors: tuple[float, ...] = described("Values of lambda besides 0")
-    seeds: int = described("Seeds")
-    patience: int = described("Patience of early stopping")
-    epochs: int = described("Limit of epochs", ours=True)
-    batch_size: int = described("Batch size", ours=True)
-    learning_rate: float = described("Learning rate of Adam", ours=True)
-    epsilon: float = described("Epsilon of eq. 24 (the paper: below 0.001)", ours=True)
-    log_factors: tuple[float, ...] = described("Values of lambda for eq. 21, stopped on the task alone", ours=True)
+    train: int = scaled("Training images")
+    test: int = scaled("Validation images")
+    side: int = scaled("Pixels of a side")
+    widths: tuple[int, ...] = scaled("Latent widths")
+    factors: tuple[float, ...] = scaled("Values of lambda besides 0")
+    seeds: int = scaled("Seeds")
+    patience: int = scaled("Patience of early stopping")
+    epochs: int = scaled("Limit of epochs", ours=True)
+    batch_size: int = scaled("Batch size", ours=True)
+    learning_rate: float = scaled("Learning rate of Adam", ours=True)
+    epsilon: float = scaled("Epsilon of eq. 24 (the paper: below 0.001)", ours=True)
+    log_factors: tuple[float, ...] = scaled("Values of lambda for eq. 21, stopped on the task alone", ours=True)
 
 
 FULL = Protocol(
@@ -181,10 +182,10 @@ def run(settings: Settings, *, name: str, case: str, protocol: Protocol | None =
         epsilon=own.epsilon,
         epochs=own.epochs,
         warned=warned,
-        chosen=own_choices(own),
+        chosen=choices(own),
     )
     return Outcome(
-        reduced=(*reductions(own, chosen.full), *data.reduced),
+        reduced=(*less(own, chosen.full), *data.reduced),
         blocks=autoencoder_pages.blocks(findings),
         verdicts=autoencoder_pages.verdicts(findings),
     )

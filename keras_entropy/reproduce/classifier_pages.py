@@ -9,7 +9,8 @@ from typing import Any
 
 from keras_entropy import plots
 from keras_entropy.reproduce import published
-from keras_entropy.reproduce.protocols import effort, shown
+from keras_entropy.reproduce.prepared import effort
+from keras_entropy.reproduce.scales import in_words
 from keras_entropy.reproduce.selection import Gains
 from keras_entropy.stats import Comparison, Estimate, holm
 from keras_entropy.study import figures, grouping
@@ -106,7 +107,7 @@ def _as_printed(found: Findings) -> Table:
         printed = (
             [DASH] * 3 if paper is None else [f"{paper[1]:.4f}", f"{paper[2]:+.4f}", f"{paper[3]:+.4f} ({paper[4]:g})"]
         )
-        rows.append((shown(filters), *cells, *printed))
+        rows.append((in_words(filters), *cells, *printed))
     own = ("train acc.", "val. acc.", "best λ", "Δ train", "Δ val.")
     head = ("filters", *own, "paper: val. acc.", "paper: Δ train", "paper: Δ val. (p)")
     notes = (
@@ -172,7 +173,7 @@ def _adjusted(made: list[Cell]) -> list[Cell]:
 def _unseen(found: Findings, arm: str) -> Table:
     rows = []
     for cell in cells(found, arm):
-        row = [shown(cell.filters), DASH if cell.factor is None else f"{cell.factor:g}"]
+        row = [in_words(cell.filters), DASH if cell.factor is None else f"{cell.factor:g}"]
         verdict = DASH if cell.two is None else cell.two.verdict(lower_is_better=False)
         one = DASH if cell.one is None else f"{cell.one.p:.3f}"
         points = [_points(cell.same), _interval(cell.two)]
@@ -221,7 +222,7 @@ def optimism(found: Findings, arm: str, architectures: Sequence[str]) -> Mapping
 def _optimism(found: Findings) -> Table:
     rows = []
     for arm in found.arms:
-        groups = [(shown(filters), [filters]) for filters in found.architectures]
+        groups = [(in_words(filters), [filters]) for filters in found.architectures]
         for name, group in [*groups, ("all", list(found.architectures))]:
             own = optimism(found, arm, group)
             same = own["same"]
@@ -253,7 +254,7 @@ def _picture(found: Findings) -> Picture:
         paper = published.TABLE_1.get(cell.filters)
         if arm == PAPERS_ARM and paper is not None:
             axes.plot(100 * paper[3], y, "x", color=figures.BLACK, label=_once(y, "the paper"))
-    axes.set_yticks(range(len(lines)), [f"{arm}, {shown(cell.filters)}" for arm, cell in lines], fontsize=8)
+    axes.set_yticks(range(len(lines)), [f"{arm}, {in_words(cell.filters)}" for arm, cell in lines], fontsize=8)
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.set_xlabel("points of validation accuracy, minus no term")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)

@@ -18,7 +18,8 @@ from keras_entropy import ConvCornerEntropy, models
 from keras_entropy._checks import EntropyWarning
 from keras_entropy.reproduce import classifier_pages, published
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
-from keras_entropy.reproduce.protocols import Images, described, images, own_choices, reductions, seeds_of
+from keras_entropy.reproduce.prepared import Images, images, seeds_of
+from keras_entropy.reproduce.scales import choices, less, scaled
 from keras_entropy.study import Arm, Study
 
 FORMS = {"eq. 25": "reciprocal", "eq. 23": "log"}
@@ -31,17 +32,17 @@ TUNE_FROM = 1000
 class Protocol:
     """How the CNNs are trained [A, section 5.3]."""
 
-    train: int = described("Training images")
-    test: int = described("Validation images")
-    side: int = described("Pixels of a side")
-    architectures: tuple[str, ...] = described("Filters of the blocks")
-    factors: tuple[float, ...] = described("Values of lambda besides 0")
-    seeds: int = described("Seeds")
-    tune_seeds: int = described("Further seeds that choose lambda", ours=True)
-    epochs: int = described("Epochs", ours=True)
-    batch_size: int = described("Batch size", ours=True)
-    learning_rate: float = described("Learning rate of Adam", ours=True)
-    epsilon: float = described("Epsilon of eq. 25 (the paper: below 0.001)", ours=True)
+    train: int = scaled("Training images")
+    test: int = scaled("Validation images")
+    side: int = scaled("Pixels of a side")
+    architectures: tuple[str, ...] = scaled("Filters of the blocks")
+    factors: tuple[float, ...] = scaled("Values of lambda besides 0")
+    seeds: int = scaled("Seeds")
+    tune_seeds: int = scaled("Further seeds that choose lambda", ours=True)
+    epochs: int = scaled("Epochs", ours=True)
+    batch_size: int = scaled("Batch size", ours=True)
+    learning_rate: float = scaled("Learning rate of Adam", ours=True)
+    epsilon: float = scaled("Epsilon of eq. 25 (the paper: below 0.001)", ours=True)
 
 
 FULL = Protocol(
@@ -103,10 +104,10 @@ def run(settings: Settings, *, protocol: Protocol | None = None) -> Outcome:
         tune_from=TUNE_FROM,
         architectures=own.architectures,
         factors=own.factors,
-        chosen=own_choices(own),
+        chosen=choices(own),
     )
     return Outcome(
-        reduced=(*reductions(own, FULL), *data.reduced),
+        reduced=(*less(own, FULL), *data.reduced),
         blocks=classifier_pages.blocks(found),
         verdicts=classifier_pages.verdicts(found),
     )

@@ -48,4 +48,6 @@ def in_words(value: Any) -> str:
     """A value of a protocol."""
     if isinstance(value, tuple):
         return "; ".join(map(in_words, value)) if value else "none"
+    if isinstance(value, str) and value[:1].isdigit():
+        return f"[{', '.join(value.split())}]"  # the filters of the blocks of a network
     return "all" if value is None else text(value)

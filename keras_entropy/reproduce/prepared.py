@@ -1,4 +1,4 @@
-"""What a run has less of than the paper's, found by comparing the two protocols; and the images to run on."""
+"""The images of prepared sets that autoencoders and small CNNs run on."""
 
 from __future__ import annotations
 
@@ -12,48 +12,10 @@ import numpy as np
 
 from keras_entropy import datasets
 from keras_entropy.reproduce.entries import Settings
-from keras_entropy.study.grouping import plural, text
+from keras_entropy.study.grouping import plural
 from keras_entropy.study.records import RunRecord
 
 Array = np.ndarray[Any, Any]
-
-
-def described(words: str, *, ours: bool = False) -> Any:
-    """A field of a protocol.
-
-    Args:
-        words: what it is, in sentences about it.
-        ours: True where the paper does not say it.
-    """
-    return dataclasses.field(metadata={"words": words, "ours": ours})
-
-
-def reductions(own: Any, full: Any) -> tuple[str, ...]:
-    """Where a protocol is not the full one, each a sentence."""
-    found = []
-    for field in dataclasses.fields(full):
-        value, whole = getattr(own, field.name), getattr(full, field.name)
-        if value != whole:
-            note = " (the paper does not say it; it is ours in both)" if field.metadata["ours"] else ""
-            found.append(f"{field.metadata['words']}: {shown(value)}, not {shown(whole)}{note}.")
-    return tuple(found)
-
-
-def own_choices(protocol: Any) -> str:
-    """What the paper does not say, in one sentence."""
-    parts = [
-        f"{field.metadata['words'][0].lower()}{field.metadata['words'][1:]} {shown(getattr(protocol, field.name))}"
-        for field in dataclasses.fields(protocol)
-        if field.metadata["ours"]
-    ]
-    return f"The paper does not say these, which are ours: {'; '.join(parts)}."
-
-
-def shown(value: Any) -> str:
-    """A value of a protocol in words."""
-    if isinstance(value, tuple):
-        return "{" + "; ".join(map(shown, value)) + "}"
-    return f"[{', '.join(value.split())}]" if isinstance(value, str) and value[:1].isdigit() else text(value)
 
 
 @dataclasses.dataclass(frozen=True)
