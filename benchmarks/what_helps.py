@@ -138,6 +138,22 @@ def autoencoder_arms():
     ]
 
 
+def finer_arms():
+    """The leads at the factors that were chosen before, with axes that have no edge near the optimum."""
+    weak = [0.0, 3e-6]
+    terms = {
+        "DenseEntropy": (DenseEntropy, [1e-2]),
+        "TotalCorrelation": (TotalCorrelation, [1e-1]),
+        "soft orthogonality": (Orthogonal, [1e-1]),
+    }
+    found = []
+    for inputs, before in ((None, ""), ("centred", "centred, ")):
+        found.append(arm(f"{before}L2", l2=weak, inputs=inputs))
+        found.append(arm(f"{before}infomax", infomax=[3e-4], l2=weak, inputs=inputs))
+        found += [arm(f"{before}{name}", *term, l2=weak, inputs=inputs) for name, term in terms.items()]
+    return found
+
+
 def decayed_arms():
     return [
         arm("DenseEntropy, decay", DenseEntropy, [1e-3, 1e-2]),
@@ -180,6 +196,8 @@ def tasks(folder):
         build = functools.partial(autoencoder, width)
         found[f"autoencoder-{width}"] = (build, autoencoder_arms(), dense)
         found[f"autoencoder-{width}-decay"] = (build, decayed_arms(), dense | fade)
+    fine = dense | {"tune": {"learning_rate": [1e-3, 2e-3, 4e-3]}}
+    found["autoencoder-180-fine"] = (functools.partial(autoencoder, 180), finer_arms(), fine)
     fast = dense | {"tune": {}, "grid": {"learning_rate": [1.6e-2, 3.2e-2]}}
     found["autoencoder-60-fast"] = (
         functools.partial(autoencoder, 60),
