@@ -10,6 +10,7 @@ pytest.importorskip("rich", reason="the command needs the extra 'cli'")
 from keras_entropy.cli import app
 from keras_entropy.reproduce import Entry, Outcome, entries
 from keras_entropy.study.document import Heading, Picture
+from keras_entropy.study.folder import held
 
 OUTCOME = Outcome(
     reduced=("Seeds: 2, not 10.",),
@@ -66,7 +67,7 @@ def test_the_page_the_figures_and_the_verdicts_are_written_and_said(asked, tmp_p
     assert (settings.seeds, settings.workers, settings.data, settings.scale) == (3, 1, tmp_path, "small")
     folder = tmp_path / "out"
     page = (folder / "page.md").read_text()
-    assert page.index("Less than the paper's protocol:") < page.index("The paper: It is better.")
+    assert page.index("Other than the paper's protocol, or less:") < page.index("The paper: It is better.")
     assert page.index("## Verdicts") < page.index("## The figure") < page.index("## How it was run")
     assert f"reproduce a-fake --seeds 3 --data {tmp_path}" in page
     assert (folder / "a-fake.png").read_bytes() == b"\x89PNG"
@@ -88,7 +89,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(asked, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "Use --overwrite to replace it, --resume to go on with it"),
+        ((), "--resume to go on with it"),
         (("--overwrite", "--resume"), "exclude each other"),
         (("--resume", "--seeds", 4), "holds another reproduction"),
     ],
@@ -117,6 +118,7 @@ def test_what_there_is_can_be_gone_on_with_or_replaced(asked, tmp_path):
 
     assert command("a-fake", "--output", output, "--overwrite", "--seeds", 5).exit_code == 0
     assert not (output / "records").exists()
+    assert (tmp_path / "out.old-1" / "records").read_text() == "of a study"
 
 
 def test_other_files_are_never_removed(asked, tmp_path):
@@ -131,6 +133,25 @@ def test_other_files_are_never_removed(asked, tmp_path):
     assert "holds no reproduction to resume" in plain(result)
 
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_overwriting_waits_for_valid_options_and_spares_what_is_not_ours(asked, tmp_path):
+    output = tmp_path / "out"
+    assert command("a-fake", "--output", output).exit_code == 0
+    assert command("a-fake", "--output", output, "--overwrite", "--scale", "big").exit_code == 2
+    assert (output / "reproduction.json").exists()
+
+    with held(output):
+        result = command("a-fake", "--output", output, "--overwrite")
+    assert result.exit_code == 2
+    assert "Another process works on" in plain(result)
+
+    (output / "reproduction.json").write_text('{"my": "notes"}')
+    for option in ("--overwrite", "--resume"):
+        result = command("a-fake", "--output", output, option)
+        assert result.exit_code == 2
+        assert "not that of a reproduction" in plain(result)
+    assert (output / "reproduction.json").read_text() == '{"my": "notes"}'
 
 
 def test_ctrl_c_says_how_to_go_on(asked, tmp_path):

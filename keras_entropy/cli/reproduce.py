@@ -15,10 +15,13 @@ def reproduce(
     name: Annotated[str, typer.Argument(help="Such as a-fig3 or a-table1; 'list' shows all.")],
     scale: Annotated[str, typer.Option(help="small, or full for the paper's protocol.")] = "small",
     seeds: Annotated[int | None, typer.Option(min=2, help="How many are compared.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of prepared sets (mnist, cifar10), or with imagenette, segmentation, weights."),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the results; runs/NAME by default.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one on each core by default.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the reproduction in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew; the old folder is renamed.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the reproduction in the folder.")] = False,
 ) -> None:
     r"""Train what a figure or table of "Entropy-based guidance of deep neural networks" shows, and compare.
@@ -31,14 +34,16 @@ def reproduce(
     folder = Path("runs") / name if output is None else output
     with user_errors():
         from keras_entropy.cli import reproducing
+        from keras_entropy.reproduce import Settings
 
         if name == "list":
             reproducing.show_names()
             return
+        settings = Settings(output=folder, scale=scale, seeds=seeds, data=data, workers=workers)
         reproducing.check_folder(name, folder, overwrite=overwrite, resume=resume)
     try:
         with user_errors():
-            reproducing.run(name, folder, scale=scale, seeds=seeds, data=data, workers=workers)
+            reproducing.run(name, settings)
     except KeyboardInterrupt:
         sys.stderr.write(f"\nStopped. Go on with the same command and --resume: what had ended is in {folder}.\n")
         raise typer.Exit(130) from None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 from pathlib import Path
 
 from keras_entropy import reproduce
-from keras_entropy._files import is_empty
-from keras_entropy.reproduce.pages import STATE
+from keras_entropy.reproduce import pages
 
 
 def show_names() -> None:
@@ -22,7 +21,9 @@ def show_names() -> None:
 
 
 def check_folder(name: str, output: Path, *, overwrite: bool, resume: bool) -> None:
-    """Make sure that an earlier reproduction is replaced or gone on with only if that is asked for.
+    """Make sure that an earlier reproduction is begun anew or gone on with only if that is asked for.
+
+    Begun anew, the earlier one is kept under another name.
 
     Raises:
         FileExistsError, FileNotFoundError, ValueError: where it is not, or for an unknown name.
@@ -30,28 +31,27 @@ def check_folder(name: str, output: Path, *, overwrite: bool, resume: bool) -> N
     reproduce.entry(name)
     if overwrite and resume:
         raise ValueError("--overwrite and --resume exclude each other.")
-    there = (output / STATE).exists()
+    there = pages.read_state(output) is not None
     if resume and not there:
         raise FileNotFoundError(f"{output} holds no reproduction to resume.")
     if there and overwrite:
-        shutil.rmtree(output)
+        kept = pages.set_aside(output)
+        sys.stderr.write(f"The earlier reproduction is kept in {kept}.\n")
     elif there and not resume:
         raise FileExistsError(
-            f"{output} holds a reproduction. Use --overwrite to replace it, --resume to go on with it, or --output for "
-            "another folder."
+            f"{output} holds a reproduction. Use --overwrite to begin anew (it is kept under another name), "
+            "--resume to go on with it, or --output for another folder."
         )
-    elif not there and output.exists() and not (output.is_dir() and is_empty(output)):
+    elif not there and output.exists() and not (output.is_dir() and pages.is_new(output)):
         raise FileExistsError(f"{output} holds other files. Use --output for another folder.")
 
 
-def run(
-    name: str, output: Path, *, scale: str, seeds: int | None, data: Path | None, workers: int | None
-) -> reproduce.Outcome:
+def run(name: str, settings: reproduce.Settings) -> reproduce.Outcome:
     """Run, and print the verdicts."""
     from rich.console import Console
     from rich.text import Text
 
-    settings = reproduce.Settings(output=output, scale=scale, seeds=seeds, data=data, workers=workers)
+    output = settings.output
     console = Console()
     console.print(Text(f"{name}: {reproduce.entry(name).title}"))
     outcome = reproduce.reproduce(name, settings)

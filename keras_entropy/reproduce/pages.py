@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any
 
-from keras_entropy._files import replacing, write_json, write_text
+import keras
+
+from keras_entropy._files import PARTIAL, replacing, write_json, write_text
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings, entry
 from keras_entropy.study import machine
 from keras_entropy.study.document import Block, Heading, Items, Paragraph, Picture, to_html, to_markdown
+from keras_entropy.study.folder import LOCK, held
 
 SCHEMA = "keras_entropy/reproduction-1"
 STATE = "reproduction.json"
@@ -41,16 +45,57 @@ def reproduce(name: str, settings: Settings) -> Outcome:
         >>> print(*outcome.verdicts, sep="\n")  # doctest: +SKIP
     """
     chosen = entry(name)
-    before = _earlier(settings, name)
-    begun = time.perf_counter()
-    try:
-        outcome = chosen.run(settings)
-    except Exception:  # such as missing data: a folder in which nothing has begun is no reproduction to resume
-        _leave(settings.output)
-        raise
-    seconds = before + time.perf_counter() - begun
-    _write(chosen, settings, outcome, seconds)
+    settings.output.mkdir(parents=True, exist_ok=True)
+    with held(settings.output):
+        before = _earlier(settings, name)
+        begun = time.perf_counter()
+        try:
+            outcome = chosen.run(settings)
+        except Exception:  # such as missing data: a folder in which nothing has begun is no reproduction to resume
+            _leave(settings.output)
+            raise
+        _write(chosen, settings, outcome, before + time.perf_counter() - begun)
     return outcome
+
+
+def read_state(output: Path) -> dict[str, Any] | None:
+    """What a folder says of the reproduction in it; None where there is none.
+
+    Raises:
+        ValueError: for a file of that name that is none of ours.
+    """
+    path = output / STATE
+    if not path.exists():
+        return None
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if state["schema"] == SCHEMA and isinstance(state["plan"], dict) and float(state["seconds"]) >= 0:
+            return dict(state)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"{path} is not that of a reproduction. Choose another folder.")
+
+
+def set_aside(output: Path) -> Path:
+    """Rename the folder of a reproduction, with all that is in it, and return its new name.
+
+    Raises:
+        BlockingIOError: where a process works on it.
+        ValueError: for a link.
+    """
+    if output.is_symlink():
+        raise ValueError(f"{output} is a link. Name the folder itself, or another one.")
+    number = 1
+    while (target := output.with_name(f"{output.name}.old-{number}")).exists():
+        number += 1
+    with held(output):
+        output.rename(target)
+    return target
+
+
+def is_new(output: Path) -> bool:
+    """Whether a folder holds nothing of anybody's."""
+    return all(path.name == LOCK or path.name.startswith(PARTIAL) for path in output.iterdir())
 
 
 def _plan(settings: Settings, name: str) -> dict[str, Any]:
@@ -61,13 +106,14 @@ def _plan(settings: Settings, name: str) -> dict[str, Any]:
 
 def _earlier(settings: Settings, name: str) -> float:
     """How long earlier calls worked on the folder, which is made."""
-    path, plan = settings.output / STATE, _plan(settings, name)
-    if path.exists():
-        state = json.loads(path.read_text(encoding="utf-8"))
-        if state.get("schema") != SCHEMA or state["plan"] != plan:
-            raise ValueError(
-                f"{settings.output} holds another reproduction: {state.get('plan')}, not {plan}. Choose another folder."
-            )
+    path, plan, state = settings.output / STATE, _plan(settings, name), read_state(settings.output)
+    if state is not None:
+        for key, now in plan.items():
+            if state["plan"].get(key) != now:
+                raise ValueError(
+                    f"{settings.output} holds another reproduction: its {key} is {state['plan'].get(key)}, not {now}. "
+                    "Choose another folder."
+                )
         return float(state["seconds"])
     write_json(path, {"schema": SCHEMA, "plan": plan, "seconds": 0.0})
     return 0.0
@@ -75,13 +121,13 @@ def _earlier(settings: Settings, name: str) -> float:
 
 def _leave(output: Path) -> None:
     """Remove the state from a folder that holds nothing else."""
-    if [path.name for path in output.iterdir()] == [STATE]:
+    if {path.name for path in output.iterdir()} <= {STATE, LOCK}:
         (output / STATE).unlink()
 
 
 def _write(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) -> None:
     title = f"{chosen.name}: {chosen.title}"
-    blocks = _page(chosen, settings, outcome, seconds)
+    blocks = _page(chosen, settings, outcome)
     for block in blocks:
         if isinstance(block, Picture):
             with replacing(settings.output / block.name) as path:
@@ -93,10 +139,10 @@ def _write(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) 
     write_json(settings.output / STATE, {"schema": SCHEMA, "plan": plan, "seconds": seconds, **found})
 
 
-def _page(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) -> list[Block]:
-    reduced: list[Block] = [Paragraph("This is the paper's protocol.")]
+def _page(chosen: Entry, settings: Settings, outcome: Outcome) -> list[Block]:
+    reduced: list[Block] = [Paragraph("This is the paper's protocol, with our choices where it says nothing.")]
     if outcome.reduced:
-        reduced = [Paragraph("Less than the paper's protocol:"), Items(outcome.reduced)]
+        reduced = [Paragraph("Other than the paper's protocol, or less:"), Items(outcome.reduced)]
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
     return [
         *reduced,
@@ -106,7 +152,7 @@ def _page(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) -
         *outcome.blocks,
         Heading("How it was run"),
         Paragraph(f"Command: {command(chosen.name, settings)}"),
-        Paragraph(f"{seconds:.0f} s in all calls that ended; {machine.device()}; {versions}."),
+        Paragraph(f"{machine.device()}; {versions}."),
     ]
 
 
@@ -114,5 +160,7 @@ def command(name: str, settings: Settings) -> str:
     """The command that runs the same again."""
     options = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     usual = {"scale": "small", "seeds": None, "data": None}
-    said = [f"--{option} {options[option]}" for option, value in usual.items() if options[option] != value]
-    return " ".join(["keras-entropy reproduce", name, *said, f"--output {Path(settings.output)}"])
+    words = [[f"--{option}", str(options[option])] for option, value in usual.items() if options[option] != value]
+    said = [word for option in words for word in option]
+    backend = f"KERAS_BACKEND={keras.backend.backend()} "
+    return backend + shlex.join(["keras-entropy", "reproduce", name, *said, "--output", str(settings.output)])

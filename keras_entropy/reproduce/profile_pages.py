@@ -13,7 +13,7 @@ from keras_entropy import plots
 from keras_entropy.profile import EntropyProfile, ProfileRecord
 from keras_entropy.profile.comparison import outliers
 from keras_entropy.reproduce import printed
-from keras_entropy.stats import Estimate
+from keras_entropy.stats import Estimate, welch_t
 from keras_entropy.study import cells
 from keras_entropy.study.document import DASH, Block, Heading, Picture, Table
 from keras_entropy.study.grouping import mean_of
@@ -72,10 +72,12 @@ class Case:
         return mean_of([self.contrast(pattern, row) for row in self.means(profiles)], 0.95) if profiles else None
 
     def beyond(self, pattern: str) -> Estimate | None:
-        """The pattern that random networks do not have: that of trained networks minus the mean of the twins."""
-        base = float(np.mean([self.contrast(pattern, row) for row in self.means(self.twins)]))
-        values = [self.contrast(pattern, row) - base for row in self.means(self.trained)] if self.trained else []
-        return mean_of(values, 0.95)
+        """The pattern that random networks do not have: that of trained networks minus that of the twins."""
+        twins = [self.contrast(pattern, row) for row in self.means(self.twins)]
+        trained = [self.contrast(pattern, row) for row in self.means(self.trained)] if self.trained else []
+        if min(len(trained), len(twins)) > 1:
+            return welch_t(trained, twins, 0.95)
+        return mean_of([value - float(np.mean(twins)) for value in trained], 0.95)
 
     def alike(self) -> tuple[float, float] | None:
         """Spearman's correlation of the layers' means, trained and random, and its p."""
@@ -262,8 +264,8 @@ def _pattern(case: Case, pattern: str) -> str:
         )
     shown = "more than random" if beyond.low > 0 else "less than random" if beyond.high < 0 else "no difference shown"
     return (
-        f"{said}; {shown}: {beyond.estimate:+.2f} (95 % interval {beyond.low:+.2f} to {beyond.high:+.2f}, t, "
-        f"n = {beyond.n} networks){_also(alike)}."
+        f"{said}; {shown}: {beyond.estimate:+.2f} (95 % interval {beyond.low:+.2f} to {beyond.high:+.2f}, "
+        f"Welch t, n = {trained.n} and {twins.n} networks){_also(alike)}."
     )
 
 
