@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keras_entropy import reproduce
 from keras_entropy.reproduce import pages
+from keras_entropy.study.folder import is_new
 
 
 def show_names() -> None:
@@ -42,7 +43,7 @@ def check_folder(name: str, output: Path, *, overwrite: bool, resume: bool) -> N
             f"{output} holds a reproduction. Use --overwrite to begin anew (it is kept under another name), "
             "--resume to go on with it, or --output for another folder."
         )
-    elif not there and output.exists() and not (output.is_dir() and pages.is_new(output)):
+    elif not there and output.exists() and not (output.is_dir() and is_new(output)):
         raise FileExistsError(f"{output} holds other files. Use --output for another folder.")
 
 

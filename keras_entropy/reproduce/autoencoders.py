@@ -23,6 +23,7 @@ from keras_entropy.reproduce import autoencoder_pages, published
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
 from keras_entropy.reproduce.prepared import Images, images, seeds_of
 from keras_entropy.reproduce.scales import choices, less, scaled
+from keras_entropy.reproduce.training import trained as records_of
 from keras_entropy.study import Arm, Study
 from keras_entropy.study.records import RunRecord
 
@@ -139,9 +140,7 @@ def trained(
         said += warned
         if partner:
             borrow(made, settings.output.resolve().parent / partner / monitor)
-        with warnings.catch_warnings():  # runs that did not finish are counted on the page
-            warnings.filterwarnings("ignore", ".* did not finish", EntropyWarning)
-            records[monitor] = made.run(workers=settings.workers, progress=settings.progress)
+        records[monitor] = records_of(made, settings)
     return records, tuple(said)
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_entropy import ConvCornerEntropy, models
-from keras_entropy._checks import EntropyWarning
 from keras_entropy.reproduce import classifier_pages, published
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
 from keras_entropy.reproduce.prepared import Images, images, seeds_of
 from keras_entropy.reproduce.scales import choices, less, scaled
+from keras_entropy.reproduce.training import trained
 from keras_entropy.study import Arm, Study
 
 FORMS = {"eq. 25": "reciprocal", "eq. 23": "log"}
@@ -94,10 +93,7 @@ def run(settings: Settings, *, protocol: Protocol | None = None) -> Outcome:
     own = dataclasses.replace(own, seeds=seeds_of(settings, own.seeds))
     data = images(settings, ("cifar10", "cifar10_small"), own.train, own.test, own.side)
     replicas = 24 if keras.backend.backend() == "jax" else 1
-    with warnings.catch_warnings():  # runs that did not finish are counted on the page
-        warnings.filterwarnings("ignore", ".* did not finish", EntropyWarning)
-        made = study(own, data, settings)
-        records = made.run(workers=settings.workers, replicas=replicas, progress=settings.progress)
+    records = trained(study(own, data, settings), settings, replicas)
     found = classifier_pages.Findings(
         records=tuple(records),
         data=data.name,

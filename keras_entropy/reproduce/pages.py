@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy._files import PARTIAL, replacing, write_json, write_text
+from keras_entropy._files import replacing, write_json, write_text
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings, entry
 from keras_entropy.study import machine
 from keras_entropy.study.document import Block, Heading, Items, Paragraph, Picture, to_html, to_markdown
@@ -91,11 +91,6 @@ def set_aside(output: Path) -> Path:
     with held(output):
         output.rename(target)
     return target
-
-
-def is_new(output: Path) -> bool:
-    """Whether a folder holds nothing of anybody's."""
-    return all(path.name == LOCK or path.name.startswith(PARTIAL) for path in output.iterdir())
 
 
 def _plan(settings: Settings, name: str) -> dict[str, Any]:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_entropy import ConvCornerEntropy, entropy_profile, models, resolve_placement
-from keras_entropy._checks import EntropyWarning
 from keras_entropy.reproduce import folders, kept, photograph_pages
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
 from keras_entropy.reproduce.networks import RESIDUAL, STRATEGIES, classifier, network
 from keras_entropy.reproduce.photograph_pages import BASELINE, METRIC, Found
 from keras_entropy.reproduce.scales import choices, less, scaled
+from keras_entropy.reproduce.training import trained
 from keras_entropy.study import Arm, Study, compare
 
 IMAGENETTE = (9469, 3925)
@@ -125,7 +124,7 @@ def _network(
         callbacks=functools.partial(schedule, protocol.stale),
         **_training(protocol),
     )
-    records = _run(study, settings)
+    records = trained(study, settings)
     comparison = compare(records, METRIC, BASELINE, epoch="best")
     placed = {p: rule if isinstance(rule, str) else ", ".join(rule) for p, rule in rules.items()}
     return Found(name=name, comparison=comparison, placements=placed, classes=classes), said
@@ -140,12 +139,6 @@ def _training(protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def _run(study: Study, settings: Settings) -> list[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EntropyWarning)  # runs that did not finish: the page counts them
-        return study.run(workers=settings.workers, progress=settings.progress)
-
-
 def _empirical(
     name: str, settings: Settings, protocol: Protocol, data: Callable[[], Any], build: Callable[..., Any]
 ) -> tuple[list[str], list[str]]:
@@ -157,8 +150,8 @@ def _empirical(
     weights = folders.archive(settings.data, name, (".h5", ".keras")) if name in models.names() else None
     model = build()
     if weights is not None:
-        trained, own = models.by_name(name, weights=weights), network(name, (protocol.side, protocol.side, 3), 10)
-        chosen = resolve_placement(own, f"empirical:{protocol.empirical}", entropy_profile(trained), regularizer=term)
+        reference, own = models.by_name(name, weights=weights), network(name, (protocol.side, protocol.side, 3), 10)
+        chosen = resolve_placement(own, f"empirical:{protocol.empirical}", entropy_profile(reference), regularizer=term)
         names = {weight.layer.name for weight in chosen}
         everything = resolve_placement(model, "all", regularizer=term)
         return [weight.path for weight in everything if weight.layer.name in names], []
@@ -173,7 +166,7 @@ def _empirical(
         callbacks=functools.partial(kept.keeping, str(folder)),
         **_training(protocol),
     )
-    record = _run(study, settings)[0]
+    record = trained(study, settings)[0]
     if kept.restored(model, record, folder) is None:
         raise RuntimeError(f"The network that the empirical placement is read off did not finish: {record.reason}.")
     chosen = resolve_placement(model, f"empirical:{protocol.empirical}", entropy_profile(model), regularizer=term)

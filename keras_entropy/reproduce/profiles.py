@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from keras_entropy import ConvCornerEntropy, entropy_profile, models, resolve_placement
-from keras_entropy._checks import EntropyWarning
 from keras_entropy.reproduce import folders, kept, profile_pages, segmentation
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
 from keras_entropy.reproduce.networks import RESIDUAL, classifier
@@ -23,6 +21,7 @@ from keras_entropy.reproduce.photograph_pages import BASELINE, METRIC
 from keras_entropy.reproduce.profile_pages import Case
 from keras_entropy.reproduce.scales import less, scaled
 from keras_entropy.reproduce.segmentation_pages import METRIC as IOU
+from keras_entropy.reproduce.training import trained as records_of
 from keras_entropy.study import Arm, Study
 from keras_entropy.study.records import RunRecord
 
@@ -144,9 +143,7 @@ def _trained(name: str, settings: Settings, protocol: Protocol) -> tuple[list[An
         metric=METRIC,
         callbacks=functools.partial(kept.keeping, str(place)),
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EntropyWarning)  # runs that did not finish: the page says how many there are
-        records = study.run(workers=settings.workers, progress=settings.progress)
+    records = records_of(study, settings)
     restored = [kept.restored(build(), record, place) for record in records]
     return [m.layers[-1] for m in restored if m is not None], _reached(records, METRIC)  # without what is around it
 

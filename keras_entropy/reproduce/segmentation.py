@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from typing import Any
 import keras
 
 from keras_entropy import ConvCornerEntropy, models
-from keras_entropy._checks import EntropyWarning
 from keras_entropy.reproduce import folders, kept, segmentation_pages
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
 from keras_entropy.reproduce.scales import choices, less, scaled
 from keras_entropy.reproduce.segmentation_pages import BASELINE, METRIC, TERM, Stopping, Tried
+from keras_entropy.reproduce.training import trained
 from keras_entropy.study import Arm, Study
 from keras_entropy.study.records import RunRecord
 
@@ -146,9 +145,7 @@ def train(settings: Settings, protocol: Protocol, factors: Sequence[float] | Non
         metric=METRIC,
         callbacks=functools.partial(kept.keeping, str(weights)),
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EntropyWarning)  # runs that did not finish: the page counts them
-        records = study.run(workers=settings.workers, progress=settings.progress)
+    records = trained(study, settings)
     counts = (len(data().x_train), len(data().x_test))
     reduced: tuple[str, ...] = ()
     if folder is None:

@@ -38,7 +38,7 @@ def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Ke
         return
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file. Name a folder.")
-    if folder.is_dir() and not (folder / DESCRIPTION).exists() and not _is_new(folder):
+    if folder.is_dir() and not (folder / DESCRIPTION).exists() and not is_new(folder):
         raise FileExistsError(f"{folder} holds something else than a study. Name another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
@@ -84,7 +84,8 @@ def held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _is_new(folder: Path) -> bool:
+def is_new(folder: Path) -> bool:
+    """Whether a folder holds nothing but what an interrupted beginning leaves."""
     return all(path.name == LOCK or path.name.startswith(_files.PARTIAL) for path in folder.iterdir())
 
 
