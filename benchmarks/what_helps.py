@@ -34,7 +34,7 @@ from keras_entropy.study import Arm, Study
 
 Orthogonal = functools.partial(keras.regularizers.OrthogonalRegularizer, mode="columns")
 Leading = functools.partial(DenseEntropy, block="leading")
-L2 = (0.0, 1e-5, 4e-5)
+L2 = {20: (0.0, 1e-5, 4e-5), 60: (0.0, 1e-5, 4e-5), 180: (0.0, 1e-6, 1e-5)}  # by the autoencoder's width
 EPOCHS = {"autoencoder": 20, "cnn": 8, "digits": 60}
 
 
@@ -98,43 +98,44 @@ def decay(epochs):
     return [FactorSchedule(lambda epoch: 1 - epoch / epochs)]
 
 
-def paired_with(inputs):
+def paired_with(inputs, l2):
     """Arms of an autoencoder with its inputs as they are, or changed: every one with a tuned L2."""
     before = f"{inputs}, " if inputs else ""
+    options = {"inputs": inputs, "l2": l2}
     return [
-        arm(f"{before}L2", inputs=inputs),
-        arm(f"{before}DenseEntropy", DenseEntropy, [1e-3, 1e-2], inputs=inputs),
-        arm(f"{before}TotalCorrelation", TotalCorrelation, [1e-2, 1e-1], inputs=inputs),
-        arm(f"{before}infomax", infomax=[3e-4, 1e-3], inputs=inputs),
+        arm(f"{before}L2", **options),
+        arm(f"{before}DenseEntropy", DenseEntropy, [1e-3, 1e-2], **options),
+        arm(f"{before}TotalCorrelation", TotalCorrelation, [1e-2, 1e-1], **options),
+        arm(f"{before}infomax", infomax=[3e-4, 1e-3], **options),
     ]
 
 
-def arm(name, regularizer=None, factor=None, placement="first", l2=L2, infomax=None, **options):
+def arm(name, regularizer=None, factor=None, placement="first", *, l2, infomax=None, **options):
     """An arm that chooses its L2 and its factors."""
     axes = {"l2": l2, "factor": factor, "infomax": infomax}
     return Arm(name, placement, regularizer, tune={axis: v for axis, v in axes.items() if v}, **options)
 
 
-def autoencoder_arms():
+def autoencoder_arms(l2):
     alone = {"l2": [0.0]}
     return [
-        *paired_with(None),
+        *paired_with(None, l2),
         arm("no term, no L2", **alone),
         arm("DenseEntropy alone", DenseEntropy, [1e-3, 1e-2], **alone),
         arm("TotalCorrelation alone", TotalCorrelation, [1e-2, 1e-1], **alone),
         arm("infomax alone", infomax=[3e-4, 1e-3], **alone),
-        arm("DenseEntropy leading", Leading, [1e-3, 1e-2]),
+        arm("DenseEntropy leading", Leading, [1e-3, 1e-2], l2=l2),
         arm("DenseEntropy leading alone", Leading, [1e-3, 1e-2], **alone),
-        arm("soft orthogonality", Orthogonal, [1e-2, 1e-1]),
+        arm("soft orthogonality", Orthogonal, [1e-2, 1e-1], l2=l2),
         arm("soft orthogonality alone", Orthogonal, [1e-2, 1e-1], **alone),
-        arm("orthogonal initialisation", initializer="orthogonal"),
-        arm("initial weights halved", initializer=0.5),
-        arm("initial weights doubled", initializer=2.0),
-        arm("batch normalisation", batch_normalization=True),
-        arm("standardised, L2", inputs="standardised"),
-        *paired_with("centred"),
-        arm("DenseEntropy, all layers", DenseEntropy, [1e-3, 1e-2], "all"),
-        arm("TotalCorrelation, all layers", TotalCorrelation, [1e-2, 1e-1], "all"),
+        arm("orthogonal initialisation", initializer="orthogonal", l2=l2),
+        arm("initial weights halved", initializer=0.5, l2=l2),
+        arm("initial weights doubled", initializer=2.0, l2=l2),
+        arm("batch normalisation", batch_normalization=True, l2=l2),
+        arm("standardised, L2", inputs="standardised", l2=l2),
+        *paired_with("centred", l2),
+        arm("DenseEntropy, all layers", DenseEntropy, [1e-3, 1e-2], "all", l2=l2),
+        arm("TotalCorrelation, all layers", TotalCorrelation, [1e-2, 1e-1], "all", l2=l2),
     ]
 
 
@@ -154,11 +155,11 @@ def finer_arms():
     return found
 
 
-def decayed_arms():
+def decayed_arms(l2):
     return [
-        arm("DenseEntropy, decay", DenseEntropy, [1e-3, 1e-2]),
-        arm("TotalCorrelation, decay", TotalCorrelation, [1e-2, 1e-1]),
-        arm("infomax, decay", infomax=[3e-4, 1e-3]),
+        arm("DenseEntropy, decay", DenseEntropy, [1e-3, 1e-2], l2=l2),
+        arm("TotalCorrelation, decay", TotalCorrelation, [1e-2, 1e-1], l2=l2),
+        arm("infomax, decay", infomax=[3e-4, 1e-3], l2=l2),
     ]
 
 
@@ -175,7 +176,7 @@ def cnn_arms(l2=(0.0, 1e-4)):
         *[arm(name, *term, l2=l2) for name, term in terms.items()],
         arm("standardised, L2", **standard),
         *[arm(f"standardised, {name}", *term, **standard) for name, term in terms.items()],
-        arm("ConvEntropy, all layers", ConvEntropy, [1e-1, 3e-1], "conv*", l2),
+        arm("ConvEntropy, all layers", ConvEntropy, [1e-1, 3e-1], "conv*", l2=l2),
         arm("no term, no L2", l2=[0.0]),
         arm("orthogonal initialisation", initializer="orthogonal", l2=l2),
     ]
@@ -194,14 +195,14 @@ def tasks(folder):
     found = {}
     for width in WIDTHS:
         build = functools.partial(autoencoder, width)
-        found[f"autoencoder-{width}"] = (build, autoencoder_arms(), dense)
-        found[f"autoencoder-{width}-decay"] = (build, decayed_arms(), dense | fade)
+        found[f"autoencoder-{width}"] = (build, autoencoder_arms(L2[width]), dense)
+        found[f"autoencoder-{width}-decay"] = (build, decayed_arms(L2[width]), dense | fade)
     fine = dense | {"tune": {"learning_rate": [4e-3]}}  # the best of 2e-3, 3e-3, 4e-3, 6e-3 and 8e-3 for L2
     found["autoencoder-180-fine"] = (functools.partial(autoencoder, 180), finer_arms(), fine)
     fast = dense | {"tune": {}, "grid": {"learning_rate": [1.6e-2, 3.2e-2]}}
     found["autoencoder-60-fast"] = (
         functools.partial(autoencoder, 60),
-        [*paired_with(None), *paired_with("centred")],
+        [*paired_with(None, L2[60]), *paired_with("centred", L2[60])],
         fast,
     )
     for depth in DEPTHS:
