@@ -6,7 +6,9 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import os
 import reprlib
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +16,7 @@ from typing import Any
 def identity(value: Any) -> Any:
     """A value as plain JSON.
 
-    Functions are known by their name, text, defaults and the values that they enclose, not by what they call; arrays by
+    Functions are known by their name, code, defaults and the values that they enclose, not by what they call; arrays by
     their bytes; Keras objects by their config; other objects by their attributes.
     """
     if value is None or isinstance(value, bool | int | float | str):
@@ -23,6 +25,10 @@ def identity(value: Any) -> Any:
         return {str(name): identity(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [identity(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(repr(identity(item)) for item in value)
+    if isinstance(value, bytes | complex | os.PathLike):
+        return repr(value)
     return _function(value) if callable(value) else _object(value)
 
 
@@ -60,16 +66,15 @@ def _called(name: Any, arguments: Any, keywords: Mapping[str, Any]) -> str:
 
 
 def _text(function: Callable[..., Any]) -> str:
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):  # typed into an interpreter
-        text = ""
-    code = function.__code__  # tells apart two functions of one line
-    constants = [value for value in code.co_consts if isinstance(value, int | float | str | None)]
-    text += f"{code.co_code.hex()}{code.co_names}{constants}"
     enclosed = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     rest = [identity(item) for item in (enclosed, function.__defaults__, function.__kwdefaults__)]
-    return f"{function.__qualname__} {_digest(f'{text}{rest}'.encode())}"
+    return f"{function.__qualname__} {_digest(f'{_code(function.__code__)}{rest}'.encode())}"
+
+
+def _code(code: types.CodeType) -> str:
+    """What is executed: a process that a function was sent to has not always its source."""
+    constants = [_code(value) if isinstance(value, types.CodeType) else identity(value) for value in code.co_consts]
+    return f"{code.co_code.hex()}{code.co_names}{constants}"
 
 
 def _is_filled(cell: Any) -> bool:

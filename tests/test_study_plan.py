@@ -3,8 +3,12 @@
 import functools
 import json
 import math
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import cloudpickle
 import keras
 import numpy as np
 import pytest
@@ -211,6 +215,10 @@ def enclosing(value):
         (enclosing(1), enclosing(2)),
         (functools.partial(build, width=1), functools.partial(build, width=2)),
         (lambda x: x, lambda x: x + 1),
+        (lambda x: lambda: x + 1, lambda x: lambda: x + 2),
+        (enclosing(Path("a")), enclosing(Path("b"))),
+        ({1, 2}, {1, 3}),
+        (b"a", b"b"),
         (np.zeros(3), np.ones(3)),
         (np.zeros(3), np.zeros((3, 1))),
         (DenseEntropy(1.0), DenseEntropy(2.0)),
@@ -222,6 +230,16 @@ def test_what_differs_is_told_apart(one, other):
     assert identity(one) != identity(other)
     assert identity(one) == identity(one)
     json.dumps(identity(one))
+
+
+def test_a_function_that_was_sent_to_another_process_is_the_same():
+    def build(width=3, names=frozenset({"a", "b", "c"})):
+        return [name in {"x", "y", "z"} for name in names], lambda: width
+
+    code = "import pickle, sys; from keras_entropy._identity import identity as i; "
+    code += "print(i(pickle.load(sys.stdin.buffer)))"
+    sent = subprocess.run([sys.executable, "-c", code], input=cloudpickle.dumps(build), capture_output=True, check=True)
+    assert sent.stdout.decode().strip() == identity(build)
 
 
 def test_the_baseline_comes_first():

@@ -108,6 +108,37 @@ def processes(name, folder):
     return found
 
 
+def in_a_mortal_chief(death):
+    """A model whose chief, once, dies as it is asked for a trial that a worker has trained."""
+
+    def build(hp):
+        from tuning_cases import plain
+
+        from keras_entropy.tuning import oracles
+
+        if os.environ.get("KERASTUNER_TUNER_ID") == "chief":
+
+            def get_trial(oracle, trial_id):
+                if not death.exists():
+                    death.write_text(trial_id)
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return oracle.trials[trial_id]
+
+            oracles.DurableOracle.get_trial = get_trial
+        return plain()
+
+    return build
+
+
+@pytest.mark.once
+def test_a_chief_that_dies_amid_an_answer_fails_no_trial(tmp_path):
+    death = tmp_path / "death"
+    mortal = options(tmp_path, 3, hypermodel=hypermodel(in_a_mortal_chief(death)), seeds=[0])
+    workers.run(mortal, fit(), 1, lambda trials: None)
+    assert death.exists()
+    assert [trial.status for trial in EntropyTuner(**mortal).oracle.trials.values()] == ["COMPLETED"] * 3
+
+
 class Deadly(keras.callbacks.Callback):
     """Kills the process that trains with a certain placement."""
 

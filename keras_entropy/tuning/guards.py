@@ -17,6 +17,10 @@ _OURS = re.compile("entropy/(placement|regularizer|(factor|sign)(/.*)?)$")
 _REMEDY = 'Use "val_task_loss" with mode "min", which is the loss without any penalty, or a metric.'
 
 
+class ChiefLostError(errors.FatalError):
+    """The chief died while it was asked something: its worker ends, and its trial stays its own."""
+
+
 def check_objective(objective: Any) -> None:
     """Refuse an objective that holds the penalty.
 
@@ -88,6 +92,23 @@ def raised() -> Iterator[None]:
         if out_of_memory(error):
             raise errors.FailedTrialError(f"out of memory: {error}") from error
         raise errors.FatalRuntimeError(f"{type(error).__name__} in a trial: {error}") from error
+
+
+@contextlib.contextmanager
+def chief_is_there() -> Iterator[None]:
+    """Tell a request that the chief did not live to answer from an error of the trial, which would fail it.
+
+    Raises:
+        ChiefLostError: for a request whose connection broke. One that finds no chief waits for it.
+    """
+    import grpc
+
+    try:
+        yield
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            raise ChiefLostError(f"The chief of the search has died: {error.details()}") from error
+        raise
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -154,7 +154,8 @@ class EntropyTuner(keras_tuner.Tuner):
 
     def _search(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._is_worker():
-            super().search(*args, **kwargs)
+            with guards.chief_is_there():
+                super().search(*args, **kwargs)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         with held(self._folder):
@@ -237,6 +238,10 @@ class EntropyTuner(keras_tuner.Tuner):
         """Report to the oracle, which saves."""
         self.oracle.end_trial(trial)
         self.trial_ended()
+
+    def _run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
+        with guards.chief_is_there():  # KerasTuner would fail the trial
+            super()._run_and_update_trial(trial, *args, **kwargs)
 
     def _populate_initial_space(self) -> None:
         super()._populate_initial_space()

@@ -22,6 +22,7 @@ from keras_entropy import _files
 from keras_entropy.study.folder import held
 from keras_entropy.study.pool import environment, start
 from keras_entropy.tuning import ledger
+from keras_entropy.tuning.guards import ChiefLostError
 from keras_entropy.tuning.oracles import STATE, read_state
 
 LOGS = "workers"
@@ -31,8 +32,8 @@ GIVEN_UP = "given_up"
 _CHIEF = "chief"
 _TRIES, _KILLS = 3, 10
 _POLL = 0.2
-_FATAL = 3
-"""Exit code of a process that has raised: it would raise again."""
+_FATAL, _ALONE = 3, 4
+"""Exit codes of a process that has raised, as it would again, and of one whose chief died amid an answer."""
 
 
 def run(
@@ -79,9 +80,10 @@ def main(payload: str, parent: int) -> None:
         arguments, fit = pickle.load(file)
     try:
         EntropyTuner(**arguments).search(**fit)
+    except ChiefLostError as error:
+        sys.stderr.write(f"\n{error}\n")
+        sys.exit(_ALONE)
     except (errors.FatalError, ValueError, TypeError, OSError, RuntimeError) as error:
-        if type(error).__name__.startswith("_"):  # of gRPC, whose chief has died
-            raise
         sys.stderr.write(f"\nError: {error}\n")
         sys.exit(_FATAL)
 
@@ -147,6 +149,9 @@ class _Team:
         if code == _FATAL:
             log = (self._folder / LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace")
             raise errors.FatalRuntimeError(log.rsplit("Error: ", 1)[-1].strip())
+        if code == _ALONE:  # neither its fault nor its trial's; the chief's own deaths are counted
+            self._begin(name)
+            return
         trial = self._ongoing().get(name)
         progress = str(self._state()["end_order"]) if trial is None else self._progress(trial)
         self._deaths[trial or name, progress] += 1
