@@ -5,7 +5,8 @@
 
 Each task is a study: every arm chooses its learning rate, its L2 (0 is offered) and its factor on the tuning seeds, and
 is compared on ten or twenty others. The baseline has a tuned learning rate and L2. Arms named "alone" have no L2;
-"centred" and "standardised" arms have their inputs changed; those with "decay" lower the factor to 0 over the run.
+"centred" and "standardised" arms have their inputs changed; those with "decay" lower the factor to 0 over the run, and
+"empirical" ones have the term on the layer where a trained network keeps most entropy.
 --report reads what has ended: it prints each task's table, and applies Holm's adjustment over all tests of all tasks.
 DIR holds MNIST and CIFAR-10 (the sets "mnist", and "cifar10" or "cifar10_small") as TensorFlow Datasets prepares them.
 """
@@ -28,7 +29,9 @@ from keras_entropy import (
     TotalCorrelation,
     apply_entropy,
     datasets,
+    entropy_profile,
     models,
+    resolve_placement,
 )
 from keras_entropy.study import Arm, Study
 
@@ -91,6 +94,10 @@ def few_digits(seed, per_class=10):
     rng = np.random.default_rng(seed)
     rows = np.concatenate([rng.permutation(np.flatnonzero(data.y_train == c))[:per_class] for c in range(10)])
     return data.x_train[rows], data.y_train[rows], data.x_test, data.y_test
+
+
+def fading(kind):
+    return {"callbacks": functools.partial(decay, EPOCHS[kind])}
 
 
 def decay(epochs):
@@ -163,24 +170,44 @@ def decayed_arms(l2):
     ]
 
 
-def cnn_arms(l2=(0.0, 1e-4)):
+CNN_L2 = (0.0, 1e-4)
+CNN_TERMS = {
+    "ConvEntropy": (ConvEntropy, [1e-1, 3e-1]),
+    "ConvCornerEntropy": (ConvCornerEntropy, [1e-3, 1e-2]),
+    "TotalCorrelation": (TotalCorrelation, [1e-2, 1e-1]),
+}
+
+
+def cnn_arms(l2=CNN_L2):
     """L2 is on all convolutions, in all arms."""
-    terms = {
-        "ConvEntropy": (ConvEntropy, [1e-1, 3e-1]),
-        "ConvCornerEntropy": (ConvCornerEntropy, [1e-3, 1e-2]),
-        "TotalCorrelation": (TotalCorrelation, [1e-2, 1e-1]),
-    }
     standard = {"inputs": "standardised", "l2": l2}
     return [
         arm("L2", l2=l2),
-        *[arm(name, *term, l2=l2) for name, term in terms.items()],
+        *[arm(name, *term, l2=l2) for name, term in CNN_TERMS.items()],
         arm("standardised, L2", **standard),
-        *[arm(f"standardised, {name}", *term, **standard) for name, term in terms.items()],
+        *[arm(f"standardised, {name}", *term, **standard) for name, term in CNN_TERMS.items()],
         arm("ConvEntropy, all layers", ConvEntropy, [1e-1, 3e-1], "conv*", l2=l2),
         arm("no term, no L2", l2=[0.0]),
         arm("orthogonal initialisation", initializer="orthogonal", l2=l2),
     ]
 
+
+def cnn_variant(suffix, l2=CNN_L2, placement="first"):
+    """The three terms once more, in another way."""
+    return [arm(f"{name}{suffix}", *term, placement, l2=l2) for name, term in CNN_TERMS.items()]
+
+
+def empirical(build, data, epochs, batch_size):
+    """The layer that keeps most entropy in a network of the baseline, trained with a tuning seed."""
+    keras.utils.set_random_seed(0)
+    model, (x, y, _, _) = build(learning_rate=2e-3), data()
+    model.fit(x, y, batch_size, epochs, verbose=0)
+    placed = resolve_placement(model, "empirical:1", entropy_profile(model, "volume"), regularizer=ConvEntropy(1.0))
+    return [weight.path for weight in placed]
+
+
+VARIANTS = ("decay", "alone", "empirical")
+"""Ends of the names of tasks whose arms belong to those of another task."""
 
 WIDTHS, DEPTHS = (20, 60, 180), (1, 2, 3)
 
@@ -189,14 +216,13 @@ def tasks(folder):
     """Each task: what to build, its arms, data, axes and seeds."""
     dense = {"data": functools.partial(mnist, folder), "epochs": EPOCHS["autoencoder"], "batch_size": 100}
     dense |= {"tune": {"learning_rate": [4e-3, 8e-3]}}
-    fade = {"callbacks": functools.partial(decay, EPOCHS["autoencoder"])}
     image = {"data": functools.partial(cifar, folder), "epochs": EPOCHS["cnn"], "batch_size": 64}
     image |= {"tune": {"learning_rate": [2e-3, 5e-3]}, "metric": "val_accuracy"}
     found = {}
     for width in WIDTHS:
         build = functools.partial(autoencoder, width)
         found[f"autoencoder-{width}"] = (build, autoencoder_arms(L2[width]), dense)
-        found[f"autoencoder-{width}-decay"] = (build, decayed_arms(L2[width]), dense | fade)
+        found[f"autoencoder-{width}-decay"] = (build, decayed_arms(L2[width]), dense | fading("autoencoder"))
     fine = dense | {"tune": {"learning_rate": [4e-3]}}  # the best of 2e-3, 3e-3, 4e-3, 6e-3 and 8e-3 for L2
     found["autoencoder-180-fine"] = (functools.partial(autoencoder, 180), finer_arms(), fine)
     fast = dense | {"tune": {}, "grid": {"learning_rate": [1.6e-2, 3.2e-2]}}
@@ -208,7 +234,13 @@ def tasks(folder):
     for depth in DEPTHS:
         for normalised in (False, True):
             build = functools.partial(cifar_cnn, depth, normalised=normalised)
-            found[f"cnn-{depth}{'-normalised' if normalised else ''}"] = (build, cnn_arms(), image)
+            name = f"cnn-{depth}{'-normalised' if normalised else ''}"
+            found[name] = (build, cnn_arms(), image)
+            found[f"{name}-alone"] = (build, cnn_variant(" alone", (0.0,)), image)
+            found[f"{name}-decay"] = (build, cnn_variant(", decay"), image | fading("cnn"))
+            if depth > 1:
+                where = functools.partial(empirical, build, image["data"], image["epochs"], image["batch_size"])
+                found[f"{name}-empirical"] = (build, where, image)
     few = {"data": few_digits, "epochs": EPOCHS["digits"], "batch_size": 20, "metric": "val_accuracy"}
     few |= {"tune": {"learning_rate": [1e-3, 3e-3, 1e-2]}}
     found["digits"] = (digits_cnn, cnn_arms((0.0, 1e-3)), few)
@@ -221,6 +253,8 @@ SEEDS = {"autoencoder": (2, 10), "cnn": (1, 10), "digits": (3, 20)}
 
 def study(name, folder, output):
     build, arms, options = tasks(folder)[name]
+    if callable(arms):
+        arms = cnn_variant(", empirical", placement=arms())
     choose, count = SEEDS[name.split("-")[0]]
     return Study(build, arms, range(100, 100 + count), tune_seeds=range(choose), output=output / name, **options)
 

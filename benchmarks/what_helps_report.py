@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from what_helps import VARIANTS
 
 from keras_entropy._files import write_text
 from keras_entropy.stats import holm
@@ -48,9 +49,8 @@ class Test:
 
 
 def report(output):
-    tests = []
-    for folder in sorted(path.parent for path in Path(output).glob("*/runs.jsonl") if "-decay" not in path.parent.name):
-        tests += tests_of(folder)
+    folders = sorted(path.parent for path in Path(output).glob("*/runs.jsonl"))
+    tests = [test for folder in folders if not folder.name.endswith(VARIANTS) for test in tests_of(folder)]
     adjusted = holm([test.row.against.p if test.row.against else 1.0 for test in tests])
     tests = [dataclasses.replace(test, p=p) for test, p in zip(tests, adjusted, strict=True)]
     for task in dict.fromkeys(test.task for test in tests):
@@ -66,11 +66,11 @@ def report(output):
 
 
 def tests_of(folder):
-    """All tests of a task and of its arms with a decaying factor."""
+    """All tests of a task, with the arms of its variants."""
     records = read_records(folder)
-    decayed = folder.with_name(f"{folder.name}-decay")
-    if (decayed / "runs.jsonl").exists():
-        records += read_records(decayed)
+    for variant in (folder.with_name(f"{folder.name}-{end}") for end in VARIANTS):
+        if (variant / "runs.jsonl").exists():
+            records += read_records(variant)
     accuracy = "val_accuracy" in next(record.history for record in records if record.ok)
     metric = "val_accuracy" if accuracy else "val_task_loss"
     families = {"L2": [r for r in records if not r.arm.startswith(INPUTS) or r.arm.endswith(", L2")]}
