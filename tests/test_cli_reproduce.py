@@ -91,7 +91,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(asked, tmp_path):
     [
         ((), "--resume to go on with it"),
         (("--overwrite", "--resume"), "exclude each other"),
-        (("--resume", "--seeds", 4), "holds another reproduction"),
+        (("--resume", "--data", "elsewhere"), "holds another reproduction"),
     ],
 )
 def test_a_reproduction_is_not_touched_unasked(asked, tmp_path, options, said):

@@ -29,7 +29,8 @@ from keras_entropy.reproduce import (
     scales,
     selection,
 )
-from keras_entropy.study import RunRecord
+from keras_entropy.reproduce.training import trained
+from keras_entropy.study import RunRecord, records
 from keras_entropy.study.document import Picture, Table, to_markdown
 
 AUTOENCODERS = autoencoders.Protocol(
@@ -106,12 +107,12 @@ def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, here,
     assert "Early stopping watches 'val\\_loss', which holds the penalty" in page.replace("val_loss", "val\\_loss")
     assert "The paper, at width 80, which is not among its widths" in page
 
-    trained = len(here)
+    jobs = len(here)
     monkeypatch.setattr("keras_entropy.study.pool.run_in_pool", lambda *arguments: pytest.fail("trained again"))
     other = autoencoders.run(
         Settings(output=tmp_path / "a-fig4", progress=False), name="a-fig4", case="MNIST", protocol=AUTOENCODERS
     )
-    assert len(here) == trained + 2  # packed, never run
+    assert len(here) == jobs + 2  # packed, never run
     assert "Mean stopping epoch by latent width" in other.blocks[2].caption
     assert "Epochs at width 100, stopped on all of the loss (as printed), n = 2 seeds" in other.verdicts[0]
 
@@ -151,7 +152,7 @@ def test_the_warning_of_the_study_is_kept_for_the_page():
 def test_table_1_is_made_from_its_runs(tmp_path, here, no_data, monkeypatch):
     run = functools.partial(classifiers.run, protocol=CLASSIFIERS)
     registered(monkeypatch, "a-table1", run)
-    monkeypatch.setattr("keras.backend.backend", lambda: "numpy")  # no shared programs
+    monkeypatch.setattr(classifiers, "trained", lambda study, settings, replicas: trained(study, settings))
     outcome = pages.reproduce("a-table1", Settings(output=tmp_path / "out", progress=False))
 
     found = tables(outcome)
@@ -162,6 +163,24 @@ def test_table_1_is_made_from_its_runs(tmp_path, here, no_data, monkeypatch):
     assert "Filters of the blocks: [2, 2], not [32]; [64];" in "\n".join(outcome.reduced)
     assert outcome.verdicts[-1] == "All 15 runs finished."
     assert (tmp_path / "out" / "a-table1.png").stat().st_size > 1000
+
+
+def test_seeds_can_be_added_and_not_be_taken_away(tmp_path, here, no_data, monkeypatch):
+    run = functools.partial(classifiers.run, protocol=dataclasses.replace(CLASSIFIERS, architectures=("2",)))
+    registered(monkeypatch, "a-table1", run)
+    monkeypatch.setattr(classifiers, "trained", lambda study, settings, replicas: trained(study, settings))
+    settings = Settings(output=tmp_path / "out", seeds=2, progress=False)
+    pages.reproduce("a-table1", settings)
+    before = len(records.read_records(settings.output / "cnn"))
+    grown = dataclasses.replace(settings, seeds=3)
+    pages.reproduce("a-table1", grown)
+
+    runs = records.read_records(settings.output / "cnn")
+    assert {run.seed for run in runs} == {0, 1, 2, classifiers.TUNE_FROM}
+    assert len({run.key for run in runs}) == len(runs) > before
+    assert pages.read_state(settings.output)["plan"]["seeds"] == 3
+    with pytest.raises(ValueError, match="also seed 2"):
+        pages.reproduce("a-table1", settings)
 
 
 # What the pages say, from records written by hand.

@@ -35,7 +35,7 @@ def reproduce(name: str, settings: Settings) -> Outcome:
         What was found.
 
     Raises:
-        ValueError: for an unknown name, or a folder of another reproduction.
+        ValueError: for an unknown name, or a folder of another reproduction, or of one with more seeds.
         FileNotFoundError: for missing data; it says where they are looked for.
 
     Examples:
@@ -94,7 +94,7 @@ def set_aside(output: Path) -> Path:
 
 
 def _plan(settings: Settings, name: str) -> dict[str, Any]:
-    """What must be the same in a folder that is gone on with."""
+    """What is run in a folder."""
     data = None if settings.data is None else str(settings.data.resolve())
     return {"name": name, "scale": settings.scale, "seeds": settings.seeds, "data": data}
 
@@ -104,7 +104,7 @@ def _earlier(settings: Settings, name: str) -> float:
     path, plan, state = settings.output / STATE, _plan(settings, name), read_state(settings.output)
     if state is not None:
         for key, now in plan.items():
-            if state["plan"].get(key) != now:
+            if key != "seeds" and state["plan"].get(key) != now:  # whether seeds are only added, the studies see
                 raise ValueError(
                     f"{settings.output} holds another reproduction: its {key} is {state['plan'].get(key)}, not {now}. "
                     "Choose another folder."

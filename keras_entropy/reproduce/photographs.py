@@ -168,7 +168,10 @@ def _empirical(
     )
     record = trained(study, settings)[0]
     if kept.restored(model, record, folder) is None:
-        raise RuntimeError(f"The network that the empirical placement is read off did not finish: {record.reason}.")
+        raise ValueError(
+            f"The network that the empirical placement is read off did not finish: {record.reason}. Use other images "
+            "(`data`), or another folder."
+        )
     chosen = resolve_placement(model, f"empirical:{protocol.empirical}", entropy_profile(model), regularizer=term)
     accuracy = record.value(METRIC, "best", lower_is_better=False)
     return [weight.path for weight in chosen], [

@@ -50,8 +50,8 @@ FULL = Protocol(
     seeds=1, min_delta=0.01, patience=10, epochs=60, batch_size=32, learning_rate=1e-3, epsilon=1e-4,
 )  # fmt: skip
 SMALL = dataclasses.replace(
-    FULL, height=48, width=64, filters=(8, 16, 32), factors=(1e-3, 1e-1, 10.0), seeds=4, min_delta=0.002, patience=5,
-    epochs=30, batch_size=8,
+    FULL, height=48, width=64, images=150, filters=(8, 16, 32), factors=(1e-3, 1e-1, 10.0), seeds=4, min_delta=0.002,
+    patience=5, epochs=30, batch_size=8,
 )  # fmt: skip
 
 
