@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keras_entropy import datasets
 from keras_entropy.datasets import Array, Dataset
+from keras_entropy.reproduce.prepared import resized
 
 PHOTOGRAPHS, MASKS, WEIGHTS = "imagenette", "segmentation", "weights"
 
@@ -104,14 +105,10 @@ def _keras_models() -> Path:
 
 
 def _enlarged(side: int) -> Dataset:
-    """The digits as red, green and blue images, each pixel repeated."""
-    x, y, x_test, y_test = digits = datasets.digits()
-    at = np.arange(side) * 8 // side
-
-    def grown(images: Array) -> Any:
-        return np.repeat(images[:, at][:, :, at], 3, axis=-1)
-
-    return Dataset(grown(x), y, grown(x_test), y_test, digits.class_names)
+    """The digits as red, green and blue images."""
+    digits = datasets.digits()
+    x, x_test = (np.repeat(resized(images, side), 3, axis=-1) for images in (digits.x_train, digits.x_test))
+    return dataclasses.replace(digits, x_train=x, x_test=x_test)
 
 
 def _evenly(labels: Array, images: int | None) -> Array:
