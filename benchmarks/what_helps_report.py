@@ -32,10 +32,17 @@ class Test:
     p: float = math.nan
 
     @property
+    def same(self):
+        """Whether the arm has chosen what the baseline is, and its runs are those of the baseline."""
+        return self.row.against is not None and self.row.values == self.base.values
+
+    @property
     def verdict(self):
         """What the adjusted test shows."""
         if self.row.against is None:
             return "not compared"
+        if self.same:
+            return "the same runs"
         if not self.p < 0.05:
             return "no difference shown"
         better = (self.row.against.estimate < 0) == self.lower_is_better
@@ -51,10 +58,11 @@ class Test:
 def report(output):
     folders = sorted(path.parent for path in Path(output).glob("*/runs.jsonl"))
     tests = [test for folder in folders if not folder.name.endswith(VARIANTS) for test in tests_of(folder)]
-    adjusted = holm([test.row.against.p if test.row.against else 1.0 for test in tests])
-    tests = [dataclasses.replace(test, p=p) for test, p in zip(tests, adjusted, strict=True)]
+    tested = [test for test in tests if test.row.against is not None and not test.same]
+    for test, p in zip(tested, holm([test.row.against.p for test in tested]), strict=True):
+        test.p = p
     for task in dict.fromkeys(test.task for test in tests):
-        print(table([test for test in tests if test.task == task], len(tests)).to_markdown(), end="\n\n")
+        print(table([test for test in tests if test.task == task], len(tested)).to_markdown(), end="\n\n")
     for kind in dict.fromkeys(test.task.split("-")[0] for test in tests):
         print(matrix([test for test in tests if test.task.split("-")[0] == kind]).to_markdown(), end="\n\n")
     draw(tests, Path(output) / "what_helps.png")
@@ -101,7 +109,7 @@ def table(tests, count):
         rows[-1] += (half(base), "1.00", written(base.tuned))
         for test in (test for test in tests if test.base is base):
             row = test.row
-            p = DASH if row.against is None else f"{test.p:.2g}"
+            p = DASH if math.isnan(test.p) else f"{test.p:.2g}"
             cost = f"{row.cpu_seconds / base.cpu_seconds:.2f}"
             cell = (
                 name(row),
@@ -125,7 +133,8 @@ def matrix(tests):
     cells_of = {}
     for test in tests:
         stars = {"better": " better", "worse": " worse"}.get(test.verdict, "")
-        shown = "{:+.1f} ({:+.1f} to {:+.1f})".format(*test.percent) if test.row.against else DASH
+        shown = "{:+.1f} ({:+.1f} to {:+.1f})".format(*test.percent) if not math.isnan(test.p) else DASH
+        shown = test.verdict if test.same else shown
         cells_of.setdefault((name(test.row), test.base.arm), {})[test.task] = shown + stars
     rows = [(*arm, *(found.get(task, DASH) for task in tasks)) for arm, found in cells_of.items()]
     note = "Better, worse: p of the paired t test below 0.05 after Holm's adjustment over all tests of all tasks."
@@ -161,7 +170,7 @@ def draw(tests, path):
         len(tasks), 1, figsize=(8, 0.26 * sum(sizes) + 0.9 * len(tasks)), squeeze=False, height_ratios=sizes
     )
     for ax, task in zip(axes[:, 0], tasks, strict=True):
-        shown = [test for test in tests if test.task == task and test.row.against is not None][::-1]
+        shown = [test for test in tests if test.task == task and not math.isnan(test.p)][::-1]
         for y, test in enumerate(shown):
             middle, low, high = test.percent
             colour = {"better": "#0072b2", "worse": "#d55e00"}.get(test.verdict, "#777777")

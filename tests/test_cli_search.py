@@ -1,12 +1,14 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
-from keras_entropy.cli import app
+from keras_entropy import datasets
+from keras_entropy.cli import app, searching
 
 QUICK = ["--trials", 2, "--epochs", 1, "--report-seeds", 2, "--batch-size", 256]
 
@@ -43,6 +45,37 @@ def test_a_folder_with_a_search_is_replaced_or_gone_on_with_only_if_asked(done):
     assert (folder / "search" / "oracle.json").read_bytes() == before
     again = command(*QUICK, "--output", folder, "--resume")
     assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mean", "deviation"),
+    [
+        ([], 0, 1),
+        (["--model", "autoencoder"], 0, None),
+        (["--inputs", "unchanged"], None, None),
+        (["--inputs", "centred"], 0, None),
+    ],
+)
+def test_the_inputs_are_changed_alike_in_all_runs_and_the_targets_are_not(
+    arguments, mean, deviation, tmp_path, monkeypatch
+):
+    found = []
+
+    def search(hypermodel, data, **options):
+        found.extend(data)
+        raise ValueError("seen")
+
+    monkeypatch.setattr(searching, "search", search)
+    result = command(*QUICK, "--output", tmp_path / "out", *arguments)
+
+    digits = datasets.digits()
+    assert "seen" in result.output
+    x, y, x_val, _ = found
+    np.testing.assert_allclose(x.mean(), digits.x_train.mean() if mean is None else mean, atol=1e-5)
+    np.testing.assert_allclose(x.std(), digits.x_train.std() if deviation is None else deviation, rtol=1e-5)
+    slope = np.polyfit(digits.x_test.ravel(), x_val.ravel(), 1)  # as the training inputs, not by its own statistics
+    np.testing.assert_allclose(slope, np.polyfit(digits.x_train.ravel(), x.ravel(), 1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(y, digits.x_train if "autoencoder" in arguments else digits.y_train)
 
 
 @pytest.mark.parametrize(

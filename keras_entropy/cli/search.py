@@ -24,6 +24,12 @@ class _Model(enum.StrEnum):
     autoencoder = "autoencoder"
 
 
+class _Inputs(enum.StrEnum):
+    unchanged = "unchanged"
+    centred = "centred"
+    standardised = "standardised"
+
+
 def search(
     dataset: Annotated[
         str, typer.Option(help="digits, a prepared TensorFlow Datasets set (mnist), or an image folder.")
@@ -36,6 +42,14 @@ def search(
     user_module: Annotated[
         str | None,
         typer.Option(help="FILE.py:FUNCTION, your own model: takes hyperparameters or nothing, returns it compiled."),
+    ] = None,
+    inputs: Annotated[
+        _Inputs | None,
+        typer.Option(
+            help="How they are fed, in all runs: standardised by channel for a cnn, centred for an autoencoder, "
+            "unchanged for your own model, unless you say it.",
+            show_default=False,
+        ),
     ] = None,
     tuner: Annotated[_Tuner, typer.Option(help="How KerasTuner chooses settings.")] = _Tuner.random,
     trials: Annotated[int, typer.Option(min=1, help="Number of settings; Hyperband has its own.")] = 12,
@@ -63,6 +77,7 @@ def search(
             data_dir=None if data_dir is None else str(data_dir),
             model=model.value,
             user_module=user_module,
+            inputs=None if inputs is None else inputs.value,
             tuner=tuner.value,
             trials=trials,
             epochs=epochs,

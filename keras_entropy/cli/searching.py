@@ -16,6 +16,7 @@ from keras_tuner import errors
 from keras_entropy import EntropyWarning
 from keras_entropy.cli.named import NamedData, NamedModel
 from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
+from keras_entropy.study.controls import transform
 from keras_entropy.tuning import EntropyHyperModel, Verdict, search
 from keras_entropy.tuning.identity import holds_search
 from keras_entropy.tuning.results import PROJECT
@@ -25,6 +26,8 @@ _TERMS: dict[str, list[Callable[[float], Any]]] = {
     "autoencoder": [DenseEntropy, TotalCorrelation],
 }
 _FACTORS = (1e-4, 1e-1)
+_INPUTS = {"cnn": "standardised", "autoencoder": "centred"}
+"""What costs nothing comes first: a term is to add something to it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Arguments:
     data_dir: str | None
     model: str
     user_module: str | None
+    inputs: str | None
     tuner: str
     trials: int
     epochs: int
@@ -78,6 +82,10 @@ def run(arguments: Arguments, *, overwrite: bool) -> Verdict:
         for name in ("tuner", "trials", "epochs", "batch_size", "seeds", "report_seeds", "seed", "workers", "output")
     }
     x_train, y_train, x_val, y_val = data(arguments.seed)
+    inputs = arguments.inputs or ("unchanged" if arguments.user_module else _INPUTS[arguments.model])
+    print(f"Inputs: {inputs}, in all runs.")
+    change = transform(None if inputs == "unchanged" else inputs, x_train)
+    x_train, x_val = change(x_train), change(x_val)
     hypermodel = EntropyHyperModel(build, _fitting(build, terms), ("first", "all"), _FACTORS)
     try:
         with warnings.catch_warnings():
