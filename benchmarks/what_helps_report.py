@@ -9,7 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
-from what_helps import VARIANTS
+from what_helps import VARIANTS, tasks
 
 from keras_entropy._files import write_text
 from keras_entropy.stats import holm
@@ -56,15 +56,17 @@ class Test:
 
 
 def report(output):
-    folders = sorted(path.parent for path in Path(output).glob("*/runs.jsonl"))
+    order = list(tasks("."))
+    found = [path.parent for path in Path(output).glob("*/runs.jsonl")]
+    folders = sorted((folder for folder in found if folder.name in order), key=lambda folder: order.index(folder.name))
     tests = [test for folder in folders if not folder.name.endswith(VARIANTS) for test in tests_of(folder)]
     tested = [test for test in tests if test.row.against is not None and not test.same]
     for test, p in zip(tested, holm([test.row.against.p for test in tested]), strict=True):
         test.p = p
     for task in dict.fromkeys(test.task for test in tests):
         print(table([test for test in tests if test.task == task], len(tested)).to_markdown(), end="\n\n")
-    for kind in dict.fromkeys(test.task.split("-")[0] for test in tests):
-        print(matrix([test for test in tests if test.task.split("-")[0] == kind]).to_markdown(), end="\n\n")
+    for kind in dict.fromkeys(kind_of(test.task) for test in tests):
+        print(matrix([test for test in tests if kind_of(test.task) == kind]).to_markdown(), end="\n\n")
     draw(tests, Path(output) / "what_helps.png")
     write_text(Path(output) / "what_helps.csv", frame(tests).to_csv(index=False, lineterminator="\n"))
     print(f"Written to {output}: what_helps.png, what_helps.csv\n")
@@ -93,6 +95,11 @@ def tests_of(folder):
         bases = {written(row.shared): row for row in study.rows if row.arm == baseline}
         found += [Test(folder.name, row, bases[written(row.shared)], not accuracy) for row in study.rivals]
     return found
+
+
+def kind_of(task):
+    """Tasks of one kind stand side by side: "cnn-2-normalised" is one of "cnn-normalised"."""
+    return "-".join(part for part in task.split("-") if not part.isdigit())
 
 
 def name(row):

@@ -12,6 +12,8 @@ from keras_entropy.reproduce import Entry, Outcome, entries
 from keras_entropy.study.document import Heading, Picture
 from keras_entropy.study.folder import held
 
+pytestmark = pytest.mark.once
+
 OUTCOME = Outcome(
     reduced=("Seeds: 2, not 10.",),
     blocks=(Heading("The figure"), Picture("a-fake.png", b"\x89PNG", "A curve.", "a curve")),
