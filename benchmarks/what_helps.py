@@ -146,6 +146,12 @@ def autoencoder_arms(l2):
     ]
 
 
+def soft_orthogonality(l2):
+    """No entropy term, but it keeps the units apart too."""
+    both = (("", None), ("centred, ", "centred"))
+    return [arm(f"{b}soft orthogonality", Orthogonal, [1e-2, 1e-1], l2=l2, inputs=inputs) for b, inputs in both]
+
+
 def finer_arms():
     """The leads at the factors that autoencoder-180 chose, with the L2 of its baseline in the middle of its range."""
     weak = [0.0, 1e-6, 3e-6]
@@ -228,7 +234,7 @@ def tasks(folder):
     fast = dense | {"tune": {}, "grid": {"learning_rate": [1.6e-2, 3.2e-2]}}
     found["autoencoder-60-fast"] = (
         functools.partial(autoencoder, 60),
-        [*paired_with(None, L2[60]), *paired_with("centred", L2[60])],
+        [*paired_with(None, L2[60]), *paired_with("centred", L2[60]), *soft_orthogonality(L2[60])],
         fast,
     )
     for depth in DEPTHS:

@@ -7,27 +7,41 @@ import functools
 import hashlib
 import inspect
 import os
-import reprlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
+
+_outer: ContextVar[tuple[int, ...]] = ContextVar("_outer", default=())
+"""The objects whose identity is being found, from the outermost on: a function may enclose itself."""
 
 
 def identity(value: Any) -> Any:
     """A value as plain JSON.
 
     Functions are known by their name, code, defaults and the values that they enclose, not by what they call; arrays by
-    their bytes; Keras objects by their config; other objects by their attributes.
+    their bytes; Keras objects by their config; other objects by their attributes, or what a copy is made of.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    outer = _outer.get()
+    if id(value) in outer:
+        return f"itself, {len(outer) - outer.index(id(value))} up"
+    token = _outer.set((*outer, id(value)))
+    try:
+        return _identity(value)
+    finally:
+        _outer.reset(token)
+
+
+def _identity(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): identity(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [identity(item) for item in value]
     if isinstance(value, set | frozenset):
         return sorted(repr(identity(item)) for item in value)
-    if isinstance(value, bytes | complex | os.PathLike):
+    if isinstance(value, bytes | complex | range | slice | os.PathLike):
         return repr(value)
     return _function(value) if callable(value) else _object(value)
 
@@ -38,26 +52,37 @@ def _function(value: Any) -> str:
         return value.__qualname__
     if isinstance(value, functools.partial):
         return _called(identity(value.func), value.args, value.keywords)
-    if inspect.ismethod(value):
-        return f"{identity(value.__self__)}.{value.__name__}"
     if inspect.isfunction(value):
         return _text(value)
+    if inspect.ismethod(value) or inspect.isbuiltin(value):
+        owner = value.__self__
+        return f"{owner.__name__ if inspect.ismodule(owner) else identity(owner)}.{value.__name__}"
     if hasattr(value, "__wrapped__"):  # as of functools.cache
         return str(identity(value.__wrapped__))
     return _object(value)
 
 
-@reprlib.recursive_repr("itself")
 def _object(value: Any) -> str:
     if hasattr(value, "__array__"):
         return f"array {_digest(array_bytes(value))}"
+    name = type(value).__qualname__
+    settings = _settings(value)
+    if settings is not None:
+        return _called(name, [], settings)
+    try:
+        reduced = value.__reduce_ex__(4)
+    except TypeError:  # such as a lock: known by its type alone
+        return name
+    parts = [reduced] if isinstance(reduced, str) else reduced[1:]
+    return _called(name, [list(part) if isinstance(part, Iterator) else part for part in parts], {})
+
+
+def _settings(value: Any) -> Mapping[str, Any] | None:
     if dataclasses.is_dataclass(value):
-        return repr(value)
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if hasattr(value, "describe"):  # of this package
-        settings = value.describe()
-    else:
-        settings = value.get_config() if hasattr(value, "get_config") else getattr(value, "__dict__", {})
-    return _called(type(value).__qualname__, [], settings)
+        return dict(value.describe())
+    return dict(value.get_config()) if hasattr(value, "get_config") else getattr(value, "__dict__", None)
 
 
 def _called(name: Any, arguments: Any, keywords: Mapping[str, Any]) -> str:

@@ -1,11 +1,14 @@
 """What a study consists of, before anything is trained; and what it refuses."""
 
+import dataclasses
 import functools
 import json
 import math
+import operator
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import cloudpickle
@@ -209,6 +212,28 @@ def enclosing(value):
     return lambda: value
 
 
+def enclosing_itself(step):
+    def first(n):
+        return n and second(n - step)
+
+    def second(n):
+        return n and first(n)
+
+    return second
+
+
+class Slotted:
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+
+@dataclasses.dataclass
+class Settings:
+    value: object
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -219,6 +244,14 @@ def enclosing(value):
         (enclosing(Path("a")), enclosing(Path("b"))),
         ({1, 2}, {1, 3}),
         (b"a", b"b"),
+        (math.exp, math.log),
+        (range(3), range(5)),
+        (date(2020, 1, 1), date(2021, 1, 1)),
+        (operator.itemgetter(1), operator.itemgetter(2)),
+        ("abc".upper, "xyz".upper),
+        (Slotted(1), Slotted(2)),
+        (Settings(np.zeros(5000)), Settings(np.eye(1, 5000, 2500)[0])),
+        (enclosing_itself(1), enclosing_itself(2)),
         (np.zeros(3), np.ones(3)),
         (np.zeros(3), np.zeros((3, 1))),
         (DenseEntropy(1.0), DenseEntropy(2.0)),
@@ -238,8 +271,12 @@ def test_a_function_that_was_sent_to_another_process_is_the_same():
 
     code = "import pickle, sys; from keras_entropy._identity import identity as i; "
     code += "print(i(pickle.load(sys.stdin.buffer)))"
-    sent = subprocess.run([sys.executable, "-c", code], input=cloudpickle.dumps(build), capture_output=True, check=True)
-    assert sent.stdout.decode().strip() == identity(build)
+    values = [build, Settings(build), enclosing_itself(1), Slotted({"a", "b", "c"})]
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); {code}"
+    sent = subprocess.run(
+        [sys.executable, "-c", code], input=cloudpickle.dumps(values), capture_output=True, check=True
+    )
+    assert sent.stdout.decode().strip() == str(identity(values))
 
 
 def test_the_baseline_comes_first():
