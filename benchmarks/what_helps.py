@@ -276,7 +276,12 @@ def main():
     unknown = set(arguments.tasks) - tasks(".").keys()
     if unknown:
         parser.error(f"unknown tasks: {', '.join(sorted(unknown))}; there are {', '.join(tasks('.'))}")
+    if not arguments.tasks and not arguments.report:
+        parser.error("name tasks to run, or --report what has been run")
     data = str(Path(arguments.data).expanduser())
+    for name in arguments.tasks:  # before hours of others
+        load = tasks(data)[name][2]["data"]
+        load(0) if load is few_digits else load()
     for name in arguments.tasks:
         replicas = 24 if keras.backend.backend() == "jax" and not name.endswith("decay") else 1
         study(name, data, arguments.output).run(

@@ -59,6 +59,8 @@ def report(output):
     order = list(tasks("."))
     found = [path.parent for path in Path(output).glob("*/runs.jsonl")]
     folders = sorted((folder for folder in found if folder.name in order), key=lambda folder: order.index(folder.name))
+    if not folders:
+        raise SystemExit(f"{output} holds no records of tasks. Run some, or name their folder with --output.")
     tests = [test for folder in folders if not folder.name.endswith(VARIANTS) for test in tests_of(folder)]
     tested = [test for test in tests if test.row.against is not None and not test.same]
     for test, p in zip(tested, holm([test.row.against.p for test in tested]), strict=True):
@@ -81,7 +83,11 @@ def tests_of(folder):
     for variant in (folder.with_name(f"{folder.name}-{end}") for end in VARIANTS):
         if (variant / "runs.jsonl").exists():
             records += read_records(variant)
-    accuracy = "val_accuracy" in next(record.history for record in records if record.ok)
+    ended = [record for record in records if record.ok]
+    if not ended:
+        print(f"{folder.name}: no run has finished, of {len(records)}.\n")
+        return []
+    accuracy = "val_accuracy" in ended[0].history
     metric = "val_accuracy" if accuracy else "val_task_loss"
     families = {"L2": [r for r in records if not r.arm.startswith(INPUTS) or r.arm.endswith(", L2")]}
     families[NO_L2] = [r for r in records if r.arm == NO_L2 or r.arm.endswith(" alone")]

@@ -1,9 +1,7 @@
 import dataclasses
 import functools
-import importlib.util
 import json
 import math
-import shutil
 import warnings
 
 import numpy as np
@@ -13,6 +11,7 @@ pytest.importorskip("matplotlib", reason="pages have figures")
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
 from keras_entropy import _heap, datasets
+from keras_entropy._files import PARTIAL
 from keras_entropy.reproduce import (
     Entry,
     Settings,
@@ -20,7 +19,6 @@ from keras_entropy.reproduce import (
     autoencoders,
     classifier_pages,
     classifiers,
-    entries,
     entry,
     names,
     pages,
@@ -78,8 +76,6 @@ def tables(outcome):
 
 @pytest.mark.parametrize("name", names())
 def test_every_name_has_an_entry_with_a_claim(name):
-    if importlib.util.find_spec(f"keras_entropy.reproduce.{entries._MODULES[name]}") is None:
-        pytest.skip("not there yet")
     own = entry(name)
 
     assert own.name == name
@@ -131,9 +127,12 @@ def test_runs_of_another_protocol_are_not_borrowed(tmp_path):
     (source / "study.json").write_text(json.dumps({**made.describe(), "epochs": 7}))
     assert not autoencoders.borrow(made, source)
     assert not made.output.exists()
+    left = made.output.with_name(f"{PARTIAL}{made.output.name}")  # by a kill
+    left.mkdir(parents=True)
     (source / "study.json").write_text(json.dumps(made.describe()))
     assert autoencoders.borrow(made, source)
     assert (made.output / "study.json").exists()
+    assert not left.exists()
     assert not autoencoders.borrow(made, source)  # its own runs stay
 
 
@@ -179,6 +178,8 @@ def test_seeds_can_be_added_and_not_be_taken_away(tmp_path, here, no_data, monke
     assert {run.seed for run in runs} == {0, 1, 2, classifiers.TUNE_FROM}
     assert len({run.key for run in runs}) == len(runs) > before
     assert pages.read_state(settings.output)["plan"]["seeds"] == 3
+    usual = pages.reproduce("a-table1", dataclasses.replace(settings, seeds=None))
+    assert usual.verdicts[-1] == f"All {len(runs)} runs finished."
     with pytest.raises(ValueError, match="also seed 2"):
         pages.reproduce("a-table1", settings)
 
@@ -404,7 +405,6 @@ def test_other_studies_in_the_folder_are_refused(tmp_path, here, no_data):
     protocol = dataclasses.replace(CLASSIFIERS, architectures=("2",), seeds=2)
     data = prepared.images(Settings(output=tmp_path), ("cifar10",), 20, 10, 8)
     settings = Settings(output=tmp_path / "out", progress=False)
-    shutil.rmtree(tmp_path / "out", ignore_errors=True)
     made = classifiers.study(protocol, data, settings)
     (tmp_path / "out" / "cnn").mkdir(parents=True)
     (tmp_path / "out" / "cnn" / "study.json").write_text(json.dumps({**made.describe(), "epochs": 3}))

@@ -145,18 +145,35 @@ def test_dropout_stands_before_all_dense_layers_but_the_first():
 
 @pytest.mark.once
 def test_folders(tmp_path):
-    assert folders.find(None, "imagenette") is None
+    def found(data, scale="small"):
+        return folders.find(Settings(output=tmp_path / "out", data=data, scale=scale), "imagenette")
+
+    assert found(None) is None
+    with pytest.raises(FileNotFoundError, match="full scale needs a set 'imagenette'"):
+        found(None, "full")
     with pytest.raises(FileNotFoundError, match="imagenette"):
-        folders.find(tmp_path, "imagenette")
+        found(tmp_path)
     (tmp_path / "imagenette" / "train").mkdir(parents=True)
-    assert folders.find(tmp_path, "imagenette") == tmp_path / "imagenette"
-    assert folders.find(tmp_path / "imagenette", "imagenette") == tmp_path / "imagenette"
+    assert found(tmp_path) == found(tmp_path / "imagenette", "full") == tmp_path / "imagenette"
     few = folders.photographs(None, 16, 30)
     assert few.x_train.shape == (30, 16, 16, 3)
     assert np.bincount(few.y_train).tolist() == [3] * 10
     np.testing.assert_allclose(few.x_train.mean((0, 1, 2)), 0, atol=1e-5)
     assert folders.mask_class(np.array([0, 3, 3, 2])) == 3
     assert folders.mask_class(np.array([0, 255])) is None
+
+
+@pytest.mark.once
+def test_weights_are_those_of_the_architecture_and_of_no_other_version(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    (tmp_path / "keras" / "models").mkdir(parents=True)
+    for name in ("resnet50v2_weights_tf_kernels.h5", "resnet50_weights_notop.h5", "resnet50_weights.txt"):
+        (tmp_path / "keras" / "models" / name).touch()
+    assert folders.archive(None, "resnet50", (".h5", ".keras")) is None
+    (tmp_path / "resnet50.h5").touch()
+    assert folders.archive(tmp_path, "resnet50", (".h5", ".keras")) == tmp_path / "resnet50.h5"
+    (tmp_path / "keras" / "models" / "resnet50_weights_tf_kernels.h5").touch()
+    assert folders.archive(None, "resnet50", (".h5",)).name == "resnet50_weights_tf_kernels.h5"
 
 
 @pytest.mark.once

@@ -56,7 +56,7 @@ def test_a_penalty_that_falls_puts_the_stop_off():
 
 
 def test_a_tiny_table_and_its_masks(tmp_path):
-    settings = Settings(output=tmp_path, workers=1, progress=False)
+    settings = Settings(output=tmp_path / "a", workers=1, progress=False)
     outcome = segmentation.reproduced(settings, TINY)
     assert any("strokes" in sentence for sentence in outcome.reduced)
     pictures = [block.name for block in outcome.blocks if isinstance(block, Picture)]
@@ -70,6 +70,13 @@ def test_a_tiny_table_and_its_masks(tmp_path):
     assert names == ["image", "true mask", "lambda 0", "lambda 0.001"]
     model = trained.model(trained.records[0])
     x, y = trained.data().x_test, trained.data().y_test
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = segmentation.train(dataclasses.replace(settings, output=tmp_path / "b"), TINY)
+    assert moved.records == trained.records
+    for path in moved.folder.iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="is missing, with the weights"):
+        moved.masks(2)
     loss = np.mean((model.predict(x, verbose=0) - y) ** 2)
     assert loss == pytest.approx(trained.records[0].history["val_loss"][-1], rel=1e-4)  # float32 sums by batches
 

@@ -195,6 +195,16 @@ def test_a_file_is_no_folder(tmp_path):
     assert (tmp_path / "a").read_text() == "mine"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_no_search_has_written_is_not_overwritten(overwrite, tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "trials.csv").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"trials.csv, logs, which no search has written"):
+        search(hypermodel(), data, output=tmp_path, overwrite=overwrite, **TINY)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "trials.csv"]
+    assert (tmp_path / "trials.csv").read_text() == "mine"
+
+
 def test_overwrite_leaves_other_files_alone(tmp_path):
     search(hypermodel(), data, output=tmp_path, **TINY | {"trials": 2})
     (tmp_path / "notes.txt").write_text("mine")

@@ -40,10 +40,15 @@ def reproduce(
             reproducing.show_names()
             return
         settings = Settings(output=folder, scale=scale, seeds=seeds, data=data, workers=workers)
-        reproducing.check_folder(name, folder, overwrite=overwrite, resume=resume)
+        kept = reproducing.check_folder(name, folder, overwrite=overwrite, resume=resume)
     try:
         with user_errors():
             reproducing.run(name, settings)
     except KeyboardInterrupt:
-        sys.stderr.write(f"\nStopped. Go on with the same command and --resume: what had ended is in {folder}.\n")
+        how = "--resume in place of --overwrite" if overwrite else "--resume"
+        sys.stderr.write(f"\nStopped. Go on with the same command and {how}: what had ended is in {folder}.\n")
         raise typer.Exit(130) from None
+    except typer.Exit:
+        if kept is not None:
+            reproducing.put_back(kept, folder)
+        raise

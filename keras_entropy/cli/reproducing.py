@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,10 +22,10 @@ def show_names() -> None:
     Console().print(table)
 
 
-def check_folder(name: str, output: Path, *, overwrite: bool, resume: bool) -> None:
+def check_folder(name: str, output: Path, *, overwrite: bool, resume: bool) -> Path | None:
     """Make sure that an earlier reproduction is begun anew or gone on with only if that is asked for.
 
-    Begun anew, the earlier one is kept under another name.
+    Begun anew, the earlier one is kept under another name, which is returned.
 
     Raises:
         FileExistsError, FileNotFoundError, ValueError: where it is not, or for an unknown name.
@@ -38,13 +39,23 @@ def check_folder(name: str, output: Path, *, overwrite: bool, resume: bool) -> N
     if there and overwrite:
         kept = pages.set_aside(output)
         sys.stderr.write(f"The earlier reproduction is kept in {kept}.\n")
-    elif there and not resume:
+        return kept
+    if there and not resume:
         raise FileExistsError(
             f"{output} holds a reproduction. Use --overwrite to begin anew (it is kept under another name), "
             "--resume to go on with it, or --output for another folder."
         )
-    elif not there and output.exists() and not (output.is_dir() and is_new(output)):
+    if not there and output.exists() and not (output.is_dir() and is_new(output)):
         raise FileExistsError(f"{output} holds other files. Use --output for another folder.")
+    return None
+
+
+def put_back(kept: Path, output: Path) -> None:
+    """Give an earlier reproduction its name again, where nothing was begun in its place."""
+    if pages.read_state(output) is None and is_new(output):
+        shutil.rmtree(output)
+        kept.rename(output)
+        sys.stderr.write(f"The earlier reproduction is in {output} again.\n")
 
 
 def run(name: str, settings: reproduce.Settings) -> reproduce.Outcome:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import math
 import sys
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +88,9 @@ def run(arguments: Arguments, *, overwrite: bool) -> Verdict:
     print(f"Inputs: {inputs}, in all runs.")
     change = transform(None if inputs == "unchanged" else inputs, x_train)
     x_train, x_val = change(x_train), change(x_val)
-    hypermodel = EntropyHyperModel(build, _fitting(build, terms), ("first", "all"), _FACTORS)
+    with _located(arguments.user_module):
+        fitting = _fitting(build, terms)
+    hypermodel = EntropyHyperModel(build, fitting, ("first", "all"), _FACTORS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", EntropyWarning)
@@ -106,7 +110,7 @@ def _model(arguments: Arguments, data: NamedData) -> Any:
         raise FileNotFoundError(
             f"--user-module should be FILE.py:FUNCTION with a file that exists. Received: {arguments.user_module!r}."
         )
-    spec = importlib.util.spec_from_file_location(f"user_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"user_{path.stem}", path.absolute())
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file. Its name should end in .py.")
     module = importlib.util.module_from_spec(spec)
@@ -122,6 +126,19 @@ def _model(arguments: Arguments, data: NamedData) -> Any:
 
     cloudpickle.register_pickle_by_value(module)  # the processes that train cannot import it by its name
     return getattr(module, name)
+
+
+@contextlib.contextmanager
+def _located(user_module: str | None) -> Iterator[None]:
+    """Say where in the user's file an error has arisen, if it has there."""
+    try:
+        yield
+    except Exception as error:  # whatever the user's program raises
+        file = None if user_module is None else Path(user_module.rpartition(":")[0]).absolute()
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
+        if not frames:
+            raise
+        raise ValueError(f"{file}, line {frames[-1].lineno}: {type(error).__name__}: {error}") from error
 
 
 def _fitting(build: Any, terms: list[Callable[[float], Any]]) -> list[Callable[[float], Any]]:

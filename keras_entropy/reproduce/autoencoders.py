@@ -19,6 +19,7 @@ import keras
 
 from keras_entropy import DenseEntropy, models
 from keras_entropy._checks import EntropyWarning
+from keras_entropy._files import PARTIAL
 from keras_entropy.reproduce import autoencoder_pages, published
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
 from keras_entropy.reproduce.prepared import Images, images, seeds_of
@@ -159,9 +160,12 @@ def borrow(made: Study, source: Path) -> bool:
         return False
     if described != json.loads(json.dumps(made.describe())):
         return False
-    target.mkdir(parents=True)
+    partial = target.with_name(f"{PARTIAL}{target.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     for name in ("runs.jsonl", "study.json"):
-        shutil.copyfile(source / name, target / name)
+        shutil.copyfile(source / name, partial / name)
+    partial.rename(target)
     return True
 
 

@@ -5,28 +5,33 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 
 from keras_entropy import datasets
 from keras_entropy.datasets import Array, Dataset
+from keras_entropy.reproduce.entries import Settings
 from keras_entropy.reproduce.prepared import resized
 
 PHOTOGRAPHS, MASKS, WEIGHTS = "imagenette", "segmentation", "weights"
 
 
-def find(data: Path | None, name: str) -> Path | None:
-    """The folder of a set: `data` itself, or the one of that name in it; None without `data`.
+def find(settings: Settings, name: str) -> Path | None:
+    """The folder of a set: that of the settings, or the one of that name in it; None where none is named.
 
     Raises:
-        FileNotFoundError: if neither is there.
+        FileNotFoundError: if neither is there, or none is named for the full scale.
     """
+    data = settings.data
     if data is None:
+        if settings.scale == "full":
+            raise FileNotFoundError(f"The full scale needs a set {name!r}. Name its folder with `data` (--data).")
         return None
     for folder in (Path(data) / name, Path(data)):
         if (folder / "train").is_dir():
-            return folder
+            return folder.resolve()
     raise FileNotFoundError(
         f"There is no data set in {data}: neither {Path(data) / name / 'train'} nor {Path(data) / 'train'}. "
         "Name a folder that holds one, or leave `data` out for the digits that ship with scikit-learn."
@@ -92,8 +97,10 @@ def archive(data: Path | None, name: str, suffixes: tuple[str, ...]) -> Path | N
     It is looked for in `data` and its folder `weights`, and where Keras keeps what it has downloaded.
     """
     places = [] if data is None else [Path(data) / WEIGHTS, Path(data)]
+    ends = "|".join(map(re.escape, suffixes))
+    own = re.compile(rf"{re.escape(name)}([^0-9A-Za-z].*)?({ends})")  # not its version 2
     for place in (*places, _keras_models()):
-        found = sorted(p for p in place.glob(f"{name}*") if p.name.endswith(suffixes) and "notop" not in p.name)
+        found = sorted(p for p in place.glob(f"{name}*") if own.fullmatch(p.name) and "notop" not in p.name)
         if found:
             return found[0]
     return None

@@ -18,9 +18,9 @@ FOLDER = "kept"
 class Keep(keras.callbacks.Callback):
     """Writes the weights that a run ends with, in a file named after their fingerprint, as it stands in the record."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
-        self._folder = Path(folder)
+        self._folder = folder
 
     def on_train_end(self, logs: Any = None) -> None:
         """Called by Keras."""
@@ -31,16 +31,39 @@ class Keep(keras.callbacks.Callback):
         temporary.replace(self._folder / f"{name}.weights.h5")
 
 
-def keeping(folder: str) -> list[Any]:
-    """The callbacks of a study whose weights are kept."""
-    return [Keep(folder)]
+class Keeping:
+    """Makes the callbacks of a study whose weights are kept. In a folder of another name it is the same study.
+
+    Args:
+        folder: of the weights.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self) -> list[Any]:
+        """The callbacks of a run."""
+        return [Keep(self._folder)]
+
+    def describe(self) -> dict[str, Any]:
+        """What makes another study of it: nothing."""
+        return {}
 
 
 def restored(model: Any, record: RunRecord, folder: Path) -> Any:
-    """A model with the weights that a run ended with; None where they are not there."""
-    path = folder / f"{record.final_weights}.weights.h5"
-    if not record.ok or not path.exists():
+    """A model with the weights that a run ended with; None for a run that did not finish.
+
+    Raises:
+        FileNotFoundError: where they are lost.
+    """
+    if not record.ok:
         return None
+    path = folder / f"{record.final_weights}.weights.h5"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing, with the weights that arm {record.arm!r}, seed {record.seed} ended with. Begin anew, "
+            "with --overwrite or in another folder."
+        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")  # only the weights are wanted
         models.load_weights(model, path)

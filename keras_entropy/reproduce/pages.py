@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def reproduce(name: str, settings: Settings) -> Outcome:
     r"""Run a figure or table of source A again.
 
     The folder gets `page.html`, `page.md` with its figures, the studies with their records, and `reproduction.json`
-    with the verdicts and the time. Runs that have ended are kept, and not trained again.
+    with the verdicts. Runs that have ended are kept, and not trained again.
 
     Args:
         name: one of `names()`.
@@ -47,14 +46,13 @@ def reproduce(name: str, settings: Settings) -> Outcome:
     chosen = entry(name)
     settings.output.mkdir(parents=True, exist_ok=True)
     with held(settings.output):
-        before = _earlier(settings, name)
-        begun = time.perf_counter()
+        settings = _begun(settings, name)
         try:
             outcome = chosen.run(settings)
         except Exception:  # such as missing data: a folder in which nothing has begun is no reproduction to resume
             _leave(settings.output)
             raise
-        _write(chosen, settings, outcome, before + time.perf_counter() - begun)
+        _write(chosen, settings, outcome)
     return outcome
 
 
@@ -69,7 +67,7 @@ def read_state(output: Path) -> dict[str, Any] | None:
         return None
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        if state["schema"] == SCHEMA and isinstance(state["plan"], dict) and float(state["seconds"]) >= 0:
+        if state["schema"] == SCHEMA and isinstance(state["plan"], dict):
             return dict(state)
     except (ValueError, KeyError, TypeError):
         pass
@@ -85,7 +83,7 @@ def set_aside(output: Path) -> Path:
     """
     if output.is_symlink():
         raise ValueError(f"{output} is a link. Name the folder itself, or another one.")
-    number = 1
+    output, number = output.resolve(), 1
     while (target := output.with_name(f"{output.name}.old-{number}")).exists():
         number += 1
     with held(output):
@@ -99,8 +97,8 @@ def _plan(settings: Settings, name: str) -> dict[str, Any]:
     return {"name": name, "scale": settings.scale, "seeds": settings.seeds, "data": data}
 
 
-def _earlier(settings: Settings, name: str) -> float:
-    """How long earlier calls worked on the folder, which is made."""
+def _begun(settings: Settings, name: str) -> Settings:
+    """Say in the folder what is run in it, or go on with what is there, and with its seeds unless others are given."""
     path, plan, state = settings.output / STATE, _plan(settings, name), read_state(settings.output)
     if state is not None:
         for key, now in plan.items():
@@ -109,9 +107,9 @@ def _earlier(settings: Settings, name: str) -> float:
                     f"{settings.output} holds another reproduction: its {key} is {state['plan'].get(key)}, not {now}. "
                     "Choose another folder."
                 )
-        return float(state["seconds"])
-    write_json(path, {"schema": SCHEMA, "plan": plan, "seconds": 0.0})
-    return 0.0
+        return settings if settings.seeds else dataclasses.replace(settings, seeds=state["plan"].get("seeds"))
+    write_json(path, {"schema": SCHEMA, "plan": plan})
+    return settings
 
 
 def _leave(output: Path) -> None:
@@ -120,7 +118,7 @@ def _leave(output: Path) -> None:
         (output / STATE).unlink()
 
 
-def _write(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) -> None:
+def _write(chosen: Entry, settings: Settings, outcome: Outcome) -> None:
     title = f"{chosen.name}: {chosen.title}"
     blocks = _page(chosen, settings, outcome)
     for block in blocks:
@@ -131,7 +129,7 @@ def _write(chosen: Entry, settings: Settings, outcome: Outcome, seconds: float) 
     write_text(settings.output / "page.html", to_html(title, blocks))
     found = {"verdicts": outcome.verdicts, "reduced": outcome.reduced, "versions": machine.versions()}
     plan = _plan(settings, chosen.name)
-    write_json(settings.output / STATE, {"schema": SCHEMA, "plan": plan, "seconds": seconds, **found})
+    write_json(settings.output / STATE, {"schema": SCHEMA, "plan": plan, **found})
 
 
 def _page(chosen: Entry, settings: Settings, outcome: Outcome) -> list[Block]:

@@ -70,7 +70,7 @@ def run(settings: Settings) -> Outcome:
 def reproduced(settings: Settings, protocol: Protocol) -> Outcome:
     """Train and compare by a protocol."""
     protocol = dataclasses.replace(protocol, seeds=settings.seeds or protocol.seeds)
-    folder = folders.find(settings.data, folders.PHOTOGRAPHS)
+    folder = folders.find(settings, folders.PHOTOGRAPHS)
     data = functools.partial(
         folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images
     )
@@ -163,14 +163,14 @@ def _empirical(
         data=data,
         output=folder.parent / "reference",
         metric=METRIC,
-        callbacks=functools.partial(kept.keeping, str(folder)),
+        callbacks=kept.Keeping(folder),
         **_training(protocol),
     )
     record = trained(study, settings)[0]
     if kept.restored(model, record, folder) is None:
         raise ValueError(
             f"The network that the empirical placement is read off did not finish: {record.reason}. Use other images "
-            "(`data`), or another folder."
+            "(`data`)."
         )
     chosen = resolve_placement(model, f"empirical:{protocol.empirical}", entropy_profile(model), regularizer=term)
     accuracy = record.value(METRIC, "best", lower_is_better=False)

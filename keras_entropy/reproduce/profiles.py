@@ -127,7 +127,7 @@ def _stand_in(figure: Figure, settings: Settings, protocol: Protocol) -> tuple[s
 
 def _trained(name: str, settings: Settings, protocol: Protocol) -> tuple[list[Any], str]:
     """Train a classifier of photographs with several seeds; and how well it does in the end."""
-    folder = folders.find(settings.data, folders.PHOTOGRAPHS)
+    folder = folders.find(settings, folders.PHOTOGRAPHS)
     data = functools.partial(
         folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images
     )
@@ -141,7 +141,7 @@ def _trained(name: str, settings: Settings, protocol: Protocol) -> tuple[list[An
         output=settings.output / "study",
         epochs=protocol.epochs,
         metric=METRIC,
-        callbacks=functools.partial(kept.keeping, str(place)),
+        callbacks=kept.Keeping(place),
     )
     records = records_of(study, settings)
     restored = [kept.restored(build(), record, place) for record in records]

@@ -103,7 +103,7 @@ class Trained:
     reduced: tuple[str, ...]
 
     def model(self, record: RunRecord) -> Any:
-        """The network that a run ended with; None where its weights are not there."""
+        """The network that a run ended with; None for one that did not finish."""
         return kept.restored(self.build(), record, self.folder)
 
     def masks(self, images: int = 3) -> list[tuple[str, Any]]:
@@ -123,7 +123,7 @@ class Trained:
 
 def train(settings: Settings, protocol: Protocol, factors: Sequence[float] | None = None) -> Trained:
     """Train the U-Nets of a protocol, or of it with other values of lambda."""
-    folder = folders.find(settings.data, folders.MASKS)
+    folder = folders.find(settings, folders.MASKS)
     data = functools.partial(
         folders.masks, None if folder is None else str(folder), protocol.height, protocol.width, protocol.images
     )
@@ -143,7 +143,7 @@ def train(settings: Settings, protocol: Protocol, factors: Sequence[float] | Non
         epochs=protocol.epochs,
         batch_size=protocol.batch_size,
         metric=METRIC,
-        callbacks=functools.partial(kept.keeping, str(weights)),
+        callbacks=kept.Keeping(weights),
     )
     records = trained(study, settings)
     counts = (len(data().x_train), len(data().x_test))

@@ -147,6 +147,13 @@ class Trials:
         return {run.seed: self.objective.get_value(run.metrics(epoch, self.objective, epochs)) for run in runs}
 
 
+def foreign(folder: Path) -> list[str]:
+    """The names of what a search would write to a folder that holds none."""
+    if holds_search(folder / PROJECT):
+        return []
+    return [name for name in (*_FILES, COMPARISON, LOGS) if (folder / name).exists()]
+
+
 def clear(folder: Path) -> None:
     """Remove what a search has left in its folder, but the project of its tuner, which removes that itself.
 

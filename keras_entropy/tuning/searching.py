@@ -299,6 +299,12 @@ def _check_folder(folder: Path, unseen: tuple[int, ...], overwrite: bool) -> Non
     """Refuse before anything is trained what the study of a comparison would refuse at the end: to lose seeds."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file. Name a folder.")
+    foreign = results.foreign(folder)
+    if foreign:
+        raise FileExistsError(
+            f"{folder} holds {', '.join(foreign)}, which no search has written, and a search would write. Name another "
+            "folder."
+        )
     if overwrite:
         return
     for path in sorted((folder / results.COMPARISON).glob(f"*/{DESCRIPTION}")):

@@ -105,6 +105,8 @@ class _Team:
         }
         self._shares = _shares(count)
         self._members: dict[str, subprocess.Popen[bytes]] = {}
+        self._chiefs: dict[str, subprocess.Popen[bytes]] = {}
+        """Whom a worker asks, by its name."""
         self._deaths: Counter[tuple[str, str]] = Counter()
 
     def work(self) -> None:
@@ -142,6 +144,7 @@ class _Team:
             self._members[name] = subprocess.Popen(
                 command, env=own, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
+        self._chiefs[name] = self._members[_CHIEF]
 
     def _ended(self, name: str, code: int) -> None:
         if code == 0:
@@ -149,7 +152,7 @@ class _Team:
         if code == _FATAL:
             log = (self._folder / LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace")
             raise errors.FatalRuntimeError(log.rsplit("Error: ", 1)[-1].strip())
-        if code == _ALONE:  # neither its fault nor its trial's; the chief's own deaths are counted
+        if code == _ALONE and self._chiefs[name].poll() is not None:  # neither its fault nor its trial's
             self._begin(name)
             return
         trial = self._ongoing().get(name)
