@@ -18,7 +18,9 @@ from keras_entropy.study.document import DASH, Table
 from keras_entropy.study.grouping import written
 
 INPUTS = ("centred", "standardised")
-NO_L2 = "no term, no L2"
+NO_L2, ORTHOGONAL = "no term, no L2", "soft orthogonality"
+TERMS = ("infomax", "DenseEntropy", "TotalCorrelation")
+"""Which are compared with soft orthogonality too."""
 
 
 @dataclasses.dataclass
@@ -93,6 +95,9 @@ def tests_of(folder):
     families[NO_L2] = [r for r in records if r.arm == NO_L2 or r.arm.endswith(" alone")]
     for inputs in INPUTS:
         families[f"{inputs}, L2"] = [r for r in records if r.arm.startswith(inputs)]
+    for before in ("", "centred, "):
+        arms = [f"{before}{name}" for name in (ORTHOGONAL, *TERMS)]
+        families[arms[0]] = [r for r in records if r.arm in arms]
     found = []
     for baseline, family in families.items():
         if not any(record.arm == baseline and record.role == "report" for record in family):
@@ -177,22 +182,28 @@ def half(row):
 
 
 def draw(tests, path):
-    tasks = list(dict.fromkeys(test.task for test in tests))
-    sizes = [sum(test.task == task for test in tests) for task in tasks]
-    figure, axes = plt.subplots(
-        len(tasks), 1, figsize=(8, 0.26 * sum(sizes) + 0.9 * len(tasks)), squeeze=False, height_ratios=sizes
-    )
-    for ax, task in zip(axes[:, 0], tasks, strict=True):
-        shown = [test for test in tests if test.task == task and not math.isnan(test.p)][::-1]
-        for y, test in enumerate(shown):
-            middle, low, high = test.percent
-            colour = {"better": "#0072b2", "worse": "#d55e00"}.get(test.verdict, "#777777")
-            ax.plot([low, high], [y, y], color=colour)
-            ax.plot(middle, y, "o", color=colour, markersize=4)
-        ax.set_yticks(range(len(shown)), [f"{name(t.row)} (against {t.base.arm})" for t in shown], fontsize=7)
-        ax.axvline(0, color="black", linewidth=0.8)
-        ax.set_xscale("symlog", linthresh=10)
-        ax.set_title(f"{task}: difference in % of the baseline, 95 % interval", fontsize=8, loc="left")
-        ax.tick_params(axis="x", labelsize=7)
-    figure.tight_layout()
+    """Differences from L2 on the same inputs: a row of panels for each kind of task, a line for each arm."""
+    shown = [
+        test for test in tests if not math.isnan(test.p) and test.base.arm.endswith("L2") and test.base.arm != NO_L2
+    ]
+    kinds = list(dict.fromkeys(kind_of(test.task) for test in shown))
+    arms = [list(dict.fromkeys(name(t.row) for t in shown if kind_of(t.task) == kind))[::-1] for kind in kinds]
+    columns = [list(dict.fromkeys(t.task for t in shown if kind_of(t.task) == kind)) for kind in kinds]
+    sizes = [len(names) + 3 for names in arms]
+    figure = plt.figure(figsize=(9, 0.17 * sum(sizes)), layout="constrained")
+    grid = figure.add_gridspec(len(kinds), max(map(len, columns)), height_ratios=sizes)
+    for row, (names, tasks_of) in enumerate(zip(arms, columns, strict=True)):
+        for column, task in enumerate(tasks_of):
+            ax = figure.add_subplot(grid[row, column])
+            for test in (test for test in shown if test.task == task):
+                y, (middle, low, high) = names.index(name(test.row)), test.percent
+                colour = {"better": "#0072b2", "worse": "#d55e00"}.get(test.verdict, "#777777")
+                ax.plot([low, high], [y, y], color=colour)
+                ax.plot(middle, y, "o", color=colour, markersize=3)
+            ax.set_yticks(range(len(names)), names if column == 0 else [""] * len(names), fontsize=6)
+            ax.set_ylim(-0.7, len(names) - 0.3)
+            ax.axvline(0, color="black", linewidth=0.8)
+            ax.set_title(task, fontsize=7, loc="left")
+            ax.tick_params(axis="x", labelsize=6)
+    figure.suptitle("Difference from L2 on the same inputs, in % of its mean, 95 % interval", fontsize=8)
     figure.savefig(path, dpi=110)
