@@ -178,7 +178,8 @@ def decayed_arms(l2):
 
 CNN_L2 = (0.0, 1e-4)
 CNN_RATES = {
-    "cnn-1": 5e-3, "cnn-2": 5e-3, "cnn-3": 5e-3, "cnn-1-normalised": 1e-2, "cnn-2-normalised": 1e-2, "cnn-3-normalised": 1e-2,
+    "cnn-1": 5e-3, "cnn-2": 5e-3, "cnn-3": 5e-3,
+    "cnn-1-normalised": 1e-2, "cnn-2-normalised": 5e-3, "cnn-3-normalised": 1e-2,
 }  # fmt: skip
 """The best of 2e-3, 5e-3 and 1e-2 without term and L2, by the mean of three tuning seeds."""
 CNN_TERMS = {
