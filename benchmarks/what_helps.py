@@ -3,8 +3,8 @@
     KERAS_BACKEND=jax python benchmarks/what_helps.py TASK ... --output runs/what_helps --data DIR [--workers 2]
     python benchmarks/what_helps.py --report --output runs/what_helps
 
-Each task is a study: every arm chooses its learning rate, its L2 (0 is offered) and its factor on the tuning seeds, and
-is compared on ten or twenty others. The baseline has a tuned learning rate and L2. Arms named "alone" have no L2;
+Each task is a study: every arm chooses its L2 (0 is offered), its factor and, but for CNNs and a few other tasks, its
+learning rate on the tuning seeds, and is compared on ten or twenty others. Arms named "alone" have no L2;
 "centred" and "standardised" arms have their inputs changed; those with "decay" lower the factor to 0 over the run, and
 "empirical" ones have the term on the layer where a trained network keeps most entropy.
 --report reads what has ended: it prints each task's table, and applies Holm's adjustment over all tests of all tasks.
@@ -34,6 +34,7 @@ from keras_entropy import (
     resolve_placement,
 )
 from keras_entropy.study import Arm, Study
+from keras_entropy.study.training import load
 
 Orthogonal = functools.partial(keras.regularizers.OrthogonalRegularizer, mode="columns")
 Leading = functools.partial(DenseEntropy, block="leading")
@@ -203,7 +204,7 @@ def cnn_leads(l2=CNN_L2):
 def cnn_arms(l2=CNN_L2):
     return [
         *cnn_leads(l2),
-        arm("ConvEntropy, all layers", ConvEntropy, [1e-1, 3e-1], "conv*", l2=l2),
+        *cnn_variant(", all layers", l2, "conv*"),
         arm("no term, no L2", l2=[0.0]),
         arm("orthogonal initialisation", initializer="orthogonal", l2=l2),
     ]
@@ -291,8 +292,7 @@ def main():
         parser.error("name tasks to run, or --report what has been run")
     data = str(Path(arguments.data).expanduser())
     for name in arguments.tasks:  # before hours of others
-        load = tasks(data)[name][2]["data"]
-        load(0) if load is few_digits else load()
+        load(tasks(data)[name][2]["data"], 0)
     for name in arguments.tasks:
         replicas = 24 if keras.backend.backend() == "jax" and not name.endswith("decay") else 1
         study(name, data, arguments.output).run(

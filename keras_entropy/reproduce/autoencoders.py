@@ -22,7 +22,7 @@ from keras_entropy._checks import EntropyWarning
 from keras_entropy._files import PARTIAL
 from keras_entropy.reproduce import autoencoder_pages, published
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
-from keras_entropy.reproduce.prepared import Images, images, seeds_of
+from keras_entropy.reproduce.prepared import Images, images
 from keras_entropy.reproduce.scales import choices, less, scaled
 from keras_entropy.reproduce.training import trained as records_of
 from keras_entropy.study import Arm, Study
@@ -173,7 +173,7 @@ def run(settings: Settings, *, name: str, case: str, protocol: Protocol | None =
     """Train, or take the runs of the partner figure, and write the page of a figure."""
     chosen = CASES[case]
     own = protocol or (chosen.small if settings.scale == "small" else chosen.full)
-    own = dataclasses.replace(own, seeds=seeds_of(settings, own.seeds))
+    own = dataclasses.replace(own, seeds=settings.seeds or own.seeds)
     data = images(settings, chosen.sets, own.train, own.test, own.side)
     records, warned = trained(own, data, settings, PARTNERS[name])
     findings = autoencoder_pages.Findings(

@@ -16,7 +16,7 @@ import keras
 from keras_entropy import ConvCornerEntropy, models
 from keras_entropy.reproduce import classifier_pages, published
 from keras_entropy.reproduce.entries import Entry, Outcome, Settings
-from keras_entropy.reproduce.prepared import Images, images, seeds_of
+from keras_entropy.reproduce.prepared import Images, images
 from keras_entropy.reproduce.scales import choices, less, scaled
 from keras_entropy.reproduce.training import trained
 from keras_entropy.study import Arm, Study
@@ -90,7 +90,7 @@ def study(protocol: Protocol, data: Images, settings: Settings) -> Study:
 def run(settings: Settings, *, protocol: Protocol | None = None) -> Outcome:
     """Train, choose lambda in both ways, and write the page of the table."""
     own = protocol or (SMALL if settings.scale == "small" else FULL)
-    own = dataclasses.replace(own, seeds=seeds_of(settings, own.seeds))
+    own = dataclasses.replace(own, seeds=settings.seeds or own.seeds)
     data = images(settings, ("cifar10", "cifar10_small"), own.train, own.test, own.side)
     replicas = 24 if keras.backend.backend() == "jax" else 1
     records = trained(study(own, data, settings), settings, replicas)

@@ -120,8 +120,3 @@ def effort(records: Iterable[RunRecord]) -> str:
     runs = list(records)
     seconds = math.fsum(run.cpu_seconds for run in runs if math.isfinite(run.cpu_seconds))
     return f"{plural(len(runs), 'run')} in all, which took {seconds:.0f} s of processor time."
-
-
-def seeds_of(settings: Settings, usual: int) -> int:
-    """How many seeds are compared."""
-    return usual if settings.seeds is None else settings.seeds
