@@ -269,6 +269,8 @@ def study(name, folder, output):
     build, arms, options = tasks(folder)[name]
     if callable(arms):
         arms = cnn_variant(", empirical", placement=arms())
+    if options["data"] is not few_digits:  # the same for all seeds: read once, not by each run
+        options = options | {"data": options["data"]()}
     choose, count = SEEDS[name.split("-")[0]]
     return Study(build, arms, range(100, 100 + count), tune_seeds=range(choose), output=output / name, **options)
 
