@@ -8,7 +8,6 @@ at once; a processor, where that is slower, goes through the runs one by one. Al
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_entropy import _heap
 from keras_entropy.study import training
 from keras_entropy.study.fitting import Fitting, NotStepwiseError, State
 from keras_entropy.study.programs import Common
@@ -52,7 +52,7 @@ def train_together(job: Job, batch: Sequence[Task]) -> list[RunRecord]:
     A run for which that cannot be done is trained alone, and the warnings in its record say why.
     """
     ended, reasons = _together(job, batch)
-    gc.collect()
+    _heap.free()
     for task in batch:
         if task.key in reasons:
             record = training.train(job, task)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import hashlib
 import inspect
 import math
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_entropy import _backend, _checks
+from keras_entropy import _backend, _checks, _heap
 from keras_entropy._identity import array_bytes
 from keras_entropy._interrupts import InterruptWatch
 from keras_entropy._order import EpochOrder
@@ -96,6 +95,18 @@ def train(job: Job, task: Task) -> RunRecord:
     of its own has the data order and the dropout masks of the others.
     """
     wall, cpu = time.perf_counter(), time.process_time()
+    found = _trained(job, task)
+    _heap.free()  # a process trains many models; the compiled steps of this one go with it
+    return task.record(
+        device=machine.device(),
+        wall_seconds=time.perf_counter() - wall,
+        cpu_seconds=time.process_time() - cpu,
+        **found,
+    )
+
+
+def _trained(job: Job, task: Task) -> dict[str, Any]:
+    """What a run has found; it holds no part of the model."""
     watch = Watch(job)
     found: dict[str, Any] = {}
     with caught_warnings() as caught:
@@ -107,19 +118,8 @@ def train(job: Job, task: Task) -> RunRecord:
         except Exception as error:  # a failed run is a result; the study goes on
             watch.status, watch.reason = "failed", describe(error)
             found["traceback"] = traceback.format_exc()
-    run = None  # type: ignore[assignment]
-    gc.collect()  # a process trains many models; the compiled steps of this one go with it
-    return task.record(
-        device=machine.device(),
-        status=watch.status,
-        reason=watch.reason,
-        history=watch.history,
-        stopped_early=watch.stopped_early,
-        wall_seconds=time.perf_counter() - wall,
-        cpu_seconds=time.process_time() - cpu,
-        warnings=sorted(set(caught)),
-        **found,
-    )
+    found |= {"status": watch.status, "reason": watch.reason, "history": watch.history}
+    return found | {"stopped_early": watch.stopped_early, "warnings": sorted(set(caught))}
 
 
 def prepare(job: Job, task: Task) -> Prepared:

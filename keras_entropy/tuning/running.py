@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import inspect
 import math
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import numpy as np
 from keras_tuner import errors
 from keras_tuner.src.engine import tuner_utils
 
+from keras_entropy import _heap
 from keras_entropy._interrupts import InterruptWatch
 from keras_entropy._order import Batches, EpochOrder
 from keras_entropy.callbacks import PENALISED, EntropyLogger
@@ -61,7 +61,7 @@ def _train(
     settings = machine.keras_settings()
     keras.backend.clear_session(free_memory=False)  # what follows frees it
     machine.apply_settings(settings)  # a cleared session has forgotten the dtype policy
-    gc.collect()
+    _heap.free()
     keras.utils.set_random_seed(seed)
     hp, hypermodel, runs = trial.hyperparameters.copy(), tuner.hypermodel, tuner.ledger
     hp.values = dict(values)
