@@ -1,6 +1,7 @@
 """Studies as they are run: in processes of their own, resumed, on executors, with processes that die."""
 
 import collections
+import gc
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import pytest
 from filelock import FileLock
 from study_cases import build, build_or_fail, data, data_of_seed
 
-from keras_entropy import DenseEntropy, EntropyWarning
+from keras_entropy import DenseEntropy, EntropyWarning, _heap
 from keras_entropy.study import Arm, Study, environment, pool, read_records, training
 
 ARMS = [Arm("none"), Arm("volume", "first", DenseEntropy, tune={"factor": [0.0, 0.1]})]
@@ -58,6 +59,17 @@ def test_a_run_in_the_pool_has_the_bits_of_one_alone(done):
             alone = training.train(job, training.Task(record.arm, 0, "report", {}, record.tuned))
             assert alone.final_weights == record.final_weights
             assert alone.history == record.history
+
+
+def test_a_run_leaves_nothing_behind():
+    """What it left would be set aside with the rest by the next run, and grow."""
+    job = study(None)._job()
+    task = training.Task("volume", 0, "report", {}, {"factor": 0.1})
+    training.train(job, task)  # the first one imports and caches
+    gc.collect()
+    with _heap.set_aside():
+        assert training.train(job, task).ok
+        assert gc.collect() < 100
 
 
 def test_nothing_runs_twice_and_a_study_can_grow(done, tmp_path):
