@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _heap
+from keras_entropy import _heap, _pipelines
 from keras_entropy.study import training
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.training import Job, Task
@@ -184,7 +184,8 @@ start(parent)
 
 
 def start(parent: int) -> None:
-    """In each process of the pool: leave Ctrl-C to the parent, and do not outlive it."""
+    """In each process of the pool: leave Ctrl-C to the parent, do not outlive it, and tune no input pipelines."""
+    _pipelines.tune_none()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
