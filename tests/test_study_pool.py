@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 from study_cases import build, build_or_fail, data, data_of_seed
 
-from keras_entropy import DenseEntropy, EntropyWarning, _heap
+from keras_entropy import DenseEntropy, EntropyWarning, _heap, _pipelines
 from keras_entropy.study import Arm, Study, environment, pool, read_records, training
 
 ARMS = [Arm("none"), Arm("volume", "first", DenseEntropy, tune={"factor": [0.0, 0.1]})]
@@ -70,6 +70,17 @@ def test_a_run_leaves_nothing_behind():
     with _heap.set_aside():
         assert training.train(job, task).ok
         assert gc.collect() < 100
+
+
+def test_pipelines_of_tensorflow_are_not_tuned(monkeypatch):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("other backends have no such pipelines")
+    import tensorflow as tf
+
+    made = tf.data.experimental.AutotuneOptions
+    monkeypatch.setattr(made, "__init__", made.__init__)  # put back after the test
+    _pipelines.tune_none()
+    assert not tf.data.Options().autotune.enabled
 
 
 def test_nothing_runs_twice_and_a_study_can_grow(done, tmp_path):

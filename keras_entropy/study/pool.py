@@ -37,6 +37,9 @@ _ONE_THREAD = (
     "NPROC",  # read by XLA, and so by JAX
 )
 
+_GROWN = "LOKY_MAX_MEMORY_LEAK_SIZE"
+"""By how many bytes a process may grow before loky starts it anew, which costs TensorFlow as long as a few runs."""
+
 
 class JobError(RuntimeError):
     """A process cannot even start on a study, so that no run of it is to blame."""
@@ -143,7 +146,8 @@ def _until_broken(
     from loky import ProcessPoolExecutor
 
     names = {"log": None if log is None else str(log), "parent": os.getpid()}
-    pool = ProcessPoolExecutor(workers, env=environment(), initializer=exec, initargs=(_FIRST, names))
+    grown = {_GROWN: os.environ.get(_GROWN, "1e9")}
+    pool = ProcessPoolExecutor(workers, env=environment() | grown, initializer=exec, initargs=(_FIRST, names))
     futures: dict[Future[Any], Batch] = {}
     kill = True
     try:
