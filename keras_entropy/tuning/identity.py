@@ -108,11 +108,19 @@ def check_same(folder: Path, new: dict[str, Any], *, write: bool = False) -> Non
         ) from error
     changed = [name for name in ({**old, **new} if write else new) if old.get(name) != new.get(name)]
     if changed:
+        others = ", another ".join(_parts(old, new, name) for name in changed)
         raise ValueError(
-            f"{folder} holds a search with another {', another '.join(changed)}: its trials would be mixed with those "
-            "of this one. Name another folder, or set it back. Only the number of trials may change, and that of "
-            "report seeds grow."
+            f"{folder} holds a search with another {others}: its trials would be mixed with those of this one. Name "
+            "another folder, or set it back. Only the number of trials may change, and that of report seeds grow."
         )
+
+
+def _parts(old: dict[str, Any], new: dict[str, Any], name: str) -> str:
+    """The name of what differs, with those of its parts that do."""
+    before, after = old.get(name), new.get(name)
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return name
+    return f"{name} ({', '.join(sorted(part for part in before | after if before.get(part) != after.get(part)))})"
 
 
 def _of_data(value: Any) -> Any:
