@@ -34,7 +34,6 @@ from keras_entropy import (
     resolve_placement,
 )
 from keras_entropy.study import Arm, Study
-from keras_entropy.study.training import load
 
 Orthogonal = functools.partial(keras.regularizers.OrthogonalRegularizer, mode="columns")
 Leading = functools.partial(DenseEntropy, block="leading")
@@ -289,13 +288,10 @@ def main():
     if not arguments.tasks and not arguments.report:
         parser.error("name tasks to run, or --report what has been run")
     data = str(Path(arguments.data).expanduser())
-    for name in arguments.tasks:  # before hours of others
-        load(tasks(data)[name][2]["data"], 0)
-    for name in arguments.tasks:
+    studies = {name: study(name, data, arguments.output) for name in arguments.tasks}  # data are missed now, not later
+    for name, work in studies.items():
         replicas = 24 if keras.backend.backend() == "jax" and not name.endswith("decay") else 1
-        study(name, data, arguments.output).run(
-            workers=arguments.workers, replicas=replicas, progress=sys.stderr.isatty()
-        )
+        work.run(workers=arguments.workers, replicas=replicas, progress=sys.stderr.isatty())
         print(f"{name}: ended", flush=True)
     if arguments.report:
         import what_helps_report
