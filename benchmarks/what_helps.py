@@ -35,7 +35,16 @@ from keras_entropy import (
 )
 from keras_entropy.study import Arm, Study
 
-Orthogonal = functools.partial(keras.regularizers.OrthogonalRegularizer, mode="columns")
+
+class SoftOrthogonality(keras.regularizers.OrthogonalRegularizer):
+    """Keras's, of convolutions too: a kernel is the matrix (pixels and channels, filters)."""
+
+    def __call__(self, kernel):
+        """The penalty on a kernel of any rank."""
+        return super().__call__(keras.ops.reshape(kernel, (-1, kernel.shape[-1])))
+
+
+Orthogonal = functools.partial(SoftOrthogonality, mode="columns")
 Leading = functools.partial(DenseEntropy, block="leading")
 L2 = {20: (0.0, 1e-5, 4e-5), 60: (0.0, 1e-5, 4e-5), 180: (0.0, 1e-6, 1e-5)}  # by the autoencoder's width
 EPOCHS = {"autoencoder": 20, "cnn": 8, "digits": 60}
@@ -210,6 +219,16 @@ def cnn_variant(suffix, l2=CNN_L2, placement="first"):
     return [arm(f"{name}{suffix}", *term, placement, l2=l2) for name, term in CNN_TERMS.items()]
 
 
+def cnn_controls(l2=CNN_L2):
+    """What else scales or spreads the weights, or moves the inputs."""
+    return [
+        arm("soft orthogonality", Orthogonal, [1e-1, 1.0], l2=l2),
+        arm("initial weights halved", initializer=0.5, l2=l2),
+        arm("initial weights doubled", initializer=2.0, l2=l2),
+        arm("centred, L2", inputs="centred", l2=l2),
+    ]
+
+
 def empirical(build, options):
     """The layer that keeps most entropy in a network of the baseline, trained with a tuning seed."""
     keras.utils.set_random_seed(0)
@@ -219,7 +238,7 @@ def empirical(build, options):
     return [weight.path for weight in placed]
 
 
-VARIANTS = ("decay", "alone", "empirical")
+VARIANTS = ("decay", "alone", "empirical", "controls")
 """Ends of the names of tasks whose arms belong to those of another task."""
 
 WIDTHS, DEPTHS = (20, 60, 180), (1, 2, 3)
@@ -251,12 +270,14 @@ def tasks(folder):
             found[name] = (build, cnn_arms(depth), image)
             found[f"{name}-alone"] = (build, cnn_variant(" alone", (0.0,)), image)
             found[f"{name}-decay"] = (build, cnn_variant(", decay"), image | fading("cnn"))
+            found[f"{name}-controls"] = (build, cnn_controls(), image)
             if depth > 1:
                 where = functools.partial(empirical, build, image)
                 found[f"{name}-empirical"] = (build, where, image)
     few = {"data": few_digits, "epochs": EPOCHS["digits"], "batch_size": 20, "metric": "val_accuracy"}
     few |= {"tune": {"learning_rate": [1e-3, 3e-3, 1e-2]}}
     found["digits"] = (digits_cnn, cnn_arms(2, (0.0, 1e-3)), few)
+    found["digits-controls"] = (digits_cnn, cnn_controls((0.0, 1e-3)), few)
     return found
 
 

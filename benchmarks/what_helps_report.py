@@ -19,7 +19,7 @@ from keras_entropy.study.grouping import written
 
 INPUTS = ("centred", "standardised")
 NO_L2, ORTHOGONAL = "no term, no L2", "soft orthogonality"
-TERMS = ("infomax", "DenseEntropy", "TotalCorrelation")
+TERMS = ("infomax", "DenseEntropy", "ConvEntropy", "TotalCorrelation")
 """Which are compared with soft orthogonality too."""
 
 
