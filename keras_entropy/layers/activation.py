@@ -20,7 +20,7 @@ class EntropyActivation(keras.layers.Layer):
 
     It sees the pre-activations, so it takes any elementwise activation: also relu, gelu and silu, whose output does
     not tell their slope, and saturated sigmoids beyond the resolution of their output. For relu, whose slope is 0 or
-    1, the term counts dead units and has no gradient.
+    1, the term counts dead units and has no gradient; nor has it any for leaky_relu, hard_sigmoid and linear.
 
     Args:
         activation: a name or elementwise function of `keras.activations`, or a function of your own

@@ -27,6 +27,7 @@ class ActivationEntropy(EntropyRegularizer):
 
     It is for `activity_regularizer=` of a layer that applies the activation itself. Keras adds the term once for each
     call of the layer. `EntropyActivation` is the layer for activations whose output does not tell their slope.
+    The slopes of linear and leaky_relu are constant, but for a step at 0: their term has no gradient.
 
     Args:
         activation: the activation of the layer: a name or function of `keras.activations`, one of
