@@ -47,6 +47,7 @@ class SoftOrthogonality(keras.regularizers.OrthogonalRegularizer):
 Orthogonal = functools.partial(SoftOrthogonality, mode="columns")
 Leading = functools.partial(DenseEntropy, block="leading")
 L2 = {20: (0.0, 1e-5, 4e-5), 60: (0.0, 1e-5, 4e-5), 180: (0.0, 1e-6, 1e-5)}  # by the autoencoder's width
+STRONG_L2 = (0.0, 4e-5, 1.6e-4, 6.4e-4)  # at a learning rate that is too high
 EPOCHS = {"autoencoder": 20, "cnn": 8, "digits": 60}
 
 
@@ -162,17 +163,17 @@ def soft_orthogonality(l2):
 
 
 def finer_arms():
-    """The leads at the factors that autoencoder-180 chose, with the L2 of its baseline in the middle of its range."""
+    """The leads beside soft orthogonality, with the L2 that autoencoder-180 chose in the middle of its range."""
     weak = [0.0, 1e-6, 3e-6]
     terms = {
-        "DenseEntropy": (DenseEntropy, [1e-2]),
-        "TotalCorrelation": (TotalCorrelation, [1e-1]),
-        "soft orthogonality": (Orthogonal, [1e-1]),
+        "DenseEntropy": (DenseEntropy, [1e-3, 1e-2]),
+        "TotalCorrelation": (TotalCorrelation, [1e-2, 1e-1]),
+        "soft orthogonality": (Orthogonal, [1e-2, 1e-1]),
     }
     found = []
     for inputs, before in ((None, ""), ("centred", "centred, ")):
         found.append(arm(f"{before}L2", l2=weak, inputs=inputs))
-        found.append(arm(f"{before}infomax", infomax=[3e-4], l2=weak, inputs=inputs))
+        found.append(arm(f"{before}infomax", infomax=[3e-4, 1e-3], l2=weak, inputs=inputs))
         found += [arm(f"{before}{name}", *term, l2=weak, inputs=inputs) for name, term in terms.items()]
     return found
 
@@ -260,7 +261,7 @@ def tasks(folder):
     fast = dense | {"tune": {}, "grid": {"learning_rate": [1.6e-2, 3.2e-2]}}
     found["autoencoder-60-fast"] = (
         functools.partial(autoencoder, 60),
-        [*paired_with(None, L2[60]), *paired_with("centred", L2[60]), *soft_orthogonality(L2[60])],
+        [*paired_with(None, STRONG_L2), *paired_with("centred", STRONG_L2), *soft_orthogonality(STRONG_L2)],
         fast,
     )
     for depth in DEPTHS:

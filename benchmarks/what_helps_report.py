@@ -39,6 +39,11 @@ class Test:
         return self.row.against is not None and self.row.values == self.base.values
 
     @property
+    def runs(self):
+        """What is compared: two arms that chose the same values are the same runs, and one test, not two."""
+        return tuple(sorted(self.row.values.items())), tuple(sorted(self.base.values.items()))
+
+    @property
     def verdict(self):
         """What the adjusted test shows."""
         if self.row.against is None:
@@ -65,10 +70,12 @@ def report(output):
         raise SystemExit(f"{output} holds no records of tasks. Run some, or name their folder with --output.")
     tests = [test for folder in folders if not folder.name.endswith(VARIANTS) for test in tests_of(folder)]
     tested = [test for test in tests if test.row.against is not None and not test.same]
-    for test, p in zip(tested, holm([test.row.against.p for test in tested]), strict=True):
-        test.p = p
+    different = {test.runs: test.row.against.p for test in tested}
+    adjusted = dict(zip(different, holm(list(different.values())), strict=True))
+    for test in tested:
+        test.p = adjusted[test.runs]
     for task in dict.fromkeys(test.task for test in tests):
-        print(table([test for test in tests if test.task == task], len(tested)).to_markdown(), end="\n\n")
+        print(table([test for test in tests if test.task == task], len(adjusted)).to_markdown(), end="\n\n")
     for kind in dict.fromkeys(kind_of(test.task) for test in tests):
         print(matrix([test for test in tests if kind_of(test.task) == kind]).to_markdown(), end="\n\n")
     draw(tests, Path(output) / "what_helps.png")
@@ -138,8 +145,8 @@ def table(tests, count):
             rows.append((*cell, p, test.verdict, half(row), cost, written(row.tuned)))
     head = ("arm", "n of runs", "mean (95 %)", "minus its baseline (95 %)", "p (Holm)", "verdict", "half by epoch")
     note = (
-        f"Holm over {count} tests of all tasks. Half by epoch: when half of the seeds had the baseline's final mean. "
-        "Cost: processor time of a run, tracing included, over that of the baseline."
+        f"Holm over {count} different tests of all tasks. Half by epoch: when half of the seeds had the baseline's "
+        "final mean. Cost: processor time of a run, tracing included, over that of the baseline."
     )
     kind = "validation loss" if tests[0].lower_is_better else "validation accuracy"
     return Table(f"{tests[0].task}: {kind} at the last epoch", (*head, "cost", "chosen"), tuple(rows), (note,))

@@ -63,5 +63,6 @@ def test_intervals_in_sentences_are_those_of_a_record(text):
 
 
 def test_the_number_of_tests_is_that_of_the_records():
-    count = sum(bool(row["p"]) for row in rows())
-    assert f"Holm's adjustment over {count} tests" in " ".join(PAGE.split())
+    """Two arms that chose the same values are the same runs: one test."""
+    count = len({(row["mean"], row["mean_of_baseline"], row["p"]) for row in rows() if row["p"]})
+    assert f"Holm's adjustment over {count} different tests" in " ".join(PAGE.split())

@@ -232,8 +232,8 @@ def _optimism(found: Findings) -> Table:
     seeds = plural(len(found.seeds) + len(found.tune_seeds), "seed")
     notes = (
         f"Points of validation accuracy, of {seeds}, each left out once while the others choose λ among "
-        f"{len(found.factors)}. The choices share seeds: the t intervals are approximate. Added is 0 without an "
-        "interval where leaving out a seed never changes the choice.",
+        f"{len(found.factors)}. The choices share seeds: the t intervals are approximate. Choosing cannot add less "
+        "than 0: its interval is no test. Added is 0 without one where leaving out a seed never changes the choice.",
     )
     return Table("The optimism of choosing and testing on the same seeds", head, tuple(rows), notes, 2)
 
@@ -313,7 +313,8 @@ def _added(found: Findings) -> list[str]:
             sentences.append(
                 f"{arm}: the seeds that choose lambda show {_points(same.estimate)} points, a seed left out "
                 f"{_interval(unseen)}: choosing on the tested seeds adds {_interval(added)} points (means over the "
-                f"architectures, approximate 95 % t intervals over {plural(added.n, 'seed')})."
+                f"architectures, approximate 95 % t intervals over {plural(added.n, 'seed')}; it cannot add less "
+                "than 0, so that its interval is no test)."
             )
     return sentences
 

@@ -41,7 +41,7 @@ def by_width(panels: Mapping[str, StudyComparison], title: str, label: str, *, a
         for one in comparison.rows:
             shown.setdefault(one.label, []).append(one)
         for i, (curve, members) in enumerate(shown.items()):
-            aside = (i - (len(shown) - 1) / 2) * 0.02 * (places[-1] - places[0]) / max(len(shown), 1)
+            aside = (i - (len(shown) - 1) / 2) * 0.016 * (places[-1] - places[0])  # equal curves stay in sight
             first = members[0]
             colour = COLOURS[values.index(first.own[own]) % len(COLOURS)] if own in first.own else BLACK
             line, marker = LINES[arms.index(first.arm) % len(LINES)]

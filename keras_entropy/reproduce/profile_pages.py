@@ -133,7 +133,8 @@ def blocks(cases: Sequence[Case], pattern: str) -> list[Block]:
         first = case.trained[0] if case.trained else None
         panels = [("random, as initialised (seed 0)", convolved(case.twins[0]))]
         if first is not None:
-            panels.insert(0, ("trained", convolved(first)))
+            which = f"trained, the first of {len(case.trained)}" if len(case.trained) > 1 else "trained"
+            panels.insert(0, (which, convolved(first)))
         panels = [(f"{case.name}, measure {case.measure}: {title}", records) for title, records in panels]
         kinds = "trained, and random below" if case.trained else "random: there are no trained weights of it here"
         page += [
@@ -241,9 +242,9 @@ def _first_figure(cases: Sequence[Case]) -> Iterator[str]:
     fall, own = early - late, twins[0] - twins[-1]
     yield (
         f"VGG-16 in the paper falls from {early:g} in the first layer to about {late:g}, by {fall:.1f} nats; random "
-        f"networks of the architecture fall from {twins[0]:.2f} to {twins[-1]:.2f}, by {own:.2f}, which is "
-        f"{100 * own / fall:.0f} % of that fall. Trained minus random is {early - twins[0]:+.1f} in the first layer "
-        f"and {late - twins[-1]:+.1f} in the last (the paper prints these two numbers of one network)."
+        f"networks of the architecture fall from {twins[0]:.2f} to {twins[-1]:.2f}, by {own:.2f}. Trained "
+        f"minus random is {early - twins[0]:+.1f} in the first layer and {late - twins[-1]:+.1f} in the last (the "
+        "paper prints these two numbers of one network)."
     )
 
 

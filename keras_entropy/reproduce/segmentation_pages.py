@@ -244,7 +244,11 @@ def _limit(tried: Tried, watched: str) -> str:
     """How many runs would have gone on, in brackets; empty if none."""
     number = sum(tried.unended(watched, factor) for factor in (0.0, *tried.factors))
     runs = sum(len(tried.runs(factor)) for factor in (0.0, *tried.factors))
-    return f" ({number} of {runs} runs would have gone on beyond the last epoch)" if number else ""
+    return (
+        f" ({number} of {runs} runs would have gone on beyond the last epoch, and count as ended there)"
+        if number
+        else ""
+    )
 
 
 def _summed(tried: Tried, said: str, measure: Callable[[RunRecord], float], lower: bool) -> str:
