@@ -57,6 +57,14 @@ def non_negative(argument: str, value: Any) -> float:
     return plain
 
 
+def positive(argument: str, value: Any) -> float:
+    """Return `value` as a plain Python number above 0."""
+    plain = number(argument, value)
+    if plain <= 0:
+        raise ValueError(message(argument, "above 0", value))
+    return plain
+
+
 def flag(argument: str, value: Any) -> bool:
     """Return `value` if it is a boolean."""
     if not isinstance(value, bool):

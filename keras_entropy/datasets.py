@@ -153,6 +153,7 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
 
     Raises:
         FileNotFoundError: if the set is not there; it says what to run.
+        OSError: if its files are damaged.
         ModuleNotFoundError: if TensorFlow or TFDS is not installed.
 
     Examples:
@@ -169,16 +170,29 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
         raise FileNotFoundError(
             f"No prepared data set {name!r} in {root} (found there: {', '.join(found) or 'none'}). Run "
             f"`tfds build {name} --data_dir {root}` on a machine with a network, or name another folder "
-            "(data_dir=, --data-dir, or the environment variable TFDS_DATA_DIR)."
+            "(`data_dir`; --data-dir or --data of a command; or the environment variable TFDS_DATA_DIR)."
         )
     tfds = _tensorflow_datasets()
-    builder = tfds.builder_from_directory(str(versions[-1].parent))
+    folder = versions[-1].parent
     arrays: list[Array] = []
-    for split in (train, test):
-        data = builder.as_dataset(split=split, as_supervised=True, batch_size=-1)
-        images, labels = tfds.as_numpy(data)
-        arrays += [images.astype(np.float32) / 255, labels.astype(np.int32)]
-    return _dataset(arrays, builder.info.features["label"].names)
+    try:
+        builder = tfds.builder_from_directory(str(folder))
+        for split in (train, test):
+            data = builder.as_dataset(split=split, as_supervised=True, batch_size=-1)
+            images, labels = tfds.as_numpy(data)
+            arrays += [images.astype(np.float32) / 255, labels.astype(np.int32)]
+        return _dataset(arrays, builder.info.features["label"].names)
+    except ValueError:  # of the arguments, such as a split that is not there
+        raise
+    except Exception as error:  # damaged files: TensorFlow's and protobuf's errors have no common class
+        raise OSError(
+            f"The prepared data set in {folder} could not be read: {type(error).__name__}: {_first_line(error)}. "
+            f"Prepare it again: remove the folder and run `tfds build {name} --data_dir {root}`."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "").strip().rstrip(".")
 
 
 def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Dataset:
@@ -193,9 +207,11 @@ def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Da
 
     Raises:
         FileNotFoundError: for a missing folder, or one without images.
-        ValueError: for images of several sizes without `size`, or a test class that training lacks.
+        ValueError: for images of several sizes without `size`, a test class that training lacks, or a folder of masks.
     """
     names = _folders(Path(directory) / "train")
+    if set(names) == {"images", "masks"}:
+        raise ValueError(f"{directory} holds images and masks, not classes of photographs. Name another folder.")
     arrays: list[Array] = []
     for split in ("train", "test"):
         root = Path(directory) / split

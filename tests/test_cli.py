@@ -192,6 +192,15 @@ def test_resume_goes_beyond_a_finished_run_but_not_against_it(trained):
     assert "finished 4 epochs" in result.output
 
 
+@pytest.mark.parametrize("rate", [0, -1, "nan"])
+def test_a_learning_rate_is_above_0(rate, tmp_path):
+    result = command("--output", tmp_path / "out", "--learning-rate", rate)
+
+    assert result.exit_code == 2
+    assert "`learning_rate` should be " in result.output
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("text", ["", '{"schema": "keras-', "[]", "{}"])
 def test_a_damaged_record_is_named(text, tmp_path):
     (tmp_path / "run.json").write_text(text)

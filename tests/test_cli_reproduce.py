@@ -9,6 +9,7 @@ pytest.importorskip("rich", reason="the command needs the extra 'cli'")
 
 from keras_entropy.cli import app
 from keras_entropy.reproduce import Entry, Outcome, entries
+from keras_entropy.reproduce.training import trained
 from keras_entropy.study.document import Heading, Picture
 from keras_entropy.study.folder import held
 
@@ -32,6 +33,8 @@ def asked(monkeypatch):
             raise KeyboardInterrupt
         if given.seeds == 14:
             raise FileNotFoundError("No prepared data set 'mnist' in /nowhere.")
+        if given.seeds == 2 and len(settings) > 1:
+            raise ValueError("holds a study with also seed 2")
         return OUTCOME
 
     module = types.ModuleType("fake")
@@ -92,7 +95,9 @@ def test_an_unknown_name_is_answered_with_the_known_ones(asked, tmp_path):
     [
         ((), "--resume to go on with it"),
         (("--overwrite", "--resume"), "exclude each other"),
-        (("--resume", "--data", "elsewhere"), "holds another reproduction"),
+        (("--resume", "--data", "."), "Give the same data"),
+        (("--resume", "--data", "nowhere"), "`data` should be a folder that is there"),
+        (("--resume", "--data", __file__), "`data` should be a folder that is there"),
     ],
 )
 def test_a_reproduction_is_not_touched_unasked(asked, tmp_path, options, said):
@@ -178,6 +183,33 @@ def test_ctrl_c_says_how_to_go_on(asked, tmp_path):
     result = command("a-fake", "--output", tmp_path / "out", "--seeds", 13, "--overwrite")
     assert "--resume in place of --overwrite" in plain(result)
     assert (tmp_path / "out.old-1").exists()
+
+
+def test_a_stop_after_seeds_were_added_is_gone_on_with_by_resume_alone(asked, tmp_path):
+    assert command("a-fake", "--output", tmp_path / "out", "--seeds", 4).exit_code == 0
+    assert command("a-fake", "--output", tmp_path / "out", "--resume", "--seeds", 13).exit_code == 130
+    assert command("a-fake", "--output", tmp_path / "out", "--resume").exit_code == 130
+
+    assert [settings.seeds for settings in asked] == [4, 13, 13]
+
+
+def test_seeds_that_the_study_refuses_leave_the_state_as_it_was(asked, tmp_path):
+    assert command("a-fake", "--output", tmp_path / "out", "--seeds", 4).exit_code == 0
+    before = (tmp_path / "out" / "reproduction.json").read_text()
+
+    assert command("a-fake", "--output", tmp_path / "out", "--resume", "--seeds", 2).exit_code == 2
+
+    assert (tmp_path / "out" / "reproduction.json").read_text() == before
+
+
+def test_runs_that_did_not_finish_are_trained_again_where_it_is_asked_for(asked, tmp_path):
+    assert command("a-fake", "--output", tmp_path / "out").exit_code == 0
+    assert command("a-fake", "--output", tmp_path / "out", "--resume", "--retry-failed").exit_code == 0
+
+    assert [settings.retry_failed for settings in asked] == [False, True]
+    for settings in asked:
+        study = types.SimpleNamespace(run=lambda **options: options)
+        assert trained(study, settings)["retry_failed"] is settings.retry_failed
 
 
 def test_missing_data_is_said_without_a_traceback(asked, tmp_path):

@@ -134,6 +134,7 @@ def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
         ("build = 'study_cases:no_such'\n[[arms]]\nname = 'a'", "cannot be imported"),
         ("build = 'no_such:build'\n[[arms]]\nname = 'a'", "cannot be imported"),
         ("build = 'study_cases:build'\nmodel = 'cnn'\n[[arms]]\nname = 'a'", "both `model` and `build`"),
+        ("[[arms]]\nname = 'a'\nplacement = 'frist'\nregularizer = 'L2'\nfactor = 1.0", "Arm 'a': No"),
     ],
 )
 def test_a_bad_file_is_one_line(text, message, tmp_path):
@@ -146,6 +147,29 @@ def test_a_bad_file_is_one_line(text, message, tmp_path):
     assert result.output.startswith("Error: ")
     assert result.output.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_file_in_the_help_is_a_study(tmp_path):
+    lines = [line.strip() for line in command("--help").output.splitlines()]
+    text = "\n".join(lines[lines.index('dataset = "digits"') : lines.index("tune = { factor = [1e-3, 1e-2] }") + 1])
+    (tmp_path / "study.toml").write_text(text)
+
+    study = studying.planned(
+        tmp_path / "study.toml", studying.Options(tmp_path / "out", None, 1, 0, False, False, False)
+    )
+
+    assert [arm.name for arm in study.arms][:2] == ["none", "volume"]
+    assert study.tune == {"learning_rate": [1e-3, 1e-2]}
+
+
+def test_reasons_of_runs_that_did_not_finish_are_printed(tmp_path):
+    text = "epochs = 1\nseeds = 2\n[[arms]]\nname = 'none'\narguments = { width = 4, learning_rate = 1e30 }\n"
+    (tmp_path / "study.toml").write_text(text)
+
+    result = command(tmp_path / "study.toml", "--output", tmp_path / "out")
+
+    assert "2 runs, 2 of them did not finish" in result.output
+    assert "2 of none: diverged, " in result.output
 
 
 def test_without_a_study_there_is_one_line(tmp_path):

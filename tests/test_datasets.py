@@ -201,6 +201,29 @@ class TestPreparedData:
 
         assert datasets.mnist(tmp_path, train="train[:3]", test="test[:2]").x_test.shape == (2, 28, 28, 1)
 
+    def test_damaged_files_are_named_with_what_to_run(self, data_folder, tmp_path):
+        for damage in (spoil_description, cut_records, lose_records):
+            folder = tmp_path / damage.__name__
+            shutil.copytree(data_folder / "tfds" / "mnist" / "3.0.1", folder / "mnist" / "3.0.1")
+            damage(folder / "mnist" / "3.0.1")
+
+            with pytest.raises(OSError, match=f"{folder}/mnist/3.0.1 could not be read: .*tfds build mnist"):
+                datasets.mnist(folder, train="train[:3]", test="test[:2]")
+
+
+def spoil_description(folder):
+    (folder / "dataset_info.json").write_text("junk")
+
+
+def cut_records(folder):
+    for file in folder.glob("*.tfrecord*"):
+        file.write_bytes(file.read_bytes()[:100])
+
+
+def lose_records(folder):
+    for file in folder.glob("*.tfrecord*"):
+        file.unlink()
+
 
 class TestMissingPreparedData:
     def test_say_what_is_there_and_what_to_run(self, tmp_path):
@@ -248,6 +271,13 @@ class TestMissingPreparedData:
 
 
 class TestImageFolder:
+    def test_masks_are_no_class_of_photographs(self, tmp_path):
+        for kind in ("images", "masks"):
+            picture(tmp_path / "train" / kind / "a.png")
+
+        with pytest.raises(ValueError, match=f"{tmp_path} holds images and masks"):
+            datasets.image_folder(tmp_path)
+
     @pytest.mark.data
     def test_photographs(self, data_folder):
         data = datasets.image_folder(data_folder / "imagenette")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_entropy.reproduce import segmentation
+from keras_entropy.reproduce import reproduce, segmentation
 from keras_entropy.reproduce.entries import Settings
 from keras_entropy.reproduce.segmentation_pages import Stopping, Tried, verdicts
 from keras_entropy.study import RunRecord
@@ -79,6 +79,18 @@ def test_a_tiny_table_and_its_masks(tmp_path):
         moved.masks(2)
     loss = np.mean((model.predict(x, verbose=0) - y) ** 2)
     assert loss == pytest.approx(trained.records[0].history["val_loss"][-1], rel=1e-4)  # float32 sums by batches
+
+
+@pytest.mark.once
+def test_bad_data_are_an_error_before_the_first_run(tmp_path):
+    for split in ("train", "test"):
+        for kind in ("images", "masks"):
+            (tmp_path / "segmentation" / split / kind).mkdir(parents=True)
+
+    with pytest.raises(FileNotFoundError, match="holds no images"):
+        reproduce("a-table3", Settings(output=tmp_path / "out", data=tmp_path, progress=False))
+
+    assert [path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")] == []
 
 
 @pytest.mark.once

@@ -21,6 +21,7 @@ def reproduce(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the results; runs/NAME by default.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one on each core by default.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train runs again that did not finish.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew; the old folder is renamed.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the reproduction in the folder.")] = False,
 ) -> None:
@@ -39,7 +40,9 @@ def reproduce(
         if name == "list":
             reproducing.show_names()
             return
-        settings = Settings(output=folder, scale=scale, seeds=seeds, data=data, workers=workers)
+        settings = Settings(
+            output=folder, scale=scale, seeds=seeds, data=data, workers=workers, retry_failed=retry_failed
+        )
         kept = reproducing.check_folder(name, folder, overwrite=overwrite, resume=resume)
     try:
         with user_errors():

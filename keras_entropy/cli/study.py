@@ -24,7 +24,7 @@ def study(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier study in the folder.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in the folder.")] = False,
 ) -> None:
-    r"""Run a replicated study described in a TOML file, and report which arms differ.
+    """Run a replicated study described in a TOML file, and report which arms differ.
 
     Writes runs.jsonl (a line each run), study.json and report/ (report.html, report.md, CSV tables, figures).
 
@@ -36,17 +36,17 @@ def study(
     epochs = 30
     patience = 5
     controls = "volume"
-    [tune]
+    \\[tune]
     learning_rate = [1e-3, 1e-2]
-    [[arms]]
+    [\\[arms]]
     name = "none"
-    [[arms]]
+    [\\[arms]]
     name = "volume"
     regularizer = "DenseEntropy"
     tune = { factor = [1e-3, 1e-2] }
 
     Example: keras-entropy study study.toml --output runs/volume
-    """
+    """  # noqa: D301 (click's mark of lines to keep, and rich's escape)
     with user_errors():
         from keras_entropy.cli import studying
 

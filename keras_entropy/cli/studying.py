@@ -9,6 +9,7 @@ import inspect
 import sys
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ _REGULARIZERS = {
     "Constant": Constant,
 }
 _OWN = ("dataset", "data_dir", "model", "build", "data", "controls", "seeds", "tune_seeds", "arms")
+_REASONS = 5
+"""How many different reasons of runs that did not finish are printed, the most frequent first."""
+
 _TUNE_SEEDS = 1000
 """Tuning seeds count from here, where the file gives their number, so that `seeds` can grow."""
 
@@ -68,7 +72,7 @@ def planned(file: Path, options: Options) -> Study:
     Raises:
         FileExistsError: for a folder that is not empty, without `overwrite` or `resume`.
         FileNotFoundError: for no such file.
-        ValueError: for a file that describes no study, or options that exclude each other.
+        ValueError: for a file that describes no study, an arm that no run can have, or options that exclude each other.
     """
     if options.overwrite and options.resume:
         raise ValueError("--overwrite and --resume exclude each other.")
@@ -79,6 +83,7 @@ def planned(file: Path, options: Options) -> Study:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not TOML: {error}.") from error
     study = _study(text, file, options)
+    _try_arms(study)
     there = (options.output / folder.DESCRIPTION).exists()
     if there and not (options.overwrite or options.resume):
         raise FileExistsError(
@@ -91,6 +96,17 @@ def planned(file: Path, options: Options) -> Study:
         folder.clear(options.output)
         reporting.clear(options.output / "report")
     return study
+
+
+def _try_arms(study: Study) -> None:
+    """What each run of an arm would fail of, such as a placement that fits no layer, is said before the first run."""
+    for arm in study.arms:
+        values = [{**point, **candidate} for point in study.points(arm) for candidate in study.candidates(arm)]
+        for one in {str(v.get("placement")): v for v in values}.values():
+            try:
+                arm.change(arm.build(study.build, one), one, 0)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"Arm {arm.name!r}: {error}") from error
 
 
 def run(study: Study, options: Options) -> None:
@@ -109,8 +125,10 @@ def redraw(output: Path) -> None:
     written = report(output)
     plan, records = described.load(output)
     console = Console()
-    failed = sum(not record.ok for record in records)
-    console.print(f"{len(records)} runs, {failed} of them did not finish.")
+    failed = Counter(f"{r.arm}: {r.status}, {r.reason}" for r in records if not r.ok)
+    console.print(f"{len(records)} runs, {failed.total()} of them did not finish.")
+    for reason, number in failed.most_common(_REASONS):
+        console.print(Text(_checks.printable(f"  {number} of {reason}")), soft_wrap=True)
     if any(record.arm == plan.baseline and record.role == "report" for record in records):
         found = compare(records, plan.metric, plan.baseline, lower_is_better=plan.lower_is_better)
         for sentence in found.sentences():

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 import keras_entropy
-from keras_entropy import _files, datasets, plots, profile
+from keras_entropy import _checks, _files, datasets, plots, profile
 from keras_entropy._interrupts import InterruptWatch
 from keras_entropy._order import Batches, EpochOrder
 from keras_entropy.callbacks import EntropyLogger
@@ -62,6 +62,7 @@ def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: 
     """
     if overwrite and resume:
         raise ValueError("--overwrite and --resume exclude each other.")
+    _checks.positive("learning_rate", arguments.learning_rate)
     if resume:
         return _resume(output, arguments, given)
     if output.exists() and not output.is_dir():

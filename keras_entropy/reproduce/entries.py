@@ -36,6 +36,7 @@ class Settings:
         seeds: how many are compared; None for the entry's own number.
         data: folder of the data; None for where they usually are.
         workers: processes that train; None for one on each core.
+        retry_failed: train runs again that did not finish.
         progress: whether a table shows how far the runs are.
     """
 
@@ -44,10 +45,13 @@ class Settings:
     seeds: int | None = None
     data: Path | None = None
     workers: int | None = None
+    retry_failed: bool = False
     progress: bool = True
 
     def __post_init__(self) -> None:
         _checks.one_of("scale", self.scale, SCALES)
+        if self.data is not None and not Path(self.data).is_dir():
+            raise FileNotFoundError(_checks.message("data", "a folder that is there", str(self.data)))
         if self.seeds is not None and _checks.positive_integer("seeds", self.seeds) < 2:
             raise ValueError(_checks.message("seeds", "at least 2, for an interval", self.seeds))
 

@@ -46,11 +46,15 @@ def reproduce(name: str, settings: Settings) -> Outcome:
     chosen = entry(name)
     settings.output.mkdir(parents=True, exist_ok=True)
     with held(settings.output):
+        before = read_state(settings.output)
         settings = _begun(settings, name)
         try:
             outcome = chosen.run(settings)
-        except Exception:  # such as missing data: a folder in which nothing has begun is no reproduction to resume
-            _leave(settings.output)
+        except Exception as error:
+            if before is None:  # such as missing data: a folder in which nothing has begun is none to resume
+                _leave(settings.output)
+            elif isinstance(error, ValueError):  # such as fewer seeds than there are
+                write_json(settings.output / STATE, before)
             raise
         _write(chosen, settings, outcome)
     return outcome
@@ -105,10 +109,11 @@ def _begun(settings: Settings, name: str) -> Settings:
             if key != "seeds" and state["plan"].get(key) != now:  # whether seeds are only added, the studies see
                 raise ValueError(
                     f"{settings.output} holds another reproduction: its {key} is {state['plan'].get(key)}, not {now}. "
-                    "Choose another folder."
+                    f"Give the same {key}, or choose another folder."
                 )
-        return settings if settings.seeds else dataclasses.replace(settings, seeds=state["plan"].get("seeds"))
-    write_json(path, {"schema": SCHEMA, "plan": plan})
+        if not settings.seeds:
+            return dataclasses.replace(settings, seeds=state["plan"].get("seeds"))
+    write_json(path, {**(state or {"schema": SCHEMA}), "plan": plan})
     return settings
 
 

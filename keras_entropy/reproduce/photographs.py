@@ -84,8 +84,8 @@ def reproduced(settings: Settings, protocol: Protocol) -> Outcome:
         )
     elif counts < IMAGENETTE:
         reduced.append(
-            f"Images: {counts[0]} to train and {counts[1]} to validate on; Imagenette has {IMAGENETTE[0]} and "
-            f"{IMAGENETTE[1]}."
+            f"Images: {counts[0]} to train and {counts[1]} to validate on, of {len(images.class_names)} classes; "
+            f"Imagenette has {IMAGENETTE[0]} and {IMAGENETTE[1]}, of 10."
         )
     found = []
     for name in protocol.networks:

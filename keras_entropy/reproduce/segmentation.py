@@ -127,6 +127,7 @@ def train(settings: Settings, protocol: Protocol, factors: Sequence[float] | Non
     data = functools.partial(
         folders.masks, None if folder is None else str(folder), protocol.height, protocol.width, protocol.images
     )
+    counts = (len(data().x_train), len(data().x_test))  # bad data are an error now, not one of each run
     build = functools.partial(network, protocol.height, protocol.width, protocol.filters, protocol.learning_rate)
     weights = settings.output / kept.FOLDER
     arms = [Arm(BASELINE)]
@@ -146,7 +147,6 @@ def train(settings: Settings, protocol: Protocol, factors: Sequence[float] | Non
         callbacks=kept.Keeping(weights),
     )
     records = trained(study, settings)
-    counts = (len(data().x_train), len(data().x_test))
     reduced: tuple[str, ...] = ()
     if folder is None:
         reduced = (

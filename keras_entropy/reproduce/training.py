@@ -14,4 +14,9 @@ def trained(study: Study, settings: Settings, replicas: int = 1) -> list[RunReco
     """The records of a study; runs that did not finish are counted on the page, so no warning says it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* did not finish", EntropyWarning)
-        return study.run(workers=settings.workers, replicas=replicas, progress=settings.progress)
+        return study.run(
+            workers=settings.workers,
+            replicas=replicas,
+            retry_failed=settings.retry_failed,
+            progress=settings.progress,
+        )
