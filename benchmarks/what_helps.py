@@ -220,6 +220,11 @@ def cnn_variant(suffix, l2=CNN_L2, placement="first"):
     return [arm(f"{name}{suffix}", *term, placement, l2=l2) for name, term in CNN_TERMS.items()]
 
 
+def cnn_centred(l2=CNN_L2):
+    """The terms on the inputs that did best without batch normalisation."""
+    return [arm(f"centred, {name}", *term, l2=l2, inputs="centred") for name, term in CNN_TERMS.items()]
+
+
 def cnn_controls(l2=CNN_L2):
     """What else scales or spreads the weights, or moves the inputs."""
     return [
@@ -239,7 +244,7 @@ def empirical(build, options):
     return [weight.path for weight in placed]
 
 
-VARIANTS = ("decay", "alone", "empirical", "controls")
+VARIANTS = ("decay", "alone", "empirical", "controls", "centred")
 """Ends of the names of tasks whose arms belong to those of another task."""
 
 WIDTHS, DEPTHS = (20, 60, 180), (1, 2, 3)
@@ -272,6 +277,8 @@ def tasks(folder):
             found[f"{name}-alone"] = (build, cnn_variant(" alone", (0.0,)), image)
             found[f"{name}-decay"] = (build, cnn_variant(", decay"), image | fading("cnn"))
             found[f"{name}-controls"] = (build, cnn_controls(), image)
+            if not normalised:
+                found[f"{name}-centred"] = (build, cnn_centred(), image)
             if depth > 1:
                 where = functools.partial(empirical, build, image)
                 found[f"{name}-empirical"] = (build, where, image)
