@@ -29,6 +29,10 @@ if BLOCKED:
 import keras  # noqa: E402
 import pytest  # noqa: E402
 
+from keras_entropy import _heap, _pipelines  # noqa: E402
+
+_pipelines.tune_none()  # the end of a pipeline can wait for minutes for the thread that tunes it
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -46,7 +50,7 @@ def _small_heap():
     A process that runs the whole suite holds gigabytes, and each run of a study or a search ends with a collection.
     """
     yield
-    gc.collect()
+    _heap.free()
     gc.freeze()
 
 

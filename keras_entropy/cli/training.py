@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 import keras_entropy
-from keras_entropy import _checks, _files, datasets, plots, profile
+from keras_entropy import _checks, _files, _pipelines, datasets, plots, profile
 from keras_entropy._interrupts import InterruptWatch
 from keras_entropy._order import Batches, EpochOrder
 from keras_entropy.callbacks import EntropyLogger
@@ -143,6 +143,7 @@ class Run:
     def train(self) -> bool:
         """Train to the last epoch; False if the user stopped it. What is finished is in the folder either way."""
         _files.remove_partial(self.output)
+        _pipelines.tune_none()
         finished = True
         x_train, y_train, x_test, y_test = self.data
         if self.arguments.model == "autoencoder":
