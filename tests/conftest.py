@@ -32,6 +32,7 @@ import pytest  # noqa: E402
 from keras_entropy import _heap, _pipelines  # noqa: E402
 
 _pipelines.tune_none()  # the end of a pipeline can wait for minutes for the thread that tunes it
+gc.unfreeze = lambda: None  # after a run of a study the next collection would look through all that is set aside
 
 ROOT = Path(__file__).parents[1]
 
