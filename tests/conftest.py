@@ -32,7 +32,8 @@ import pytest  # noqa: E402
 from keras_entropy import _heap, _pipelines  # noqa: E402
 
 _pipelines.tune_none()  # the end of a pipeline can wait for minutes for the thread that tunes it
-gc.unfreeze = lambda: None  # after a run of a study the next collection would look through all that is set aside
+# After a run of a study the next collection would look through all that is set aside.
+_unfreeze, gc.unfreeze = gc.unfreeze, lambda: None
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +54,12 @@ def _small_heap():
     yield
     _heap.free()
     gc.freeze()
+
+
+@pytest.fixture
+def whole_heap(monkeypatch):
+    """For tests of what is freed: a run puts back what it has set aside, as elsewhere."""
+    monkeypatch.setattr(gc, "unfreeze", _unfreeze)
 
 
 @pytest.fixture

@@ -305,7 +305,7 @@ def test_bad_arguments_are_named(change, words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_models_of_finished_trials_are_freed(tmp_path):
+def test_models_of_finished_trials_are_freed(tmp_path, whole_heap):
     built = []
 
     def noted():
