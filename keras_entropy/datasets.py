@@ -182,7 +182,7 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
             images, labels = tfds.as_numpy(data)
             arrays += [images.astype(np.float32) / 255, labels.astype(np.int32)]
         return _dataset(arrays, builder.info.features["label"].names)
-    except ValueError:  # of the arguments, such as a split that is not there
+    except (ValueError, MemoryError):  # of the arguments, such as a split that is not there, or of the machine
         raise
     except Exception as error:  # damaged files: TensorFlow's and protobuf's errors have no common class
         raise OSError(

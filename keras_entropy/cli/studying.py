@@ -106,7 +106,7 @@ def _try_arms(study: Study) -> None:
             try:
                 arm.change(arm.build(study.build, one), one, 0)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"Arm {arm.name!r}: {error}") from error
+                raise ValueError(f"Arm {arm.name!r}: {error}") from error
 
 
 def run(study: Study, options: Options) -> None:
