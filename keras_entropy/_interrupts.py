@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any, Self
@@ -16,13 +17,15 @@ class InterruptWatch(keras.callbacks.Callback):
     It is a callback of `fit`, and a context manager around it.
 
     Python drops an exception that is raised in a callback of the garbage collector or in a finaliser, and Ctrl-C may
-    hit one: JAX runs a callback at each collection. Without this such a Ctrl-C would be printed and training go on.
+    hit one: JAX runs a callback at each collection. Without this such a Ctrl-C would be printed and training go on; here
+    it is raised again, and not printed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._asked = False
         self._previous: Any = None
+        self._unraisable: Any = None
 
     def __enter__(self) -> Self:
         previous = signal.getsignal(signal.SIGINT)
@@ -30,17 +33,23 @@ class InterruptWatch(keras.callbacks.Callback):
         if callable(previous) and threading.current_thread() is threading.main_thread():
             self._previous = previous
             signal.signal(signal.SIGINT, self._handle)
+            self._unraisable, sys.unraisablehook = sys.unraisablehook, self._report
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
+            sys.unraisablehook = self._unraisable
         if kind is None and self._asked:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
         self._previous(number, frame)
+
+    def _report(self, dropped: Any) -> None:
+        if not (self._asked and dropped.exc_type is KeyboardInterrupt):
+            self._unraisable(dropped)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Raise KeyboardInterrupt if Ctrl-C was pressed."""

@@ -161,7 +161,6 @@ def test_ctrl_c_leaves_what_was_finished(tmp_path, child_environment):
     assert len(table(tmp_path / "out" / "history.csv")) == done + 1
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the lost one
 def test_a_ctrl_c_that_hits_the_garbage_collector_is_not_lost(tmp_path):
     def hit(phase, info):
         if (tmp_path / "out" / "checkpoint-0001.keras").exists():

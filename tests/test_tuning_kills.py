@@ -86,7 +86,6 @@ def histories(folder):
     return [(run.values, run.seed, run.history) for run in Ledger(folder / "search" / "runs").runs()]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the lost one
 def test_a_ctrl_c_that_hits_the_garbage_collector_ends_the_search(tmp_path):
     def tuner():
         return EntropyTuner(hypermodel(), max_trials=3, seeds=[0, 1], directory=tmp_path)
