@@ -17,8 +17,8 @@ class InterruptWatch(keras.callbacks.Callback):
     It is a callback of `fit`, and a context manager around it.
 
     Python drops an exception that is raised in a callback of the garbage collector or in a finaliser, and Ctrl-C may
-    hit one: JAX runs a callback at each collection. Without this such a Ctrl-C would be printed and training go on; here
-    it is raised again, and not printed.
+    hit one: JAX runs a callback at each collection. Without this such a Ctrl-C would be printed and training go on;
+    here it is raised again, and not printed.
     """
 
     def __init__(self) -> None:
