@@ -47,6 +47,7 @@ class SoftOrthogonality(keras.regularizers.OrthogonalRegularizer):
 Orthogonal = functools.partial(SoftOrthogonality, mode="columns")
 Leading = functools.partial(DenseEntropy, block="leading")
 L2 = {20: (0.0, 1e-5, 4e-5), 60: (0.0, 1e-5, 4e-5), 180: (0.0, 1e-6, 1e-5)}  # by the autoencoder's width
+WEAK_L2 = (0.0, 1e-6, 3e-6)  # with what autoencoder-180 chose in the middle
 STRONG_L2 = (0.0, 4e-5, 1.6e-4, 6.4e-4)  # at a learning rate that is too high
 EPOCHS = {"autoencoder": 20, "cnn": 8, "digits": 60}
 
@@ -156,25 +157,11 @@ def autoencoder_arms(l2):
     ]
 
 
-def soft_orthogonality(l2):
-    """No entropy term, but it keeps the units apart too."""
-    both = (("", None), ("centred, ", "centred"))
-    return [arm(f"{b}soft orthogonality", Orthogonal, [1e-2, 1e-1], l2=l2, inputs=inputs) for b, inputs in both]
-
-
-def finer_arms():
-    """The leads beside soft orthogonality, with the L2 that autoencoder-180 chose in the middle of its range."""
-    weak = [0.0, 1e-6, 3e-6]
-    terms = {
-        "DenseEntropy": (DenseEntropy, [1e-3, 1e-2]),
-        "TotalCorrelation": (TotalCorrelation, [1e-2, 1e-1]),
-        "soft orthogonality": (Orthogonal, [1e-2, 1e-1]),
-    }
-    found = []
-    for inputs, before in ((None, ""), ("centred", "centred, ")):
-        found.append(arm(f"{before}L2", l2=weak, inputs=inputs))
-        found.append(arm(f"{before}infomax", infomax=[3e-4, 1e-3], l2=weak, inputs=inputs))
-        found += [arm(f"{before}{name}", *term, l2=weak, inputs=inputs) for name, term in terms.items()]
+def leads(l2):
+    """The terms on raw and on centred inputs, and soft orthogonality, which is none but keeps the units apart too."""
+    found = [*paired_with(None, l2), *paired_with("centred", l2)]
+    for before, inputs in (("", None), ("centred, ", "centred")):
+        found.append(arm(f"{before}soft orthogonality", Orthogonal, [1e-2, 1e-1], l2=l2, inputs=inputs))
     return found
 
 
@@ -262,13 +249,9 @@ def tasks(folder):
         found[f"autoencoder-{width}"] = (build, autoencoder_arms(L2[width]), dense)
         found[f"autoencoder-{width}-decay"] = (build, decayed_arms(L2[width]), dense | fading("autoencoder"))
     fine = dense | {"tune": {"learning_rate": [4e-3]}}  # the best of 2e-3, 3e-3, 4e-3, 6e-3 and 8e-3 for L2
-    found["autoencoder-180-fine"] = (functools.partial(autoencoder, 180), finer_arms(), fine)
+    found["autoencoder-180-fine"] = (functools.partial(autoencoder, 180), leads(WEAK_L2), fine)
     fast = dense | {"tune": {}, "grid": {"learning_rate": [1.6e-2, 3.2e-2]}}
-    found["autoencoder-60-fast"] = (
-        functools.partial(autoencoder, 60),
-        [*paired_with(None, STRONG_L2), *paired_with("centred", STRONG_L2), *soft_orthogonality(STRONG_L2)],
-        fast,
-    )
+    found["autoencoder-60-fast"] = (functools.partial(autoencoder, 60), leads(STRONG_L2), fast)
     for depth in DEPTHS:
         for normalised in (False, True):
             name = f"cnn-{depth}{'-normalised' if normalised else ''}"
