@@ -58,8 +58,8 @@ def non_negative(argument: str, value: Any) -> float:
 
 
 def positive(argument: str, value: Any) -> float:
-    """Return `value` as a plain Python number above 0."""
-    plain = number(argument, value)
+    """Return `value` as a float above 0."""
+    plain = float(number(argument, value))
     if plain <= 0:
         raise ValueError(message(argument, "above 0", value))
     return plain

@@ -47,7 +47,7 @@ def reproduce(name: str, settings: Settings) -> Outcome:
     settings.output.mkdir(parents=True, exist_ok=True)
     with held(settings.output):
         before = read_state(settings.output)
-        settings = _begun(settings, name)
+        settings = _begun(settings, name, before)
         try:
             outcome = chosen.run(settings)
         except Exception as error:
@@ -101,9 +101,9 @@ def _plan(settings: Settings, name: str) -> dict[str, Any]:
     return {"name": name, "scale": settings.scale, "seeds": settings.seeds, "data": data}
 
 
-def _begun(settings: Settings, name: str) -> Settings:
+def _begun(settings: Settings, name: str, state: dict[str, Any] | None) -> Settings:
     """Say in the folder what is run in it, or go on with what is there, and with its seeds unless others are given."""
-    path, plan, state = settings.output / STATE, _plan(settings, name), read_state(settings.output)
+    path, plan = settings.output / STATE, _plan(settings, name)
     if state is not None:
         for key, now in plan.items():
             if key != "seeds" and state["plan"].get(key) != now:  # whether seeds are only added, the studies see

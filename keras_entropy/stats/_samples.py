@@ -96,14 +96,6 @@ def _level(level: Any, above: float, below: float, expected: str) -> float:
     return plain
 
 
-def positive(argument: str, value: Any) -> float:
-    """Return `value` if it is a number above 0."""
-    plain = float(number(argument, value))
-    if plain <= 0:
-        raise ValueError(message(argument, "above 0", value))
-    return plain
-
-
 def sidedness(alternative: Any) -> str:
     """Return `alternative` if it is one of SciPy's."""
     return one_of("alternative", alternative, ALTERNATIVES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from keras_entropy._checks import flag
+from keras_entropy._checks import flag, positive
 from keras_entropy.stats import _samples, student
 from keras_entropy.stats.records import Equivalence
 
@@ -29,7 +29,7 @@ def tost(a: Any, b: Any, margin: float, level: float = 0.05, *, paired: bool = T
         >>> r.equivalent, round(r.p, 4), round(r.level, 2)
         (True, 0.0081, 0.9)
     """
-    margin, alpha = _samples.positive("margin", margin), _samples.significance(level)
+    margin, alpha = positive("margin", margin), _samples.significance(level)
     if flag("paired", paired):
         first, second = _samples.pairs(a, b)
         mean, error, df = student.paired_error(first, second)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from keras_entropy._checks import flag, message, number, positive_integer
+from keras_entropy._checks import flag, message, number, positive, positive_integer
 from keras_entropy.stats import _samples
 from keras_entropy.stats.noncentral import cdf
 
@@ -139,7 +139,7 @@ def _arguments(
     difference: float, deviation: float, level: float, paired: bool, alternative: str
 ) -> tuple[float, float, float, str]:
     flag("paired", paired)
-    checked = float(number("difference", difference)), _samples.positive("deviation", deviation)
+    checked = float(number("difference", difference)), positive("deviation", deviation)
     return *checked, _samples.significance(level), _samples.sidedness(alternative)
 
 

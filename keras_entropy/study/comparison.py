@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_entropy._checks import one_of
+from keras_entropy._checks import one_of, positive
 from keras_entropy.stats import Comparison, Equivalence, Estimate, _samples, holm, paired_t, tost
 from keras_entropy.study import grouping
 from keras_entropy.study.cells import comparison_table, effort_table
@@ -191,7 +191,7 @@ def compare(
     one_of("epoch", epoch, ("last", "best"))
     lower_is_better = direction(metric, lower_is_better)
     level = _samples.confidence(level)
-    margin = None if margin is None else _samples.positive("margin", margin)
+    margin = None if margin is None else positive("margin", margin)
     comparison = StudyComparison(
         metric=metric,
         baseline=baseline,
