@@ -13,9 +13,9 @@ from what_helps import VARIANTS, tasks
 
 from keras_entropy._files import write_text
 from keras_entropy.stats import holm
-from keras_entropy.study import cells, compare, read_records
+from keras_entropy.study import compare, read_records, result_tables
+from keras_entropy.study.arm_groups import written
 from keras_entropy.study.document import DASH, Table
-from keras_entropy.study.grouping import written
 
 INPUTS = ("centred", "standardised")
 NO_L2, ORTHOGONAL = "no term, no L2", "soft orthogonality"
@@ -129,7 +129,14 @@ def table(tests, count):
     rows = []
     for base in bases.values():
         rows.append(
-            (name(base), f"{len(base.values)} of {base.runs}", cells.interval(base.mean), DASH, DASH, "baseline")
+            (
+                name(base),
+                f"{len(base.values)} of {base.runs}",
+                result_tables.interval(base.mean),
+                DASH,
+                DASH,
+                "baseline",
+            )
         )
         rows[-1] += (half(base), "1.00", written(base.tuned))
         for test in (test for test in tests if test.base is base):
@@ -139,8 +146,8 @@ def table(tests, count):
             cell = (
                 name(row),
                 f"{len(row.values)} of {row.runs}",
-                cells.interval(row.mean),
-                cells.interval(row.against),
+                result_tables.interval(row.mean),
+                result_tables.interval(row.against),
             )
             rows.append((*cell, p, test.verdict, half(row), cost, written(row.tuned)))
     head = ("arm", "n of runs", "mean (95 %)", "minus its baseline (95 %)", "p (Holm)", "verdict", "half by epoch")

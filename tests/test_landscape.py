@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import Observable, exact, running, splitting, walking
+from keras_entropy.landscape import Observable, estimation, exact, splitting, wang_landau
 from keras_entropy.landscape.axes import Axis, bins_of
-from keras_entropy.landscape.general import GeneralRoute
-from keras_entropy.landscape.routes import Tally, Window, seed_states, start
+from keras_entropy.landscape.sampler import Tally, Window, seed_states, start
+from keras_entropy.landscape.sampler_numpy import GeneralRoute
 
 pytestmark = pytest.mark.once
 
@@ -20,7 +20,7 @@ def without_kernel(problem):
 
 
 def routes(problem, axes):
-    return {"compiled": running.route_of(problem, axes), "general": GeneralRoute(problem)}
+    return {"compiled": estimation.route_of(problem, axes), "general": GeneralRoute(problem)}
 
 
 @pytest.mark.parametrize("name", ["compiled", "general"])
@@ -139,10 +139,10 @@ def test_bins_of_the_loss_are_found(network):
 
 
 def test_seeds_and_threads(network):
-    from keras_entropy.landscape.compiled import CompiledRoute
+    from keras_entropy.landscape.sampler_numba import CompiledRoute
 
     kernel = network.kernel(("train_accuracy",))
-    axis = running.axis_of(network, "train_accuracy", {})
+    axis = estimation.axis_of(network, "train_accuracy", {})
     found = []
     for threads in (1, 2, 3):
         route = CompiledRoute(network, kernel, threads)
@@ -160,10 +160,10 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(general, tmp_path, monkeyp
     problem = landscape.ball_problem(5)
     problem = without_kernel(problem) if general else problem
     options = {"axes": ["energy"], "moves": 2e5, "edges": {"energy": exact.ball_edges(5, bins=8)}, "walkers": 16}
-    monkeypatch.setattr("keras_entropy.landscape.walking._CHUNK", 2000)
+    monkeypatch.setattr("keras_entropy.landscape.wang_landau._CHUNK", 2000)
     whole = landscape.density_of_states(problem, **options)
-    monkeypatch.setattr(running, "_SECONDS", 0.0)
-    step, calls = running.walking.step, []
+    monkeypatch.setattr(estimation, "_SECONDS", 0.0)
+    step, calls = estimation.walking.step, []
     for limit in (3, 25, 28):
 
         def dies(*arguments, limit=limit):
@@ -172,10 +172,10 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(general, tmp_path, monkeyp
             calls.append(1)
             return step(*arguments)
 
-        monkeypatch.setattr(running.walking, "step", dies)
+        monkeypatch.setattr(estimation.walking, "step", dies)
         with pytest.raises(Killed):
             landscape.density_of_states(problem, checkpoint=tmp_path / "walk", **options)
-    monkeypatch.setattr(running.walking, "step", step)
+    monkeypatch.setattr(estimation.walking, "step", step)
     again = landscape.density_of_states(problem, checkpoint=tmp_path / "walk", **options)
     assert again.entropy.tobytes() == whole.entropy.tobytes()
     assert again.histogram.tobytes() == whole.histogram.tobytes()
@@ -300,10 +300,10 @@ def test_values_that_are_not_finite_somewhere_are_named():
 @pytest.mark.parametrize("name", ["compiled", "general"])
 def test_a_start_outside_of_every_bin_is_named(name):
     problem, axis = landscape.ball_problem(5), Axis("energy", np.array([0.0, 0.5, 1.0, 5.0]))
-    plan = walking.Plan(bins_of([axis], [True, True, False]), 2, 100, 100, (1, 0))
-    state = walking.init(plan, np.zeros(2), np.full((4, 5), 0.9), seed_states(0, 4), 2)
+    plan = wang_landau.Plan(bins_of([axis], [True, True, False]), 2, 100, 100, (1, 0))
+    state = wang_landau.init(plan, np.zeros(2), np.full((4, 5), 0.9), seed_states(0, 4), 2)
     with pytest.raises(ValueError, match="4 walkers outside of all 2 bins. Start from"):
-        walking.step(routes(problem, ("energy",))[name], plan, state)
+        wang_landau.step(routes(problem, ("energy",))[name], plan, state)
 
 
 @pytest.mark.parametrize(

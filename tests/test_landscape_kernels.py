@@ -12,7 +12,7 @@ from keras_entropy.landscape import _drive
 from keras_entropy.landscape._drive import Walkers, cell_of, make_advance, make_place, next_state, unit_uniform
 from keras_entropy.landscape._exact_kernels import ball_kernel, perceptron_kernel
 from keras_entropy.landscape._kernels import OBSERVABLES, network_kernel
-from keras_entropy.landscape.routes import seed_states
+from keras_entropy.landscape.sampler import seed_states
 
 pytestmark = pytest.mark.once
 

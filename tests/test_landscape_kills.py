@@ -12,9 +12,9 @@ PROGRAM = """
 import os, random, signal, sys, time
 import numpy as np
 from keras_entropy import landscape
-from keras_entropy.landscape import exact, running
+from keras_entropy.landscape import exact, estimation
 
-running._SECONDS = 0.01
+estimation._SECONDS = 0.01
 edges = {"energy": exact.ball_edges(10, 20)}
 
 def walk(moves, checkpoint=None):

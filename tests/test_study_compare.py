@@ -9,7 +9,7 @@ from scipy import stats as scipy_stats
 from keras_entropy.stats import holm
 from keras_entropy.study.comparison import compare
 from keras_entropy.study.records import RunRecord
-from keras_entropy.study.tables import pairwise_table, starred_table
+from keras_entropy.study.significance_tables import pairwise_table, starred_table
 
 pytestmark = pytest.mark.once
 

@@ -28,7 +28,7 @@ import cloudpickle, filelock, loky  # once, and not in each fork
 from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, {tests!r})
 from study_cases import build, data
-from keras_entropy.study import Arm, Study, training
+from keras_entropy.study import Arm, Study, single_run
 
 def quick(job, task):
     with open({folder!r} + ".started", "a") as file:
@@ -36,7 +36,7 @@ def quick(job, task):
     time.sleep(0.015)
     return task.record(history={{"val_task_loss": [1.0] * 200}})
 
-training.train = quick
+single_run.train = quick
 draw = random.Random(0)
 kills = 0
 warnings.simplefilter("ignore")  # JAX warns of every fork

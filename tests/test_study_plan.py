@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from study_cases import build, data
 
 from keras_entropy import DenseEntropy, TotalCorrelation
-from keras_entropy._identity import identity
+from keras_entropy.runs.identity import identity
 from keras_entropy.study import Arm, RunRecord, Study, plan, read_records, records
 from keras_entropy.study.progress import Progress
-from keras_entropy.study.training import Task
+from keras_entropy.study.single_run import Task
 
 
 def study(*arms, **settings):
@@ -269,7 +269,7 @@ def test_a_function_that_was_sent_to_another_process_is_the_same():
     def build(width=3, names=frozenset({"a", "b", "c"})):
         return [name in {"x", "y", "z"} for name in names], lambda: width
 
-    code = "import pickle, sys; from keras_entropy._identity import identity as i; "
+    code = "import pickle, sys; from keras_entropy.runs.identity import identity as i; "
     code += "print(i(pickle.load(sys.stdin.buffer)))"
     values = [build, Settings(build), enclosing_itself(1), Slotted({"a", "b", "c"})]
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); {code}"

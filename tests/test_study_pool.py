@@ -14,8 +14,9 @@ import pytest
 from filelock import FileLock
 from study_cases import build, build_or_fail, data, data_of_seed
 
-from keras_entropy import DenseEntropy, EntropyWarning, _heap, _pipelines
-from keras_entropy.study import Arm, Study, environment, pool, read_records, training
+from keras_entropy import DenseEntropy, EntropyWarning
+from keras_entropy.runs import memory, pipelines
+from keras_entropy.study import Arm, Study, environment, pool, read_records, single_run
 
 ARMS = [Arm("none"), Arm("volume", "first", DenseEntropy, tune={"factor": [0.0, 0.1]})]
 
@@ -57,7 +58,7 @@ def test_a_run_in_the_pool_has_the_bits_of_one_alone(done):
     job = study(None)._job()
     for record in done[1]:
         if record.seed == 0:
-            alone = training.train(job, training.Task(record.arm, 0, "report", {}, record.tuned))
+            alone = single_run.train(job, single_run.Task(record.arm, 0, "report", {}, record.tuned))
             assert alone.final_weights == record.final_weights
             assert alone.history == record.history
 
@@ -65,11 +66,11 @@ def test_a_run_in_the_pool_has_the_bits_of_one_alone(done):
 def test_a_run_leaves_nothing_behind():
     """What it left would be set aside with the rest by the next run, and grow."""
     job = study(None)._job()
-    task = training.Task("volume", 0, "report", {}, {"factor": 0.1})
-    training.train(job, task)  # the first one imports and caches
+    task = single_run.Task("volume", 0, "report", {}, {"factor": 0.1})
+    single_run.train(job, task)  # the first one imports and caches
     gc.collect()
-    with _heap.set_aside():
-        assert training.train(job, task).ok
+    with memory.set_aside():
+        assert single_run.train(job, task).ok
         assert gc.collect() < 100
 
 
@@ -81,8 +82,8 @@ def test_pipelines_of_tensorflow_are_not_tuned(monkeypatch):
     made = tf.data.experimental.AutotuneOptions
     monkeypatch.setattr(made, "__init__", inspect.unwrap(made.__init__))  # put back after the test
     assert tf.data.Options().autotune.enabled is None  # as TensorFlow likes it
-    _pipelines.tune_none()
-    _pipelines.tune_none()  # once more changes nothing
+    pipelines.tune_none()
+    pipelines.tune_none()  # once more changes nothing
     assert tf.data.Options().autotune.enabled is False
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from keras_entropy import DenseEntropy, TotalCorrelation, models
-from keras_entropy.study import Arm, Study, training
-from keras_entropy.study.training import Task
+from keras_entropy.study import Arm, Study, single_run
+from keras_entropy.study.single_run import Task
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="replicas are trained on JAX only")
 
@@ -135,7 +135,7 @@ CASES = {
 
 @functools.cache
 def alone(case):
-    return [training.train(CASES[case].job, task) for task in tasks(CASES[case].arm, *CASES[case].values)]
+    return [single_run.train(CASES[case].job, task) for task in tasks(CASES[case].arm, *CASES[case].values)]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -203,7 +203,7 @@ def trained_alone(monkeypatch):
         found.append(task)
         return task.record(warnings=["first"])
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(single_run, "train", train)
     return found
 
 

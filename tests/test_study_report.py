@@ -20,7 +20,7 @@ from keras_entropy.study import figures
 from keras_entropy.study.comparison import compare
 from keras_entropy.study.document import Heading, Items, Paragraph, Picture, Table, escaped, to_html, to_markdown
 from keras_entropy.study.records import RUNS, RunRecord, append, read_records
-from keras_entropy.study.reporting import report
+from keras_entropy.study.report_files import report
 
 pytestmark = pytest.mark.once
 

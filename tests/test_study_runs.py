@@ -9,13 +9,13 @@ import pytest
 from study_cases import Redrawn, build, build_or_fail, data, data_of_seed
 
 from keras_entropy import DenseEntropy, EntropyWarning, TotalCorrelation
-from keras_entropy.study import Arm, Constant, Study, control_arms, controls, training
-from keras_entropy.study.training import Task
+from keras_entropy.study import Arm, Constant, Study, control_arms, controls, single_run
+from keras_entropy.study.single_run import Task
 
 
 def train(arm, seed=0, values=None, build=build, **settings):
     study = Study(build, [arm], [seed], **{"data": data, "epochs": 3, "batch_size": 16, **settings})
-    return training.train(study._job(), Task(arm.name, seed, "report", values or {}, {}))
+    return single_run.train(study._job(), Task(arm.name, seed, "report", values or {}, {}))
 
 
 NONE = Arm("none", dropout=0.3)
@@ -81,9 +81,9 @@ def test_data_order_depends_on_the_seed():
     job, task = study._job(), Task("none", 0, "report", {}, {})
     ended = []
     for order in (0, 1):
-        run = training.prepare(job, task)
-        training._fit(job, order, run, training.Watch(job))
-        ended.append(training.fingerprint(run.model))
+        run = single_run.prepare(job, task)
+        single_run._fit(job, order, run, single_run.Watch(job))
+        ended.append(single_run.fingerprint(run.model))
     assert ended[0] != ended[1]
 
 

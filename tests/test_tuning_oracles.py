@@ -20,11 +20,11 @@ KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "12"))
 
 @pytest.fixture(autouse=True)
 def _training():
-    from keras_entropy.tuning import running
+    from keras_entropy.tuning import trial_run
 
-    before = running.train
+    before = trial_run.train
     yield
-    running.train = before
+    trial_run.train = before
 
 
 @pytest.mark.parametrize("kind", TUNERS)

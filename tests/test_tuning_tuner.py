@@ -22,7 +22,7 @@ from keras_entropy import (
     FactorSchedule,
     TotalCorrelation,
 )
-from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, ledger, running
+from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, ledger, trial_run
 
 
 def tuned(folder, model=None, **options):
@@ -262,7 +262,7 @@ def test_hyperband_goes_on_with_what_it_trained(tmp_path):
         values = trial.hyperparameters.values
         whole = tuned(tmp_path / trial.trial_id, max_trials=1)
         whole.ledger.path(values, 0).parent.mkdir(parents=True)
-        run = running.train(whole, trial, ledger.own(values), 0, (), {**arrays(), "epochs": values["tuner/epochs"]})
+        run = trial_run.train(whole, trial, ledger.own(values), 0, (), {**arrays(), "epochs": values["tuner/epochs"]})
         kept = tuner.ledger.read(values, 0)
         assert {name: column[: run.epochs] for name, column in kept.history.items()} == run.history
 

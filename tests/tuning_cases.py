@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_entropy import DenseEntropy, TotalCorrelation
-from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, running
+from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, trial_run
 from keras_entropy.tuning.ledger import Run
 
 TUNERS = ("random", "grid", "bayesian", "hyperband")
@@ -78,7 +78,7 @@ def train_nothing(log):
         history = {"val_task_loss": [float(score) / (epoch + 1) for epoch in range(kwargs["epochs"])]}
         return Run(dict(values), seed, history)
 
-    running.train = train
+    trial_run.train = train
 
 
 def search_nothing(kind, folder, trials=12):

@@ -6,7 +6,6 @@ import typer
 
 from keras_entropy.cli.landscape import landscape
 from keras_entropy.cli.profile import profile
-from keras_entropy.cli.reproduce import reproduce
 from keras_entropy.cli.search import search
 from keras_entropy.cli.study import study
 from keras_entropy.cli.train import train
@@ -22,7 +21,6 @@ app.command()(profile)
 app.command()(study)
 app.command()(search)
 app.command()(landscape)
-app.command()(reproduce)
 
 
 @app.callback()

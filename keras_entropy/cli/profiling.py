@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keras_entropy import _checks, _loading, models, plots
+from keras_entropy import _checks, models, plots
+from keras_entropy.models import safe_loading
 from keras_entropy.placement import resolve_placement
 from keras_entropy.profile import Comparison, EntropyProfile, ProfileRecord, entropy_profile
 
@@ -88,7 +89,7 @@ def _model(name: str, weights: str | None) -> Any:
     """A model from a file, or an architecture by its name."""
     is_file = "." in name or os.sep in name or (Path(name).exists() and name not in models.names())
     if is_file:
-        model = _loading.load_model(name)
+        model = safe_loading.load_model(name)
         if weights is not None:
             models.load_weights(model, weights)
         return model

@@ -15,12 +15,13 @@ from typing import Any
 
 from keras_tuner import errors
 
-from keras_entropy import EntropyWarning, _pipelines
-from keras_entropy.cli.named import NamedData, NamedModel
+from keras_entropy import EntropyWarning
+from keras_entropy.cli.presets import NamedData, NamedModel
 from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
+from keras_entropy.runs import pipelines
 from keras_entropy.study.controls import transform
 from keras_entropy.tuning import EntropyHyperModel, Verdict, search
-from keras_entropy.tuning.identity import holds_search
+from keras_entropy.tuning.folder import holds_search
 from keras_entropy.tuning.results import PROJECT
 
 _TERMS: dict[str, list[Callable[[float], Any]]] = {
@@ -76,7 +77,7 @@ def run(arguments: Arguments, *, overwrite: bool) -> Verdict:
     Raises:
         ValueError: also for what KerasTuner calls fatal.
     """
-    _pipelines.tune_none()
+    pipelines.tune_none()
     data = NamedData(arguments.dataset, arguments.data_dir, reconstruct=arguments.model == "autoencoder")
     build = _model(arguments, data)
     terms = _TERMS[arguments.model] if arguments.user_module is None else [*_TERMS["cnn"], DenseEntropy]

@@ -20,7 +20,7 @@ from rich.text import Text
 
 import keras_entropy
 from keras_entropy import _checks
-from keras_entropy.cli.named import MODELS, NamedData, NamedModel
+from keras_entropy.cli.presets import MODELS, NamedData, NamedModel
 from keras_entropy.study import (
     Arm,
     Constant,
@@ -28,10 +28,10 @@ from keras_entropy.study import (
     Study,
     compare,
     control_arms,
-    described,
+    description,
     folder,
     report,
-    reporting,
+    report_files,
 )
 
 _TERMS = {
@@ -94,7 +94,7 @@ def planned(file: Path, options: Options) -> Study:
         raise FileNotFoundError(f"{options.output} holds no study to resume.")
     if options.overwrite:
         folder.clear(options.output)
-        reporting.clear(options.output / "report")
+        report_files.clear(options.output / "report")
     return study
 
 
@@ -123,7 +123,7 @@ def run(study: Study, options: Options) -> None:
 def redraw(output: Path) -> None:
     """Write the report of a study that was run before, and print what it shows."""
     written = report(output)
-    plan, records = described.load(output)
+    plan, records = description.load(output)
     console = Console()
     failed = Counter(f"{r.arm}: {r.status}, {r.reason}" for r in records if not r.ok)
     console.print(f"{len(records)} runs, {failed.total()} of them did not finish.")

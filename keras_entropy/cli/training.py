@@ -13,14 +13,15 @@ from typing import Any
 import keras
 
 import keras_entropy
-from keras_entropy import _checks, _files, _pipelines, datasets, plots, profile
-from keras_entropy._interrupts import InterruptWatch
-from keras_entropy._order import Batches, EpochOrder
+from keras_entropy import _checks, _files, datasets, plots, profile
 from keras_entropy.callbacks import EntropyLogger
-from keras_entropy.cli.named import NamedModel
+from keras_entropy.cli.presets import NamedModel
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
 from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
+from keras_entropy.runs import pipelines
+from keras_entropy.runs.data_order import Batches, EpochOrder
+from keras_entropy.runs.interrupt import InterruptWatch
 
 SCHEMA = "keras-entropy/train/1"
 _TERMS = {"corner": ConvCornerEntropy, "dense": DenseEntropy, "conv": ConvEntropy, "correlation": TotalCorrelation}
@@ -143,7 +144,7 @@ class Run:
     def train(self) -> bool:
         """Train to the last epoch; False if the user stopped it. What is finished is in the folder either way."""
         _files.remove_partial(self.output)
-        _pipelines.tune_none()
+        pipelines.tune_none()
         finished = True
         x_train, y_train, x_test, y_test = self.data
         if self.arguments.model == "autoencoder":

@@ -5,6 +5,7 @@
 
 from keras_entropy.landscape.axes import Axis
 from keras_entropy.landscape.density import DensityOfStates
+from keras_entropy.landscape.estimation import Progress, density_of_states
 from keras_entropy.landscape.keras_models import keras_problem
 from keras_entropy.landscape.networks import network_problem
 from keras_entropy.landscape.problems import (
@@ -14,8 +15,7 @@ from keras_entropy.landscape.problems import (
     function_problem,
     perceptron_problem,
 )
-from keras_entropy.landscape.published import zhang_schedule
-from keras_entropy.landscape.running import Progress, density_of_states
+from keras_entropy.landscape.zhang_schedule import zhang_schedule
 
 __all__ = [
     "Axis",

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _files
-from keras_entropy.landscape.routes import Tally, Walkers
-from keras_entropy.landscape.walking import State
+from keras_entropy.landscape.sampler import Tally, Walkers
+from keras_entropy.landscape.wang_landau import State
 
 SCHEMA = "keras-entropy/landscape/1"
 

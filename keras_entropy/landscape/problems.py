@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _backend, _checks
-from keras_entropy._identity import identity
+from keras_entropy.runs.identity import identity
 
 Array = np.ndarray[Any, Any]
 Energy = Callable[[Any], Mapping[str, Any]]

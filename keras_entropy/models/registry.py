@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_entropy import _checks
-from keras_entropy.models import source, squeeze
+from keras_entropy.models import architectures, squeezenet
 from keras_entropy.models import weights as _weights
 
 
@@ -23,10 +23,10 @@ class _Own(NamedTuple):
 
 
 _OWN = {
-    "autoencoder": _Own(source.autoencoder, (28, 28, 1), None),
-    "cnn": _Own(source.cnn, (32, 32, 3), 10),
-    "squeezenet": _Own(squeeze.squeezenet, (227, 227, 3), 1000),
-    "unet": _Own(source.unet, (128, 128, 3), 1),
+    "autoencoder": _Own(architectures.autoencoder, (28, 28, 1), None),
+    "cnn": _Own(architectures.cnn, (32, 32, 3), 10),
+    "squeezenet": _Own(squeezenet.squeezenet, (227, 227, 3), 1000),
+    "unet": _Own(architectures.unet, (128, 128, 3), 1),
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_entropy import _loading
+from keras_entropy.models import safe_loading
 
 Array = npt.NDArray[Any]
 
@@ -42,7 +42,7 @@ def load_keras(model: Any, path: str | os.PathLike[str]) -> None:
     """
     path = existing(path)
     try:
-        with _loading.checked_weights(path) as file, warnings.catch_warnings():
+        with safe_loading.checked_weights(path) as file, warnings.catch_warnings():
             # For layers held twice, by files of older versions of Keras. What is missing is found below.
             warnings.filterwarnings("ignore", message="Skipping nested container")
             model.load_weights(file)

@@ -4,7 +4,7 @@ Sources:
     [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
 """
 
-from keras_entropy.placement.attach import Attachment, apply_entropy
+from keras_entropy.placement.attachment import Attachment, apply_entropy
 from keras_entropy.placement.rules import resolve_placement
 
 __all__ = ["Attachment", "apply_entropy", "resolve_placement"]

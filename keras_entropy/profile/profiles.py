@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_entropy import _checks, _files
-from keras_entropy.profile import twin
+from keras_entropy.profile import random_copy
 from keras_entropy.profile.comparison import Comparison, compare, frame_of
 from keras_entropy.profile.measures import MEASURES, measure_weight
 from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight, inventory
@@ -260,7 +260,7 @@ def _measured(
     if randomize is None:
         reason = _not_finite(weight)
     else:
-        draw = twin.drawing(weight, randomize, index)
+        draw = random_copy.drawing(weight, randomize, index)
         reason = f"no random twin: {kind} keeps no initialiser with a seed for this weight" if draw is None else None
     if reason is not None:
         return ProfileRecord(weight.path, kind, weight.shape, skipped=reason)

@@ -7,12 +7,12 @@ Sources:
     [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
 """
 
-from keras_entropy.regularizers.activity import ActivationEntropy
+from keras_entropy.regularizers.activation import ActivationEntropy
 from keras_entropy.regularizers.base import EntropyRegularizer
-from keras_entropy.regularizers.combined import SumRegularizer
 from keras_entropy.regularizers.corner import ConvCornerEntropy
 from keras_entropy.regularizers.dense import DenseEntropy
 from keras_entropy.regularizers.exact import ConvEntropy, TotalCorrelation
+from keras_entropy.regularizers.sum import SumRegularizer
 
 __all__ = [
     "ActivationEntropy",

@@ -5,9 +5,9 @@ from keras_entropy.study.comparison import StudyComparison, compare
 from keras_entropy.study.controls import Constant
 from keras_entropy.study.pool import JobError, environment
 from keras_entropy.study.records import RunRecord, read_records
-from keras_entropy.study.reporting import report
+from keras_entropy.study.report_files import report
+from keras_entropy.study.significance_tables import pairwise_table, starred_table
 from keras_entropy.study.study import Study
-from keras_entropy.study.tables import pairwise_table, starred_table
 
 __all__ = [
     "Arm",

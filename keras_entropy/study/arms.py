@@ -10,9 +10,9 @@ from typing import Any
 import keras
 
 from keras_entropy import _checks
-from keras_entropy._identity import identity
 from keras_entropy.placement import apply_entropy
 from keras_entropy.placement.rules import Rule
+from keras_entropy.runs.identity import identity
 from keras_entropy.study import controls
 
 OWN_AXES = ("factor", "placement")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from keras_entropy._checks import one_of, positive
 from keras_entropy.stats import Comparison, Equivalence, Estimate, _samples, holm, paired_t, tost
-from keras_entropy.study import grouping
-from keras_entropy.study.cells import comparison_table, effort_table
-from keras_entropy.study.grouping import Epoch, Group, Point, mean_of, plural, written
+from keras_entropy.study import arm_groups
+from keras_entropy.study.arm_groups import Epoch, Group, Point, mean_of, plural, written
 from keras_entropy.study.records import RunRecord, direction
+from keras_entropy.study.result_tables import comparison_table, effort_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +116,7 @@ class StudyComparison:
     @property
     def caption(self) -> str:
         """Which runs failed; empty if none did."""
-        return grouping.counted(self.failures, self.runs)
+        return arm_groups.counted(self.failures, self.runs)
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas data frame, one row per grid point and arm."""
@@ -186,8 +186,8 @@ def compare(
         >>> print(*compare(records).sentences())
         decorrelated is better than none by 0.030 (95 % interval 0.005 to 0.055, paired t, n = 3 seeds, p = 0.035)
     """
-    runs = grouping.reported(records, metric)
-    baseline = grouping.baseline_of(records, baseline)
+    runs = arm_groups.reported(records, metric)
+    baseline = arm_groups.baseline_of(records, baseline)
     one_of("epoch", epoch, ("last", "best"))
     lower_is_better = direction(metric, lower_is_better)
     level = _samples.confidence(level)
@@ -200,12 +200,12 @@ def compare(
         level=level,
         margin=margin,
         rows=(),
-        failures=grouping.failures_of(runs),
+        failures=arm_groups.failures_of(runs),
         runs=len(runs),
-        tuning_runs=len(grouping.latest(records, "tune")),
-        superseded=grouping.superseded(records),
+        tuning_runs=len(arm_groups.latest(records, "tune")),
+        superseded=arm_groups.superseded(records),
     )
-    rows = [row for _, groups in grouping.families(runs, baseline) for row in _family(comparison, groups)]
+    rows = [row for _, groups in arm_groups.families(runs, baseline) for row in _family(comparison, groups)]
     return dataclasses.replace(comparison, rows=tuple(rows))
 
 
@@ -282,7 +282,7 @@ def _against(study: StudyComparison, row: Row, reference: dict[int, float]) -> C
     a, b = _pairs(row, reference)
     if len(a) < 2:
         return None
-    with grouping.quiet():
+    with arm_groups.quiet():
         return paired_t(a, b, study.level)
 
 
@@ -296,7 +296,7 @@ def _paired(
     elif against.note:
         notes.append(against.note)
     if against is not None and study.margin is not None:
-        with grouping.quiet():
+        with arm_groups.quiet():
             equivalence = tost(a, b, study.margin, round(1 - study.level, 12))
     return dataclasses.replace(
         row, against=against, equivalence=equivalence, pairs=len(a), dropped=seeds - len(a), notes=tuple(notes)
@@ -334,7 +334,7 @@ def _flat(study: StudyComparison, row: Row) -> dict[str, Any]:
     against, equivalence = row.against, row.equivalence
     flat: dict[str, Any] = {f"point.{axis}": value for axis, value in {**row.shared, **row.own}.items()}
     flat |= {"arm": row.arm, "tuned": written(row.tuned), "runs": row.runs}
-    flat |= {"finished": len(row.epochs), **{status: row.failures.get(status, 0) for status in grouping.FAILURES}}
+    flat |= {"finished": len(row.epochs), **{status: row.failures.get(status, 0) for status in arm_groups.FAILURES}}
     for name, estimate in (("mean", row.mean), ("difference", against)):
         ends = (nan, nan, nan) if estimate is None else (estimate.estimate, estimate.low, estimate.high)
         flat |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))

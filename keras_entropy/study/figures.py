@@ -13,11 +13,11 @@ import numpy as np
 from keras_entropy._checks import message, printable
 from keras_entropy.stats import Estimate
 from keras_entropy.stats._samples import LARGEST
-from keras_entropy.study import grouping
-from keras_entropy.study.cells import metric_name, reached
+from keras_entropy.study import arm_groups
+from keras_entropy.study.arm_groups import Group, Point, is_number, plural, written
 from keras_entropy.study.comparison import Row, StudyComparison
-from keras_entropy.study.grouping import Group, Point, is_number, plural, written
 from keras_entropy.study.records import RunRecord
+from keras_entropy.study.result_tables import metric_name, reached
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def means(comparison: StudyComparison, axis: str | None = None) -> Figure:
         label = f"{row.arm} ({written(own)})" if own else row.arm
         if row.arm != comparison.baseline and axis not in {**row.shared, **row.own}:
             continue
-        panels.setdefault(grouping.dumped(point), (point, {}))[1].setdefault(label, []).append(row)
+        panels.setdefault(arm_groups.dumped(point), (point, {}))[1].setdefault(label, []).append(row)
     figure, axes, notes = _panels([point for point, _ in panels.values()], comparison)
     styles = _styles([label for _, curves in panels.values() for label in curves], comparison.baseline, notes)
     for panel, (_, curves) in zip(axes, panels.values(), strict=False):
@@ -137,7 +137,7 @@ def learning_curves(records: Sequence[RunRecord], comparison: StudyComparison) -
         records: of the runs.
         comparison: of them.
     """
-    families = grouping.families(grouping.reported(records, comparison.metric), comparison.baseline)
+    families = arm_groups.families(arm_groups.reported(records, comparison.metric), comparison.baseline)
     figure, axes, notes = _panels([point for point, _ in families], comparison)
     groups = [group for _, members in families for group in members]
     styles = _styles([group.label for group in groups], comparison.baseline, notes)

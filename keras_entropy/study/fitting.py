@@ -15,10 +15,10 @@ import numpy as np
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 
-from keras_entropy.study import machine, training
+from keras_entropy.study import machine, single_run
 from keras_entropy.study.programs import Program, equal
 from keras_entropy.study.records import RunRecord
-from keras_entropy.study.training import Job, Task
+from keras_entropy.study.single_run import Job, Task
 
 if keras.backend.backend() == "jax":
     import jax
@@ -63,11 +63,11 @@ class Fitting:
         self.error = ""
         self._caught: list[str] = []
         self._random: Any = np.random.get_state()
-        self._watch = training.Watch(job)
+        self._watch = single_run.Watch(job)
         with self._alone():
-            run = training.prepare(job, task)
+            run = single_run.prepare(job, task)
             self._model = run.model
-            self._initial_weights = training.fingerprint(run.model)
+            self._initial_weights = single_run.fingerprint(run.model)
             _check(run.model)
             trees = {"train": _as_fed(run.x_train, run.y_train), "test": _as_fed(run.x_val, run.y_val)}
             self.data = {kind: _leaves(tree, known) for kind, tree in trees.items()}
@@ -77,7 +77,7 @@ class Fitting:
             run.model._symbolic_build(iterator=first)
             self._orders = EpochIterator(np.arange(self.rows("train")), batch_size=job.batch_size, shuffle=True)
             self._callbacks = keras.callbacks.CallbackList(
-                training.callbacks_of(job, task.seed, self._watch), model=run.model
+                single_run.callbacks_of(job, task.seed, self._watch), model=run.model
             )
             self._callbacks.on_train_begin()
             run.model.stop_training = False
@@ -126,8 +126,8 @@ class Fitting:
                 values: dict[str, Any] = {name: np.asarray(logs[name]) for name in names}
                 values |= {f"val_{name}": float(val_logs[name]) for name in sorted(val_logs)}
                 self._callbacks.on_epoch_end(epoch, values)
-        except Exception as error:  # as of a monitor that is not there; the run is left to `training.train`
-            self.error = training.describe(error)
+        except Exception as error:  # as of a monitor that is not there; the run is left to `single_run.train`
+            self.error = single_run.describe(error)
 
     def end(self, state: State) -> None:
         """Do what `fit` does after the last epoch."""
@@ -135,7 +135,7 @@ class Fitting:
             self._assign(state)
             self._model.optimizer.finalize_variable_values(self._model.trainable_weights)
             self._callbacks.on_train_end()
-            self._final_weights = training.fingerprint(self._model)
+            self._final_weights = single_run.fingerprint(self._model)
 
     def record(self, **changes: Any) -> RunRecord:
         """The record of the run when it has ended."""
@@ -157,7 +157,7 @@ class Fitting:
         outside = np.random.get_state()
         np.random.set_state(self._random)
         try:
-            with training.caught_warnings() as caught:
+            with single_run.caught_warnings() as caught:
                 yield
             self._caught += caught
             self._random = np.random.get_state()

@@ -19,10 +19,10 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _heap, _pipelines
-from keras_entropy.study import training
+from keras_entropy.runs import memory, pipelines
+from keras_entropy.study import single_run
 from keras_entropy.study.records import RunRecord
-from keras_entropy.study.training import Job, Task
+from keras_entropy.study.single_run import Job, Task
 
 Batch = list[Task]
 Finished = Callable[[list[RunRecord]], None]
@@ -80,12 +80,12 @@ def packed(job: Job) -> bytes:
 def execute(payload: bytes, batch: Batch) -> list[RunRecord]:
     """Train the runs of a batch, in whatever process this is called."""
     job = _unpacked(payload)
-    with _heap.set_aside():
+    with memory.set_aside():
         if len(batch) > 1:
             from keras_entropy.study import replicas
 
             return replicas.train_together(job, batch)
-        return [training.train(job, task) for task in batch]
+        return [single_run.train(job, task) for task in batch]
 
 
 @functools.lru_cache(maxsize=1)  # with its data it is kept from one task to the next
@@ -113,7 +113,7 @@ def run_on_executor(payload: bytes, batches: Sequence[Batch], executor: Executor
                 except JobError:
                     raise
                 except Exception as error:  # the executor's own: `execute` raises no other
-                    records = [_died(task, training.describe(error)) for task in batch]
+                    records = [_died(task, single_run.describe(error)) for task in batch]
                 finished(records)
     finally:
         for future in futures:
@@ -189,7 +189,7 @@ start(parent)
 
 def start(parent: int) -> None:
     """In each process of the pool: leave Ctrl-C to the parent, do not outlive it, and tune no input pipelines."""
-    _pipelines.tune_none()
+    pipelines.tune_none()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

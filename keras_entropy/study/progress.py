@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from keras_entropy.study.records import RunRecord
-from keras_entropy.study.training import Task
+from keras_entropy.study.single_run import Task
 
 
 class Progress:

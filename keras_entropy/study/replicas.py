@@ -16,12 +16,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_entropy import _heap
-from keras_entropy.study import training
+from keras_entropy.runs import memory
+from keras_entropy.study import single_run
 from keras_entropy.study.fitting import Fitting, NotStepwiseError, State
 from keras_entropy.study.programs import Common
 from keras_entropy.study.records import Key, RunRecord
-from keras_entropy.study.training import Job, Task
+from keras_entropy.study.single_run import Job, Task
 
 if keras.backend.backend() == "jax":
     import jax
@@ -52,10 +52,10 @@ def train_together(job: Job, batch: Sequence[Task]) -> list[RunRecord]:
     A run for which that cannot be done is trained alone, and the warnings in its record say why.
     """
     ended, reasons = _together(job, batch)
-    _heap.free()
+    memory.free()
     for task in batch:
         if task.key in reasons:
-            record = training.train(job, task)
+            record = single_run.train(job, task)
             warning = f"EntropyWarning: trained alone, not with other runs: {reasons[task.key]}"
             ended[task.key] = dataclasses.replace(record, warnings=[*record.warnings, warning])
     return [ended[task.key] for task in batch]
@@ -97,7 +97,7 @@ def _together(job: Job, batch: Sequence[Task]) -> tuple[dict[Key, RunRecord], di
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, NotStepwiseError) else training.describe(error)
+    return str(error) if isinstance(error, NotStepwiseError) else single_run.describe(error)
 
 
 def _at_once() -> bool:

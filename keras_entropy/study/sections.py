@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_entropy import plots
-from keras_entropy.study import cells, figures, grouping
+from keras_entropy.study import arm_groups, figures, result_tables
+from keras_entropy.study.arm_groups import plural, text, written
 from keras_entropy.study.arms import OWN_AXES
 from keras_entropy.study.comparison import StudyComparison
-from keras_entropy.study.described import Description, PlannedArm
+from keras_entropy.study.description import Description, PlannedArm
 from keras_entropy.study.document import DASH, Block, Heading, Items, Paragraph, Picture, Table
-from keras_entropy.study.grouping import plural, text, written
 from keras_entropy.study.records import RunRecord
-from keras_entropy.study.tables import PairwiseTable, StarredTable
+from keras_entropy.study.significance_tables import PairwiseTable, StarredTable
 
 MOST_FAILURES, MOST_TABLES = 50, 12
 _ALWAYS = ("placement", "regularizer")
@@ -22,8 +22,8 @@ _ALWAYS = ("placement", "regularizer")
 
 def summary(study: Description, records: Sequence[RunRecord], comparison: StudyComparison | None) -> list[Block]:
     """What there is, and how many comparisons show something."""
-    runs = grouping.latest(records, "report")
-    failed = grouping.counted(grouping.failures_of(runs), len(runs))
+    runs = arm_groups.latest(records, "report")
+    failed = arm_groups.counted(arm_groups.failures_of(runs), len(runs))
     items = [f"{_there(study, runs, 'report')}{f'; {failed}' if failed else ''}."]
     if study.planned and len(runs) < sum(study.runs(arm, "report") for arm in study.arms):
         items.append(
@@ -40,10 +40,10 @@ def summary(study: Description, records: Sequence[RunRecord], comparison: StudyC
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in order if verdicts[verdict])
     base = comparison.baseline
     items.append(
-        f"Comparisons with {base}, {cells.metric_name(comparison)}: {len(comparison.rivals)}"
+        f"Comparisons with {base}, {result_tables.metric_name(comparison)}: {len(comparison.rivals)}"
         f"{f' ({counts})' if counts else ', as there is no other arm with runs'}."
     )
-    if len({grouping.dumped(row.shared) for row in comparison.rivals}) > 1:
+    if len({arm_groups.dumped(row.shared) for row in comparison.rivals}) > 1:
         items.append("p-values are adjusted for the number of rivals at each grid point, not for the number of points.")
     if comparison.metric.startswith("val") and ((study.monitor or "").startswith("val") or comparison.tuning_runs):
         what = " and ".join(
@@ -72,7 +72,7 @@ def setup(study: Description, records: Sequence[RunRecord]) -> list[Block]:
         items.append(f"Early stopping on {study.monitor}{patience}.")
     elif study.planned:
         items.append("No early stopping.")
-    current = [r for role in ("report", "tune") for r in grouping.latest(records, role) if r.ok]
+    current = [r for role in ("report", "tune") for r in arm_groups.latest(records, role) if r.ok]
     versions = Counter(_environment(record) for record in current)
     versions.pop("", None)
     if len(versions) > 1:
@@ -107,7 +107,7 @@ def _arms(study: Description) -> Table:
 def runs(study: Description, records: Sequence[RunRecord]) -> list[Block]:
     """How many runs there are, and why some failed."""
     blocks: list[Block] = [Heading("Runs")]
-    by_role = {role: grouping.latest(records, role) for role in ("report", "tune")}
+    by_role = {role: arm_groups.latest(records, role) for role in ("report", "tune")}
     names = [arm.name for arm in study.arms]
     extra = dict.fromkeys(record.arm for record in records if record.arm not in names)
     arms = [*study.arms, *(PlannedArm(name, {}, {}, {}) for name in extra)]
@@ -118,11 +118,11 @@ def runs(study: Description, records: Sequence[RunRecord]) -> list[Block]:
             planned = study.runs(arm, role) if study.planned and arm.name not in extra else None
             if not own and not planned:
                 continue
-            failures = grouping.failures_of(own)
-            counts = [sum(r.ok for r in own), *(failures.get(status, 0) for status in grouping.FAILURES)]
+            failures = arm_groups.failures_of(own)
+            counts = [sum(r.ok for r in own), *(failures.get(status, 0) for status in arm_groups.FAILURES)]
             place = ("compared" if role == "report" else "tuning", arm.name)
             rows.append((*place, DASH if planned is None else str(planned), str(len(own)), *map(str, counts)))
-    head: tuple[str, ...] = ("runs", "arm", "planned", "there", "finished", *grouping.FAILURES)
+    head: tuple[str, ...] = ("runs", "arm", "planned", "there", "finished", *arm_groups.FAILURES)
     blocks.append(Table("Runs by arm", head, tuple(rows), words=2))
     failed = [record for found in by_role.values() for record in found if not record.ok]
     if failed:
@@ -139,14 +139,14 @@ def runs(study: Description, records: Sequence[RunRecord]) -> list[Block]:
 
 def chosen(study: Description, records: Sequence[RunRecord], comparison: StudyComparison | None) -> list[Block]:
     """How values were chosen, and which."""
-    trials = grouping.latest(records, "tune")
+    trials = arm_groups.latest(records, "tune")
     if not trials and all(arm.tries < 2 for arm in study.arms):
         return []
     blocks: list[Block] = [Heading("How values were chosen")]
     items = [f"{_there(study, trials, 'tune')}; they serve to choose values and take no part in the comparison."]
-    failures = grouping.failures_of(trials)
+    failures = arm_groups.failures_of(trials)
     if failures:
-        items.append(f"{grouping.unfinished(failures, len(trials))}.")
+        items.append(f"{arm_groups.unfinished(failures, len(trials))}.")
     items.append(
         f"At each grid point each arm has the values with the best mean {study.metric} at the last epoch over the "
         "tuning seeds; values with which a run failed are out."
@@ -164,7 +164,7 @@ def chosen(study: Description, records: Sequence[RunRecord], comparison: StudyCo
         edge = [f"{axis}: {end}" for axis, end in _edges(plan, row.tuned)]
         edges += bool(edge)
         point = written({**row.shared, **row.own}) or DASH
-        rows.append((point, row.arm, str(plan.tries), cells.tuned(row), "; ".join(edge) or DASH))
+        rows.append((point, row.arm, str(plan.tries), result_tables.tuned(row), "; ".join(edge) or DASH))
     if edges:
         items.append(
             f"{plural(edges, 'choice')} at the edge of the tried values (last column): a value beyond might do better."
@@ -200,7 +200,7 @@ def _effort(study: Description) -> Iterator[str]:
 def _edges(plan: PlannedArm, choice: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for axis, value in choice.items():
         values = plan.tune.get(axis, [])
-        if len(set(map(grouping.dumped, values))) < 2 or not all(map(grouping.is_number, [*values, value])):
+        if len(set(map(arm_groups.dumped, values))) < 2 or not all(map(arm_groups.is_number, [*values, value])):
             continue
         if value in (min(values), max(values)):
             yield axis, f"{'least' if value == min(values) else 'largest'} of {plural(len(values), 'value')}"
@@ -213,7 +213,7 @@ def results(
     pairs: Sequence[PairwiseTable],
 ) -> list[Block]:
     """The comparison in tables, figures and words."""
-    blocks: list[Block] = [Heading("Comparison with the baseline"), cells.comparison_table(comparison)]
+    blocks: list[Block] = [Heading("Comparison with the baseline"), result_tables.comparison_table(comparison)]
     sentences = comparison.sentences()
     if any(starred.tests):
         blocks.append(starred.table())
@@ -226,12 +226,12 @@ def results(
     if len(tables) > MOST_TABLES:
         left = len(tables) - MOST_TABLES
         blocks.append(Paragraph(f"{plural(left, 'further grid point')} not shown: pairwise_table gives all."))
-    return [*blocks, Heading("Epochs and time"), cells.effort_table(comparison)]
+    return [*blocks, Heading("Epochs and time"), result_tables.effort_table(comparison)]
 
 
 def pictures(comparison: StudyComparison, records: Sequence[RunRecord]) -> list[Block]:
     """All figures that the runs give."""
-    metric, base = cells.metric_name(comparison), comparison.baseline
+    metric, base = result_tables.metric_name(comparison), comparison.baseline
     drawn: list[tuple[str, Any, str]] = []
     if any(row.mean for row in comparison.rows):
         axes: list[str | None] = [*figures.numeric_axes(comparison)]

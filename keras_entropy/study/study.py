@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from keras_entropy import _checks
-from keras_entropy._identity import identity
+from keras_entropy.runs.identity import identity
 from keras_entropy.study import folder, machine, plan, pool, records
 from keras_entropy.study.arms import OWN_AXES, Arm, axes
 from keras_entropy.study.plan import Values
 from keras_entropy.study.progress import Progress
 from keras_entropy.study.records import RunRecord, direction
-from keras_entropy.study.training import Job, Task, check_data
+from keras_entropy.study.single_run import Job, Task, check_data
 
 
 class Study:

@@ -1,7 +1,7 @@
 """Searches with KerasTuner for the strength and the placement of entropy terms, that survive and do not flatter."""
 
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
-from keras_entropy.tuning.searching import Verdict, search
+from keras_entropy.tuning.search import Verdict, search
 from keras_entropy.tuning.tuner import EntropyTuner
 
 __all__ = ["EntropyHyperModel", "EntropyTuner", "Verdict", "search"]

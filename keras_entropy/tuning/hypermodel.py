@@ -12,11 +12,11 @@ import keras_tuner
 from keras_tuner import errors
 
 from keras_entropy import _checks
-from keras_entropy._identity import identity
 from keras_entropy._keras import fresh_names
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.placement.rules import Rule
+from keras_entropy.runs.identity import identity
 from keras_entropy.tuning import guards
 
 PLACEMENT, FACTOR, REGULARIZER, SIGN = "entropy/placement", "entropy/factor", "entropy/regularizer", "entropy/sign"

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from keras_entropy import _files, plots
 from keras_entropy.study import folder as study_folder
 from keras_entropy.tuning import ledger
+from keras_entropy.tuning.folder import holds_search
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER
-from keras_entropy.tuning.identity import holds_search
 from keras_entropy.tuning.ledger import Run
-from keras_entropy.tuning.running import NONE, without_term
+from keras_entropy.tuning.trial_run import NONE, without_term
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from keras_entropy.tuning.searching import Verdict
+    from keras_entropy.tuning.search import Verdict
     from keras_entropy.tuning.tuner import EntropyTuner
 
 PROJECT, COMPARISON, LOGS = "search", "comparison", "logs"

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_entropy import _backend, _checks, _files
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
-from keras_entropy.study.training import build_optimizer
+from keras_entropy.study.single_run import build_optimizer
 
 SCHEMA = "keras-entropy/snapshot/1"
 _STATELESS = (EntropyLogger, FactorSchedule, keras.callbacks.LearningRateScheduler, keras.callbacks.TerminateOnNaN)

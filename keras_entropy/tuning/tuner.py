@@ -16,11 +16,12 @@ from filelock import FileLock, Timeout
 from keras_tuner import errors
 from keras_tuner.src.distribute import utils as distribution
 
-from keras_entropy import _checks, _heap
+from keras_entropy import _checks
+from keras_entropy.runs import memory
 from keras_entropy.study.folder import held
 from keras_entropy.study.records import direction
-from keras_entropy.study.training import build_optimizer
-from keras_entropy.tuning import chief, guards, identity, ledger, running
+from keras_entropy.study.single_run import build_optimizer
+from keras_entropy.tuning import chief, folder, guards, ledger, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.ledger import Ledger, Run
 from keras_entropy.tuning.oracles import ORACLES, STATE
@@ -124,10 +125,10 @@ class EntropyTuner(keras_tuner.Tuner):
         settings = {"tuner": tuner, "seed": seed, "seeds": self.seeds, "epoch": epoch, **oracle_options}
         if tuner == "hyperband":
             settings |= limit
-        self._described = identity.description(settings, hypermodel, objective)
+        self._described = folder.description(settings, hypermodel, objective)
         if not self._is_worker():
-            identity.check_folder(self._folder, overwrite=overwrite)
-            identity.check_same(self._folder, self._described)
+            folder.check_folder(self._folder, overwrite=overwrite)
+            folder.check_same(self._folder, self._described)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
         self.ledger = Ledger(self._folder / ledger.FOLDER)
         self.trial_ended: Callable[[], None] = lambda: None
@@ -146,10 +147,10 @@ class EntropyTuner(keras_tuner.Tuner):
             ValueError: for the folder of another search, or data other than those of the search that is there.
         """
         guards.check_callbacks(kwargs.get("callbacks") or [])
-        if running.is_plain(self.hypermodel):
-            args, kwargs = (), running.bound(args, kwargs)
-            running.check_data(kwargs, self.oracle.objective.name)
-        with _heap.set_aside():
+        if trial_run.is_plain(self.hypermodel):
+            args, kwargs = (), trial_run.bound(args, kwargs)
+            trial_run.check_data(kwargs, self.oracle.objective.name)
+        with memory.set_aside():
             self._search(args, kwargs)
 
     def _search(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -159,8 +160,8 @@ class EntropyTuner(keras_tuner.Tuner):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         with held(self._folder):
-            described = {**self._described, **identity.description_of_fit(args, kwargs)}
-            identity.check_same(self._folder, described, write=True)
+            described = {**self._described, **folder.description_of_fit(args, kwargs)}
+            folder.check_same(self._folder, described, write=True)
             self.reload()  # another process may have searched since
             self.oracle.mend_copies()
             if distribution.is_chief_oracle():
@@ -180,7 +181,7 @@ class EntropyTuner(keras_tuner.Tuner):
         if given_up.exists():
             raise errors.FailedTrialError(given_up.read_text(encoding="utf-8").strip())
         # Epochs beyond those of this trial may come from a longer one; a `fit` of one's own trains as many as it likes.
-        counted = epochs if running.is_plain(self.hypermodel) else sys.maxsize
+        counted = epochs if trial_run.is_plain(self.hypermodel) else sys.maxsize
         runs = []
         for seed in self.seeds:
             run = self._run(trial, values, seed, args, kwargs)
@@ -189,7 +190,7 @@ class EntropyTuner(keras_tuner.Tuner):
                 trial.message = f"{objective.name} is {value} on seed {seed}."
                 return self._metrics([run], [], counted)
             runs.append(run)
-        baseline = running.without_term(values)
+        baseline = trial_run.without_term(values)
         # What another process trains at this moment is waited for last.
         seeds = self.seeds if self.baseline else ()
         found = {seed: self._run(trial, baseline, seed, args, kwargs, wait=False) for seed in seeds}
@@ -206,7 +207,7 @@ class EntropyTuner(keras_tuner.Tuner):
         """The compiled model of a trial, trained: that of the first seed, after its last epoch."""
         model = self.hypermodel.build(trial.hyperparameters)
         build_optimizer(model)  # its state is in the file too
-        model.load_weights(self.ledger.path(trial.hyperparameters.values, self.seeds[0], running.WEIGHTS))
+        model.load_weights(self.ledger.path(trial.hyperparameters.values, self.seeds[0], trial_run.WEIGHTS))
         return model
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
@@ -269,10 +270,10 @@ class EntropyTuner(keras_tuner.Tuner):
                 with FileLock(path, timeout=-1 if wait else 0):
                     done = self.ledger.read(values, seed)
                     if done is None or not done.covers(epochs):
-                        done = running.train(self, trial, values, seed, args, kwargs)
+                        done = trial_run.train(self, trial, values, seed, args, kwargs)
                         self.ledger.write(done)
                         if done.ended or "tuner/epochs" not in trial.hyperparameters.values:
-                            running.forget_snapshot(self.ledger, values, seed)
+                            trial_run.forget_snapshot(self.ledger, values, seed)
             except Timeout:
                 return None
         return done
@@ -304,7 +305,7 @@ class EntropyTuner(keras_tuner.Tuner):
                 found[f"{objective.name}/seed_{run.seed}/{epoch}"] = value
         if bases:
             values = [objective.get_value(base.metrics(self.epoch, objective, epochs)) for base in bases]
-            found[f"{objective.name}/{running.NONE}"] = statistics.fmean(values)
+            found[f"{objective.name}/{trial_run.NONE}"] = statistics.fmean(values)
         return found
 
 

@@ -1,6 +1,0 @@
-"""The figures and tables of source A, run again, with the paper's numbers and a corrected analysis beside them."""
-
-from keras_entropy.reproduce.entries import Entry, Outcome, Settings, entry, names
-from keras_entropy.reproduce.pages import reproduce
-
-__all__ = ["Entry", "Outcome", "Settings", "entry", "names", "reproduce"]

@@ -1,0 +1,135 @@
+"""The folder of a search: one process at a time works on it, and it holds one search."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+
+from keras_entropy import _files
+from keras_entropy.runs.identity import identity
+from keras_entropy.study.folder import LOCK, held
+from keras_entropy.tuning.oracles import STATE
+
+SCHEMA = "keras-entropy/search/1"
+DESCRIPTION = "search.json"
+_OWN = (DESCRIPTION, STATE, "runs")
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Make sure that a folder may hold a search; with `overwrite`, delete the one that it holds.
+
+    Raises:
+        FileExistsError: for a folder that holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file. Name a folder.")
+    if not folder.exists():
+        return
+    there = {path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith(_files.PARTIAL)}
+    if there and not holds_search(folder):
+        raise FileExistsError(
+            f"{folder} holds something else than a search of EntropyTuner. Name another `project_name`."
+        )
+    if overwrite and there:
+        with held(folder):
+            for name in there:
+                if name in _OWN or name.startswith("trial_"):
+                    path = folder / name
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def holds_search(folder: Path) -> bool:
+    """Whether there is a search in a folder, be it a damaged one."""
+    return any((folder / name).exists() for name in (DESCRIPTION, STATE))
+
+
+def description(settings: Mapping[str, Any], hypermodel: Any, objective: Any) -> dict[str, Any]:
+    """What determines a search before it has data, as plain JSON.
+
+    Args:
+        settings: of the tuner.
+        hypermodel: what is tuned.
+        objective: of the tuner.
+    """
+    hp = keras_tuner.HyperParameters()
+    hypermodel.build(hp)
+    return {
+        "schema": SCHEMA,
+        **{name: identity(value) for name, value in settings.items()},
+        "objective": [[part.name, part.direction] for part in getattr(objective, "objectives", [objective])],
+        "space": [str(parameter.get_config()) for parameter in hp.space],
+        **hypermodel.describe(),
+        "backend": keras.backend.backend(),
+        "dtype": keras.config.dtype_policy().name,
+    }
+
+
+def description_of_fit(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What determines it besides: the data, and how they are trained on."""
+    unimportant = ("verbose", "callbacks")
+    return {
+        "data": [_of_data(value) for value in args],
+        "fit": {name: _of_data(value) for name, value in sorted(kwargs.items()) if name not in unimportant},
+        "callbacks": [identity(callback) for callback in kwargs.get("callbacks") or []],
+    }
+
+
+def check_same(folder: Path, new: dict[str, Any], *, write: bool = False) -> None:
+    """Compare the description of a search with that of the one in the folder.
+
+    Args:
+        folder: of the search.
+        new: description, or a part of it.
+        write: the description, which is whole, to a folder without one.
+
+    Raises:
+        ValueError: where they differ; the message names what does.
+    """
+    path = folder / DESCRIPTION
+    new = json.loads(json.dumps(new))
+    if not path.exists():
+        if write:
+            _files.write_json(path, new)
+        return
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if old["schema"] != SCHEMA:
+            raise ValueError(f"schema {old['schema']!r}; this version reads {SCHEMA!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not the description of a search: {error}. If the folder is that of this search, delete the "
+            "file, and it is written anew. Else name another folder."
+        ) from error
+    changed = [name for name in ({**old, **new} if write else new) if old.get(name) != new.get(name)]
+    if changed:
+        others = ", another ".join(_parts(old, new, name) for name in changed)
+        raise ValueError(
+            f"{folder} holds a search with another {others}: its trials would be mixed with those of this one. Name "
+            "another folder, or set it back. Only the number of trials may change, and that of report seeds grow."
+        )
+
+
+def _parts(old: dict[str, Any], new: dict[str, Any], name: str) -> str:
+    """The name of what differs, with those of its parts that do."""
+    before, after = old.get(name), new.get(name)
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return name
+    return f"{name} ({', '.join(sorted(part for part in before | after if before.get(part) != after.get(part)))})"
+
+
+def _of_data(value: Any) -> Any:
+    """Arrays by their bits, other data by its type: it may not be read twice."""
+    plain = value is None or isinstance(value, bool | int | float | str)
+    if plain or hasattr(value, "__array__"):
+        return identity(value)
+    if isinstance(value, list | tuple):
+        return [_of_data(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _of_data(item) for name, item in value.items()}
+    return type(value).__name__

@@ -1,0 +1,96 @@
+"""Figures 1, 8 and 9: patterns of layers in trained and in random networks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_entropy import models
+from keras_entropy.profile import EntropyProfile, ProfileRecord
+from keras_entropy.study.document import Picture, Table
+from reproduction import folders, profile_pages, profiles, segmentation
+from reproduction.entries import Settings
+from reproduction.profile_pages import Case
+
+TINY = dataclasses.replace(profiles.SMALL, side=8, images=40, epochs=1, seeds=2, twins=2, largest=100_000)
+UNET = dataclasses.replace(segmentation.SMALL, height=16, width=16, images=16, filters=(4, 8), epochs=1, batch_size=8)
+
+
+def profile(*means, spread=0.1):
+    records = [
+        ProfileRecord(f"conv{i}", "Conv2D", (3, 3, 1, 2), m, (m - spread, m + spread), "nats per filter")
+        for i, m in enumerate(means)
+    ]
+    return EntropyProfile("net", "paper", None, (*records, ProfileRecord("head", "Dense", (2, 2), 9.0, (9.0,), "x")))
+
+
+@pytest.mark.once
+def test_a_pattern_that_random_networks_have_too_is_not_one_of_training():
+    case = Case(
+        "net", "paper", (profile(-2, -3, -4), profile(-2.1, -3, -4.1)), (profile(-3, -4, -5), profile(-3, -4, -5.2))
+    )
+    assert case.contrasts("early", case.trained).estimate == pytest.approx(2)
+    beyond = case.beyond("early")  # both samples vary, and the interval carries both
+    assert beyond.estimate == pytest.approx(-0.1)
+    assert beyond.method == "Welch t"
+    assert case.alike()[0] == pytest.approx(1)
+    assert case.contrast("ends", np.array([0.0, -1.0, 0.0])) == pytest.approx(1)
+    assert np.isnan(case.contrast("pre-skip", np.array([0.0, -1.0, 0.0])))
+    marked = dataclasses.replace(case, marked=frozenset(["conv1"]))
+    assert marked.contrast("pre-skip", np.array([0.0, 3.0, 1.0])) == pytest.approx(2.5)
+
+
+@pytest.mark.once
+def test_one_trained_network_has_no_interval_and_dead_filters_are_left_out():
+    dead = ProfileRecord("conv0", "Conv2D", (3, 3, 1, 2), -np.inf, (-np.inf, -2.0), "nats per filter")
+    trained = dataclasses.replace(profile(0, -3, -4), records=(dead, *profile(0, -3, -4).records[1:]))
+    case = Case("net", "paper", (trained,), (profile(-3, -4, -5), profile(-3, -4, -5.1)))
+    assert case.means(case.trained)[0, 0] == -2
+    said = list(profile_pages.verdicts("a-fig9", [case], "early"))
+    assert "has no interval" in said[0]
+    assert "was not tested" in next(profile_pages.verdicts("a-fig8", [dataclasses.replace(case, trained=())], "early"))
+
+
+@pytest.mark.once
+def test_the_paper_s_fall_beside_that_of_random_networks():
+    case = Case("vgg16", "paper", (), (profile(-3.3, -4, -4.7), profile(-3.3, -4, -4.7)))
+    said = next(profile_pages.verdicts("a-fig1", [case], "early"))
+    assert (
+        "fall from -3.30 to -4.70, by 1.40. Trained minus random is +1.1 in the first layer and -0.8 in the last"
+        in said
+    )
+
+
+def test_a_tiny_unet(tmp_path):
+    outcome = profiles.unets(Settings(output=tmp_path, workers=1, progress=False), TINY, UNET)
+    assert [b.name for b in outcome.blocks if isinstance(b, Picture)] == ["profile1.png", "profile2.png"]
+    assert sum("n = 2 and 2 networks" in verdict for verdict in outcome.verdicts) == 2
+    assert any("strokes" in sentence for sentence in outcome.reduced)
+    assert not any("Values of lambda" in sentence for sentence in outcome.reduced)
+
+
+@pytest.mark.slow
+def test_a_figure_without_weights_says_what_stands_in(tmp_path, monkeypatch):
+    monkeypatch.setitem(profiles.FIGURES, "a-fig1", profiles.Figure("mobilenet", "squeezenet", "early"))
+    monkeypatch.setattr(folders, "_keras_models", lambda: tmp_path)
+    outcome = profiles.reproduced("a-fig1", Settings(output=tmp_path, workers=1, progress=False), TINY)
+    assert any(
+        "no trained weights of mobilenet" in s and "cnn, trained here (2 networks, val_accuracy" in s
+        for s in outcome.reduced
+    )
+    summary = next(b for b in outcome.blocks if isinstance(b, Table))
+    assert [(row[0][:17], row[1], row[2]) for row in summary.rows] == [
+        ("mobilenet", "paper", "0"),
+        ("cnn, trained here", "paper", "2"),
+        ("cnn, trained here", "volume", "2"),
+    ]
+
+
+def test_weights_of_the_very_architecture_are_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "_keras_models", lambda: tmp_path / "none")
+    monkeypatch.setitem(profiles.FIGURES, "a-fig1", profiles.Figure("cnn", "squeezenet", "early"))
+    models.by_name("cnn").save(tmp_path / "cnn.keras")
+    settings = Settings(output=tmp_path / "out", data=tmp_path, workers=1, progress=False)
+    outcome = profiles.reproduced("a-fig1", settings, TINY)
+    assert not any("no trained weights" in sentence for sentence in outcome.reduced)
+    assert any("one trained network" in verdict for verdict in outcome.verdicts)
