@@ -1,0 +1,1 @@
+"""What trains: the identity of a run, the order of its data, and what its process needs."""
