@@ -21,8 +21,8 @@ from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntr
 from keras_entropy.runs import pipelines
 from keras_entropy.study.controls import transform
 from keras_entropy.tuning import EntropyHyperModel, Verdict, search
-from keras_entropy.tuning.folder import holds_search
-from keras_entropy.tuning.results import PROJECT
+from keras_entropy.tuning.search_folder import holds_search
+from keras_entropy.tuning.trial_table import PROJECT
 
 _TERMS: dict[str, list[Callable[[float], Any]]] = {
     "cnn": [ConvCornerEntropy, ConvEntropy],

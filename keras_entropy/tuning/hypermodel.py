@@ -17,7 +17,7 @@ from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.placement.rules import Rule
 from keras_entropy.runs.identity import identity
-from keras_entropy.tuning import guards
+from keras_entropy.tuning import objective_checks
 
 PLACEMENT, FACTOR, REGULARIZER, SIGN = "entropy/placement", "entropy/factor", "entropy/regularizer", "entropy/sign"
 OWN = "entropy/"
@@ -111,7 +111,7 @@ class EntropyHyperModel(keras_tuner.HyperModel):
                 model = self.base.build(hp)
             else:
                 model = self.base(hp) if takes_hyperparameters(self.base) else self.base()
-        guards.check_names(parameter.name for parameter in hp.space)
+        objective_checks.check_names(parameter.name for parameter in hp.space)
         if not isinstance(model, keras.Model) or not model.compiled:
             raise errors.FatalTypeError(
                 _checks.message("build", "a function that returns a compiled keras.Model", model)
@@ -134,19 +134,19 @@ class EntropyHyperModel(keras_tuner.HyperModel):
     def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
         """Train, after a look at what is watched; `EntropyLogger` is added where none is among the callbacks."""
         callbacks = list(kwargs.pop("callbacks", None) or [])
-        guards.check_callbacks(callbacks)
+        objective_checks.check_callbacks(callbacks)
         objective = next((c.objective for c in callbacks if hasattr(c, "objective")), None)
         if objective is not None:
-            guards.check_objective(objective)
+            objective_checks.check_objective(objective)
         if not any(isinstance(callback, EntropyLogger) for callback in callbacks):
             callbacks.append(EntropyLogger())
-        with guards.raised():
+        with objective_checks.raised():
             if isinstance(self.base, keras_tuner.HyperModel):
                 results = self.base.fit(hp, model, *args, callbacks=callbacks, **kwargs)
             else:
                 results = super().fit(hp, model, *args, callbacks=callbacks, **kwargs)
             if objective is not None:
-                guards.check_finite(results, objective)
+                objective_checks.check_finite(results, objective)
         return results
 
     def _factor(self, hp: Any, name: str) -> float:

@@ -21,7 +21,7 @@ from keras_entropy.study.description import load as read_study
 from keras_entropy.study.folder import DESCRIPTION
 from keras_entropy.study.records import direction
 from keras_entropy.study.single_run import load
-from keras_entropy.tuning import board, ledger, results, trial_run
+from keras_entropy.tuning import ledger, tensorboard_log, trial_run, trial_table
 from keras_entropy.tuning.hypermodel import PLACEMENT, REGULARIZER, EntropyHyperModel
 from keras_entropy.tuning.progress import SearchProgress
 from keras_entropy.tuning.trial_run import NONE
@@ -200,8 +200,8 @@ def search(
         "seed": seed,
         "epoch": epoch,
         "directory": str(folder),
-        "project_name": results.PROJECT,
-        "log_dir": str(folder / results.LOGS),
+        "project_name": trial_table.PROJECT,
+        "log_dir": str(folder / trial_table.LOGS),
         **oracle_options,
     }
     x_train, y_train, x_val, y_val = load(data, seed)
@@ -215,7 +215,7 @@ def search(
         "verbose": 0,
     }
     if overwrite:
-        results.clear(folder)
+        trial_table.clear(folder)
     found = EntropyTuner(**arguments, overwrite=overwrite)
     with SearchProgress(found, progress) as shown:
         if workers > 1 and not found.complete:
@@ -226,18 +226,18 @@ def search(
         else:
             found.trial_ended = shown.update
             found.search(**fit)
-    table = results.Trials(found, fit["epochs"])
+    table = trial_table.Trials(found, fit["epochs"])
     table.write_csv(folder / "trials.csv")
     values = table.best.values
     baseline_values = table.baseline_values
     winner = ledger.key_of({NONE: baseline_values, TERM: values})  # more trials may have another one
-    board.write_experiment(folder / results.LOGS, [trial.values for trial in table.trials], [objective])
+    tensorboard_log.write_experiment(folder / trial_table.LOGS, [trial.values for trial in table.trials], [objective])
     study = Study(
         _Settings(hypermodel, {NONE: baseline_values, TERM: values}),
         [Arm(NONE, "none", setting=NONE), Arm(TERM, "none", setting=TERM)],
         unseen,
         data=data,
-        output=folder / results.COMPARISON / winner,
+        output=folder / trial_table.COMPARISON / winner,
         epochs=epochs,
         batch_size=batch_size,
         metric=objective,
@@ -248,12 +248,12 @@ def search(
     kinds = list(hypermodel.regularizers)
     verdict = _verdict(table, kinds, compare(records, objective, NONE, lower_is_better=lower), unseen, folder)
     _files.write_json(folder / "verdict.json", _files.strict(dataclasses.asdict(verdict) | {"schema": SCHEMA}))
-    results.write_figure(table, verdict, folder / "search.png")
+    trial_table.write_figure(table, verdict, folder / "search.png")
     return verdict
 
 
 def _verdict(
-    table: results.Trials, kinds: list[str], comparison: Any, unseen: tuple[int, ...], folder: Path
+    table: trial_table.Trials, kinds: list[str], comparison: Any, unseen: tuple[int, ...], folder: Path
 ) -> Verdict:
     rows = {row.arm: row for row in comparison.rows}
     mean, base = (math.nan if rows[arm].mean is None else rows[arm].mean.estimate for arm in (TERM, NONE))
@@ -284,7 +284,7 @@ def _verdict(
 
 
 def _in_words(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name.removeprefix('entropy/')} {results.text(value)}" for name, value in values.items())
+    return ", ".join(f"{name.removeprefix('entropy/')} {trial_table.text(value)}" for name, value in values.items())
 
 
 def _callbacks(given: Any) -> list[Any]:
@@ -299,7 +299,7 @@ def _check_folder(folder: Path, unseen: tuple[int, ...], overwrite: bool) -> Non
     """Refuse before anything is trained what the study of a comparison would refuse at the end: to lose seeds."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file. Name a folder.")
-    foreign = results.foreign(folder)
+    foreign = trial_table.foreign(folder)
     if foreign:
         raise FileExistsError(
             f"{folder} holds {', '.join(foreign)}, which no search has written, and a search would write. Name another "
@@ -307,7 +307,7 @@ def _check_folder(folder: Path, unseen: tuple[int, ...], overwrite: bool) -> Non
         )
     if overwrite:
         return
-    for path in sorted((folder / results.COMPARISON).glob(f"*/{DESCRIPTION}")):
+    for path in sorted((folder / trial_table.COMPARISON).glob(f"*/{DESCRIPTION}")):
         compared = read_study(path.parent)[0].seeds
         if not set(compared) <= set(unseen):
             raise ValueError(

@@ -21,10 +21,10 @@ from keras_entropy.runs.data_order import Batches, EpochOrder
 from keras_entropy.runs.interrupt import InterruptWatch
 from keras_entropy.study import machine
 from keras_entropy.study.single_run import build_optimizer
-from keras_entropy.tuning import guards, ledger, snapshots
-from keras_entropy.tuning.board import RunBoard
+from keras_entropy.tuning import checkpoint, ledger, objective_checks
 from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
 from keras_entropy.tuning.ledger import Ledger, Run
+from keras_entropy.tuning.tensorboard_log import RunBoard
 
 NONE = "none"
 """How the model without term is called."""
@@ -65,16 +65,16 @@ def _train(
     keras.utils.set_random_seed(seed)
     hp, hypermodel, runs = trial.hyperparameters.copy(), tuner.hypermodel, tuner.ledger
     hp.values = dict(values)
-    with guards.raised():
+    with objective_checks.raised():
         model = hypermodel.build(hp) if PLACEMENT in values else hypermodel.baseline(hp)
     build_optimizer(model)
     folder = log_folder(trial.trial_id, values, seed)
     own = _own_callbacks(kwargs.get("callbacks") or [], folder)
     kwargs, batches = _ordered(kwargs, seed) if is_plain(hypermodel) else (kwargs, None)
     path = runs.path(values, seed, SNAPSHOT) if batches is not None else None
-    found = None if path is None else snapshots.read(path, model, own)
+    found = None if path is None else checkpoint.read(path, model, own)
     history, seconds = (found["history"], found["seconds"]) if found else ({}, 0.0)
-    keeper = snapshots.Snapshot(path, own, history, seconds)
+    keeper = checkpoint.Snapshot(path, own, history, seconds)
     if found is not None:
         keeper.restore(found)
         kwargs["initial_epoch"] = found["epochs"]

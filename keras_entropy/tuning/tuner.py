@@ -21,7 +21,7 @@ from keras_entropy.runs import memory
 from keras_entropy.study.folder import held
 from keras_entropy.study.records import direction
 from keras_entropy.study.single_run import build_optimizer
-from keras_entropy.tuning import chief, folder, guards, ledger, trial_run
+from keras_entropy.tuning import chief, ledger, objective_checks, search_folder, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.ledger import Ledger, Run
 from keras_entropy.tuning.oracles import ORACLES, STATE
@@ -116,7 +116,7 @@ class EntropyTuner(keras_tuner.Tuner):
         self.epoch = _checks.one_of("epoch", epoch, ("last", "best"))
         self.baseline, self.log_dir = baseline, log_dir
         objective = _objective(objective)
-        guards.check_objective(objective)
+        objective_checks.check_objective(objective)
         limit = {"max_epochs": max_epochs} if tuner == "hyperband" else {"max_trials": max_trials}
         oracle = kind(objective=objective, seed=seed, **limit, **oracle_options)
         if "max_retries_per_trial" in oracle_options:
@@ -125,10 +125,10 @@ class EntropyTuner(keras_tuner.Tuner):
         settings = {"tuner": tuner, "seed": seed, "seeds": self.seeds, "epoch": epoch, **oracle_options}
         if tuner == "hyperband":
             settings |= limit
-        self._described = folder.description(settings, hypermodel, objective)
+        self._described = search_folder.description(settings, hypermodel, objective)
         if not self._is_worker():
-            folder.check_folder(self._folder, overwrite=overwrite)
-            folder.check_same(self._folder, self._described)
+            search_folder.check_folder(self._folder, overwrite=overwrite)
+            search_folder.check_same(self._folder, self._described)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
         self.ledger = Ledger(self._folder / ledger.FOLDER)
         self.trial_ended: Callable[[], None] = lambda: None
@@ -146,7 +146,7 @@ class EntropyTuner(keras_tuner.Tuner):
             RuntimeError: where every trial has failed; the message has the first one's reason.
             ValueError: for the folder of another search, or data other than those of the search that is there.
         """
-        guards.check_callbacks(kwargs.get("callbacks") or [])
+        objective_checks.check_callbacks(kwargs.get("callbacks") or [])
         if trial_run.is_plain(self.hypermodel):
             args, kwargs = (), trial_run.bound(args, kwargs)
             trial_run.check_data(kwargs, self.oracle.objective.name)
@@ -155,13 +155,13 @@ class EntropyTuner(keras_tuner.Tuner):
 
     def _search(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._is_worker():
-            with guards.chief_is_there():
+            with objective_checks.chief_is_there():
                 super().search(*args, **kwargs)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         with held(self._folder):
-            described = {**self._described, **folder.description_of_fit(args, kwargs)}
-            folder.check_same(self._folder, described, write=True)
+            described = {**self._described, **search_folder.description_of_fit(args, kwargs)}
+            search_folder.check_same(self._folder, described, write=True)
             self.reload()  # another process may have searched since
             self.oracle.mend_copies()
             if distribution.is_chief_oracle():
@@ -241,7 +241,7 @@ class EntropyTuner(keras_tuner.Tuner):
         self.trial_ended()
 
     def _run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
-        with guards.chief_is_there():  # KerasTuner would fail the trial
+        with objective_checks.chief_is_there():  # KerasTuner would fail the trial
             super()._run_and_update_trial(trial, *args, **kwargs)
 
     def _populate_initial_space(self) -> None:
@@ -260,7 +260,7 @@ class EntropyTuner(keras_tuner.Tuner):
     def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any, *, wait: bool = True) -> Any:
         """One run, read or trained; None for one that another process trains, unless that is waited for."""
         epochs = kwargs["epochs"]
-        with guards.raised():
+        with objective_checks.raised():
             done = self.ledger.read(values, seed)
             if done is not None and done.covers(epochs):
                 return done

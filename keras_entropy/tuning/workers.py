@@ -22,7 +22,7 @@ from keras_entropy import _files
 from keras_entropy.study.folder import held
 from keras_entropy.study.pool import environment, start
 from keras_entropy.tuning import ledger
-from keras_entropy.tuning.guards import ChiefLostError
+from keras_entropy.tuning.objective_checks import ChiefLostError
 from keras_entropy.tuning.oracles import STATE, read_state
 
 LOGS = "workers"

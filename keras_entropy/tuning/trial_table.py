@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from keras_entropy import _files, plots
 from keras_entropy.study import folder as study_folder
 from keras_entropy.tuning import ledger
-from keras_entropy.tuning.folder import holds_search
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER
 from keras_entropy.tuning.ledger import Run
+from keras_entropy.tuning.search_folder import holds_search
 from keras_entropy.tuning.trial_run import NONE, without_term
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from tuning_cases import arrays, several
 
 pytest.importorskip("tensorboard", reason="the page is TensorBoard's")
 
-from keras_entropy.tuning import EntropyTuner, board
+from keras_entropy.tuning import EntropyTuner, tensorboard_log
 
 pytestmark = pytest.mark.browser
 
@@ -20,7 +20,7 @@ def searched(tmp_path_factory):
     tuner = EntropyTuner(several(), max_trials=2, seeds=[0, 1], directory=folder, log_dir=folder / "logs")
     tuner.search(**arrays(), epochs=2, verbose=0)
     values = [trial.hyperparameters.values for trial in tuner.oracle.trials.values()]
-    board.write_experiment(folder / "logs", values, ["val_task_loss"])
+    tensorboard_log.write_experiment(folder / "logs", values, ["val_task_loss"])
     return folder / "logs", tuner
 
 
