@@ -10,8 +10,9 @@ import time
 import keras
 import numpy as np
 import pytest
-from conftest import BLOCKED
 from typer.testing import CliRunner
+
+from conftest import BLOCKED
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import BLOCKED, ROOT
 from modes import BACKEND
 
 import keras_entropy
+from conftest import BLOCKED, ROOT
 
 HEAVY = ("tensorflow", "torch", "jax", "matplotlib", "tensorboard", "keras_tuner", "sklearn", "typer", "rich")
 

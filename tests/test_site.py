@@ -11,9 +11,9 @@ import threading
 from html.parser import HTMLParser
 
 import pytest
-from conftest import ROOT
 
 import keras_entropy
+from conftest import ROOT
 
 pytestmark = pytest.mark.once
 

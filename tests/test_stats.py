@@ -10,9 +10,9 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from scipy import stats as scipy_stats
 
+from conftest import ROOT
 from keras_entropy import stats
 from keras_entropy._checks import EntropyWarning
 from keras_entropy.stats import noncentral
