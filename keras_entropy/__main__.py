@@ -1,6 +1,6 @@
 """`python -m keras_entropy`: the command by another way."""
 
-from keras_entropy.cli import main
+from keras_entropy_cli import main
 
 if __name__ == "__main__":
     main()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keras_entropy.cli.errors import user_errors
+from keras_entropy_cli.errors import user_errors
 
 
 def reproduce(

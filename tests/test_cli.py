@@ -16,7 +16,7 @@ from conftest import BLOCKED
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
-from keras_entropy.cli import app
+from keras_entropy_cli import app
 
 FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", "logs"}
 
@@ -30,7 +30,7 @@ def process(environment, output, *arguments):
     # Started from a background job of a shell, it would inherit that Ctrl-C is ignored.
     code = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "sys.modules['tensorflow'] = None\n" if BLOCKED else ""
-    code += "from keras_entropy.cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
+    code += "from keras_entropy_cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
     return subprocess.Popen(
         [sys.executable, "-c", code, "train", "--output", str(output), *map(str, arguments)],
         env=environment,

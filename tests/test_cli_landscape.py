@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from keras_entropy.cli import app
 from keras_entropy.landscape import DensityOfStates
+from keras_entropy_cli import app
 
 pytestmark = pytest.mark.once
 

@@ -10,7 +10,7 @@ from bad_files import BAD
 from typer.testing import CliRunner
 
 from keras_entropy import EntropyProfile, entropy_profile, models
-from keras_entropy.cli import app
+from keras_entropy_cli import app
 
 L = keras.layers
 SOME_BAD = BAD[::3]
@@ -161,7 +161,7 @@ class TestErrors:
     )
     def test_files_are_checked_before_anything_is_computed(self, more, words, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("keras_entropy.cli.profiling.entropy_profile", None)
+        monkeypatch.setattr("keras_entropy_cli.profiling.entropy_profile", None)
 
         result = command("cnn", *more)
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
 from keras_entropy import datasets
-from keras_entropy.cli import app, searching
+from keras_entropy_cli import app, searching
 
 QUICK = ["--trials", 2, "--epochs", 1, "--report-seeds", 2, "--batch-size", 256]
 

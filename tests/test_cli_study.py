@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
-from keras_entropy.cli import app, studying
 from keras_entropy.study import read_records
+from keras_entropy_cli import app, studying
 
 SMALL = """
 seeds = 2
@@ -203,7 +203,7 @@ def test_functions_of_ones_own_and_controls(tmp_path):
 def test_ctrl_c_keeps_what_has_ended(tmp_path, child_environment):
     (tmp_path / "study.toml").write_text(SMALL.replace("seeds = 2", "seeds = 500").replace("[7]", "[7000]"))
     code = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code += "from keras_entropy.cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
+    code += "from keras_entropy_cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
     program = subprocess.Popen(
         [sys.executable, "-c", code, "study", str(tmp_path / "study.toml"), "--output", str(tmp_path / "out")],
         env=child_environment,

@@ -63,7 +63,7 @@ def pages(site):
 
 def public_modules():
     names = [module.name for module in pkgutil.iter_modules(keras_entropy.__path__)]
-    return [name for name in names if not name.startswith("_") and name != "cli"]
+    return [name for name in names if not name.startswith("_")]
 
 
 @pytest.mark.parametrize("name", public_modules())
@@ -90,7 +90,7 @@ def test_examples_in_docstrings_are_code(pages):
     "page", [path for path in READ if "![" in path.read_text(encoding="utf-8")], ids=lambda p: p.name
 )
 def test_every_figure_says_by_which_command_it_is_made(page):
-    from keras_entropy.cli import app
+    from keras_entropy_cli import app
 
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
     text = page.read_text(encoding="utf-8")

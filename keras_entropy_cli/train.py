@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from keras_entropy.cli.errors import user_errors
+from keras_entropy_cli.errors import user_errors
 
 
 class _Model(enum.StrEnum):
@@ -61,7 +61,7 @@ def train(
     Example: keras-entropy train --dataset digits --placement all --factor 1e-2 --output runs/all
     """
     with user_errors():
-        from keras_entropy.cli import training
+        from keras_entropy_cli import training
 
         arguments = training.Arguments(
             dataset=dataset,

@@ -16,13 +16,13 @@ from typing import Any
 from keras_tuner import errors
 
 from keras_entropy import EntropyWarning
-from keras_entropy.cli.presets import NamedData, NamedModel
 from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
 from keras_entropy.runs import pipelines
 from keras_entropy.study.controls import transform
 from keras_entropy.tuning import EntropyHyperModel, Verdict, search
 from keras_entropy.tuning.search_folder import holds_search
 from keras_entropy.tuning.trial_table import PROJECT
+from keras_entropy_cli.presets import NamedData, NamedModel
 
 _TERMS: dict[str, list[Callable[[float], Any]]] = {
     "cnn": [ConvCornerEntropy, ConvEntropy],

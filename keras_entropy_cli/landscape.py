@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keras_entropy.cli.errors import user_errors
+from keras_entropy_cli.errors import user_errors
 
 
 def landscape(
@@ -34,7 +34,7 @@ def landscape(
     Example: keras-entropy landscape --depth 4 --width 8 --axes train_loss --stop 0.2 --output runs/loss
     """
     with user_errors():
-        from keras_entropy.cli import landscaping
+        from keras_entropy_cli import landscaping
 
         names = tuple(name.strip() for name in axes.split(","))
         arguments = landscaping.Arguments(

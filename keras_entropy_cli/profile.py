@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keras_entropy.cli.errors import user_errors
+from keras_entropy_cli.errors import user_errors
 
 
 class _Measure(enum.StrEnum):
@@ -66,7 +66,7 @@ def profile(
     Example: keras-entropy profile resnet50 --measure volume --random 0 --placement pre_skip --plot resnet50.png
     """
     with user_errors():
-        from keras_entropy.cli import profiling
+        from keras_entropy_cli import profiling
 
         profiling.run(
             profiling.Arguments(

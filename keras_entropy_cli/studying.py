@@ -20,7 +20,6 @@ from rich.text import Text
 
 import keras_entropy
 from keras_entropy import _checks
-from keras_entropy.cli.presets import MODELS, NamedData, NamedModel
 from keras_entropy.study import (
     Arm,
     Constant,
@@ -33,6 +32,7 @@ from keras_entropy.study import (
     report,
     report_files,
 )
+from keras_entropy_cli.presets import MODELS, NamedData, NamedModel
 
 _TERMS = {
     name: getattr(keras_entropy, name)

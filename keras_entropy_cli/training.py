@@ -15,13 +15,13 @@ import keras
 import keras_entropy
 from keras_entropy import _checks, _files, datasets, plots, profile
 from keras_entropy.callbacks import EntropyLogger
-from keras_entropy.cli.presets import NamedModel
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
 from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
 from keras_entropy.runs import pipelines
 from keras_entropy.runs.data_order import Batches, EpochOrder
 from keras_entropy.runs.interrupt import InterruptWatch
+from keras_entropy_cli.presets import NamedModel
 
 SCHEMA = "keras-entropy/train/1"
 _TERMS = {"corner": ConvCornerEntropy, "dense": DenseEntropy, "conv": ConvEntropy, "correlation": TotalCorrelation}

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from keras_entropy.cli.errors import user_errors
+from keras_entropy_cli.errors import user_errors
 
 
 class _Tuner(enum.StrEnum):
@@ -70,7 +70,7 @@ def search(
     Example: keras-entropy search --tuner bayesian --trials 20 --output runs/bayesian
     """
     with user_errors():
-        from keras_entropy.cli import searching
+        from keras_entropy_cli import searching
 
         arguments = searching.Arguments(
             dataset=dataset,

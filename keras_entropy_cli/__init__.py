@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from keras_entropy.cli.landscape import landscape
-from keras_entropy.cli.profile import profile
-from keras_entropy.cli.search import search
-from keras_entropy.cli.study import study
-from keras_entropy.cli.train import train
+from keras_entropy_cli.landscape import landscape
+from keras_entropy_cli.profile import profile
+from keras_entropy_cli.search import search
+from keras_entropy_cli.study import study
+from keras_entropy_cli.train import train
 
 app = typer.Typer(
     add_completion=False,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keras_entropy.cli.errors import user_errors
+from keras_entropy_cli.errors import user_errors
 
 
 def study(
@@ -48,7 +48,7 @@ def study(
     Example: keras-entropy study study.toml --output runs/volume
     """  # noqa: D301 (click's mark of lines to keep, and rich's escape)
     with user_errors():
-        from keras_entropy.cli import studying
+        from keras_entropy_cli import studying
 
         if (file is None) == (report is None):
             raise ValueError("Give a study's file, or --report with the folder of a study that was run.")
