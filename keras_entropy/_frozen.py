@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key")
-Value = TypeVar("Value", covariant=True)
+Value_co = TypeVar("Value_co", covariant=True)
 
 
-class FrozenDict(Mapping[Key, Value], Generic[Key, Value]):
+class FrozenDict(Mapping[Key, Value_co], Generic[Key, Value_co]):
     """A mapping that cannot be changed; it can be hashed (if its values can), copied and pickled.
 
     Args:
@@ -24,12 +24,13 @@ class FrozenDict(Mapping[Key, Value], Generic[Key, Value]):
     """
 
     __slots__ = ("_items",)
+    _items: dict[Key, Value_co]
 
-    def __init__(self, items: Mapping[Key, Value] | Iterable[tuple[Key, Value]] = ()) -> None:
+    def __init__(self, items: Mapping[Key, Value_co] | Iterable[tuple[Key, Value_co]] = ()) -> None:
         object.__setattr__(self, "_items", dict(items))
 
-    def __getitem__(self, key: Key) -> Value:
-        return self._items[key]  # type: ignore[no-any-return]
+    def __getitem__(self, key: Key) -> Value_co:
+        return self._items[key]
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._items)
