@@ -10,6 +10,18 @@ from collections.abc import Callable, Sequence
 
 from keras_entropy._checks import printable
 
+__all__ = [
+    "DASH",
+    "Block",
+    "Heading",
+    "Items",
+    "Paragraph",
+    "Picture",
+    "Table",
+    "to_html",
+    "to_markdown",
+]
+
 DASH = "—"
 LONG = 44  # characters of a cell that is written in several lines
 

@@ -22,6 +22,15 @@ from keras_entropy.study.result_tables import metric_name, reached
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = [
+    "COLOURS",
+    "differences",
+    "epochs_to_reach",
+    "learning_curves",
+    "means",
+    "stopping_epochs",
+]
+
 # Okabe and Ito's colours, which people with any colour vision tell apart; yellow is too pale on white.
 BLACK, GREY, BLUE, ORANGE = "#000000", "#666666", "#0072B2", "#D55E00"
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -10,6 +10,11 @@ from typing import Any
 
 import keras
 
+__all__ = [
+    "device",
+    "versions",
+]
+
 
 @functools.cache
 def device() -> str:

@@ -12,6 +12,13 @@ from keras_entropy.study.document import DASH, Table
 if TYPE_CHECKING:
     from keras_entropy.study.comparison import Row, StudyComparison
 
+__all__ = [
+    "comparison_table",
+    "effort_table",
+    "interval",
+    "p_value",
+]
+
 
 def comparison_table(study: StudyComparison) -> Table:
     """The arms against the baseline."""
