@@ -22,11 +22,11 @@ from keras_entropy._checks import EntropyWarning
 from keras_entropy._files import PARTIAL
 from keras_entropy.study import Arm, Study
 from keras_entropy.study.records import RunRecord
-from reproduction import autoencoder_pages, published
+from reproduction import autoencoder_page, published
 from reproduction.entries import Entry, Outcome, Settings
-from reproduction.prepared import Images, images
-from reproduction.scales import choices, less, scaled
-from reproduction.training import trained as records_of
+from reproduction.image_data import Images, images
+from reproduction.protocol import choices, less, scaled
+from reproduction.study_runs import trained as records_of
 
 NONE, RECIPROCAL, CONSTANT, LOG = "none", "eq. 24", "constant", "eq. 21"
 MONITORS = ("val_loss", "val_task_loss")
@@ -176,7 +176,7 @@ def run(settings: Settings, *, name: str, case: str, protocol: Protocol | None =
     own = dataclasses.replace(own, seeds=settings.seeds or own.seeds)
     data = images(settings, chosen.sets, own.train, own.test, own.side)
     records, warned = trained(own, data, settings, PARTNERS[name])
-    findings = autoencoder_pages.Findings(
+    findings = autoencoder_page.Findings(
         name=name,
         data=case if data.name == chosen.sets[0] else data.name,
         records=records,
@@ -189,8 +189,8 @@ def run(settings: Settings, *, name: str, case: str, protocol: Protocol | None =
     )
     return Outcome(
         reduced=(*less(own, chosen.full), *data.reduced),
-        blocks=autoencoder_pages.blocks(findings),
-        verdicts=autoencoder_pages.verdicts(findings),
+        blocks=autoencoder_page.blocks(findings),
+        verdicts=autoencoder_page.verdicts(findings),
     )
 
 

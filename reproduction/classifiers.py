@@ -15,11 +15,11 @@ import keras
 
 from keras_entropy import ConvCornerEntropy, models
 from keras_entropy.study import Arm, Study
-from reproduction import classifier_pages, published
+from reproduction import classifier_page, published
 from reproduction.entries import Entry, Outcome, Settings
-from reproduction.prepared import Images, images
-from reproduction.scales import choices, less, scaled
-from reproduction.training import trained
+from reproduction.image_data import Images, images
+from reproduction.protocol import choices, less, scaled
+from reproduction.study_runs import trained
 
 FORMS = {"eq. 25": "reciprocal", "eq. 23": "log"}
 PLACEMENTS = ("first", "all")
@@ -94,7 +94,7 @@ def run(settings: Settings, *, protocol: Protocol | None = None) -> Outcome:
     data = images(settings, ("cifar10", "cifar10_small"), own.train, own.test, own.side)
     replicas = 24 if keras.backend.backend() == "jax" else 1
     records = trained(study(own, data, settings), settings, replicas)
-    found = classifier_pages.Findings(
+    found = classifier_page.Findings(
         records=tuple(records),
         data=data.name,
         tune_from=TUNE_FROM,
@@ -104,8 +104,8 @@ def run(settings: Settings, *, protocol: Protocol | None = None) -> Outcome:
     )
     return Outcome(
         reduced=(*less(own, FULL), *data.reduced),
-        blocks=classifier_pages.blocks(found),
-        verdicts=classifier_pages.verdicts(found),
+        blocks=classifier_page.blocks(found),
+        verdicts=classifier_page.verdicts(found),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import reproduction
 from keras_entropy.study.folder import is_new
-from reproduction import pages
+from reproduction import page
 
 
 def show_names() -> None:
@@ -33,11 +33,11 @@ def check_folder(name: str, output: Path, *, overwrite: bool, resume: bool) -> P
     reproduction.entry(name)
     if overwrite and resume:
         raise ValueError("--overwrite and --resume exclude each other.")
-    there = pages.read_state(output) is not None
+    there = page.read_state(output) is not None
     if resume and not there:
         raise FileNotFoundError(f"{output} holds no reproduction to resume.")
     if there and overwrite:
-        kept = pages.set_aside(output)
+        kept = page.set_aside(output)
         sys.stderr.write(f"The earlier reproduction is kept in {kept}.\n")
         return kept
     if there and not resume:
@@ -52,7 +52,7 @@ def check_folder(name: str, output: Path, *, overwrite: bool, resume: bool) -> P
 
 def put_back(kept: Path, output: Path) -> None:
     """Give an earlier reproduction its name again, where nothing was begun in its place."""
-    if pages.read_state(output) is None and is_new(output):
+    if page.read_state(output) is None and is_new(output):
         shutil.rmtree(output)
         kept.rename(output)
         sys.stderr.write(f"The earlier reproduction is in {output} again.\n")

@@ -15,12 +15,12 @@ import keras
 
 from keras_entropy import ConvCornerEntropy, entropy_profile, models, resolve_placement
 from keras_entropy.study import Arm, Study, compare
-from reproduction import folders, kept, photograph_pages
+from reproduction import image_folders, photograph_page, trained_weights
 from reproduction.entries import Entry, Outcome, Settings
 from reproduction.networks import RESIDUAL, STRATEGIES, classifier, network
-from reproduction.photograph_pages import BASELINE, METRIC, Found
-from reproduction.scales import choices, less, scaled
-from reproduction.training import trained
+from reproduction.photograph_page import BASELINE, METRIC, Found
+from reproduction.protocol import choices, less, scaled
+from reproduction.study_runs import trained
 
 IMAGENETTE = (9469, 3925)
 """Images to train and to test on in the whole set."""
@@ -70,9 +70,9 @@ def run(settings: Settings) -> Outcome:
 def reproduced(settings: Settings, protocol: Protocol) -> Outcome:
     """Train and compare by a protocol."""
     protocol = dataclasses.replace(protocol, seeds=settings.seeds or protocol.seeds)
-    folder = folders.find(settings, folders.PHOTOGRAPHS)
+    folder = image_folders.find(settings, image_folders.PHOTOGRAPHS)
     data = functools.partial(
-        folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images
+        image_folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images
     )
     images = data()
     reduced = list(less(protocol, dataclasses.replace(FULL, seeds=protocol.seeds)))
@@ -94,8 +94,8 @@ def reproduced(settings: Settings, protocol: Protocol) -> Outcome:
         reduced += said
     return Outcome(
         reduced=tuple(reduced),
-        blocks=tuple(photograph_pages.blocks(found, choices(protocol))),
-        verdicts=tuple(photograph_pages.verdicts(found, counts[1])),
+        blocks=tuple(photograph_page.blocks(found, choices(protocol))),
+        verdicts=tuple(photograph_page.verdicts(found, counts[1])),
     )
 
 
@@ -147,7 +147,7 @@ def _empirical(
     Where this machine has no trained weights of it, one is trained on the same images with a seed of its own.
     """
     term = ConvCornerEntropy(1.0)
-    weights = folders.archive(settings.data, name, (".h5", ".keras")) if name in models.names() else None
+    weights = image_folders.archive(settings.data, name, (".h5", ".keras")) if name in models.names() else None
     model = build()
     if weights is not None:
         reference, own = models.by_name(name, weights=weights), network(name, (protocol.side, protocol.side, 3), 10)
@@ -155,7 +155,7 @@ def _empirical(
         names = {weight.layer.name for weight in chosen}
         everything = resolve_placement(model, "all", regularizer=term)
         return [weight.path for weight in everything if weight.layer.name in names], []
-    folder = settings.output / name.replace(" ", "_") / kept.FOLDER
+    folder = settings.output / name.replace(" ", "_") / trained_weights.FOLDER
     study = Study(
         build,
         [Arm(BASELINE)],
@@ -163,11 +163,11 @@ def _empirical(
         data=data,
         output=folder.parent / "reference",
         metric=METRIC,
-        callbacks=kept.Keeping(folder),
+        callbacks=trained_weights.Keeping(folder),
         **_training(protocol),
     )
     record = trained(study, settings)[0]
-    if kept.restored(model, record, folder) is None:
+    if trained_weights.restored(model, record, folder) is None:
         raise ValueError(
             f"The network that the empirical placement is read off did not finish: {record.reason}. Use other images "
             "(`data`)."

@@ -16,14 +16,14 @@ import keras
 from keras_entropy import ConvCornerEntropy, entropy_profile, models, resolve_placement
 from keras_entropy.study import Arm, Study
 from keras_entropy.study.records import RunRecord
-from reproduction import folders, kept, profile_pages, segmentation
+from reproduction import image_folders, profile_page, segmentation, trained_weights
 from reproduction.entries import Entry, Outcome, Settings
 from reproduction.networks import RESIDUAL, classifier
-from reproduction.photograph_pages import BASELINE, METRIC
-from reproduction.profile_pages import Case
-from reproduction.scales import less, scaled
-from reproduction.segmentation_pages import METRIC as IOU
-from reproduction.training import trained as records_of
+from reproduction.photograph_page import BASELINE, METRIC
+from reproduction.profile_page import Case
+from reproduction.protocol import less, scaled
+from reproduction.segmentation_page import METRIC as IOU
+from reproduction.study_runs import trained as records_of
 
 ARCHIVES = (".h5", ".keras", ".npz")
 
@@ -72,7 +72,7 @@ def reproduced(name: str, settings: Settings, protocol: Protocol) -> Outcome:
     """Figure 1 or 8 by a protocol."""
     protocol = dataclasses.replace(protocol, seeds=settings.seeds or protocol.seeds)
     figure, reduced = FIGURES[name], []
-    weights = folders.archive(settings.data, figure.network, (".h5", ".keras"))
+    weights = image_folders.archive(settings.data, figure.network, (".h5", ".keras"))
     cases = []
     if weights is not None:
         cases += _cases(figure, protocol, [models.by_name(figure.network, weights=weights)], figure.network)
@@ -82,8 +82,8 @@ def reproduced(name: str, settings: Settings, protocol: Protocol) -> Outcome:
         stand_in, networks, trained = _stand_in(figure, settings, protocol)
         reduced.append(
             f"There are no trained weights of {figure.network} on this machine (they are looked for in the folder of "
-            f"the data, its folder {folders.WEIGHTS}, and Keras's folder of models): its random profile is shown, and "
-            f"what training does is seen in {stand_in}."
+            f"the data, its folder {image_folders.WEIGHTS}, and Keras's folder of models): its random profile is "
+            f"shown, and what training does is seen in {stand_in}."
         )
         if not trained:  # nothing of the protocol of training is used
             protocol = dataclasses.replace(protocol, side=FULL.side, images=FULL.images, epochs=FULL.epochs)
@@ -109,14 +109,16 @@ def unets(settings: Settings, protocol: Protocol, training: segmentation.Protoco
 def _outcome(name: str, cases: Sequence[Case], reduced: Sequence[str], pattern: str) -> Outcome:
     return Outcome(
         reduced=tuple(reduced),
-        blocks=tuple(profile_pages.blocks(cases, pattern)),
-        verdicts=tuple(profile_pages.verdicts(name, cases, pattern)),
+        blocks=tuple(profile_page.blocks(cases, pattern)),
+        verdicts=tuple(profile_page.verdicts(name, cases, pattern)),
     )
 
 
 def _stand_in(figure: Figure, settings: Settings, protocol: Protocol) -> tuple[str, list[Any], bool]:
     """Trained networks in the place of those without weights: what they are, and whether they are trained here."""
-    weights = folders.archive(settings.data, figure.stand_in, ARCHIVES) if figure.stand_in in models.names() else None
+    weights = (
+        image_folders.archive(settings.data, figure.stand_in, ARCHIVES) if figure.stand_in in models.names() else None
+    )
     if weights is not None:
         network = models.by_name(figure.stand_in, weights=weights)
         return f"{figure.stand_in} with the weights of {weights.name}", [network], False
@@ -127,12 +129,12 @@ def _stand_in(figure: Figure, settings: Settings, protocol: Protocol) -> tuple[s
 
 def _trained(name: str, settings: Settings, protocol: Protocol) -> tuple[list[Any], str]:
     """Train a classifier of photographs with several seeds; and how well it does in the end."""
-    folder = folders.find(settings, folders.PHOTOGRAPHS)
+    folder = image_folders.find(settings, image_folders.PHOTOGRAPHS)
     data = functools.partial(
-        folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images
+        image_folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images
     )
     build = functools.partial(classifier, name, protocol.side, len(data().class_names))
-    place = settings.output / kept.FOLDER
+    place = settings.output / trained_weights.FOLDER
     study = Study(
         build,
         [Arm(BASELINE)],
@@ -141,10 +143,10 @@ def _trained(name: str, settings: Settings, protocol: Protocol) -> tuple[list[An
         output=settings.output / "study",
         epochs=protocol.epochs,
         metric=METRIC,
-        callbacks=kept.Keeping(place),
+        callbacks=trained_weights.Keeping(place),
     )
     records = records_of(study, settings)
-    restored = [kept.restored(build(), record, place) for record in records]
+    restored = [trained_weights.restored(build(), record, place) for record in records]
     return [m.layers[-1] for m in restored if m is not None], _reached(records, METRIC)  # without what is around it
 
 

@@ -17,11 +17,11 @@ import keras
 from keras_entropy import ConvCornerEntropy, models
 from keras_entropy.study import Arm, Study
 from keras_entropy.study.records import RunRecord
-from reproduction import folders, kept, segmentation_pages
+from reproduction import image_folders, segmentation_page, trained_weights
 from reproduction.entries import Entry, Outcome, Settings
-from reproduction.scales import choices, less, scaled
-from reproduction.segmentation_pages import BASELINE, METRIC, TERM, Stopping, Tried
-from reproduction.training import trained
+from reproduction.protocol import choices, less, scaled
+from reproduction.segmentation_page import BASELINE, METRIC, TERM, Stopping, Tried
+from reproduction.study_runs import trained
 
 COCO = (60000, 10000)
 """Images to train and to validate on in the paper."""
@@ -79,8 +79,8 @@ def reproduced(settings: Settings, protocol: Protocol) -> Outcome:
     tried = Tried(tuple(trained.records), stopping, protocol.factors)
     return Outcome(
         reduced=(*less(protocol, dataclasses.replace(FULL, seeds=protocol.seeds)), *trained.reduced),
-        blocks=tuple(segmentation_pages.blocks(tried, trained.masks(), choices(protocol))),
-        verdicts=tuple(segmentation_pages.verdicts(tried)),
+        blocks=tuple(segmentation_page.blocks(tried, trained.masks(), choices(protocol))),
+        verdicts=tuple(segmentation_page.verdicts(tried)),
     )
 
 
@@ -104,7 +104,7 @@ class Trained:
 
     def model(self, record: RunRecord) -> Any:
         """The network that a run ended with; None for one that did not finish."""
-        return kept.restored(self.build(), record, self.folder)
+        return trained_weights.restored(self.build(), record, self.folder)
 
     def masks(self, images: int = 3) -> list[tuple[str, Any]]:
         """Figure 10: images, true masks, and those of the first seed's networks at each lambda."""
@@ -123,13 +123,13 @@ class Trained:
 
 def train(settings: Settings, protocol: Protocol, factors: Sequence[float] | None = None) -> Trained:
     """Train the U-Nets of a protocol, or of it with other values of lambda."""
-    folder = folders.find(settings, folders.MASKS)
+    folder = image_folders.find(settings, image_folders.MASKS)
     data = functools.partial(
-        folders.masks, None if folder is None else str(folder), protocol.height, protocol.width, protocol.images
+        image_folders.masks, None if folder is None else str(folder), protocol.height, protocol.width, protocol.images
     )
     counts = (len(data().x_train), len(data().x_test))  # bad data are an error now, not one of each run
     build = functools.partial(network, protocol.height, protocol.width, protocol.filters, protocol.learning_rate)
-    weights = settings.output / kept.FOLDER
+    weights = settings.output / trained_weights.FOLDER
     arms = [Arm(BASELINE)]
     values = protocol.factors if factors is None else tuple(factors)
     if values:
@@ -144,7 +144,7 @@ def train(settings: Settings, protocol: Protocol, factors: Sequence[float] | Non
         epochs=protocol.epochs,
         batch_size=protocol.batch_size,
         metric=METRIC,
-        callbacks=kept.Keeping(weights),
+        callbacks=trained_weights.Keeping(weights),
     )
     records = trained(study, settings)
     reduced: tuple[str, ...] = ()

@@ -90,19 +90,32 @@ def test_examples_in_docstrings_are_code(pages):
     "page", [path for path in READ if "![" in path.read_text(encoding="utf-8")], ids=lambda p: p.name
 )
 def test_every_figure_says_by_which_command_it_is_made(page):
-    from keras_entropy_cli import app
-
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
     text = page.read_text(encoding="utf-8")
     figures = FIGURE.findall(text)
 
     assert len(figures) == text.count("![")
     for figure, rest, below in figures:
-        said = re.match(r"Made by\s+`(?:\w+=\w+ )*(python \S+|keras-entropy \S+)[^`]*`", below)
+        said = re.match(r"Made by\s+`(?:\w+=\w+ )*((?:python|keras-entropy) [^`]+)`", below)
         assert said, f"below {figure} should stand: Made by `COMMAND`. It is: {rest}{below}"
         assert (page.parent / figure).is_file()
-        program, what = said[1].split()
-        assert (ROOT / what).is_file() if program == "python" else what in commands, said[1]
+        assert is_command(said[1].split()), said[1]
+
+
+def is_command(words):
+    match words:
+        case ["keras-entropy", name, *_]:
+            from keras_entropy_cli import app
+
+            return name in {command.name or command.callback.__name__ for command in app.registered_commands}
+        case ["python", "-m", "reproduction", name, *_]:
+            import reproduction
+
+            return name in reproduction.names()
+        case ["python", "-m", module, *_]:
+            return (ROOT / module.replace(".", "/")).with_suffix(".py").is_file()
+        case ["python", path, *_]:
+            return (ROOT / path).is_file()
+    return False
 
 
 @pytest.mark.parametrize("page", READ, ids=lambda path: path.relative_to(ROOT).as_posix())

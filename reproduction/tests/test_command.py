@@ -11,7 +11,7 @@ from keras_entropy.study.document import Heading, Picture
 from keras_entropy.study.folder import held
 from reproduction import Entry, Outcome, entries
 from reproduction.__main__ import app
-from reproduction.training import trained
+from reproduction.study_runs import trained
 
 pytestmark = pytest.mark.once
 

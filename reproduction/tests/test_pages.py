@@ -18,19 +18,19 @@ from keras_entropy.study.document import Picture, Table, to_markdown
 from reproduction import (
     Entry,
     Settings,
-    autoencoder_pages,
+    autoencoder_page,
     autoencoders,
-    classifier_pages,
+    classifier_page,
     classifiers,
     entry,
+    image_data,
     names,
-    pages,
-    prepared,
+    page,
+    protocol,
     published,
-    scales,
     selection,
 )
-from reproduction.training import trained
+from reproduction.study_runs import trained
 
 AUTOENCODERS = autoencoders.Protocol(
     train=60, test=30, side=16, widths=(2, 100), factors=(1.0,), seeds=2, patience=2, epochs=6, batch_size=30,
@@ -68,7 +68,7 @@ def registered(monkeypatch, name, run):
     """An entry of a name whose `run` is another one."""
     real = entry(name)
     own = Entry(name=name, title=real.title, claim=real.claim, run=run)
-    monkeypatch.setattr(pages, "entry", lambda asked: own)
+    monkeypatch.setattr(page, "entry", lambda asked: own)
 
 
 def tables(outcome):
@@ -89,7 +89,7 @@ def test_every_name_has_an_entry_with_a_claim(name):
 def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, here, no_data, monkeypatch):
     run = functools.partial(autoencoders.run, name="a-fig3", case="MNIST", protocol=AUTOENCODERS)
     registered(monkeypatch, "a-fig3", run)
-    outcome = pages.reproduce("a-fig3", Settings(output=tmp_path / "a-fig3", progress=False))
+    outcome = page.reproduce("a-fig3", Settings(output=tmp_path / "a-fig3", progress=False))
 
     assert "Training images: 60, not 60000." in outcome.reduced
     assert any("digits of scikit-learn" in sentence for sentence in outcome.reduced)
@@ -100,9 +100,9 @@ def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, here,
     assert "All 24 runs finished." in said
     (picture,) = [block for block in outcome.blocks if isinstance(block, Picture)]
     assert picture.name == "a-fig3.png"
-    page = (tmp_path / "a-fig3" / "page.md").read_text()
-    assert "Early stopping watches 'val\\_loss', which holds the penalty" in page.replace("val_loss", "val\\_loss")
-    assert "The paper, at width 80, which is not among its widths" in page
+    written = (tmp_path / "a-fig3" / "page.md").read_text()
+    assert "Early stopping watches 'val\\_loss', which holds the penalty" in written.replace("val_loss", "val\\_loss")
+    assert "The paper, at width 80, which is not among its widths" in written
 
     jobs = len(here)
     monkeypatch.setattr("keras_entropy.study.pool.run_in_pool", lambda *arguments: pytest.fail("trained again"))
@@ -115,7 +115,7 @@ def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, here,
 
 
 def test_runs_of_another_protocol_are_not_borrowed(tmp_path):
-    data = prepared.Images("digits", datasets.Dataset(*[np.zeros((4, 8, 8, 1), "float32")] * 4))
+    data = image_data.Images("digits", datasets.Dataset(*[np.zeros((4, 8, 8, 1), "float32")] * 4))
     protocol = dataclasses.replace(AUTOENCODERS, widths=(2, 3))
     made, _ = autoencoders.study(protocol, data, "val_task_loss", tmp_path / "own" / "val_task_loss")
     source = tmp_path / "other"
@@ -138,7 +138,7 @@ def test_runs_of_another_protocol_are_not_borrowed(tmp_path):
 
 
 def test_the_warning_of_the_study_is_kept_for_the_page():
-    data = prepared.Images("digits", datasets.Dataset(*[np.zeros((4, 8, 8, 1), "float32")] * 4))
+    data = image_data.Images("digits", datasets.Dataset(*[np.zeros((4, 8, 8, 1), "float32")] * 4))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _, printed = autoencoders.study(AUTOENCODERS, data, "val_loss", None)
@@ -153,7 +153,7 @@ def test_table_1_is_made_from_its_runs(tmp_path, here, no_data, monkeypatch):
     run = functools.partial(classifiers.run, protocol=CLASSIFIERS)
     registered(monkeypatch, "a-table1", run)
     monkeypatch.setattr(classifiers, "trained", lambda study, settings, replicas: trained(study, settings))
-    outcome = pages.reproduce("a-table1", Settings(output=tmp_path / "out", progress=False))
+    outcome = page.reproduce("a-table1", Settings(output=tmp_path / "out", progress=False))
 
     found = tables(outcome)
     assert next(iter(found)) == "As the paper chooses and tests"
@@ -170,19 +170,19 @@ def test_seeds_can_be_added_and_not_be_taken_away(tmp_path, here, no_data, monke
     registered(monkeypatch, "a-table1", run)
     monkeypatch.setattr(classifiers, "trained", lambda study, settings, replicas: trained(study, settings))
     settings = Settings(output=tmp_path / "out", seeds=2, progress=False)
-    pages.reproduce("a-table1", settings)
+    page.reproduce("a-table1", settings)
     before = len(records.read_records(settings.output / "cnn"))
     grown = dataclasses.replace(settings, seeds=3)
-    pages.reproduce("a-table1", grown)
+    page.reproduce("a-table1", grown)
 
     runs = records.read_records(settings.output / "cnn")
     assert {run.seed for run in runs} == {0, 1, 2, classifiers.TUNE_FROM}
     assert len({run.key for run in runs}) == len(runs) > before
-    assert pages.read_state(settings.output)["plan"]["seeds"] == 3
-    usual = pages.reproduce("a-table1", dataclasses.replace(settings, seeds=None))
+    assert page.read_state(settings.output)["plan"]["seeds"] == 3
+    usual = page.reproduce("a-table1", dataclasses.replace(settings, seeds=None))
     assert usual.verdicts[-1] == f"All {len(runs)} runs finished."
     with pytest.raises(ValueError, match="also seed 2"):
-        pages.reproduce("a-table1", settings)
+        page.reproduce("a-table1", settings)
 
 
 # What the pages say, from records written by hand.
@@ -210,11 +210,11 @@ def dense_findings(name="a-fig4", **changes):
         "name": name, "data": "hand", "records": {"val_loss": printed, "val_task_loss": task}, "factors": (10.0,),
         "widths": (60,), "epsilon": 1e-7, "epochs": 40, "warned": (), "chosen": "Ours.",
     }  # fmt: skip
-    return autoencoder_pages.Findings(**{**values, **changes})
+    return autoencoder_page.Findings(**{**values, **changes})
 
 
 def test_the_verdict_names_the_constant_as_the_cause():
-    said = autoencoder_pages.verdicts(dense_findings())
+    said = autoencoder_page.verdicts(dense_findings())
 
     assert said[0].startswith("Epochs at width 60, stopped on all of the loss (as printed), n = 3 seeds: 39.0 (")
     assert "(1 of 3 at the limit of 40), 8 for λ = 10 (minus none -31.0 (" in said[0]
@@ -229,7 +229,7 @@ def test_no_cause_is_named_where_weights_differ():
     found = dense_findings()
     last = dataclasses.replace(found.records["val_task_loss"][-1], final_weights="other")
     records = {**found.records, "val_task_loss": [*found.records["val_task_loss"][:-1], last]}
-    said = autoencoder_pages.verdicts(dense_findings(records=records))
+    said = autoencoder_page.verdicts(dense_findings(records=records))
 
     assert said[3].endswith("in 2 of 3 at width 60.")
     assert not any(sentence.startswith("So at width") for sentence in said)
@@ -239,30 +239,30 @@ def test_failed_runs_are_counted_and_prove_nothing():
     found = dense_findings("a-fig3")
     failed = dense_run("eq. 24", 2, 60, 10.0, status="diverged")
     records = {**found.records, "val_task_loss": [*found.records["val_task_loss"][:-1], failed]}
-    said = autoencoder_pages.verdicts(dense_findings("a-fig3", records=records))
+    said = autoencoder_page.verdicts(dense_findings("a-fig3", records=records))
 
     assert said[-1] == "1 of 15 runs did not finish (1 diverged)."
     assert any(sentence.endswith("in 2 of 2 at width 60.") for sentence in said)
-    page = to_markdown("figure 3", autoencoder_pages.blocks(dense_findings("a-fig3", records=records)))
-    assert "1 diverged" in page
+    written = to_markdown("figure 3", autoencoder_page.blocks(dense_findings("a-fig3", records=records)))
+    assert "1 diverged" in written
 
 
 def test_signs_are_those_of_the_paper_higher_is_plus():
-    table = autoencoder_pages.sign_table(dense_findings("a-fig3"))
+    table = autoencoder_page.sign_table(dense_findings("a-fig3"))
     assert table.sign("eq. 24 (λ=10)", "none") == "+"  # a higher MSE
-    table = autoencoder_pages.sign_table(dense_findings("a-fig4"))
+    table = autoencoder_page.sign_table(dense_findings("a-fig4"))
     assert table.sign("eq. 24 (λ=10)", "none") == "-"  # fewer epochs
 
 
 def test_the_spacing_of_float32_is_that_of_the_constant():
-    assert autoencoder_pages.spacing(dense_findings(), 1e-3) == pytest.approx(2**-10)  # of 1e4
-    assert autoencoder_pages.spacing(dense_findings(), 10.0) == 8.0  # of 1e8
+    assert autoencoder_page.spacing(dense_findings(), 1e-3) == pytest.approx(2**-10)  # of 1e4
+    assert autoencoder_page.spacing(dense_findings(), 10.0) == 8.0  # of 1e8
 
 
 def test_contradictions_in_the_printed_tables_are_counted():
-    assert autoencoder_pages.contradictions((("", "+"), ("-", ""))) == (0, 1)
-    assert autoencoder_pages.contradictions((("", "+"), ("+", ""))) == (1, 1)
-    counted = {name: autoencoder_pages.contradictions(signs) for name, signs in published.SIGNS.items()}
+    assert autoencoder_page.contradictions((("", "+"), ("-", ""))) == (0, 1)
+    assert autoencoder_page.contradictions((("", "+"), ("+", ""))) == (1, 1)
+    counted = {name: autoencoder_page.contradictions(signs) for name, signs in published.SIGNS.items()}
     assert counted == {"a-fig3": (3, 15), "a-fig4": (6, 21), "a-fig5": (0, 21), "a-fig6": (3, 21)}
 
 
@@ -310,20 +310,20 @@ def cnn_findings(gain, seeds=6, tune=3):
                 point = {"filters": filters} | ({} if factor is None else {"factor": factor})
                 history = {"val_accuracy": [value], "accuracy": [value + 0.1]}
                 records.append(RunRecord(arm=arm, seed=seed, point=point, history=history))
-    return classifier_pages.Findings(
+    return classifier_page.Findings(
         records=records, data="hand", tune_from=1000, architectures=("32", "32 32"), factors=(0.1, 1.0), chosen="Ours."
     )
 
 
 def test_a_gain_that_is_there_is_found_on_other_seeds():
     found = cnn_findings(0.02)
-    said = classifier_pages.verdicts(found)
+    said = classifier_page.verdicts(found)
 
     assert "p at most 0.05 in 2 of 2 architectures" in said[0]
     assert "better than no term in 2, worse in 0, no difference shown in 0 of 2 architectures" in said[1]
-    mean = classifier_pages.average(found, "eq. 25 on first")
+    mean = classifier_page.average(found, "eq. 25 on first")
     assert mean.low < 0.02 < mean.high
-    added = classifier_pages.optimism(found, "eq. 25 on first", found.architectures)["added"]
+    added = classifier_page.optimism(found, "eq. 25 on first", found.architectures)["added"]
     assert abs(added.estimate) < 0.002
 
 
@@ -335,7 +335,7 @@ def test_a_harmful_term_is_worse_not_untested():
         else run
         for run in found.records
     ]
-    said = classifier_pages.verdicts(dataclasses.replace(found, records=harmed))
+    said = classifier_page.verdicts(dataclasses.replace(found, records=harmed))
 
     assert "p at most 0.05 in 0 of 2 architectures" in said[0]
     assert "better than no term in 0, worse in 2" in said[1]
@@ -350,13 +350,13 @@ def test_lost_cnn_runs_are_counted_and_leave_no_choice():
         for run in found.records
     ]
     broken = dataclasses.replace(found, records=lost)
-    said = classifier_pages.verdicts(broken)
+    said = classifier_page.verdicts(broken)
 
     assert "no gain to name" in said[0]
     assert "no mean gain to name" in said[1]
     assert said[-1] == "36 of 54 runs did not finish (36 diverged)."
-    assert "36 diverged" in to_markdown("table 1", classifier_pages.blocks(broken))
-    assert math.isnan(classifier_pages.cells(broken, "eq. 25 on first")[0].same)
+    assert "36 diverged" in to_markdown("table 1", classifier_page.blocks(broken))
+    assert math.isnan(classifier_page.cells(broken, "eq. 25 on first")[0].same)
 
 
 # What is less than the paper's protocol, and where the images are from.
@@ -364,47 +364,47 @@ def test_lost_cnn_runs_are_counted_and_leave_no_choice():
 
 def test_the_paper_protocol_has_nothing_reduced():
     for case in autoencoders.CASES.values():
-        assert scales.less(case.full, case.full) == ()
-        assert len(scales.less(case.small, case.full)) >= 7
-    assert scales.less(classifiers.FULL, classifiers.FULL) == ()
-    assert scales.choices(classifiers.FULL).startswith("Not said by the paper, and chosen here: further")
+        assert protocol.less(case.full, case.full) == ()
+        assert len(protocol.less(case.small, case.full)) >= 7
+    assert protocol.less(classifiers.FULL, classifiers.FULL) == ()
+    assert protocol.choices(classifiers.FULL).startswith("Not said by the paper, and chosen here: further")
 
 
 def test_images_change_their_side():
     x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
-    np.testing.assert_allclose(prepared.resized(x, 2)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
-    large = prepared.resized(x, 10)
+    np.testing.assert_allclose(image_data.resized(x, 2)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
+    large = image_data.resized(x, 10)
     assert large.shape == (1, 10, 10, 1)
     assert large[0, 1:9, 1:9, 0].tolist() == np.kron(x[0, ..., 0], np.ones((2, 2))).tolist()
     assert large.sum() == 4 * x.sum()
     with pytest.raises(ValueError, match="should divide 4"):
-        prepared.resized(x, 3)
+        image_data.resized(x, 3)
 
 
 def test_a_folder_without_the_set_is_an_error_and_full_never_takes_the_digits(tmp_path, no_data):
     for settings in (Settings(output=tmp_path, data=tmp_path), Settings(output=tmp_path, scale="full")):
         with pytest.raises(FileNotFoundError, match="tfds build mnist"):
-            prepared.images(settings, ("mnist",), 10, 10, 28)
+            image_data.images(settings, ("mnist",), 10, 10, 28)
 
 
 @pytest.mark.data
 def test_prepared_sets_are_found_in_the_folder_or_its_tfds(data_folder, tmp_path):
     pytest.importorskip("tensorflow", reason="reads prepared sets")
     for folder in (data_folder, data_folder / "tfds"):
-        found = prepared.images(Settings(output=tmp_path, data=folder), ("cifar10", "cifar10_small"), 20, 10**6, 16)
+        found = image_data.images(Settings(output=tmp_path, data=folder), ("cifar10", "cifar10_small"), 20, 10**6, 16)
         assert found.data.x_train.shape == (20, 16, 16, 3)
         assert found.name == "cifar10_small"
         assert any("a part of cifar10" in sentence for sentence in found.reduced)
         assert any("test images, not 1000000" in sentence for sentence in found.reduced)
     with pytest.raises(FileNotFoundError, match="tfds build cifar10 "):
-        prepared.images(
+        image_data.images(
             Settings(output=tmp_path, data=data_folder, scale="full"), ("cifar10", "cifar10_small"), 20, 10, 16
         )
 
 
 def test_other_studies_in_the_folder_are_refused(tmp_path, here, no_data):
     protocol = dataclasses.replace(CLASSIFIERS, architectures=("2",), seeds=2)
-    data = prepared.images(Settings(output=tmp_path), ("cifar10",), 20, 10, 8)
+    data = image_data.images(Settings(output=tmp_path), ("cifar10",), 20, 10, 8)
     settings = Settings(output=tmp_path / "out", progress=False)
     made = classifiers.study(protocol, data, settings)
     (tmp_path / "out" / "cnn").mkdir(parents=True)

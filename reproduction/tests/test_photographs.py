@@ -10,7 +10,7 @@ import pytest
 
 from keras_entropy.study import RunRecord, compare
 from keras_entropy.study.document import Picture, Table
-from reproduction import folders, networks, photograph_pages, photographs, printed, scales
+from reproduction import image_folders, networks, photograph_page, photographs, protocol, single_run_table
 from reproduction.entries import Settings
 
 TINY = dataclasses.replace(
@@ -20,7 +20,7 @@ TINY = dataclasses.replace(
 
 @pytest.mark.once
 def test_the_paper_s_count_is_what_chance_gives():
-    found = printed.best_columns(printed.table2_rows())
+    found = single_run_table.best_columns(single_run_table.table2_rows())
     assert (found.rows, found.at_term, found.columns) == (18, 17, 7)
     assert found.expected == pytest.approx(18 * 6 / 7)
     assert found.p == pytest.approx((6 / 7) ** 18 + 18 * (1 / 7) * (6 / 7) ** 17)
@@ -28,26 +28,26 @@ def test_the_paper_s_count_is_what_chance_gives():
 
 @pytest.mark.once
 def test_a_tie_with_no_term_and_a_failed_run_are_no_gain():
-    found = printed.best_columns([(0.5, 0.5, 0.4), (0.5, math.nan, 0.6), (0.5, math.nan, math.nan)])
+    found = single_run_table.best_columns([(0.5, 0.5, 0.4), (0.5, math.nan, 0.6), (0.5, math.nan, math.nan)])
     assert found.at_term == 1
 
 
 @pytest.mark.once
 def test_the_paper_s_gain_is_within_its_noise():
-    gain = printed.gains(printed.table2_rows(), printed.table2_repeated())
+    gain = single_run_table.gains(single_run_table.table2_rows(), single_run_table.table2_repeated())
     assert gain.unselected.estimate == pytest.approx(0.0051, abs=1e-4)
     assert gain.unselected.low < 0 < gain.unselected.high
     assert gain.noise == pytest.approx(0.01315, abs=1e-4)
-    assert printed.pooled(printed.table2_repeated())[3] == 12
+    assert single_run_table.pooled(single_run_table.table2_repeated())[3] == 12
     assert gain.by_chance == pytest.approx(1.26721 * gain.noise, rel=1e-4)
-    assert printed.step_of(printed.table2_rows()) == 0.002
+    assert single_run_table.step_of(single_run_table.table2_rows()) == 0.002
 
 
 @pytest.mark.once
 def test_the_largest_of_six_normal_numbers():
     draws = np.random.default_rng(0).normal(size=(200_000, 6)).max(1)
-    assert printed.largest_normal(6) == pytest.approx(draws.mean(), abs=0.01)  # four standard errors are 0.006
-    assert printed.largest_normal(1) == pytest.approx(0, abs=1e-9)
+    assert single_run_table.largest_normal(6) == pytest.approx(draws.mean(), abs=0.01)  # four standard errors are 0.006
+    assert single_run_table.largest_normal(1) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.once
@@ -63,7 +63,7 @@ def test_choosing_on_the_judged_seed_flatters_and_on_others_does_not():
         for factor, values in accuracies.items()
         for seed, value in enumerate(values)
     ]
-    found = photograph_pages.Found(
+    found = photograph_page.Found(
         name="cnn", comparison=compare(records, "val_accuracy", "none"), placements={"first": "first"}, classes=10
     )
     gains = found.gains()
@@ -88,12 +88,12 @@ def test_a_cell_of_survivors_is_in_no_count():
         for seed, value in enumerate(row)
     ]
     comparison = compare(records, "val_accuracy", "none")
-    found = photograph_pages.Found(name="cnn", comparison=comparison, placements={"first": "first"}, classes=10)
+    found = photograph_page.Found(name="cnn", comparison=comparison, placements={"first": "first"}, classes=10)
     assert math.isnan(found.means()[0][2])
     assert found.gains()["average"] == pytest.approx({0: -0.1, 1: 0.1})
-    table = photograph_pages._own_table([found])
+    table = photograph_page._own_table([found])
     assert table.rows[0][3:] == ("0.500*", "0.500*", "0.900 (1 of 2)")
-    said = list(photograph_pages.verdicts([found], 100))
+    said = list(photograph_page.verdicts([found], 100))
     assert any("none of the 1 rows" in sentence for sentence in said)
     assert any("1 of 2 runs at lambda 2" in sentence for sentence in said)
 
@@ -146,7 +146,7 @@ def test_dropout_stands_before_all_dense_layers_but_the_first():
 @pytest.mark.once
 def test_folders(tmp_path):
     def found(data, scale="small"):
-        return folders.find(Settings(output=tmp_path / "out", data=data, scale=scale), "imagenette")
+        return image_folders.find(Settings(output=tmp_path / "out", data=data, scale=scale), "imagenette")
 
     assert found(None) is None
     with pytest.raises(FileNotFoundError, match="full scale needs a set 'imagenette'"):
@@ -155,12 +155,12 @@ def test_folders(tmp_path):
         found(tmp_path)
     (tmp_path / "imagenette" / "train").mkdir(parents=True)
     assert found(tmp_path) == found(tmp_path / "imagenette", "full") == tmp_path / "imagenette"
-    few = folders.photographs(None, 16, 30)
+    few = image_folders.photographs(None, 16, 30)
     assert few.x_train.shape == (30, 16, 16, 3)
     assert np.bincount(few.y_train).tolist() == [3] * 10
     np.testing.assert_allclose(few.x_train.mean((0, 1, 2)), 0, atol=1e-5)
-    assert folders.mask_class(np.array([0, 3, 3, 2])) == 3
-    assert folders.mask_class(np.array([0, 255])) is None
+    assert image_folders.mask_class(np.array([0, 3, 3, 2])) == 3
+    assert image_folders.mask_class(np.array([0, 255])) is None
 
 
 @pytest.mark.once
@@ -169,17 +169,17 @@ def test_weights_are_those_of_the_architecture_and_of_no_other_version(tmp_path,
     (tmp_path / "keras" / "models").mkdir(parents=True)
     for name in ("resnet50v2_weights_tf_kernels.h5", "resnet50_weights_notop.h5", "resnet50_weights.txt"):
         (tmp_path / "keras" / "models" / name).touch()
-    assert folders.archive(None, "resnet50", (".h5", ".keras")) is None
+    assert image_folders.archive(None, "resnet50", (".h5", ".keras")) is None
     (tmp_path / "resnet50.h5").touch()
-    assert folders.archive(tmp_path, "resnet50", (".h5", ".keras")) == tmp_path / "resnet50.h5"
+    assert image_folders.archive(tmp_path, "resnet50", (".h5", ".keras")) == tmp_path / "resnet50.h5"
     (tmp_path / "keras" / "models" / "resnet50_weights_tf_kernels.h5").touch()
-    assert folders.archive(None, "resnet50", (".h5",)).name == "resnet50_weights_tf_kernels.h5"
+    assert image_folders.archive(None, "resnet50", (".h5",)).name == "resnet50_weights_tf_kernels.h5"
 
 
 @pytest.mark.once
 def test_what_is_less_is_found_by_comparing():
-    assert scales.less(photographs.FULL, photographs.FULL) == ()
-    less = scales.less(dataclasses.replace(photographs.FULL, images=5, factors=(1.0,)), photographs.FULL)
+    assert protocol.less(photographs.FULL, photographs.FULL) == ()
+    less = protocol.less(dataclasses.replace(photographs.FULL, images=5, factors=(1.0,)), photographs.FULL)
     assert less == (
         "Values of lambda besides 0: 1, not 0.0001; 0.001; 0.01; 0.1; 1; 10.",
         "Training images at most: 5, not all.",

@@ -8,9 +8,9 @@ import pytest
 from keras_entropy import models
 from keras_entropy.profile import EntropyProfile, ProfileRecord
 from keras_entropy.study.document import Picture, Table
-from reproduction import folders, profile_pages, profiles, segmentation
+from reproduction import image_folders, profile_page, profiles, segmentation
 from reproduction.entries import Settings
-from reproduction.profile_pages import Case
+from reproduction.profile_page import Case
 
 TINY = dataclasses.replace(profiles.SMALL, side=8, images=40, epochs=1, seeds=2, twins=2, largest=100_000)
 UNET = dataclasses.replace(segmentation.SMALL, height=16, width=16, images=16, filters=(4, 8), epochs=1, batch_size=8)
@@ -46,15 +46,15 @@ def test_one_trained_network_has_no_interval_and_dead_filters_are_left_out():
     trained = dataclasses.replace(profile(0, -3, -4), records=(dead, *profile(0, -3, -4).records[1:]))
     case = Case("net", "paper", (trained,), (profile(-3, -4, -5), profile(-3, -4, -5.1)))
     assert case.means(case.trained)[0, 0] == -2
-    said = list(profile_pages.verdicts("a-fig9", [case], "early"))
+    said = list(profile_page.verdicts("a-fig9", [case], "early"))
     assert "has no interval" in said[0]
-    assert "was not tested" in next(profile_pages.verdicts("a-fig8", [dataclasses.replace(case, trained=())], "early"))
+    assert "was not tested" in next(profile_page.verdicts("a-fig8", [dataclasses.replace(case, trained=())], "early"))
 
 
 @pytest.mark.once
 def test_the_paper_s_fall_beside_that_of_random_networks():
     case = Case("vgg16", "paper", (), (profile(-3.3, -4, -4.7), profile(-3.3, -4, -4.7)))
-    said = next(profile_pages.verdicts("a-fig1", [case], "early"))
+    said = next(profile_page.verdicts("a-fig1", [case], "early"))
     assert (
         "fall from -3.30 to -4.70, by 1.40. Trained minus random is +1.1 in the first layer and -0.8 in the last"
         in said
@@ -72,7 +72,7 @@ def test_a_tiny_unet(tmp_path):
 @pytest.mark.slow
 def test_a_figure_without_weights_says_what_stands_in(tmp_path, monkeypatch):
     monkeypatch.setitem(profiles.FIGURES, "a-fig1", profiles.Figure("mobilenet", "squeezenet", "early"))
-    monkeypatch.setattr(folders, "_keras_models", lambda: tmp_path)
+    monkeypatch.setattr(image_folders, "_keras_models", lambda: tmp_path)
     outcome = profiles.reproduced("a-fig1", Settings(output=tmp_path, workers=1, progress=False), TINY)
     assert any(
         "no trained weights of mobilenet" in s and "cnn, trained here (2 networks, val_accuracy" in s
@@ -87,7 +87,7 @@ def test_a_figure_without_weights_says_what_stands_in(tmp_path, monkeypatch):
 
 
 def test_weights_of_the_very_architecture_are_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "_keras_models", lambda: tmp_path / "none")
+    monkeypatch.setattr(image_folders, "_keras_models", lambda: tmp_path / "none")
     monkeypatch.setitem(profiles.FIGURES, "a-fig1", profiles.Figure("cnn", "squeezenet", "early"))
     models.by_name("cnn").save(tmp_path / "cnn.keras")
     settings = Settings(output=tmp_path / "out", data=tmp_path, workers=1, progress=False)

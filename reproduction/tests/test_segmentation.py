@@ -10,7 +10,7 @@ from keras_entropy.study import RunRecord
 from keras_entropy.study.document import Picture, Table
 from reproduction import reproduce, segmentation
 from reproduction.entries import Settings
-from reproduction.segmentation_pages import Stopping, Tried, verdicts
+from reproduction.segmentation_page import Stopping, Tried, verdicts
 
 TINY = dataclasses.replace(
     segmentation.SMALL, height=16, width=16, images=16, filters=(4,), factors=(1e-3,), seeds=2, epochs=2

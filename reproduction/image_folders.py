@@ -13,7 +13,7 @@ import numpy as np
 from keras_entropy import datasets
 from keras_entropy.datasets import Array, Dataset
 from reproduction.entries import Settings
-from reproduction.prepared import resized
+from reproduction.image_data import resized
 
 PHOTOGRAPHS, MASKS, WEIGHTS = "imagenette", "segmentation", "weights"
 

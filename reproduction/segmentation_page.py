@@ -16,7 +16,7 @@ from keras_entropy.study.arm_groups import mean_of, quiet, text
 from keras_entropy.study.comparison import adjusted
 from keras_entropy.study.document import Block, Heading, Paragraph, Picture, Table
 from keras_entropy.study.records import RunRecord
-from reproduction import printed
+from reproduction import single_run_table
 
 BASELINE, TERM = "none", "pre-concat"
 METRIC = "val_iou"
@@ -144,7 +144,7 @@ def blocks(tried: Tried, masks: Sequence[tuple[str, Any]], choices: str) -> list
 def _printed_table() -> Table:
     rows = tuple(
         (text(f), str(epochs), f"{seconds:.0f}", f"{seconds / epochs:.0f}", f"{accuracy:.4f}", f"{iou:.4f}")
-        for f, epochs, seconds, accuracy, iou in printed.TABLE3
+        for f, epochs, seconds, accuracy, iou in single_run_table.TABLE3
     )
     return Table(
         "One run for each lambda, as the paper prints it",
@@ -278,7 +278,7 @@ def _equals(p: str) -> str:
 
 
 def _of_the_paper() -> Iterator[str]:
-    base, *rest = printed.TABLE3
+    base, *rest = single_run_table.TABLE3
     gains = [row[3] - base[3] for row in rest]
     more, iou, alike = sum(g > 0 for g in gains), sum(row[4] > base[4] for row in rest), len(rest) + 1
     yield (
@@ -290,7 +290,7 @@ def _of_the_paper() -> Iterator[str]:
     fewer, faster = ([row for row in rest if row[at] < base[at]] for at in (1, 2))
     percent = 100 * (1 - min(row[2] for row in rest) / base[2])
     slower = sum(row[1] > base[1] for row in faster)
-    pace = [row[2] / row[1] for row in printed.TABLE3]
+    pace = [row[2] / row[1] for row in single_run_table.TABLE3]
     spread = 100 * float(np.std(pace, ddof=1) / np.mean(pace))
     yield (
         f'"About 10 % faster": in the paper {len(fewer)} of {len(rest)} values of lambda takes fewer epochs '

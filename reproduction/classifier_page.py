@@ -16,8 +16,8 @@ from keras_entropy.study.records import RunRecord
 from keras_entropy.study.result_tables import p_value
 from keras_entropy.study.significance_tables import STARS
 from reproduction import published
-from reproduction.prepared import effort
-from reproduction.scales import in_words
+from reproduction.image_data import effort
+from reproduction.protocol import in_words
 from reproduction.selection import Gains
 
 PAPERS_ARM = "eq. 25 on first"

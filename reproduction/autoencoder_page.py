@@ -16,8 +16,8 @@ from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Pictur
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.result_tables import effort_table, interval
 from keras_entropy.study.significance_tables import PairwiseTable, pairwise_table
-from reproduction import curves, published
-from reproduction.prepared import effort
+from reproduction import published, width_curves
+from reproduction.image_data import effort
 
 NONE, RECIPROCAL, CONSTANT, LOG = "none", "eq. 24", "constant", "eq. 21"
 STOPPED = {"val_loss": "all of the loss (as printed)", "val_task_loss": "the task alone"}
@@ -106,7 +106,7 @@ def _picture(found: Findings) -> Picture:
         f"stopped on {words}": found.compared(monitor, found.metric, *RIVALS[monitor])
         for monitor, words in STOPPED.items()
     }
-    figure = curves.by_width(panels, title, found.metric, axis="width", own="λ")
+    figure = width_curves.by_width(panels, title, found.metric, axis="width", own="λ")
     seeds = plural(len({record.seed for record in found.records["val_loss"]}), "seed")
     caption = f"{title}: autoencoders on {found.data}, {seeds}."
     return Picture(f"{found.name}.png", plots.png(figure), caption, caption)

@@ -1,8 +1,8 @@
 """The figures and the table of "Entropy and generalization of a neural network's parameter space" (Zhang), measured.
 
-    python benchmarks/landscape_paper.py figure3 [--sets 24] [--moves 1e8] [--output runs/landscape_paper]
-    python benchmarks/landscape_paper.py figure2 [--sets 6] [--moves 2e8]
-    KERAS_BACKEND=jax python benchmarks/landscape_paper.py table1 [--sets 6] [--moves 1e8]
+    python -m reproduction.parameter_space figure3 [--sets 24] [--moves 1e8] [--output runs/landscape_paper]
+    python -m reproduction.parameter_space figure2 [--sets 6] [--moves 2e8]
+    KERAS_BACKEND=jax python -m reproduction.parameter_space table1 [--sets 6] [--moves 1e8]
 
 figure3: entropy over the test accuracy of all parameters that have every training point right, mean over data sets, for
 several depths and widths, and paired differences of the mean test accuracy. figure2: entropy over training loss and
@@ -50,6 +50,7 @@ def walk(path, problem, axes, moves, **options):
 
 
 def figure3(folder, sets, moves):
+    """Entropy over the test accuracy where every training point is right, for several networks."""
     entropies = {name: [] for name in SHAPES}
     accuracies, volumes = ({name: np.zeros(sets) for name in SHAPES} for _ in range(2))
     doubtful = 0
@@ -90,6 +91,7 @@ def figure3(folder, sets, moves):
 
 
 def figure2(folder, sets, moves, stop=0.02):
+    """Entropy over training loss and test accuracy, with and without the term."""
     means = {}
     drawn = Figure(figsize=(9.6, 7.6), layout="constrained")
     axes = drawn.subplots(2, 2)
@@ -133,6 +135,7 @@ def figure2(folder, sets, moves, stop=0.02):
 
 
 def table1(folder, sets, moves):
+    """Networks trained by Adam beside all parameters of the same training loss."""
     print(
         "layers x units  epochs | trained: loss, test accuracy, share outside of the box | all parameters of that loss"
     )
@@ -224,6 +227,7 @@ PARTS = {"figure2": (figure2, 6, 2e8), "figure3": (figure3, 24, 1e8), "table1": 
 
 
 def main():
+    """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--sets", type=int)

@@ -16,7 +16,7 @@ from keras_entropy.stats import Estimate, welch_t
 from keras_entropy.study import result_tables
 from keras_entropy.study.arm_groups import mean_of
 from keras_entropy.study.document import DASH, Block, Heading, Picture, Table
-from reproduction import printed
+from reproduction import single_run_table
 
 PATTERNS = {
     "early": "mean of the first third of the layers minus that of the last",
@@ -238,7 +238,7 @@ def _first_figure(cases: Sequence[Case]) -> Iterator[str]:
     if case is None:
         return
     twins = case.means(case.twins).mean(0)
-    early, late = printed.FIGURE1
+    early, late = single_run_table.FIGURE1
     fall, own = early - late, twins[0] - twins[-1]
     yield (
         f"VGG-16 in the paper falls from {early:g} in the first layer to about {late:g}, by {fall:.1f} nats; random "

@@ -14,7 +14,7 @@ from keras_entropy.study import StudyComparison, figures, result_tables
 from keras_entropy.study.arm_groups import quiet, text
 from keras_entropy.study.comparison import Row
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
-from reproduction import printed
+from reproduction import single_run_table
 
 BASELINE = "none"
 METRIC = "val_accuracy"
@@ -142,15 +142,16 @@ def blocks(found: Sequence[Found], choices: str) -> list[Block]:
 
 
 def _printed_table() -> Table:
-    head = ("network", "strategy", "layers", *(text(f) for f in printed.FACTORS))
+    head = ("network", "strategy", "layers", *(text(f) for f in single_run_table.FACTORS))
     rows = tuple(
         (name, strategy, layers, *_marked([f"{v:.3f}" for v in values], values))
-        for name, strategy, layers, values in printed.TABLE2
+        for name, strategy, layers, values in single_run_table.TABLE2
     )
     notes = (
         "One run a cell. *: the best of its row. The paper prints 0.808 in bold in ResNet-50, augmentation + dropout, "
         "pre-skip, where 0.820 is the best.",
-        f"All numbers are multiples of {printed.step_of(printed.table2_rows()):g}, as accuracies on 500 images are.",
+        f"All numbers are multiples of {single_run_table.step_of(single_run_table.table2_rows()):g}, as accuracies on "
+        "500 images are.",
     )
     return Table("Validation accuracy by lambda, as the paper prints it", head, rows, notes, 3)
 
@@ -158,8 +159,11 @@ def _printed_table() -> Table:
 def _analysis() -> Table:
     rows = []
     for name in (None, "VGG-16", "ResNet-50"):
-        values = printed.table2_rows(name)
-        best, gain = printed.best_columns(values), printed.gains(values, printed.table2_repeated(name))
+        values = single_run_table.table2_rows(name)
+        best, gain = (
+            single_run_table.best_columns(values),
+            single_run_table.gains(values, single_run_table.table2_repeated(name)),
+        )
         rows.append(
             (
                 name or "both",
@@ -180,7 +184,7 @@ def _analysis() -> Table:
         "nothing; its t interval is over rows.",
         "Noise: the standard deviation of runs at lambda = 0, which are the same experiment at every placement, pooled "
         "over network and strategy, with its chi-squared interval. Best minus 0 by noise alone: "
-        f"{printed.largest_normal(6):.3f} times the noise, the mean of the largest of six normal numbers.",
+        f"{single_run_table.largest_normal(6):.3f} times the noise, the mean of the largest of six normal numbers.",
     )
     return Table("What the paper's table shows of itself", head, tuple(rows), notes)
 
@@ -224,7 +228,7 @@ def verdicts(found: Sequence[Found], images: int) -> Iterator[str]:
     rows = [row for one in found for row in one.means()]
     complete = [row for row in rows if not any(map(math.isnan, row))]
     if complete:
-        best = printed.best_columns(complete)
+        best = single_run_table.best_columns(complete)
         yield (
             f"These runs, best cell at lambda > 0: {best.at_term} of the {best.rows} rows (of {len(rows)}) whose runs "
             f"all finished; {best.columns} columns that are alike give {best.expected:.1f} (no p-value: rows of a "
@@ -237,8 +241,8 @@ def verdicts(found: Sequence[Found], images: int) -> Iterator[str]:
 
 
 def _of_the_paper() -> Iterator[str]:
-    rows = printed.table2_rows()
-    best, gain = printed.best_columns(rows), printed.gains(rows, printed.table2_repeated())
+    rows = single_run_table.table2_rows()
+    best, gain = single_run_table.best_columns(rows), single_run_table.gains(rows, single_run_table.table2_repeated())
     yield (
         f'"The best accuracy is at lambda > 0 in {best.at_term} of {best.rows} rows": the count is one that chance '
         f"gives. Seven columns that are alike give {best.expected:.1f}, and {best.at_term} or more with probability "
@@ -251,7 +255,9 @@ def _of_the_paper() -> Iterator[str]:
         f"{gain.noise:.3f} (95 % interval {gain.noise_low:.3f} to {gain.noise_high:.3f}), which alone gives "
         f"{gain.by_chance:.3f}."
     )
-    first, both = ([max(v) for n, _, at, v in printed.TABLE2 if (n, at) == ("VGG-16", w)] for w in ("[1]", "[1,2]"))
+    first, both = (
+        [max(v) for n, _, at, v in single_run_table.TABLE2 if (n, at) == ("VGG-16", w)] for w in ("[1]", "[1,2]")
+    )
     apart = ", ".join(f"{a - b:.3f}" for a, b in zip(first, both, strict=True))
     with quiet():
         against = paired_t(first, both)
@@ -266,7 +272,7 @@ def _of_the_runs(one: Found, images: int) -> Iterator[str]:
         yield f"{one.name}: no cell with the term has all of its runs, so that nothing is averaged."
         yield from _failures(one)
         return
-    noise = printed.pooled(one.repeated())[0]
+    noise = single_run_table.pooled(one.repeated())[0]
     means = [row for row in one.means() if not any(map(math.isnan, row))]
     kept = sum(whole(row) for row in one.comparison.rivals)
     said = (
@@ -278,7 +284,7 @@ def _of_the_runs(one: Found, images: int) -> Iterator[str]:
             estimate = t_interval(average)
             said += f"{_shown(estimate)}, {_said(estimate, 'seeds')}"
         elif len(means) > 1:
-            estimate = printed.gains(means, []).unselected
+            estimate = single_run_table.gains(means, []).unselected
             said += f"{_shown(estimate)}, {_said(estimate, 'rows of single runs')}"
         else:
             said += f"{average[0]:+.3f}, one value without interval"
