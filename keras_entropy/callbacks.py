@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_entropy import _checks, _keras, profile
+from keras_entropy import _checks, _keras, _optional, profile
 from keras_entropy._slopes import infer_rows, means_on_sample
 from keras_entropy.layers import DualDense, EntropyActivation
 from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
@@ -66,7 +66,7 @@ class EntropyLogger(keras.callbacks.Callback):
 
     Raises:
         ValueError, TypeError: for an unknown measure; in `fit`, for a glob that matches no layer.
-        ModuleNotFoundError: if `log_dir` is given and tensorboard or matplotlib is not installed.
+        ModuleNotFoundError: if `log_dir` is given and the extras `tensorboard` and `plot` are not installed.
 
     Examples:
         >>> import keras, numpy as np
@@ -90,10 +90,8 @@ class EntropyLogger(keras.callbacks.Callback):
         if measure is not None:
             _checks.one_of("measure", measure, profile.MEASURES)
         if log_dir is not None:
-            from keras_entropy import events, plots
-
-            events.require()
-            plots.require()
+            _optional.require("tensorboard", extra="tensorboard")
+            _optional.require("matplotlib", extra="plot")
         self.layers = profile.check_selection(layers)
         self.measure = measure
         self.log_dir = log_dir

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _optional
 
 Array = np.ndarray[Any, Any]
 PathLike = str | os.PathLike[str]
@@ -77,7 +77,7 @@ def digits() -> Dataset:
         the same proportion. The split is always the same.
 
     Raises:
-        ModuleNotFoundError: if scikit-learn is not installed.
+        ModuleNotFoundError: if the extra `data` is not installed.
 
     Examples:
         >>> from keras_entropy import datasets
@@ -85,11 +85,10 @@ def digits() -> Dataset:
         >>> x_train.shape, y_train.shape, x_test.shape
         ((1437, 8, 8, 1), (1437,), (360, 8, 8, 1))
     """
-    try:
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("The digits need: pip install scikit-learn") from error
+    _optional.require("sklearn", extra="data")
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     images, labels = load_digits(return_X_y=True)
     x = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
     x_train, x_test, y_train, y_test = train_test_split(x, labels, test_size=0.2, stratify=labels, random_state=0)
@@ -154,7 +153,7 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
     Raises:
         FileNotFoundError: if the set is not there; it says what to run.
         OSError: if its files are damaged.
-        ModuleNotFoundError: if TensorFlow or TFDS is not installed.
+        ModuleNotFoundError: if the extras `data` and `tensorflow` are not installed.
 
     Examples:
         >>> from keras_entropy import datasets
@@ -260,7 +259,7 @@ def _dataset(arrays: list[Array], class_names: Iterable[str]) -> Dataset:
 
 
 def _read(files: list[Path], size: tuple[int, int] | None, mask: bool = False) -> Array:
-    from PIL import Image
+    Image = _optional.require("PIL.Image", extra="data")  # noqa: N806
 
     pictures = []
     for file in files:
@@ -298,11 +297,8 @@ def _version(name: str) -> tuple[int, ...]:
 
 def _tensorflow_datasets() -> Any:
     loaded_here = "tensorflow" not in sys.modules
-    try:
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("Prepared sets need: pip install tensorflow tensorflow-datasets") from error
+    tf = _optional.require("tensorflow", extra="data,tensorflow")
+    tfds = _optional.require("tensorflow_datasets", extra="data,tensorflow")
     if loaded_here:  # it only reads files: the accelerator belongs to the backend that trains
         tf.config.set_visible_devices([], "GPU")
     return tfds

@@ -13,15 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_entropy import _optional
+
 _count = itertools.count()
-
-
-def require() -> None:
-    """Raise `ModuleNotFoundError`, saying what to install, if TensorBoard's file format is not there."""
-    try:
-        import tensorboard  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("Writing TensorBoard files needs: pip install tensorboard") from error
 
 
 class EventWriter:
@@ -33,7 +27,7 @@ class EventWriter:
         log_dir: folder; made if it is not there. Files in it are left alone.
 
     Raises:
-        ModuleNotFoundError: if tensorboard is not installed.
+        ModuleNotFoundError: if the extra `tensorboard` is not installed.
 
     Examples:
         >>> import tempfile
@@ -44,7 +38,7 @@ class EventWriter:
     """
 
     def __init__(self, log_dir: str | os.PathLike[str]) -> None:
-        require()
+        _optional.require("tensorboard", extra="tensorboard")
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 

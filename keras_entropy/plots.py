@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_entropy import _optional
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def require() -> None:
-    """Raise `ModuleNotFoundError`, saying what to install, if matplotlib is not there."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("Figures need: pip install matplotlib") from error
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
@@ -28,10 +22,9 @@ def format_of(path: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: for a suffix that matplotlib does not know.
     """
-    from matplotlib.backend_bases import FigureCanvasBase
-
+    backends = _optional.require("matplotlib.backend_bases", extra="plot")
     suffix = Path(path).suffix.removeprefix(".").lower() or "png"
-    known = sorted(FigureCanvasBase.filetypes)
+    known = sorted(backends.FigureCanvasBase.filetypes)
     if suffix not in known:
         raise ValueError(f"A figure's file should end in one of {', '.join(known)}. Received: {os.fspath(path)}.")
     return suffix
@@ -62,11 +55,9 @@ def entropy_panels(panels: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
     Returns:
         A matplotlib figure, wide enough for the names of all layers.
     """
-    from matplotlib.figure import Figure
-
     paths = list(dict.fromkeys(layer.path for _, layers in panels for layer in layers))
     width = max(4.0, 1.2 + len(paths) * (0.6 if len(paths) <= _WIDE else 0.22))
-    figure = Figure(figsize=(width, 4.5 * len(panels)), layout="constrained")
+    figure = new_figure(width, 4.5 * len(panels))
     rows = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     labels = dict.fromkeys(paths, "")
     for axes, (title, layers) in zip(rows, panels, strict=True):
@@ -138,11 +129,17 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure without axes; width and height in inches."""
+    figure: Figure = _optional.require("matplotlib.figure", extra="plot").Figure(
+        figsize=(width, height), layout="constrained"
+    )
+    return figure
+
+
 def blank(width: float, height: float) -> tuple[Figure, Any]:
     """An empty figure of a size in inches, and its axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = new_figure(width, height)
     axes = figure.subplots()
     _style(axes)
     return figure, axes

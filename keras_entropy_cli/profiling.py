@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keras_entropy import _checks, models, plots
+from keras_entropy import _checks, _optional, models, plots
 from keras_entropy.models import safe_loading
 from keras_entropy.placement import resolve_placement
 from keras_entropy.profile import Comparison, EntropyProfile, ProfileRecord, entropy_profile
@@ -69,7 +69,7 @@ def run(arguments: Arguments) -> None:
 def _check(arguments: Arguments, reference: EntropyProfile | None) -> None:
     """Whatever can be wrong before anything is computed."""
     if arguments.plot is not None:
-        plots.require()
+        _optional.require("matplotlib", extra="plot")
         plots.format_of(arguments.plot)
         if arguments.plot == arguments.json:
             raise ValueError(f"--plot and --json should name two files. Received: {arguments.plot} twice.")

@@ -521,7 +521,7 @@ class TestEntropyLogger:
     def test_missing_tensorboard_is_said_at_construction(self, monkeypatch, tmp_path):
         monkeypatch.setitem(__import__("sys").modules, "tensorboard", None)
 
-        with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
+        with pytest.raises(ModuleNotFoundError, match=r'pip install "keras-entropy\[tensorboard\]"'):
             EntropyLogger(log_dir=tmp_path)
 
 

@@ -92,9 +92,9 @@ class TestDigits:
             np.testing.assert_array_equal(one, other)
 
     def test_without_scikit_learn_say_what_to_install(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+        monkeypatch.setitem(sys.modules, "sklearn", None)
 
-        with pytest.raises(ModuleNotFoundError, match="pip install scikit-learn"):
+        with pytest.raises(ModuleNotFoundError, match=r'pip install "keras-entropy\[data\]"'):
             datasets.digits()
 
 
@@ -266,7 +266,7 @@ class TestMissingPreparedData:
     def test_without_tensorflow_say_what_to_install(self, data_folder, monkeypatch):
         monkeypatch.setitem(sys.modules, "tensorflow", None)
 
-        with pytest.raises(ModuleNotFoundError, match="pip install tensorflow tensorflow-datasets"):
+        with pytest.raises(ModuleNotFoundError, match=r'pip install "keras-entropy\[data,tensorflow\]"'):
             datasets.mnist(data_folder / "tfds")
 
 

@@ -152,5 +152,6 @@ def test_figures_are_made_without_pyplot(monkeypatch):
 def test_without_matplotlib_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
-    with pytest.raises(ModuleNotFoundError, match="pip install matplotlib"):
-        plots.require()
+    for draw in (lambda: plots.entropy_boxes([layer()]), lambda: plots.format_of("a.png"), lambda: plots.blank(1, 1)):
+        with pytest.raises(ModuleNotFoundError, match=r'pip install "keras-entropy\[plot\]"'):
+            draw()

@@ -3,6 +3,10 @@
 [B] Zhang: "Entropy and generalization of a neural network's parameter space".
 """
 
+from keras_entropy import _optional
+
+_optional.require("numba", extra="landscape")
+
 from keras_entropy.landscape.axes import Axis
 from keras_entropy.landscape.density import DensityOfStates
 from keras_entropy.landscape.estimation import Progress, density_of_states

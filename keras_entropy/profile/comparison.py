@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_entropy import _optional
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -73,10 +75,7 @@ class Comparison:
 
 def frame_of(kind: type[Any], records: Sequence[Any]) -> pd.DataFrame:
     """A pandas data frame of the fields of records of a dataclass, one row each."""
-    try:
-        import pandas as pd
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("Data frames need: pip install pandas") from error
+    pd = _optional.require("pandas", extra="study")
     names = [field.name for field in dataclasses.fields(kind)]
     return pd.DataFrame([[getattr(record, name) for name in names] for record in records], columns=names)
 

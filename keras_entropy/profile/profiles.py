@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_entropy import _checks, _files
+from keras_entropy import _checks, _files, _optional
 from keras_entropy.profile import random_copy
 from keras_entropy.profile.comparison import Comparison, compare, frame_of
 from keras_entropy.profile.measures import MEASURES, measure_weight
@@ -129,7 +129,7 @@ class EntropyProfile:
         """
         from keras_entropy import plots
 
-        plots.require()
+        _optional.require("matplotlib", extra="plot")
         suffix = None if path is None else plots.format_of(path)
         profiles = [self] if other is None else [self, other]
         figure = plots.entropy_panels([(profile.title, profile.measured) for profile in profiles])
@@ -281,11 +281,9 @@ def _not_finite(weight: MeasurableWeight) -> str | None:
 
 
 def _tracked(weights: list[Any]) -> Iterator[Any]:
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("A progress bar needs: pip install rich") from error
+    from rich.console import Console
+    from rich.progress import track
+
     console = Console(stderr=True)
     yield from track(weights, "Measuring", console=console, transient=True, disable=not console.is_terminal)
 

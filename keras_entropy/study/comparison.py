@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_entropy import _optional
 from keras_entropy._checks import one_of, positive
 from keras_entropy.stats import Comparison, Equivalence, Estimate, _samples, holm, paired_t, tost
 from keras_entropy.study import arm_groups
@@ -120,8 +121,7 @@ class StudyComparison:
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas data frame, one row per grid point and arm."""
-        import pandas as pd
-
+        pd = _optional.require("pandas", extra="study")
         return pd.DataFrame([_flat(self, row) for row in self.rows])
 
     def to_markdown(self) -> str:

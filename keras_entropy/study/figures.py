@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_entropy import _optional, plots
 from keras_entropy._checks import message, printable
 from keras_entropy.stats import Estimate
 from keras_entropy.stats._samples import LARGEST
@@ -239,11 +240,10 @@ def _ticks(panel: Any, values: Sequence[float]) -> Callable[[float, float], floa
 
 def _plain(axis: Any) -> None:
     """Write the ticks of a logarithmic axis as plain numbers."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ticker = _optional.require("matplotlib.ticker", extra="plot")
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,12 +268,10 @@ def _styles(labels: Sequence[str], baseline: str, notes: list[str]) -> dict[str,
 
 def _panels(points: Sequence[Point], comparison: StudyComparison) -> tuple[Figure, list[Any], list[str]]:
     """A figure with one panel for each point, at most `MOST_PANELS`, and what is left out."""
-    from matplotlib.figure import Figure
-
     shown = points[:MOST_PANELS]
     columns = min(3, len(shown)) if len(shown) != 4 else 2
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(max(7.0, 4.2 * columns), 1.5 + 3.4 * rows), layout="constrained")
+    figure = plots.new_figure(max(7.0, 4.2 * columns), 1.5 + 3.4 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for panel, point in zip(grid, shown, strict=False):
         panel.spines[["top", "right"]].set_visible(False)
@@ -289,10 +287,9 @@ def _finish(
     figure: Figure, title: str, styles: Mapping[str, _Style], notes: Sequence[str], comparison: StudyComparison
 ) -> None:
     """Title, legend and notes."""
-    from matplotlib.lines import Line2D
-
+    lines = _optional.require("matplotlib.lines", extra="plot")
     handles = [
-        Line2D([], [], color=style.colour, linestyle=style.line, marker=style.marker, markersize=4)
+        lines.Line2D([], [], color=style.colour, linestyle=style.line, marker=style.marker, markersize=4)
         for style in styles.values()
     ]
     width = max(map(len, map(_short, styles)), default=1)
@@ -330,8 +327,6 @@ def _list(
     zero: bool = False,
 ) -> Figure:  # fmt: skip
     """A number with its interval for each arm, one below the other, under the grid point."""
-    from matplotlib.figure import Figure
-
     shown = lines[:MOST_ROWS]
     names: list[str] = []
     bold, places = [], []
@@ -341,7 +336,7 @@ def _list(
             names.append(written(line.row.shared))
         places.append(len(names))
         names.append(line.row.label)
-    figure = Figure(figsize=(8.0, 1.7 + 0.27 * max(len(names), 2)), layout="constrained")
+    figure = plots.new_figure(8.0, 1.7 + 0.27 * max(len(names), 2))
     axes: Any = figure.subplots()
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="x", alpha=0.3)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_entropy import _files
+from keras_entropy import _files, _optional
 from keras_entropy.study import records
 from keras_entropy.study.records import Key, RunRecord
 
@@ -71,12 +71,11 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         BlockingIOError: where another process holds it.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK, timeout=0)
+    filelock = _optional.require("filelock", extra="study")
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
-    except Timeout as error:
+    except filelock.Timeout as error:
         raise BlockingIOError(f"Another process works on {folder}. Wait for its end, or stop it.") from error
     try:
         yield

@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 
+from keras_entropy import _optional
 from keras_entropy.runs import memory, pipelines
 from keras_entropy.study import single_run
 from keras_entropy.study.records import RunRecord
@@ -66,8 +67,7 @@ def environment() -> dict[str, str]:
 
 def packed(job: Job) -> bytes:
     """A job to be sent to other processes, with functions that they could not import."""
-    import cloudpickle
-
+    cloudpickle = _optional.require("cloudpickle", extra="study")
     try:
         return bytes(cloudpickle.dumps(job))
     except Exception as error:  # pickle raises whatever the object raises
@@ -143,11 +143,10 @@ def _until_broken(
     payload: bytes, batches: deque[Batch], workers: int, finished: Finished, log: Path | None
 ) -> list[Batch]:
     """Run batches until none is left, or a process dies; return those that were under way then."""
-    from loky import ProcessPoolExecutor
-
+    loky = _optional.require("loky", extra="study")
     names = {"log": None if log is None else str(log), "parent": os.getpid()}
     grown = {_GROWN: os.environ.get(_GROWN, "1e9")}
-    pool = ProcessPoolExecutor(workers, env=environment() | grown, initializer=exec, initargs=(_FIRST, names))
+    pool = loky.ProcessPoolExecutor(workers, env=environment() | grown, initializer=exec, initargs=(_FIRST, names))
     futures: dict[Future[Any], Batch] = {}
     kill = True
     try:

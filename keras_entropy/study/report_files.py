@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_entropy import _optional
 from keras_entropy._checks import message, one_of, printable
 from keras_entropy._files import replacing, write_text
 from keras_entropy.study import arm_groups, description, sections
@@ -126,8 +127,7 @@ def page(plan: Description, records: Sequence[RunRecord], comparison: StudyCompa
 
 def runs_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
     """A pandas data frame with one row per run, of all roles and whether it finished or not."""
-    import pandas as pd
-
+    pd = _optional.require("pandas", extra="study")
     rows = []
     for record in _runs(records):
         row = _place(record) | {"reason": record.reason, "epochs": record.epochs}
@@ -142,8 +142,7 @@ def runs_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
 
 def curves_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
     """A pandas data frame with one row per run and epoch, with all that the histories hold."""
-    import pandas as pd
-
+    pd = _optional.require("pandas", extra="study")
     rows = []
     for record in _runs(records):
         for epoch in range(record.epochs):

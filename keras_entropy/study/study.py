@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _optional
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import folder, machine, plan, pool, records
 from keras_entropy.study.arms import OWN_AXES, Arm, axes
@@ -369,9 +369,7 @@ def _check_arms(arms: Sequence[Arm]) -> None:
 
 
 def _cores() -> int:
-    import loky
-
-    return int(loky.cpu_count())
+    return int(_optional.require("loky", extra="study").cpu_count())
 
 
 def _batches(tasks: list[Task], replicas: int) -> list[pool.Batch]:

@@ -1,5 +1,9 @@
 """Searches with KerasTuner for the strength and the placement of entropy terms, that survive and do not flatter."""
 
+from keras_entropy import _optional
+
+_optional.require("keras_tuner", extra="search")
+
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.search import Verdict, search
 from keras_entropy.tuning.tuner import EntropyTuner

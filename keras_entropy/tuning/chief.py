@@ -7,6 +7,8 @@ import time
 from concurrent import futures
 from typing import Any
 
+from keras_entropy import _optional
+
 _POLL = 0.1
 _GRACE = 30.0
 """Seconds for workers to hear that the search has ended."""
@@ -17,7 +19,7 @@ def serve(oracle: Any) -> None:
 
     KerasTuner's own chief waits for ever for a worker that died after its last trial.
     """
-    import grpc
+    grpc = _optional.require("grpc", extra="search")
     from keras_tuner.src import protos
     from keras_tuner.src.distribute.oracle_chief import OracleServicer
 

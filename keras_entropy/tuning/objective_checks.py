@@ -11,6 +11,7 @@ from typing import Any
 from keras_tuner import errors
 from keras_tuner.src.engine import tuner_utils
 
+from keras_entropy import _optional
 from keras_entropy.callbacks import PENALISED, watches_penalty
 
 _OURS = re.compile("entropy/(placement|regularizer|(factor|sign)(/.*)?)$")
@@ -101,8 +102,7 @@ def chief_is_there() -> Iterator[None]:
     Raises:
         ChiefLostError: for a request whose connection broke. One that finds no chief waits for it.
     """
-    import grpc
-
+    grpc = _optional.require("grpc", extra="search")
     try:
         yield
     except grpc.RpcError as error:

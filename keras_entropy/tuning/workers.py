@@ -18,7 +18,7 @@ from typing import Any
 from keras_tuner import errors
 from keras_tuner.src.engine.trial import Trial
 
-from keras_entropy import _files
+from keras_entropy import _files, _optional
 from keras_entropy.study.folder import held
 from keras_entropy.study.pool import environment, start
 from keras_entropy.tuning import ledger
@@ -53,8 +53,7 @@ def run(
     Raises:
         FatalRuntimeError: with the message of a process that has raised.
     """
-    import cloudpickle
-
+    cloudpickle = _optional.require("cloudpickle", extra="search")
     folder = Path(arguments["directory"])
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
     (folder / arguments["project_name"]).mkdir(exist_ok=True)

@@ -1,0 +1,61 @@
+"""Optional packages: one import function, and one error that names the extra to install.
+
+`pip install keras-entropy` brings Keras, NumPy and SciPy, and what Keras depends on, such as rich and h5py. Any other
+package comes with an extra of `pyproject.toml`, and the functions that need it import it through `require`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+_NEEDED_BY = {
+    "tensorflow": "Reading prepared data sets",
+    "matplotlib": "Drawing figures",
+    "tensorboard": "Writing TensorBoard event files",
+    "sklearn": "The digits data set",
+    "tensorflow_datasets": "Reading prepared data sets",
+    "PIL": "Reading image files",
+    "typer": "The keras-entropy command",
+    "loky": "Training in several processes",
+    "filelock": "Locking a results folder",
+    "cloudpickle": "Sending functions to other processes",
+    "pandas": "Making data frames",
+    "keras_tuner": "Searching with KerasTuner",
+    "grpc": "Searching with several workers",
+    "numba": "Sampling parameter space",
+}
+"""What needs a package, by the name under which Python imports it."""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import a module of an optional package.
+
+    Args:
+        module: String. Name of the module, such as `"matplotlib"` or `"matplotlib.figure"`.
+        extra: String. The extra of keras-entropy that brings the package, such as `"plot"`.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        ModuleNotFoundError: If the package is not installed. The message names the extra and the command to install it.
+            Errors from inside an installed package, such as a missing dependency of its own, are raised unchanged.
+
+    Examples:
+        >>> from keras_entropy import _optional
+        >>> _optional.require("json.decoder", extra="plot").__name__
+        'json.decoder'
+    """
+    package = module.partition(".")[0]
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise ModuleNotFoundError(
+            f"{_NEEDED_BY[package]} needs {package}, which is not installed. "
+            f'Install it with: pip install "keras-entropy[{extra}]"',
+            name=package,
+        ) from None
+    return importlib.import_module(module)
