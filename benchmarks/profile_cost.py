@@ -1,8 +1,8 @@
 """What a profile costs: seconds and peak memory of arrays, beside the arithmetic that cannot be saved.
 
-    python benchmarks/profile_cost.py [--models VGG16:paper ResNet50:volume]
+    python benchmarks/profile_cost.py [--models VGG16:corner ResNet50:log_volume]
 
-The floor of "paper" are the LU factorisations of its leading blocks by LAPACK alone, measured between the runs.
+The floor of "corner" are the LU factorisations of its leading blocks by LAPACK alone, measured between the runs.
 """
 
 import argparse
@@ -22,7 +22,7 @@ RUNS = 3
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["VGG16:paper", "ResNet50:volume"], metavar="NAME:MEASURE")
+    parser.add_argument("--models", nargs="+", default=["VGG16:corner", "ResNet50:log_volume"], metavar="NAME:MEASURE")
     for entry in parser.parse_args().models:
         name, measure = entry.split(":")
         model = getattr(keras.applications, name)(weights=None)
@@ -30,12 +30,12 @@ def main():
         seconds, floors = [], []
         for _ in range(RUNS):
             seconds.append(timed(lambda: entropy_profile(model, measure)))  # noqa: B023
-            floors.append(sum(eliminate(matrix) for matrix in blocks(model)) if measure == "paper" else np.nan)
+            floors.append(sum(eliminate(matrix) for matrix in blocks(model)) if measure == "corner" else np.nan)
         tracemalloc.start()
         entropy_profile(model, measure)
         peak = tracemalloc.get_traced_memory()[1] / MIB
         tracemalloc.stop()
-        floor = f", of which LU {statistics.median(floors):.2f} s" if measure == "paper" else ""
+        floor = f", of which LU {statistics.median(floors):.2f} s" if measure == "corner" else ""
         print(
             f"{name}, {measure!r}: {statistics.median(seconds):.2f} s (median of {RUNS}){floor}; "
             f"peak {peak:.0f} MiB beyond the model, whose largest kernel has {largest:.0f} MiB"

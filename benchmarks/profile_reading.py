@@ -33,8 +33,8 @@ def main(weights):
     differences = np.array([[difference for difference, _ in row] for row in kept.values()])
     for i, measure in enumerate(MEASURES):
         print(f"{measure} and depth: {rho(np.arange(len(differences)), differences[:, i])}")
-    print(f"paper and volume: {rho(differences[:, 0], differences[:, 1])}")
-    print(f"opposite signs in paper and volume: {int((differences[:, 0] * differences[:, 1] < 0).sum())} layers")
+    print(f"corner and log_volume: {rho(differences[:, 0], differences[:, 1])}")
+    print(f"opposite signs in corner and log_volume: {int((differences[:, 0] * differences[:, 1] < 0).sum())} layers")
     for layer in model.layers:
         if layer.weights and layer.kernel.shape[0] == 1:
             kernel = np.asarray(layer.get_weights()[0], np.float64)

@@ -227,7 +227,7 @@ def empirical(build, options):
     keras.utils.set_random_seed(0)
     model, (x, y, _, _) = build(min(options["tune"]["learning_rate"])), options["data"]()
     model.fit(x, y, options["batch_size"], options["epochs"], verbose=0)
-    placed = resolve_placement(model, "empirical:1", entropy_profile(model, "volume"), regularizer=ConvEntropy(1.0))
+    placed = resolve_placement(model, "empirical:1", entropy_profile(model, "log_volume"), regularizer=ConvEntropy(1.0))
     return [weight.path for weight in placed]
 
 

@@ -32,9 +32,9 @@ def main():
         trained, model, data = small_networks()
     x_train, y_train, x_test, y_test = data
 
-    reference = entropy_profile(trained)
-    print(reference.compare(entropy_profile(trained, randomize=0)))
-    before = entropy_profile(model)
+    reference = entropy_profile(trained, "corner")
+    print(reference.compare(entropy_profile(trained, "corner", randomize=0)))
+    before = entropy_profile(model, "corner")
     guided = apply_entropy(model, "empirical", ConvCornerEntropy(arguments.factor), reference, top=arguments.top)
     print(f"Guided layers: {', '.join(guided)}")
 
@@ -48,7 +48,7 @@ def main():
         verbose=2,
         callbacks=[EntropyLogger()],
     ).history
-    after = entropy_profile(model)
+    after = entropy_profile(model, "corner")
     for path in guided:
         print(f"{path}: {before[path].mean:.3f} -> {after[path].mean:.3f} nats per filter")
     print(f"Task loss {history['val_task_loss'][-1]:.3f}, accuracy {history['val_accuracy'][-1]:.3f} on test images")

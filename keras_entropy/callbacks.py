@@ -35,7 +35,7 @@ class EntropyLogger(keras.callbacks.Callback):
     * `entropy/<layer path>`: nats per filter, dimension or output, for each measurable layer;
     * with a `sample`, `entropy/<layer path>/activation`: nats per unit that the activation adds, its mean log slope on
       the sample; and `entropy/<layer path>/total`, the sum of the two (not for total correlation). With
-      `measure="volume"` and a square kernel that is the change of entropy of the layer with its activation;
+      `measure="log_volume"` and a square kernel that is the change of entropy of the layer with its activation;
       and of each `DualDense` `entropy/<layer path>/sigmoid`: the mean of its sigmoid entropy, in bits per unit, over
       the positions that a mask leaves;
     * `entropy_penalty`: the sum of the entropy penalties of kernels at the weights of the end of the epoch; terms of
@@ -50,10 +50,10 @@ class EntropyLogger(keras.callbacks.Callback):
     Args:
         layers: which layers: None for all that are measurable, a glob on layer paths, several globs, or a
             predicate on layers.
-        measure: None: each layer in its own entropy regularizer's quantity, in `"paper"` where it has none;
-            or for all `"paper"`: log|det| of the leading block of a Dense kernel per dimension, mean log|c11|
-            of a convolution per filter; `"volume"`: the exact log-volume per dimension; `"redundancy"`: total
-            correlation per output.
+        measure: None: each layer in its own entropy regularizer's quantity, in `"corner"` where it has none;
+            or for all `"corner"`: log|det| of the leading block of a Dense kernel per dimension, mean log|c11|
+            of a convolution per filter; `"log_volume"`: the exact log-volume per dimension; `"total_correlation"`: the
+            total correlation per output.
         log_dir: if given, TensorBoard event files are written there, without TensorFlow: all scalars of
             `logs`, a histogram per layer of its filters or dimensions, and a box plot of all layers.
             For the exact measures histograms take singular values, cheap up to a few thousand units.
@@ -196,7 +196,7 @@ class EntropyLogger(keras.callbacks.Callback):
         found = {f"entropy/{path}/{name}": mean for path, of in means.items() for name, mean in of.items()}
         for entropy in self.layers_logged:
             slope = means.get(entropy.path, {}).get("activation")
-            if slope is not None and entropy.measure not in ("redundancy", "TotalCorrelation"):
+            if slope is not None and entropy.measure not in ("total_correlation", "TotalCorrelation"):
                 found[f"entropy/{entropy.path}/total"] = entropy.mean + slope
         return found
 

@@ -12,9 +12,9 @@ from keras_entropy_cli.errors import user_errors
 
 
 class _Measure(enum.StrEnum):
-    paper = "paper"
-    volume = "volume"
-    redundancy = "redundancy"
+    corner = "corner"
+    log_volume = "log_volume"
+    total_correlation = "total_correlation"
 
 
 def profile(
@@ -35,9 +35,10 @@ def profile(
     measure: Annotated[
         _Measure,
         typer.Option(
-            help="paper: leading determinants and corners; volume: exact log-volumes; redundancy: total correlation."
+            help="corner: leading determinants and corner elements; log_volume: exact log-volumes; "
+            "total_correlation: how much outputs repeat each other."
         ),
-    ] = _Measure.paper,
+    ] = _Measure.log_volume,
     random: Annotated[
         int | None,
         typer.Option(min=0, metavar="SEED", help="Compare with the random twin, drawn with this seed."),
@@ -63,7 +64,7 @@ def profile(
 
     Files are loaded with Keras's safe mode on: code in them is never run.
 
-    Example: keras-entropy profile resnet50 --measure volume --random 0 --placement pre_skip --plot resnet50.png
+    Example: keras-entropy profile resnet50 --random 0 --placement pre_skip --plot resnet50.png
     """
     with user_errors():
         from keras_entropy_cli import profiling

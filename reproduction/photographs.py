@@ -151,7 +151,8 @@ def _empirical(
     model = build()
     if weights is not None:
         reference, own = models.by_name(name, weights=weights), network(name, (protocol.side, protocol.side, 3), 10)
-        chosen = resolve_placement(own, f"empirical:{protocol.empirical}", entropy_profile(reference), regularizer=term)
+        profile = entropy_profile(reference, "corner")
+        chosen = resolve_placement(own, f"empirical:{protocol.empirical}", profile, regularizer=term)
         names = {weight.layer.name for weight in chosen}
         everything = resolve_placement(model, "all", regularizer=term)
         return [weight.path for weight in everything if weight.layer.name in names], []
@@ -172,7 +173,8 @@ def _empirical(
             f"The network that the empirical placement is read off did not finish: {record.reason}. Use other images "
             "(`data`)."
         )
-    chosen = resolve_placement(model, f"empirical:{protocol.empirical}", entropy_profile(model), regularizer=term)
+    profile = entropy_profile(model, "corner")
+    chosen = resolve_placement(model, f"empirical:{protocol.empirical}", profile, regularizer=term)
     accuracy = record.value(METRIC, "best", lower_is_better=False)
     return [weight.path for weight in chosen], [
         f"Empirical placement of {name}: there are no trained weights of it on this machine, so it is read off one "

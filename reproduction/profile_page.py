@@ -31,7 +31,7 @@ class Case:
 
     Attributes:
         name: of the networks.
-        measure: "paper" or "volume".
+        measure: "corner" or "log_volume".
         trained: profiles of trained networks.
         twins: profiles of random ones.
         marked: the paths of the layers before skips.
@@ -224,17 +224,17 @@ def verdicts(name: str, cases: Sequence[Case], pattern: str) -> Iterator[str]:
     for case in cases:
         yield _pattern(case, pattern)
     for case in cases:
-        if case.trained and case.measure == "paper":
+        if case.trained and case.measure == "corner":
             counts = f"{100 * case.outliers(case.trained):.1f} % of the values of trained networks"
             yield (
-                f"Outliers in {case.name}, measure paper: {counts}, {100 * case.outliers(case.twins):.1f} % of those "
+                f"Outliers in {case.name}, measure corner: {counts}, {100 * case.outliers(case.twins):.1f} % of those "
                 "of random ones."
             )
 
 
 def _first_figure(cases: Sequence[Case]) -> Iterator[str]:
     """What the paper says of the trained VGG-16 in numbers, against random networks drawn here."""
-    case = next((c for c in cases if c.name == "vgg16" and c.measure == "paper"), None)
+    case = next((c for c in cases if c.name == "vgg16" and c.measure == "corner"), None)
     if case is None:
         return
     twins = case.means(case.twins).mean(0)

@@ -42,7 +42,7 @@ class Protocol:
 
 
 FULL = Protocol(
-    measures=("paper", "volume"), twins=3, largest=None, seeds=3, side=96, images=None, epochs=100
+    measures=("corner", "log_volume"), twins=3, largest=None, seeds=3, side=96, images=None, epochs=100
 )  # fmt: skip
 SMALL = dataclasses.replace(FULL, largest=5_000_000, side=32, images=1000, epochs=15)
 
@@ -165,7 +165,7 @@ def _cases(figure: Figure, protocol: Protocol, networks: Sequence[Any], said: st
     marked = _marked(model, figure.pattern)
     found = []
     for measure in protocol.measures:
-        if measure == "volume" and protocol.largest is not None and model.count_params() > protocol.largest:
+        if measure == "log_volume" and protocol.largest is not None and model.count_params() > protocol.largest:
             continue
         found.append(
             Case(

@@ -300,7 +300,7 @@ def test_the_logged_total_is_the_change_of_entropy_of_the_layer(dimensions, acti
         "leaky_relu": np.where(z < 0, 0.2 * z, z),
     }[activation]  # fmt: skip
 
-    logs = model.fit(x[:64], y[:64], verbose=0, callbacks=[EntropyLogger(measure="volume", sample=x)]).history
+    logs = model.fit(x[:64], y[:64], verbose=0, callbacks=[EntropyLogger(measure="log_volume", sample=x)]).history
 
     (linear,), (slope,), (total,) = (logs[f"entropy/map{part}"] for part in ("", "/activation", "/total"))
     assert total == linear + slope

@@ -71,20 +71,20 @@ def test_every_weight_of_an_application_is_measured(name):
     model = getattr(keras.applications, name)(weights=None, input_shape=(75, 75, 3), include_top=name != "VGG16",
                                               **({} if name == "VGG16" else {"classes": 10}))  # fmt: skip
 
-    profile = check(model, "paper")
+    profile = check(model, "corner")
 
     assert [record.skipped for record in profile.records if record.skipped] == []
     assert len(profile.measured) >= 13
-    twin = entropy_profile(model, randomize=0)
+    twin = entropy_profile(model, "corner", randomize=0)
     assert len(profile.compare(twin).differences) == len(profile.records)
 
 
-@pytest.mark.parametrize("measure", ["volume", "redundancy"])
+@pytest.mark.parametrize("measure", ["log_volume", "total_correlation"])
 def test_exact_measures_of_an_application(measure):
     check(keras.applications.MobileNetV3Small(weights=None, input_shape=(32, 32, 3), classes=10), measure)
 
 
-@pytest.mark.parametrize("measure", ["paper", "volume", "redundancy"])
+@pytest.mark.parametrize("measure", ["corner", "log_volume", "total_correlation"])
 def test_unet_transformer_and_lstm(measure):
     check(models.unet((32, 32, 3), filters=(4, 8)), measure)
     assert not [record for record in check(vision_transformer(), measure).records if record.skipped]

@@ -76,12 +76,12 @@ class TestEntropyLogger:
         np.testing.assert_allclose(history["entropy/conv"][-1], corner, rtol=1e-5)
         np.testing.assert_allclose(history["entropy/head"][-1], 0.5 * np.log(s**2 + 1e-4).mean(), rtol=1e-6)
         conv, head = logger.layers_logged
-        assert (conv.measure, conv.unit, conv.penalised) == ("paper", "nats per filter", False)
+        assert (conv.measure, conv.unit, conv.penalised) == ("corner", "nats per filter", False)
         assert (head.measure, head.unit, head.penalised) == ("DenseEntropy", "nats per dimension", True)
 
     def test_measure_paper_is_the_leading_block_for_all(self):
         model = small_cnn(dense=DenseEntropy(0.1))
-        history = fit(model, EntropyLogger(measure="paper"))
+        history = fit(model, EntropyLogger(measure="corner"))
 
         kernel = model.get_layer("head").get_weights()[0].astype("float64")
         np.testing.assert_allclose(history["entropy/head"][-1], np.linalg.slogdet(kernel[:3])[1] / 3, rtol=1e-6)
@@ -462,12 +462,12 @@ class TestEntropyLogger:
         assert [e.step for e in events.Tensors("entropy/conv")] == [0, 1]
 
     def test_deep_copies_are_fresh_and_equal(self):
-        logger = EntropyLogger(layers="conv", measure="paper")
+        logger = EntropyLogger(layers="conv", measure="corner")
         fit(small_cnn(), logger)
 
         other = copy.deepcopy(logger)
 
-        assert (other.layers, other.measure, other.log_dir) == (("conv",), "paper", None)
+        assert (other.layers, other.measure, other.log_dir) == (("conv",), "corner", None)
         assert other.layers_logged == ()
         assert "entropy/conv" in fit(small_cnn(), other)
 
@@ -507,7 +507,7 @@ class TestEntropyLogger:
     @pytest.mark.parametrize(
         ("arguments", "error", "words"),
         [
-            ({"measure": "exact"}, ValueError, "`measure`.*'paper'.*'exact'"),
+            ({"measure": "exact"}, ValueError, "`measure`.*'corner'.*'exact'"),
             ({"measure": 1}, ValueError, "`measure`"),
             ({"layers": 3}, TypeError, "`layers`.*glob.*3"),
             ({"layers": [1]}, TypeError, "`layers`"),

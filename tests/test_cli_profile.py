@@ -43,10 +43,10 @@ def test_a_file_is_profiled(saved, tmp_path):
 
 
 def test_the_random_twin_stands_beside(saved, tmp_path):
-    result = command(saved, "--random", 3, "--measure", "volume", "--plot", tmp_path / "p.svg")
+    result = command(saved, "--random", 3, "--measure", "log_volume", "--plot", tmp_path / "p.svg")
 
     model = keras.models.load_model(saved)
-    (a, *_) = entropy_profile(model, "volume").compare(entropy_profile(model, "volume", randomize=3)).differences
+    (a, *_) = entropy_profile(model).compare(entropy_profile(model, randomize=3)).differences
     (row,) = [line for line in result.stdout.splitlines() if line.startswith("│ a ")]
     assert [cell.strip() for cell in row.split("│")[4:7]] == [f"{a.mean:.3f}", f"{a.other:.3f}", f"{a.difference:+.3f}"]
     assert (tmp_path / "p.svg").exists()
@@ -81,7 +81,7 @@ def test_architectures_by_name_and_weights(tmp_path):
 @pytest.mark.data
 def test_squeezenet_with_real_weights(data_folder, tmp_path):
     weights = data_folder / "weights" / "squeezenet_v1.1.npz"
-    result = command("squeezenet", "--weights", weights, "--measure", "volume", "--json", tmp_path / "p.json")
+    result = command("squeezenet", "--weights", weights, "--measure", "log_volume", "--json", tmp_path / "p.json")
 
     assert result.exit_code == 0, result.output
     profile = EntropyProfile.load(tmp_path / "p.json")
@@ -170,9 +170,9 @@ class TestErrors:
         assert not list(tmp_path.iterdir())
 
     def test_a_reference_of_another_measure(self, tmp_path):
-        command("cnn", "--json", tmp_path / "p.json")
+        command("cnn", "--measure", "corner", "--json", tmp_path / "p.json")
 
-        assert "add --measure paper" in command("cnn", "--measure", "volume", "--reference", tmp_path / "p.json").stderr
+        assert "add --measure corner" in command("cnn", "--reference", tmp_path / "p.json").stderr
 
     def test_a_reference_that_is_none(self, tmp_path):
         (tmp_path / "p.json").write_text("{}")

@@ -12,7 +12,7 @@ from keras_entropy.profile import LinearMap
 L = keras.layers
 
 
-def only(model, measure="volume", **arguments):
+def only(model, measure="log_volume", **arguments):
     (record,) = entropy_profile(model, measure, **arguments).records
     return record
 
@@ -22,7 +22,7 @@ class TestRecords:
         model = fill(built(L.Dense(3, name="a")))
         kernel = model.get_weights()[0].astype(np.float64)
 
-        record = only(model, "paper")
+        record = only(model, "corner")
 
         assert (record.path, record.kind, record.shape, record.unit) == ("a", "Dense", (4, 3), "nats per dimension")
         assert record.skipped is None
@@ -31,7 +31,7 @@ class TestRecords:
         np.testing.assert_allclose(np.mean(record.values), record.mean)
         np.testing.assert_allclose(only(model).values, log_singular_values(kernel), rtol=1e-10)
 
-    @pytest.mark.parametrize("measure", ["paper", "volume", "redundancy"])
+    @pytest.mark.parametrize("measure", ["corner", "log_volume", "total_correlation"])
     def test_heads_of_attention(self, measure):
         x = keras.Input((5, 6))
         model = fill(keras.Model(x, L.MultiHeadAttention(2, 3, value_dim=4, name="mha")(x, x)))
@@ -49,10 +49,10 @@ class TestRecords:
         for path, matrices in heads.items():
             record = profile[path]
             assert list(record.pieces) == ["head 1", "head 2"]
-            if measure == "redundancy":
+            if measure == "total_correlation":
                 expected = [functional.total_correlation(m, epsilon=1e-4) / m.shape[1] for m in matrices]
             else:
-                block = "full" if measure == "volume" else "leading"
+                block = "full" if measure == "log_volume" else "leading"
                 expected = [functional.dense_log_volume(m, block) / min(m.shape) for m in matrices]
             np.testing.assert_allclose(list(record.pieces.values()), expected, rtol=1e-9)
             np.testing.assert_allclose(record.mean, np.mean(expected))
@@ -62,7 +62,7 @@ class TestRecords:
         x = keras.Input((5, 6))
         model = fill(keras.Model(x, L.GroupQueryAttention(3, 4, 2, name="gqa")(x, x)))
 
-        profile = entropy_profile(model, "volume")
+        profile = entropy_profile(model, "log_volume")
 
         pieces = {record.path: len(record.pieces) for record in profile.records}
         assert pieces == {"gqa/query": 4, "gqa/key": 2, "gqa/value": 2, "gqa/attention_output": 4}
@@ -81,7 +81,7 @@ class TestRecords:
     def test_gates_of_recurrent_layers(self, layer, gates):
         model = fill(built(layer(3, name="r"), shape=(5, 4)))
 
-        records = entropy_profile(model, "volume").records
+        records = entropy_profile(model, "log_volume").records
 
         assert [record.path.split("/")[-1] for record in records] == ["kernel", "recurrent_kernel"]
         for record, weight in zip(records, model.get_weights(), strict=False):
@@ -96,13 +96,13 @@ class TestRecords:
         model = fill(
             built(L.BatchNormalization(), L.LayerNormalization(), L.RMSNormalization(), L.GroupNormalization(2))
         )
-        batch, layer, rms, group = entropy_profile(model, "volume").records
+        batch, layer, rms, group = entropy_profile(model, "log_volume").records
         gamma, _, _, variance = (weight.astype(np.float64) for weight in model.layers[0].get_weights())
 
         np.testing.assert_allclose(batch.values, np.log(gamma / np.sqrt(variance + 1e-3)), rtol=1e-9)
         for record, norm in ((layer, model.layers[1]), (rms, model.layers[2]), (group, model.layers[3])):
             np.testing.assert_allclose(record.values, np.log(norm.get_weights()[0].astype(np.float64)))
-        assert {r.mean for r in entropy_profile(model, "redundancy").records} == {0.0}
+        assert {r.mean for r in entropy_profile(model, "total_correlation").records} == {0.0}
 
     def test_normalisation_without_a_scale_divides_by_sigma(self):
         model = fill(built(L.BatchNormalization(scale=False, epsilon=0.5)))
@@ -177,7 +177,7 @@ class TestRecords:
     def test_a_zero_kernel_is_minus_infinity(self):
         model = built(L.Dense(3, kernel_initializer="zeros"))
 
-        assert only(model, "paper").mean == only(model, "volume").mean == -math.inf
+        assert only(model, "corner").mean == only(model, "log_volume").mean == -math.inf
 
     def test_nothing_of_the_model_changes(self, tmp_path):
         model = built(L.Conv2D(3, 3), L.BatchNormalization(), L.Flatten(), L.Dense(2), shape=(8, 8, 2))
@@ -185,7 +185,7 @@ class TestRecords:
         before = [weight.copy() for weight in model.get_weights()]
         random_state = random.getstate()
 
-        entropy_profile(model, "volume").compare(entropy_profile(model, "volume", randomize=0))
+        entropy_profile(model, "log_volume").compare(entropy_profile(model, "log_volume", randomize=0))
 
         for weight, old in zip(model.get_weights(), before, strict=True):
             np.testing.assert_array_equal(weight, old)
@@ -203,7 +203,7 @@ class TestRecords:
         layer = L.ReversibleEmbedding(7, 4, tie_weights=False, name="e")
         layer.build((None, 3))
 
-        words, vectors = entropy_profile(layer, "volume").records
+        words, vectors = entropy_profile(layer, "log_volume").records
 
         assert "integers" in words.skipped
         assert (vectors.shape, vectors.skipped) == ((4, 7), None)
@@ -323,7 +323,7 @@ class TestRegister:
         register_measurable(Odd, lambda layer: {"scale": layer.scale, "mix": layer.mix})
         model = fill(built(Odd(name="odd")))
 
-        scale, mix = entropy_profile(model, "volume").records
+        scale, mix = entropy_profile(model, "log_volume").records
 
         assert (scale.path, mix.path) == ("odd/scale", "odd/mix")
         np.testing.assert_allclose(scale.values, np.log(model.get_weights()[0].astype(np.float64)))
@@ -332,7 +332,7 @@ class TestRegister:
     def test_arrays_maps_and_reasons(self):
         register_measurable(Odd, lambda layer: LinearMap(np.ones((3, 3, 2, 5)), "conv", strides=2))
         model = built(Odd(name="odd"))
-        records = entropy_profile(model, "volume").records
+        records = entropy_profile(model, "log_volume").records
         assert [(r.path, len(r.values)) for r in records if not r.skipped] == [("odd", 5)]
 
         register_measurable(Odd, lambda layer: {"mix": layer.mix, "scale": "is a matter of taste"})

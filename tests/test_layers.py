@@ -246,12 +246,12 @@ def test_the_profile_measures_the_sum_of_the_sets():
     model = keras.Sequential([keras.Input((5,)), layer])
     w, g, _ = layer.get_weights()
 
-    (record,) = entropy_profile(model, "volume").records
+    (record,) = entropy_profile(model, "log_volume").records
 
     assert (record.path, record.shape) == ("dual", (5, 5))
     np.testing.assert_allclose(record.mean, np.linalg.slogdet(w.astype("float64") + g)[1] / 5, rtol=1e-6)
-    (random,) = entropy_profile(model, "volume", randomize=0).records
-    (again,) = entropy_profile(model, "volume", randomize=0).records
+    (random,) = entropy_profile(model, "log_volume", randomize=0).records
+    (again,) = entropy_profile(model, "log_volume", randomize=0).records
     assert np.isfinite(random.mean)
     assert random.mean == again.mean != record.mean
 

@@ -157,7 +157,7 @@ def network():
     )
 
 
-def reference(measure="volume", **scales):
+def reference(measure="log_volume", **scales):
     """A network whose kernels keep more or less than random ones: by log(scale) nats per dimension."""
     model = network()
     twin = entropy_profile(model, measure, randomize=0)
@@ -199,7 +199,7 @@ class TestEmpirical:
         trained = chain(0)
         trained.layers[0].kernel.assign(100 * np.eye(6))
 
-        assert paths(chain(1), "empirical:1", entropy_profile(trained, "volume")) == ["dense_1"]
+        assert paths(chain(1), "empirical:1", entropy_profile(trained, "log_volume")) == ["dense_1"]
 
     def test_nothing_above_the_threshold_lists_the_differences(self):
         with pytest.raises(ValueError, match=r"exceeds its random twin by 9 nats.*c \+1\.\d+, b.*, a -"):

@@ -19,7 +19,7 @@ HISTORY = {
 
 
 def layer(path="conv", values=VALUES, unit="nats per filter"):
-    return WeightEntropy(path, "Conv2D", (3, 3, 1, len(values)), float(np.mean(values)), unit, "paper", False, values)
+    return WeightEntropy(path, "Conv2D", (3, 3, 1, len(values)), float(np.mean(values)), unit, "corner", False, values)
 
 
 def labels(axes):

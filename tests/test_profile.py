@@ -73,20 +73,20 @@ def test_exact_measures_take_strides_dilation_and_groups_from_the_layer(layer, s
     )
     volume = functional.conv_log_volume(kernel(weight.kernel), **arguments)
 
-    found = measure_weight(weight, "volume", values=True)
+    found = measure_weight(weight, "log_volume", values=True)
 
     np.testing.assert_allclose(found.mean, volume / (groups * min(rows, columns)))
     np.testing.assert_allclose(np.mean(found.values), found.mean)
-    assert (found.unit, found.measure) == ("nats per dimension", "volume")
+    assert (found.unit, found.measure) == ("nats per dimension", "log_volume")
     transposed = weight.layout == "transpose"
     redundancy = functional.total_correlation(kernel(weight.kernel), epsilon=1e-4, transpose=transposed, **arguments)
-    found = measure_weight(weight, "redundancy", values=True)
+    found = measure_weight(weight, "total_correlation", values=True)
     np.testing.assert_allclose(found.mean, redundancy / (rows if transposed else groups * columns))
     np.testing.assert_allclose(np.mean(found.values), found.mean)
-    assert (found.unit, found.measure) == ("nats per output", "redundancy")
+    assert (found.unit, found.measure) == ("nats per output", "total_correlation")
 
 
-@pytest.mark.parametrize("measure", [None, "paper", "volume", "redundancy"])
+@pytest.mark.parametrize("measure", [None, "corner", "log_volume", "total_correlation"])
 def test_recurrent_kernels_with_a_term_have_every_measure(measure):
     model = built(L.LSTM(3, kernel_regularizer=TotalCorrelation(0.1), name="lstm"), (5, 4))
 
@@ -102,7 +102,7 @@ def test_exact_measures_of_separable_and_einsum_layers():
     (outputs_first,) = measurable_weights(built(L.EinsumDense("ab,cb->ac", 3), (5,)))
     assert outputs_first.kernel.shape == (3, 5)
 
-    found = measure_weight(outputs_first, "redundancy").mean
+    found = measure_weight(outputs_first, "total_correlation").mean
 
     np.testing.assert_allclose(found, functional.total_correlation(outputs_first.kernel.T, epsilon=1e-4) / 3)
 
@@ -113,7 +113,7 @@ def test_a_regularizer_makes_a_kernel_measured():
     weight, recurrent = measurable_weights(model)
 
     assert weight.path == "lstm/lstm_cell/kernel"
-    assert measure_weight(recurrent).measure == "paper"
+    assert measure_weight(recurrent).measure == "corner"
     assert measure_weight(weight).measure == "DenseEntropy"
     assert weight.penalised
 

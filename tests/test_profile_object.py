@@ -14,7 +14,7 @@ from keras_entropy import EntropyProfile, entropy_profile, functional
 L = keras.layers
 
 
-def only(model, measure="volume", **arguments):
+def only(model, measure="log_volume", **arguments):
     (record,) = entropy_profile(model, measure, **arguments).records
     return record
 
@@ -22,7 +22,7 @@ def only(model, measure="volume", **arguments):
 def one_record(**changes):
     record = {"path": "a", "kind": "Dense", "shape": [1, 1], "mean": 0.0, "values": [0.0], "unit": "nats", "pieces": {},
               "skipped": None, **changes}  # fmt: skip
-    header = {"schema": "keras-entropy/profile/1", "model": "m", "measure": "paper", "randomize": None}
+    header = {"schema": "keras-entropy/profile/1", "model": "m", "measure": "corner", "randomize": None}
     return json.dumps({**header, "records": [record]})
 
 
@@ -36,14 +36,14 @@ class TestTwin:
         )  # fmt: skip
 
     def test_is_deterministic_and_does_not_depend_on_the_weights(self):
-        first, second = (entropy_profile(fill(self.model(), i), "volume", randomize=0) for i in range(2))
+        first, second = (entropy_profile(fill(self.model(), i), "log_volume", randomize=0) for i in range(2))
 
         assert first == second
         assert first.randomize == 0
-        assert first != entropy_profile(self.model(), "volume", randomize=1)
+        assert first != entropy_profile(self.model(), "log_volume", randomize=1)
 
     def test_draws_from_the_own_initialisers(self):
-        profile = entropy_profile(fill(self.model()), "volume", randomize=3)
+        profile = entropy_profile(fill(self.model()), "log_volume", randomize=3)
 
         ones = functional.conv_log_spectrum(np.ones((3, 3, 1, 8)), groups=8)
         np.testing.assert_allclose(profile["d"].values, ones)
@@ -52,7 +52,7 @@ class TestTwin:
         assert recurrent.shape == (3, 12)
         wide = entropy_profile(
             built(L.Dense(400, kernel_initializer=keras.initializers.RandomNormal(stddev=0.1)), shape=(400,)),
-            "paper",
+            "corner",
             randomize=0,
         ).records[0]
         # E log|det| of a Gaussian matrix: half the sum of the digamma functions of i / 2, plus n log(2) / 2.
@@ -94,7 +94,7 @@ class TestTwin:
 
 class TestArguments:
     def test_errors(self):
-        with pytest.raises(ValueError, match="`measure`.*'paper', 'volume', 'redundancy'"):
+        with pytest.raises(ValueError, match="`measure`.*'corner', 'log_volume', 'total_correlation'"):
             entropy_profile(built(L.Dense(2)), "entropy")
         with pytest.raises(TypeError, match="`model` should be a Keras model"):
             entropy_profile([1, 2])
@@ -116,7 +116,7 @@ class TestSaving:
         x = keras.Input((3, 4))
         h = L.MultiHeadAttention(2, 2)(x, x)
         model = keras.Model(x, L.Dense(2, kernel_initializer="zeros")(Odd()(h)))
-        profile = entropy_profile(model, "volume", randomize=None)
+        profile = entropy_profile(model, "log_volume", randomize=None)
 
         profile.save(tmp_path / "deep" / "p.json")
 
@@ -133,7 +133,7 @@ class TestSaving:
             ('{"schema": "keras-entropy/train/1"}', "this version reads 'keras-entropy/profile/1'"),
             ('{"schema": "keras-entropy/profile/1"}', "'measure' is missing"),
             ('{"schema": "keras-entropy/profile/1", "measure": "x"}', "`measure`"),
-            ('{"schema": "keras-entropy/profile/1", "measure": "paper", "model": "m", "randomize": 0, "records": [3]}',
+            ('{"schema": "keras-entropy/profile/1", "measure": "corner", "model": "m", "randomize": 0, "records": [3]}',
              "no object"),
             ("[" * 100000, "is no entropy profile"),
             (one_record(mean=None), "neither measured nor skipped"),
@@ -166,7 +166,7 @@ class TestSaving:
 class TestCompare:
     def profiles(self):
         model = built(L.Dense(3, name="a"), L.Dense(3, name="b"), Odd(name="odd"))
-        return entropy_profile(fill(model), "volume"), entropy_profile(fill(model, 1), "volume")
+        return entropy_profile(fill(model), "log_volume"), entropy_profile(fill(model, 1), "log_volume")
 
     def test_differences_and_reasons(self):
         first, second = self.profiles()
@@ -205,10 +205,10 @@ class TestCompare:
 
     def test_what_cannot_be_compared(self):
         first, second = self.profiles()
-        with pytest.raises(ValueError, match="one measure.*'volume' and 'paper'"):
-            first.compare(entropy_profile(built(L.Dense(3, name="a"))))
+        with pytest.raises(ValueError, match="one measure.*'log_volume' and 'corner'"):
+            first.compare(entropy_profile(built(L.Dense(3, name="a")), "corner"))
         with pytest.raises(ValueError, match="no measured weight in common"):
-            first.compare(entropy_profile(built(L.Dense(3, name="z")), "volume"))
+            first.compare(entropy_profile(built(L.Dense(3, name="z")), "log_volume"))
         with pytest.raises(TypeError, match="`other` should be an EntropyProfile"):
             first.compare(second.records)
 

@@ -99,7 +99,7 @@ CALLBACKS = {
     ],
     "plateau": lambda: [keras.callbacks.ReduceLROnPlateau("val_task_loss", mode="min", patience=0, factor=0.5)],
     "schedule": lambda: [
-        EntropyLogger(measure="volume"),
+        EntropyLogger(measure="log_volume"),
         keras.callbacks.LearningRateScheduler(lambda e: 0.1 / (e + 1)),
     ],
 }

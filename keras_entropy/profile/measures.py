@@ -24,7 +24,7 @@ from keras_entropy.regularizers import (
     TotalCorrelation,
 )
 
-MEASURES = ("paper", "volume", "redundancy")
+MEASURES = ("corner", "log_volume", "total_correlation")
 """The source's numbers, the exact log-volume, and the total correlation of the outputs."""
 
 
@@ -66,13 +66,13 @@ def measure_weight(
 
     Args:
         weight: of `measurable_weights`.
-        measure: `"paper"`: what [A] measures, log|det| of the leading block of a Dense kernel and log|c11| of
-            a convolution; `"volume"`: the exact log-volume of the whole kernel; both without a noise floor;
-            `"redundancy"`: total correlation, with a noise floor of 1e-4; or None: the quantity of the weight's own
-            entropy regularizer, `"paper"` where it has none. A scale, such as gamma / sigma of a batch
-            normalisation, has the log of its magnitude in the first two and no redundancy.
+        measure: `"corner"`: what [A] measures, log|det| of the leading block of a Dense kernel and log|c11| of
+            a convolution; `"log_volume"`: the exact log-volume of the whole kernel; both without a noise floor;
+            `"total_correlation"`: total correlation, with a noise floor of 1e-4; or None: the quantity of the weight's
+            own entropy regularizer, `"corner"` where it has none. A scale, such as gamma / sigma of a batch
+            normalisation, has the log of its magnitude in the first two and a total correlation of 0.
         values: whether to find the value of each filter or dimension too. That takes singular values, except for
-            `"paper"`: there a matrix has the logs of the pivots of its elimination, which add up to log|det|.
+            `"corner"`: there a matrix has the logs of the pivots of its elimination, which add up to log|det|.
         draw: if given, the values of variables are those that it gives, not their own.
 
     Returns:
@@ -84,7 +84,7 @@ def measure_weight(
         unit, quantity = regularizer.unit, _of_regularizer(regularizer)
     else:
         pieces = weight.pieces(draw)
-        unit, quantity = _quantity(weight, measure or "paper")
+        unit, quantity = _quantity(weight, measure or "corner")
     found = {name: quantity(piece, values) for name, piece in pieces.items()}
     means = {name: float(np.mean(value)) for name, value in found.items()}
     return WeightEntropy(
@@ -93,7 +93,7 @@ def measure_weight(
         shape=weight.shape,
         mean=float(np.mean([*means.values()])),
         unit=unit,
-        measure=type(regularizer).__name__ if regularizer else measure or "paper",
+        measure=type(regularizer).__name__ if regularizer else measure or "corner",
         penalised=weight.penalised,
         values=tuple(np.concatenate([*found.values()]).tolist()) if values else (),
         pieces=means if len(means) > 1 else {},
@@ -132,17 +132,19 @@ def _of_regularizer(regularizer: EntropyRegularizer) -> _Quantity:
 def _quantity(weight: MeasurableWeight, measure: str) -> tuple[str, _Quantity]:
     """The unit of a measure of a weight, and the function of one of its pieces."""
     if weight.layout == "scale":
-        return ("nats per output", _no_redundancy) if measure == "redundancy" else ("nats per dimension", _log_scale)
+        if measure == "total_correlation":
+            return TotalCorrelation.unit, _no_correlation
+        return DenseEntropy.unit, _log_scale
     if weight.layout == "dense":
-        if measure == "redundancy":  # pieces have their outputs last
+        if measure == "total_correlation":  # pieces have their outputs last
             correlation = _of_regularizer(TotalCorrelation(1.0))
             return TotalCorrelation.unit, lambda piece, values: correlation(_triangle(piece), values)
-        return DenseEntropy.unit, _log_pivots if measure == "paper" else _log_singular_values
-    if measure == "paper":
+        return DenseEntropy.unit, _log_pivots if measure == "corner" else _log_singular_values
+    if measure == "corner":
         corner = _of_regularizer(ConvCornerEntropy(1.0, epsilon=0.0, layout=weight.layout))
         return ConvCornerEntropy.unit, lambda piece, values: corner(piece[(slice(1),) * (piece.ndim - 2)], values)
     regularizer: EntropyRegularizer
-    if measure == "volume":
+    if measure == "log_volume":
         regularizer = ConvEntropy(1.0, epsilon=0.0, **weight.layer_arguments)
     else:
         regularizer = TotalCorrelation(1.0, **weight.layer_arguments)
@@ -153,7 +155,7 @@ def _log_scale(scale: HostArray, values: bool) -> Any:
     return functional.log_magnitude(np.asarray(scale, dtype=np.float64).reshape(-1))
 
 
-def _no_redundancy(scale: HostArray, values: bool) -> Any:
+def _no_correlation(scale: HostArray, values: bool) -> Any:
     return np.zeros(scale.size)
 
 

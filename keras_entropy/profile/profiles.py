@@ -61,7 +61,7 @@ class EntropyProfile:
 
     Attributes:
         model: name of the model.
-        measure: "paper", "volume" or "redundancy".
+        measure: "corner", "log_volume" or "total_correlation".
         randomize: the seed of a random twin; None for the model as it is.
         records: one `ProfileRecord` for each weight, in the order of the layers.
     """
@@ -185,7 +185,7 @@ class EntropyProfile:
 
 
 def entropy_profile(
-    model: Any, measure: str = "paper", randomize: int | None = None, progress: bool = False
+    model: Any, measure: str = "log_volume", randomize: int | None = None, progress: bool = False
 ) -> EntropyProfile:
     """Measure every weight of a model: where it keeps entropy, and where it loses it.
 
@@ -194,11 +194,11 @@ def entropy_profile(
 
     Args:
         model: a built Keras model, trained or not, of any kind: functional, sequential, subclassed, nested.
-        measure: "paper" [A, eq. 5, 6, 18]: log|det| of the leading square block of a matrix per dimension, log|c11| per
-            filter of a convolution; "volume": the exact log-volume, per dimension; "redundancy": total correlation of
-            the outputs for white input, per output. Normalisations count with log|gamma / sigma| per channel where
-            sigma is known (`BatchNormalization`, `Normalization`), with log|gamma| where it is the data's
-            (`LayerNormalization` and the like).
+        measure: "log_volume" (default): the exact log-volume, per dimension; "corner" [A, eq. 5, 6, 18]: log|det| of
+            the leading square block of a matrix per dimension, log|c11| per filter of a convolution;
+            "total_correlation": total correlation of the outputs for white input, per output. Normalisations
+            count with log|gamma / sigma| per channel where sigma is known (`BatchNormalization`, `Normalization`),
+            with log|gamma| where it is the data's (`LayerNormalization` and the like).
         randomize: a seed, at least 0: the profile of the random twin instead, in which each weight is drawn anew by its
             own initialiser. It is the baseline that tells training from architecture. The same seed gives the same
             twin on the same backend.
@@ -217,7 +217,7 @@ def entropy_profile(
         >>> from keras_entropy import entropy_profile
         >>> layers = [keras.layers.Embedding(10, 4, name="words"), keras.layers.LSTM(3, name="lstm")]
         >>> model = keras.Sequential([keras.Input((5,), dtype="int32"), *layers])
-        >>> for record in entropy_profile(model, "volume", randomize=0).records:
+        >>> for record in entropy_profile(model, "log_volume", randomize=0).records:
         ...     print(record.path, record.shape, len(record.values), (record.skipped or "measured")[:12])
         words (10, 4) 0 an embedding
         lstm/lstm_cell/kernel (4, 12) 12 measured

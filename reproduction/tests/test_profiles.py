@@ -21,13 +21,13 @@ def profile(*means, spread=0.1):
         ProfileRecord(f"conv{i}", "Conv2D", (3, 3, 1, 2), m, (m - spread, m + spread), "nats per filter")
         for i, m in enumerate(means)
     ]
-    return EntropyProfile("net", "paper", None, (*records, ProfileRecord("head", "Dense", (2, 2), 9.0, (9.0,), "x")))
+    return EntropyProfile("net", "corner", None, (*records, ProfileRecord("head", "Dense", (2, 2), 9.0, (9.0,), "x")))
 
 
 @pytest.mark.once
 def test_a_pattern_that_random_networks_have_too_is_not_one_of_training():
     case = Case(
-        "net", "paper", (profile(-2, -3, -4), profile(-2.1, -3, -4.1)), (profile(-3, -4, -5), profile(-3, -4, -5.2))
+        "net", "corner", (profile(-2, -3, -4), profile(-2.1, -3, -4.1)), (profile(-3, -4, -5), profile(-3, -4, -5.2))
     )
     assert case.contrasts("early", case.trained).estimate == pytest.approx(2)
     beyond = case.beyond("early")  # both samples vary, and the interval carries both
@@ -44,7 +44,7 @@ def test_a_pattern_that_random_networks_have_too_is_not_one_of_training():
 def test_one_trained_network_has_no_interval_and_dead_filters_are_left_out():
     dead = ProfileRecord("conv0", "Conv2D", (3, 3, 1, 2), -np.inf, (-np.inf, -2.0), "nats per filter")
     trained = dataclasses.replace(profile(0, -3, -4), records=(dead, *profile(0, -3, -4).records[1:]))
-    case = Case("net", "paper", (trained,), (profile(-3, -4, -5), profile(-3, -4, -5.1)))
+    case = Case("net", "corner", (trained,), (profile(-3, -4, -5), profile(-3, -4, -5.1)))
     assert case.means(case.trained)[0, 0] == -2
     said = list(profile_page.verdicts("a-fig9", [case], "early"))
     assert "has no interval" in said[0]
@@ -53,7 +53,7 @@ def test_one_trained_network_has_no_interval_and_dead_filters_are_left_out():
 
 @pytest.mark.once
 def test_the_paper_s_fall_beside_that_of_random_networks():
-    case = Case("vgg16", "paper", (), (profile(-3.3, -4, -4.7), profile(-3.3, -4, -4.7)))
+    case = Case("vgg16", "corner", (), (profile(-3.3, -4, -4.7), profile(-3.3, -4, -4.7)))
     said = next(profile_page.verdicts("a-fig1", [case], "early"))
     assert (
         "fall from -3.30 to -4.70, by 1.40. Trained minus random is +1.1 in the first layer and -0.8 in the last"
@@ -80,9 +80,9 @@ def test_a_figure_without_weights_says_what_stands_in(tmp_path, monkeypatch):
     )
     summary = next(b for b in outcome.blocks if isinstance(b, Table))
     assert [(row[0][:17], row[1], row[2]) for row in summary.rows] == [
-        ("mobilenet", "paper", "0"),
-        ("cnn, trained here", "paper", "2"),
-        ("cnn, trained here", "volume", "2"),
+        ("mobilenet", "corner", "0"),
+        ("cnn, trained here", "corner", "2"),
+        ("cnn, trained here", "log_volume", "2"),
     ]
 
 
