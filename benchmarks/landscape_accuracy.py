@@ -86,9 +86,9 @@ def network(seeds):
 
 def uniform(problem, count):
     """How many uniform samples have each training accuracy."""
-    from keras_entropy.landscape.axes import axis_of, bins_of
-    from keras_entropy.landscape.estimation import route_of
-    from keras_entropy.landscape.sampler import Tally, Window, start
+    from keras_entropy.landscape.axis import axis_of, bins_of
+    from keras_entropy.landscape.pipeline import route_of
+    from keras_entropy.landscape.samplers.sampler import Tally, Window, start
 
     route = route_of(problem, ("train_accuracy",), "numba")
     window = Window(bins_of([axis_of(problem, "train_accuracy", {})]), np.zeros(41))

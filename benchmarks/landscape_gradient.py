@@ -21,9 +21,9 @@ import numpy as np
 
 from keras_entropy import datasets
 from keras_entropy.landscape import ball_problem, density_of_states, estimators, exact, network_problem, splitting
-from keras_entropy.landscape.axes import Axis, bins_of
-from keras_entropy.landscape.estimation import route_of
-from keras_entropy.landscape.sampler import Tally, Trajectories, Walkers, Window, seed_states
+from keras_entropy.landscape.axis import Axis, bins_of
+from keras_entropy.landscape.pipeline import route_of
+from keras_entropy.landscape.samplers.sampler import Tally, Trajectories, Walkers, Window, seed_states
 
 WAYS = {
     "one component, Numba": ("numba", None),

@@ -21,10 +21,10 @@ import numpy as np
 
 from keras_entropy import datasets
 from keras_entropy.landscape import density_of_states, keras_problem, network_problem
-from keras_entropy.landscape.axes import bins_of
-from keras_entropy.landscape.estimation import route_of
-from keras_entropy.landscape.sampler import Tally, Window, octaves_of, start
-from keras_entropy.landscape.sampler_numba import CompiledRoute
+from keras_entropy.landscape.axis import bins_of
+from keras_entropy.landscape.pipeline import route_of
+from keras_entropy.landscape.samplers.numba_sampler import CompiledRoute
+from keras_entropy.landscape.samplers.sampler import Tally, Window, octaves_of, start
 
 SHAPES = {"(3, 6)": (3, 6), "(4, 8)": (4, 8)}
 STOP = 0.3

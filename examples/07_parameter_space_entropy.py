@@ -17,7 +17,7 @@ from pathlib import Path
 
 from keras_entropy import datasets, stats
 from keras_entropy.landscape import density_of_states, network_problem
-from keras_entropy.landscape.figures import write_figure
+from keras_entropy.landscape.entropy_figure import write_figure
 
 NETWORKS = {"3 x 6": (3, 6), "4 x 6": (4, 6), "3 x 8": (3, 8)}
 

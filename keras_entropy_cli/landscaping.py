@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_entropy import datasets
 from keras_entropy.landscape import DensityOfStates, Progress, density_of_states, network_problem
-from keras_entropy.landscape.figures import write_figure
+from keras_entropy.landscape.entropy_figure import write_figure
 
 _WALK, _FILES = "walk.state", ("density.json", "landscape.png")
 

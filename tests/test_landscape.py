@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import Observable, estimation, exact, splitting, wang_landau
-from keras_entropy.landscape.axes import Axis, bins_of
-from keras_entropy.landscape.sampler import Tally, Window, seed_states, start
-from keras_entropy.landscape.sampler_numpy import GeneralRoute
+from keras_entropy.landscape import Observable, exact, pipeline, splitting, wang_landau
+from keras_entropy.landscape.axis import Axis, bins_of
+from keras_entropy.landscape.samplers.numpy_sampler import GeneralRoute
+from keras_entropy.landscape.samplers.sampler import Tally, Window, seed_states, start
 
 pytestmark = pytest.mark.once
 
@@ -20,7 +20,7 @@ def without_kernel(problem):
 
 
 def routes(problem, axes):
-    return {"compiled": estimation.route_of(problem, axes), "general": GeneralRoute(problem)}
+    return {"compiled": pipeline.route_of(problem, axes), "general": GeneralRoute(problem)}
 
 
 @pytest.mark.parametrize("name", ["compiled", "general"])
@@ -139,10 +139,10 @@ def test_bins_of_the_loss_are_found(network):
 
 
 def test_seeds_and_threads(network):
-    from keras_entropy.landscape.sampler_numba import CompiledRoute
+    from keras_entropy.landscape.samplers.numba_sampler import CompiledRoute
 
     kernel = network.kernel(("train_accuracy",))
-    axis = estimation.axis_of(network, "train_accuracy", {})
+    axis = pipeline.axis_of(network, "train_accuracy", {})
     found = []
     for threads in (1, 2, 3):
         route = CompiledRoute(network, kernel, threads)
@@ -162,8 +162,8 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(general, tmp_path, monkeyp
     options = {"axes": ["energy"], "moves": 2e5, "edges": {"energy": exact.ball_edges(5, bins=8)}, "walkers": 16}
     monkeypatch.setattr("keras_entropy.landscape.wang_landau._CHUNK", 2000)
     whole = landscape.density_of_states(problem, **options)
-    monkeypatch.setattr(estimation, "_SECONDS", 0.0)
-    step, calls = estimation.walking.step, []
+    monkeypatch.setattr(pipeline, "_SECONDS", 0.0)
+    step, calls = pipeline.wang_landau.step, []
     for limit in (3, 25, 28):
 
         def dies(*arguments, limit=limit):
@@ -172,10 +172,10 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(general, tmp_path, monkeyp
             calls.append(1)
             return step(*arguments)
 
-        monkeypatch.setattr(estimation.walking, "step", dies)
+        monkeypatch.setattr(pipeline.wang_landau, "step", dies)
         with pytest.raises(Killed):
             landscape.density_of_states(problem, checkpoint=tmp_path / "walk", **options)
-    monkeypatch.setattr(estimation.walking, "step", step)
+    monkeypatch.setattr(pipeline.wang_landau, "step", step)
     again = landscape.density_of_states(problem, checkpoint=tmp_path / "walk", **options)
     assert again.entropy.tobytes() == whole.entropy.tobytes()
     assert again.histogram.tobytes() == whole.histogram.tobytes()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import estimation, exact, splitting
-from keras_entropy.landscape.sampler import Tally, Window, octaves_of, values_at
+from keras_entropy.landscape import exact, pipeline, splitting
+from keras_entropy.landscape.samplers.sampler import Tally, Window, octaves_of, values_at
 
 pytestmark = pytest.mark.once
 
@@ -41,8 +41,8 @@ def test_swapped_outputs_have_the_same_entropy(found):
 
 
 def test_splitting_alone_finds_the_entropy_of_the_deepest_bin(network, found):
-    axis = estimation.axis_of(network, "train_accuracy", {})
-    route = estimation.route_of(network, ("train_accuracy",))
+    axis = pipeline.axis_of(network, "train_accuracy", {})
+    route = pipeline.route_of(network, ("train_accuracy",))
     alone = [splitting.split(route, (axis,), 300, 600, seed).entropy[-1] for seed in range(10, 16)]
     # The shares are unbiased, not their logs.
     estimate = np.log(np.mean(np.exp(alone)))
@@ -70,7 +70,7 @@ def test_four_times_the_moves_halve_the_errors():
 @pytest.mark.parametrize("moves", [999, 5000])
 def test_rounding_does_not_add_up(network, moves):
     """Bins that are kept from move to move are those of the parameters, but for what lies at an edge."""
-    route = estimation.route_of(network, ("train_loss",))
+    route = pipeline.route_of(network, ("train_loss",))
     axis = splitting.find_edges(route, "train_loss", 0.5, "low", 200, 200, 0)
     split = splitting.split(route, (axis,), 200, 200, 0)
     walkers = splitting.start(network, 200, 1)

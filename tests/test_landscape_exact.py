@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_entropy.landscape import estimators, exact
-from keras_entropy.landscape.problems import ball_problem, perceptron_problem
+from keras_entropy.landscape.problems.problem import ball_problem, perceptron_problem
 
 pytestmark = pytest.mark.once
 

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import Observable, estimation, exact
-from keras_entropy.landscape.axes import Axis, bins_of
-from keras_entropy.landscape.sampler import Tally, Trajectories, Window, start
+from keras_entropy.landscape import Observable, exact, pipeline
+from keras_entropy.landscape.axis import Axis, bins_of
+from keras_entropy.landscape.samplers.sampler import Tally, Trajectories, Window, start
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="gradients are JAX's")
 OPTIONS = {"axes": "energy", "edges": {"energy": exact.ball_edges(6, bins=8)}, "gradient_share": 0.5, "leapfrogs": 3}
@@ -24,7 +24,7 @@ def test_at_the_exact_weights_the_histogram_is_flat(dimension, leaps):
     entropy = exact.ball_entropy(dimension, edges)
     trajectories = Trajectories(0.5, leaps)
     window = Window(bins_of([Axis("energy", edges)]), entropy, octaves=6, trajectories=trajectories)
-    route = estimation.route_of(problem, ("energy",), "jax")
+    route = pipeline.route_of(problem, ("energy",), "jax")
     route.advance(walkers, window, 2000, Tally.empty(1000, window))  # from the top to all bins
     tally = Tally.empty(1000, window, 0, (3, 0))
     route.advance(walkers, window, 8000, tally)
@@ -45,7 +45,7 @@ def test_flat_weights_sample_the_box_uniformly(trajectories):
     problem = landscape.ball_problem(5)
     window = Window(bins_of([Axis("energy", np.linspace(0, 5, 6))]), np.zeros(5), trajectories=trajectories)
     walkers = start(problem, 2000, 0)
-    estimation.route_of(problem, ("energy",), "jax").advance(walkers, window, 200, Tally.empty(2000, window))
+    pipeline.route_of(problem, ("energy",), "jax").advance(walkers, window, 200, Tally.empty(2000, window))
     for component in walkers.parameters.T:
         assert stats.kstest(component, "uniform", (-1, 2)).pvalue > 1e-4
 
@@ -76,7 +76,7 @@ def test_a_force_that_is_not_finite_is_rejected():
     window = Window(bins_of([Axis("energy", np.linspace(0, 2, 5))]), np.arange(4.0), trajectories=Trajectories(0.5, 3))
     walkers = start(problem, 500, 0)
     tally = Tally.empty(500, window)
-    estimation.route_of(problem, ("energy",), "jax").advance(walkers, window, 100, tally)
+    pipeline.route_of(problem, ("energy",), "jax").advance(walkers, window, 100, tally)
     assert np.all(np.isfinite(walkers.parameters))
     assert tally.histogram.sum() == 500 * 100
 
@@ -102,7 +102,7 @@ def test_steps_are_reversible_and_keep_volume():
     import jax
     import jax.numpy as jnp
 
-    from keras_entropy.landscape.dynamics import leapfrog
+    from keras_entropy.landscape.samplers.hamiltonian import leapfrog
 
     def push(x):
         return 3 * jnp.sin(2 * x) + x.sum(0), x[0]
@@ -134,8 +134,8 @@ def test_steps_are_reversible_and_keep_volume():
 def test_an_interrupted_walk_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     problem = landscape.ball_problem(6)
     whole = landscape.density_of_states(problem, moves=2e5, walkers=32, **OPTIONS)
-    monkeypatch.setattr(estimation, "_SECONDS", 0.0)
-    step, calls = estimation.walking.step, []
+    monkeypatch.setattr(pipeline, "_SECONDS", 0.0)
+    step, calls = pipeline.wang_landau.step, []
 
     def dies(*arguments):
         if len(calls) == 5:
@@ -143,11 +143,11 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(tmp_path, monkeypatch):
         calls.append(1)
         return step(*arguments)
 
-    monkeypatch.setattr(estimation.walking, "step", dies)
+    monkeypatch.setattr(pipeline.wang_landau, "step", dies)
     path = tmp_path / "walk"
     with pytest.raises(KeyboardInterrupt):
         landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS)
-    monkeypatch.setattr(estimation.walking, "step", step)
+    monkeypatch.setattr(pipeline.wang_landau, "step", step)
     for other in ({"gradient_share": 0.0, "route": "jax"}, {"leapfrogs": 2}):
         with pytest.raises(ValueError, match="another trajectories"):
             landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS | other)

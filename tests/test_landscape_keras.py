@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import Observable, estimation, exact
-from keras_entropy.landscape.axes import Axis, bins_of
-from keras_entropy.landscape.sampler import Tally, Window, start, values_at
+from keras_entropy.landscape import Observable, exact, pipeline
+from keras_entropy.landscape.axis import Axis, bins_of
+from keras_entropy.landscape.samplers.sampler import Tally, Window, start, values_at
 
 BOX = 2 / np.sqrt(6)
 
@@ -55,7 +55,7 @@ def test_at_the_exact_weights_the_histogram_of_jax_is_flat(dimension):
     problem = landscape.ball_problem(dimension)
     edges = exact.ball_edges(dimension, bins=12)
     window = Window(bins_of([Axis("energy", edges)]), exact.ball_entropy(dimension, edges), octaves=6)
-    route = estimation.route_of(problem, ("energy",), "jax")
+    route = pipeline.route_of(problem, ("energy",), "jax")
     walkers = start(problem, 500, 0)
     route.advance(walkers, window, 2000, Tally.empty(500, window))  # from the top to all bins
     tally = Tally.empty(500, window, 2, (3, 0))

@@ -8,11 +8,18 @@ import pytest
 from numba import njit
 from scipy import stats
 
-from keras_entropy.landscape import _drive
-from keras_entropy.landscape._drive import Walkers, cell_of, make_advance, make_place, next_state, unit_uniform
-from keras_entropy.landscape._exact_kernels import ball_kernel, perceptron_kernel
-from keras_entropy.landscape._kernels import OBSERVABLES, network_kernel
-from keras_entropy.landscape.sampler import seed_states
+from keras_entropy.landscape.kernels import random_walk
+from keras_entropy.landscape.kernels.exact_kernels import ball_kernel, perceptron_kernel
+from keras_entropy.landscape.kernels.network_kernel import OBSERVABLES, network_kernel
+from keras_entropy.landscape.kernels.random_walk import (
+    Walkers,
+    cell_of,
+    make_advance,
+    make_place,
+    next_state,
+    unit_uniform,
+)
+from keras_entropy.landscape.samplers.sampler import seed_states
 
 pytestmark = pytest.mark.once
 
@@ -20,7 +27,7 @@ pytestmark = pytest.mark.once
 def Target(edges0, edges1, bin_map, log_g):
     n = len(log_g)
     cells = np.stack([np.flatnonzero(bin_map >= 0)[:n], np.zeros(n, int)], 1)
-    return _drive.Target(edges0, edges1, bin_map, cells, log_g, 0, n - 1)
+    return random_walk.Target(edges0, edges1, bin_map, cells, log_g, 0, n - 1)
 
 
 def new_walkers(kernel, parameters, seed, bins, band):

@@ -12,9 +12,9 @@ PROGRAM = """
 import os, random, signal, sys, time
 import numpy as np
 from keras_entropy import landscape
-from keras_entropy.landscape import exact, estimation
+from keras_entropy.landscape import exact, pipeline
 
-estimation._SECONDS = 0.01
+pipeline._SECONDS = 0.01
 edges = {"energy": exact.ball_edges(10, 20)}
 
 def walk(moves, checkpoint=None):

@@ -133,6 +133,6 @@ def test_no_file_is_long():
     "name", [module.name for module in pkgutil.walk_packages(keras_entropy.__path__, "keras_entropy.")]
 )
 def test_examples_in_the_docstrings(name):
-    if name in ("keras_entropy.landscape.sampler_jax", "keras_entropy.landscape.dynamics"):
+    if name in ("keras_entropy.landscape.samplers.jax_sampler", "keras_entropy.landscape.samplers.hamiltonian"):
         pytest.importorskip("jax", reason="it is written in JAX")
     assert doctest.testmod(importlib.import_module(name)).failed == 0

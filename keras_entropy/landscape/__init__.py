@@ -3,22 +3,18 @@
 [B] Zhang: "Entropy and generalization of a neural network's parameter space".
 """
 
-from keras_entropy import _optional
-
-_optional.require("numba", extra="landscape")
-
-from keras_entropy.landscape.axes import Axis
-from keras_entropy.landscape.density import DensityOfStates
-from keras_entropy.landscape.estimation import Progress, density_of_states
-from keras_entropy.landscape.keras_models import keras_problem
-from keras_entropy.landscape.networks import network_problem
-from keras_entropy.landscape.problems import (
+from keras_entropy.landscape.axis import Axis
+from keras_entropy.landscape.pipeline import Progress, density_of_states
+from keras_entropy.landscape.problems.keras_model import keras_problem
+from keras_entropy.landscape.problems.network import network_problem
+from keras_entropy.landscape.problems.problem import (
     Observable,
     Problem,
     ball_problem,
     function_problem,
     perceptron_problem,
 )
+from keras_entropy.landscape.result import DensityOfStates
 from keras_entropy.landscape.zhang_schedule import zhang_schedule
 
 __all__ = [

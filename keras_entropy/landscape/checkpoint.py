@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _files
-from keras_entropy.landscape.sampler import Tally, Walkers
+from keras_entropy.landscape.samplers.sampler import Tally, Walkers
 from keras_entropy.landscape.wang_landau import State
 
 SCHEMA = "keras-entropy/landscape/1"

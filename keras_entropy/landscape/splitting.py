@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy.landscape.axes import Axis, Bins, bins_of
-from keras_entropy.landscape.sampler import Route, Tally, Walkers, Window, octaves_of, start, values_at
+from keras_entropy.landscape.axis import Axis, Bins, bins_of
+from keras_entropy.landscape.samplers.sampler import Route, Tally, Walkers, Window, octaves_of, start, values_at
 
 Array = np.ndarray[Any, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from keras_entropy.landscape import estimators
-from keras_entropy.landscape.axes import Bins
-from keras_entropy.landscape.density import GROUPS, Counts
-from keras_entropy.landscape.sampler import Route, Tally, Trajectories, Walkers, Window
+from keras_entropy.landscape.axis import Bins
+from keras_entropy.landscape.result import GROUPS, Counts
+from keras_entropy.landscape.samplers.sampler import Route, Tally, Trajectories, Walkers, Window
 
 Array = np.ndarray[Any, Any]
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _checks
-from keras_entropy.landscape.axes import axis_of, bins_of
-from keras_entropy.landscape.density import DensityOfStates
-from keras_entropy.landscape.estimation import route_of
-from keras_entropy.landscape.problems import Problem
-from keras_entropy.landscape.sampler import Tally, Window, start
+from keras_entropy.landscape.axis import axis_of, bins_of
+from keras_entropy.landscape.pipeline import route_of
+from keras_entropy.landscape.problems.problem import Problem
+from keras_entropy.landscape.result import DensityOfStates
+from keras_entropy.landscape.samplers.sampler import Tally, Window, start
 
 Array = np.ndarray[Any, Any]
 

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from keras_entropy.landscape._kernels import Kernel
+    from keras_entropy.landscape.kernels.network_kernel import Kernel
 
 _U64 = np.uint64
 

@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from keras_entropy.landscape._network import STATE, Blocks, Shape, label_rows, point_functions
-from keras_entropy.landscape._rows import inlined, read_double, read_single, write_double, write_single
+from keras_entropy.landscape.kernels.network_layers import STATE, Blocks, Shape, label_rows, point_functions
+from keras_entropy.landscape.kernels.simd_rows import inlined, read_double, read_single, write_double, write_single
 
 OBSERVABLES = ("train_loss", "train_accuracy", "test_accuracy")
 

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from keras_entropy.landscape.axes import Bins
-from keras_entropy.landscape.problems import Problem, uniform_parameters
+from keras_entropy.landscape.axis import Bins
+from keras_entropy.landscape.problems.problem import Problem, uniform_parameters
 
 Array = np.ndarray[Any, Any]
 

@@ -15,11 +15,11 @@ import numpy as np
 from keras_entropy import _checks
 from keras_entropy.landscape import checkpoint as files
 from keras_entropy.landscape import splitting, wang_landau
-from keras_entropy.landscape.axes import Axis, Bins, axis_of
-from keras_entropy.landscape.density import DensityOfStates, assemble
-from keras_entropy.landscape.problems import Problem
-from keras_entropy.landscape.sampler import Route, Trajectories, octaves_of, seed_states
-from keras_entropy.landscape.sampler_numpy import GeneralRoute
+from keras_entropy.landscape.axis import Axis, Bins, axis_of
+from keras_entropy.landscape.problems.problem import Problem
+from keras_entropy.landscape.result import DensityOfStates, assemble
+from keras_entropy.landscape.samplers.numpy_sampler import GeneralRoute
+from keras_entropy.landscape.samplers.sampler import Route, Trajectories, octaves_of, seed_states
 
 Array = np.ndarray[Any, Any]
 
@@ -132,7 +132,7 @@ def density_of_states(
     trajectories = _trajectories(problem, names, gradient_share, leapfrogs, route)
     moving = route_of(problem, names, route or (None if trajectories is None else "jax"))
     if trajectories is not None:
-        from keras_entropy.landscape.dynamics import check_gradient
+        from keras_entropy.landscape.samplers.hamiltonian import check_gradient
 
         check_gradient(problem, names[0])
     identity = {
@@ -199,7 +199,7 @@ def route_of(problem: Problem, axes: tuple[str, ...], name: str | None = None) -
         _checks.one_of("route", name, ROUTES)
     kernel = None if problem.kernel is None or name not in (None, "numba") else problem.kernel(axes)
     if kernel is not None:
-        from keras_entropy.landscape.sampler_numba import CompiledRoute
+        from keras_entropy.landscape.samplers.numba_sampler import CompiledRoute
 
         return CompiledRoute(problem, kernel)
     if name == "numba":
@@ -208,7 +208,7 @@ def route_of(problem: Problem, axes: tuple[str, ...], name: str | None = None) -
     if name == "jax" and not on_jax:
         raise ValueError("`route`='jax' needs the JAX backend. Set KERAS_BACKEND=jax, or use route='numpy'.")
     if name == "jax" or (name is None and on_jax and problem.traceable):
-        from keras_entropy.landscape.sampler_jax import ScannedRoute
+        from keras_entropy.landscape.samplers.jax_sampler import ScannedRoute
 
         return ScannedRoute(problem)
     return GeneralRoute(problem)

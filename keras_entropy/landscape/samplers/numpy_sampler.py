@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from keras_entropy._backend import to_host
-from keras_entropy.landscape.problems import Problem, check_finite, checked_values
-from keras_entropy.landscape.sampler import Tally, Walkers, Window, seed_states, values_at
+from keras_entropy.landscape.problems.problem import Problem, check_finite, checked_values
+from keras_entropy.landscape.samplers.sampler import Tally, Walkers, Window, seed_states, values_at
 
 Array = np.ndarray[Any, Any]
 

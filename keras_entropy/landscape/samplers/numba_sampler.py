@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy.landscape import _drive
-from keras_entropy.landscape._kernels import Kernel
-from keras_entropy.landscape.problems import Problem, check_finite
-from keras_entropy.landscape.sampler import Tally, Walkers, Window
+from keras_entropy.landscape.kernels import random_walk
+from keras_entropy.landscape.kernels.network_kernel import Kernel
+from keras_entropy.landscape.problems.problem import Problem, check_finite
+from keras_entropy.landscape.samplers.sampler import Tally, Walkers, Window
 
 Array = np.ndarray[Any, Any]
 
@@ -36,7 +36,7 @@ class CompiledRoute:
         self._data = self._kernel.prepare(*problem.data)
         # Kernels count points where an observable is a share of them.
         self._scales = np.array([problem.observables[name].levels or 1 for name in problem.observables], np.float64)
-        self._place, self._advance = _drive.make_place(self._kernel), _drive.make_advance(self._kernel)
+        self._place, self._advance = random_walk.make_place(self._kernel), random_walk.make_advance(self._kernel)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._threads = threads or cores
         self._pool = ThreadPoolExecutor(self._threads)
@@ -47,8 +47,8 @@ class CompiledRoute:
         edges = [axis.edges * (self.problem.observables[axis.name].levels or 1) for axis in window.bins.axes]
         second = edges[1] if len(edges) > 1 else np.zeros(0)
         bins, step = window.bins, float(window.step)
-        target = _drive.Target(edges[0], second, bins.mapping, bins.cells, window.log_g, *window.ends, step)
-        moved = _drive.Walkers(
+        target = random_walk.Target(edges[0], second, bins.mapping, bins.cells, window.log_g, *window.ends, step)
+        moved = random_walk.Walkers(
             parameters=walkers.parameters,
             rng=walkers.seeds,
             bins=walkers.bins,

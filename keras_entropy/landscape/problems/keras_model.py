@@ -11,8 +11,8 @@ import numpy as np
 from keras import ops
 
 from keras_entropy import _backend, _checks
-from keras_entropy.landscape.networks import checked_data
-from keras_entropy.landscape.problems import Observable, Problem, digest
+from keras_entropy.landscape.problems.network import checked_data
+from keras_entropy.landscape.problems.problem import Observable, Problem, digest
 from keras_entropy.runs.identity import identity
 
 Array = np.ndarray[Any, Any]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_entropy.landscape._rows import LANES, inlined, inner, read_bits, read_single, rows, write_bits
+from keras_entropy.landscape.kernels.simd_rows import LANES, inlined, inner, read_bits, read_single, rows, write_bits
 
 STATE = 32  # numbers of state after the parameters
 _MOST_VECTORS = 6  # of a row: longer ones would not stay in registers

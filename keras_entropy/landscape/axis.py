@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _checks
-from keras_entropy.landscape.problems import Problem
+from keras_entropy.landscape.problems.problem import Problem
 
 Array = np.ndarray[Any, Any]
 

@@ -119,7 +119,7 @@ def ball_problem(dimension: int) -> Problem:
         return {"energy": (parameters**2).sum(0), "positive": positive.sum(0) / dimension}
 
     def kernel(axes: tuple[str, ...]) -> Any:
-        from keras_entropy.landscape._exact_kernels import ball_kernel
+        from keras_entropy.landscape.kernels.exact_kernels import ball_kernel
 
         return ball_kernel(dimension) if axes == ("energy",) else None
 
@@ -148,7 +148,7 @@ def perceptron_problem(train: tuple[Array, Array], test: tuple[Array, Array]) ->
         return {name: np.mean(y[:, None] * (x @ parameters) > 0, axis=0) for name, (x, y) in sets.items()}
 
     def kernel(axes: tuple[str, ...]) -> Any:
-        from keras_entropy.landscape._exact_kernels import perceptron_kernel
+        from keras_entropy.landscape.kernels.exact_kernels import perceptron_kernel
 
         return perceptron_kernel() if axes == tuple(sets) else None
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_entropy.landscape.axes import Bins
-from keras_entropy.landscape.problems import Problem, checked_values
+from keras_entropy.landscape.axis import Bins
+from keras_entropy.landscape.problems.problem import Problem, checked_values
 
 Array = np.ndarray[Any, Any]
 

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from keras_entropy.landscape import dynamics
-from keras_entropy.landscape.problems import Problem, check_finite
-from keras_entropy.landscape.sampler import Tally, Walkers, Window, seed_states
+from keras_entropy.landscape.problems.problem import Problem, check_finite
+from keras_entropy.landscape.samplers import hamiltonian
+from keras_entropy.landscape.samplers.sampler import Tally, Walkers, Window, seed_states
 
 Array = np.ndarray[Any, Any]
 
@@ -26,7 +26,7 @@ class _Target(NamedTuple):
     octaves: Any
     step: Any
     ends: Any
-    slope: dynamics.Slope | None
+    slope: hamiltonian.Slope | None
     share: Any
     leaps: Any
 
@@ -139,9 +139,9 @@ class ScannedRoute:
             accepted, carry = _settle(target, looked_at(carry, values), found, 0.0, keys[4], True)
             return carry._replace(parameters=carry.parameters.at[place].set(jnp.where(accepted, new, old)))
 
-        def along(slope: dynamics.Slope, carry: _Carry, keys: Any) -> _Carry:
+        def along(slope: hamiltonian.Slope, carry: _Carry, keys: Any) -> _Carry:
             (name,) = names
-            end = dynamics.trajectory(
+            end = hamiltonian.trajectory(
                 lambda parameters: self.problem.energy(parameters)[name],
                 slope,
                 half_width,
@@ -215,9 +215,9 @@ def _gradient(window: Window) -> dict[str, Any]:
     """Of a window, what trajectories need."""
     if window.trajectories is None:
         return {"slope": None, "share": None, "leaps": None}
-    slope = dynamics.slope_of(window.bins, window.log_g)
+    slope = hamiltonian.slope_of(window.bins, window.log_g)
     return {
-        "slope": dynamics.Slope(*(jnp.asarray(part, jnp.float32) for part in slope)),
+        "slope": hamiltonian.Slope(*(jnp.asarray(part, jnp.float32) for part in slope)),
         "share": jnp.asarray(window.trajectories.share, jnp.float32),
         "leaps": jnp.asarray(window.trajectories.leaps, jnp.int32),
     }

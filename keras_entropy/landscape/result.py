@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_entropy import _checks, _files
 from keras_entropy.landscape import estimators
-from keras_entropy.landscape.axes import Axis, Bins
+from keras_entropy.landscape.axis import Axis, Bins
 
 Array = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_entropy import _files, plots
-from keras_entropy.landscape.density import DensityOfStates
+from keras_entropy.landscape.result import DensityOfStates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _checks
-from keras_entropy.landscape.problems import Observable, Problem, digest
+from keras_entropy.landscape.problems.problem import Observable, Problem, digest
 
 Array = np.ndarray[Any, Any]
 
@@ -70,7 +70,7 @@ def network_problem(
     options: dict[str, Any] = {"final_relu": bool(final_relu), "ties": ties, "reduction": loss}
 
     def kernel(axes: tuple[str, ...]) -> Any:
-        from keras_entropy.landscape._kernels import network_kernel
+        from keras_entropy.landscape.kernels.network_kernel import network_kernel
 
         points = len(y_train), len(y_test)
         return network_kernel(sizes[0], depth, width, classes, *points, per_move=axes, **options)

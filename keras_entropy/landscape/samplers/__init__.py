@@ -1,0 +1,1 @@
+"""Samplers: they move walkers through the box of a problem."""
