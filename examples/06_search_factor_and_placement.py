@@ -1,6 +1,6 @@
 """Search for strength and placement of an entropy term, and ask on new seeds whether the best setting helps.
 
-    python examples/06_search_factor_and_placement.py [FOLDER] [--tuner random] [--trials 6] [--workers 1]
+    python examples/06_search_factor_and_placement.py [FOLDER] [--tuner random] [--max-trials 6] [--workers 1]
 
 A small CNN on real handwritten digits (they come with scikit-learn). Its learning rate is tuned together with the term:
 the model without term is trained at each learning rate that is tried, on the same seeds, so that it is not tuned less.
@@ -27,27 +27,27 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default="runs/search_example")
     parser.add_argument("--tuner", default="random", choices=["random", "grid", "bayesian", "hyperband"])
-    parser.add_argument("--trials", type=int, default=6)
+    parser.add_argument("--max-trials", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--report-seeds", type=int, default=5)
+    parser.add_argument("--holdout-seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
-    verdict = search(
+    result = search(
         EntropyHyperModel(build, [ConvCornerEntropy, ConvEntropy], placements=["first", "all"], factors=(1e-4, 1e-1)),
         tuple(datasets.digits()),
         objective="val_accuracy",
         tuner=arguments.tuner,
-        trials=arguments.trials,
+        max_trials=arguments.max_trials,
         epochs=arguments.epochs,
         seeds=arguments.seeds,
-        report_seeds=arguments.report_seeds,
+        holdout_seeds=arguments.holdout_seeds,
         workers=arguments.workers,
         output=arguments.folder,
     )
-    print(verdict.sentence)
-    print(f"Score that won the search: {verdict.score:.4f}; of the same setting on new seeds: {verdict.mean:.4f}.")
-    print(f"Files: {verdict.output}/trials.csv, search.png, verdict.json; tensorboard --logdir {verdict.output}/logs")
+    print(result.sentence)
+    print(f"Best score of the search: {result.score:.4f}; same setting on held-out seeds: {result.holdout_mean:.4f}.")
+    print(f"Files: {result.output}/trials.csv, search.png, result.json; tensorboard --logdir {result.output}/logs")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
 
 def strict(value: Any) -> Any:
     """`value` for strict JSON, which has no NaN and no infinity: they become text that `float` reads."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: strict(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [strict(item) for item in value]

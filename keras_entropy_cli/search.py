@@ -52,11 +52,11 @@ def search(
         ),
     ] = None,
     tuner: Annotated[_Tuner, typer.Option(help="How KerasTuner chooses settings.")] = _Tuner.random,
-    trials: Annotated[int, typer.Option(min=1, help="Number of settings; Hyperband has its own.")] = 12,
+    max_trials: Annotated[int, typer.Option(min=1, help="Number of settings; Hyperband has its own.")] = 12,
     epochs: Annotated[int, typer.Option(min=1, help="Of each run.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 32,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting.")] = 2,
-    report_seeds: Annotated[int, typer.Option(min=2, help="New seeds for the comparison with no term.")] = 5,
+    holdout_seeds: Annotated[int, typer.Option(min=2, help="New seeds for the comparison with no term.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="First seed, and that of the settings.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that search.")] = 1,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/search"),
@@ -65,9 +65,9 @@ def search(
 ) -> None:
     r"""Search for strength and placement of an entropy term, then say on new seeds whether it is better than none.
 
-    Writes trials.csv, search.png, verdict.json, KerasTuner's files, and logs/ for TensorBoard with its HParams page.
+    Writes trials.csv, search.png, result.json, KerasTuner's files, and logs/ for TensorBoard with its HParams page.
 
-    Example: keras-entropy search --tuner bayesian --trials 20 --output runs/bayesian
+    Example: keras-entropy search --tuner bayesian --max-trials 20 --output runs/bayesian
     """
     with user_errors():
         from keras_entropy_cli import searching
@@ -79,11 +79,11 @@ def search(
             user_module=user_module,
             inputs=None if inputs is None else inputs.value,
             tuner=tuner.value,
-            trials=trials,
+            max_trials=max_trials,
             epochs=epochs,
             batch_size=batch_size,
             seeds=seeds,
-            report_seeds=report_seeds,
+            holdout_seeds=holdout_seeds,
             seed=seed,
             workers=workers,
             output=output,

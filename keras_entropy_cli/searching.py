@@ -19,9 +19,8 @@ from keras_entropy import EntropyWarning
 from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
 from keras_entropy.runs import pipelines
 from keras_entropy.study.controls import transform
-from keras_entropy.tuning import EntropyHyperModel, Verdict, search
-from keras_entropy.tuning.search_folder import holds_search
-from keras_entropy.tuning.trial_table import PROJECT
+from keras_entropy.tuning import EntropyHyperModel, SearchResult, search
+from keras_entropy.tuning.output_folder import holds_search
 from keras_entropy_cli.presets import NamedData, NamedModel
 
 _TERMS: dict[str, list[Callable[[float], Any]]] = {
@@ -43,11 +42,11 @@ class Arguments:
     user_module: str | None
     inputs: str | None
     tuner: str
-    trials: int
+    max_trials: int
     epochs: int
     batch_size: int
     seeds: int
-    report_seeds: int
+    holdout_seeds: int
     seed: int
     workers: int
     output: Path
@@ -61,7 +60,7 @@ def check_folder(output: Path, *, overwrite: bool, resume: bool) -> None:
     """
     if overwrite and resume:
         raise ValueError("--overwrite and --resume exclude each other.")
-    there = holds_search(output / PROJECT)
+    there = holds_search(output)
     if there and not (overwrite or resume):
         raise FileExistsError(
             f"{output} holds a search. Use --overwrite to replace it, --resume to go on with it, or --output for "
@@ -71,7 +70,7 @@ def check_folder(output: Path, *, overwrite: bool, resume: bool) -> None:
         raise FileNotFoundError(f"{output} holds no search to resume.")
 
 
-def run(arguments: Arguments, *, overwrite: bool) -> Verdict:
+def run(arguments: Arguments, *, overwrite: bool) -> SearchResult:
     """Search, and print what came of it.
 
     Raises:
@@ -83,7 +82,17 @@ def run(arguments: Arguments, *, overwrite: bool) -> Verdict:
     terms = _TERMS[arguments.model] if arguments.user_module is None else [*_TERMS["cnn"], DenseEntropy]
     options = {
         name: getattr(arguments, name)
-        for name in ("tuner", "trials", "epochs", "batch_size", "seeds", "report_seeds", "seed", "workers", "output")
+        for name in (
+            "tuner",
+            "max_trials",
+            "epochs",
+            "batch_size",
+            "seeds",
+            "holdout_seeds",
+            "seed",
+            "workers",
+            "output",
+        )
     }
     x_train, y_train, x_val, y_val = data(arguments.seed)
     inputs = arguments.inputs or ("unchanged" if arguments.user_module else _INPUTS[arguments.model])
@@ -96,11 +105,11 @@ def run(arguments: Arguments, *, overwrite: bool) -> Verdict:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", EntropyWarning)
-            verdict = search(hypermodel, (x_train, y_train, x_val, y_val), overwrite=overwrite, **options)
+            result = search(hypermodel, (x_train, y_train, x_val, y_val), overwrite=overwrite, **options)
     except (errors.FatalError, RuntimeError) as error:
         raise ValueError(str(error)) from error
-    _print(verdict)
-    return verdict
+    _print(result)
+    return result
 
 
 def _model(arguments: Arguments, data: NamedData) -> Any:
@@ -159,7 +168,7 @@ def _fitting(build: Any, terms: list[Callable[[float], Any]]) -> list[Callable[[
     return found
 
 
-def _print(verdict: Verdict) -> None:
+def _print(result: SearchResult) -> None:
     import csv
 
     from rich.console import Console
@@ -168,21 +177,21 @@ def _print(verdict: Verdict) -> None:
 
     console = Console()
     console = Console(width=max(80, console.width))
-    with (Path(verdict.output) / "trials.csv").open(encoding="utf-8") as file:
+    with (Path(result.output) / "trials.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    scores = [float(row[verdict.metric]) * (1 if verdict.lower_is_better else -1) for row in rows]
+    scores = [float(row[result.metric]) * (1 if result.lower_is_better else -1) for row in rows]
     rows = [rows[i] for i in sorted(range(len(rows)), key=lambda i: (math.isnan(scores[i]), scores[i]))]
-    shown = ["trial", *(name for name in rows[0] if name.startswith("entropy/")), verdict.metric]
+    shown = ["trial", *(name for name in rows[0] if name.startswith("entropy/")), result.metric]
     table = Table(title="Trials, the best one first")
     for name in shown:
         table.add_column(name.removeprefix("entropy/"), justify="left" if name == "trial" else "right")
     for row in rows:
         table.add_row(*(_short(row[name]) for name in shown))
     console.print(table)
-    console.print(Text(verdict.sentence))
-    folder = Path(verdict.output)
+    console.print(Text(result.sentence))
+    folder = Path(result.output)
     console.print(
-        Text(f"Written to {folder}: trials.csv, search.png, verdict.json (tensorboard --logdir {folder / 'logs'})"),
+        Text(f"Written to {folder}: trials.csv, search.png, result.json (tensorboard --logdir {folder / 'logs'})"),
         soft_wrap=True,
     )
 

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 from keras_entropy import datasets
 from keras_entropy_cli import app, searching
 
-QUICK = ["--trials", 2, "--epochs", 1, "--report-seeds", 2, "--batch-size", 256]
+QUICK = ["--max-trials", 2, "--epochs", 1, "--holdout-seeds", 2, "--batch-size", 256]
 
 
 def command(*arguments):
@@ -27,12 +27,12 @@ def done(tmp_path_factory):
 
 def test_it_ends_with_a_verdict(done):
     folder, printed = done
-    verdict = json.loads((folder / "verdict.json").read_text())
+    verdict = json.loads((folder / "result.json").read_text())
     assert "".join(verdict["sentence"].split()) in "".join(printed.split())
-    assert verdict["trials"] == 2
+    assert verdict["completed_trials"] == 2
     with (folder / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["trial"] for row in rows] == ["0", "1", "none"]
+    assert [row["trial"] for row in rows] == ["0", "1", "baseline"]
     assert {row["entropy/regularizer"] for row in rows[:2]} <= {"ConvCornerEntropy", "ConvEntropy"}
 
 
@@ -126,7 +126,7 @@ def test_a_model_of_the_users(tmp_path):
     (tmp_path / "mine.py").write_text(OWN)
     result = command(*QUICK, "--output", tmp_path / "out", "--user-module", f"{tmp_path / 'mine.py'}:build")
     assert result.exit_code == 0, result.output
-    values = json.loads((tmp_path / "out" / "verdict.json").read_text())["values"]
+    values = json.loads((tmp_path / "out" / "result.json").read_text())["values"]
     assert set(values) == {"learning_rate", "entropy/placement", "entropy/factor"}
 
 

@@ -64,7 +64,7 @@ def test_training_watching_and_saving_do_not_load_tensorflow(child_environment, 
 
 ARGUMENTS = {
     "05_compare_honestly.py": ["--seeds", "1", "--epochs", "3"],
-    "06_search_factor_and_placement.py": ["--trials", "2", "--epochs", "2", "--seeds", "1", "--report-seeds", "2"],
+    "06_search_factor_and_placement.py": ["--max-trials", "2", "--epochs", "2", "--seeds", "1", "--holdout-seeds", "2"],
     "07_parameter_space_entropy.py": ["--sets", "2", "--moves", "5e6"],
     "08_sigmoid_entropy.py": ["--seeds", "2", "--tune-seeds", "1", "--epochs", "2"],
 }

@@ -16,8 +16,8 @@ from keras_entropy import DenseEntropy
 from keras_entropy.study import Study, read_records
 from keras_entropy.tuning import EntropyHyperModel, search
 
-TINY = {"trials": 1, "epochs": 1, "seeds": 1, "report_seeds": 2, "progress": False, "batch_size": 8}
-SMALL = {"trials": 3, "epochs": 2, "seeds": 2, "report_seeds": 3, "progress": False, "batch_size": 8}
+TINY = {"max_trials": 1, "epochs": 1, "seeds": 1, "holdout_seeds": 2, "progress": False, "batch_size": 8}
+SMALL = {"max_trials": 3, "epochs": 2, "seeds": 2, "holdout_seeds": 3, "progress": False, "batch_size": 8}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,46 +49,46 @@ def compared(folder):
     return read_records(only)
 
 
-def test_the_verdict_is_of_new_seeds(found):
-    folder, verdict = found
+def test_the_result_is_of_new_seeds(found):
+    folder, result = found
     records = compared(folder)
-    assert {record.seed for record in records} == {1000, 1001, 1002} == set(verdict.seeds)
-    assert not set(verdict.search_seeds) & set(verdict.seeds)
-    last = {arm: {r.seed: r.value("val_task_loss") for r in records if r.arm == arm} for arm in ("none", "entropy")}
-    assert verdict.mean == pytest.approx(np.mean(list(last["entropy"].values())))
-    assert verdict.baseline_mean == pytest.approx(np.mean(list(last["none"].values())))
-    assert verdict.difference.n == 3
-    assert verdict.difference.paired
-    assert verdict.difference.estimate == pytest.approx(verdict.mean - verdict.baseline_mean)
-    assert any(words in verdict.sentence for words in ("better", "worse", "no difference"))
-    assert str(verdict) == verdict.sentence
+    assert {record.seed for record in records} == {1000, 1001, 1002} == set(result.holdout_seeds)
+    assert not set(result.seeds) & set(result.holdout_seeds)
+    last = {arm: {r.seed: r.value("val_task_loss") for r in records if r.arm == arm} for arm in ("baseline", "entropy")}
+    assert result.holdout_mean == pytest.approx(np.mean(list(last["entropy"].values())))
+    assert result.baseline_holdout_mean == pytest.approx(np.mean(list(last["baseline"].values())))
+    assert result.difference.n == 3
+    assert result.difference.paired
+    assert result.difference.estimate == pytest.approx(result.holdout_mean - result.baseline_holdout_mean)
+    assert any(words in result.sentence for words in ("better", "worse", "no difference"))
+    assert str(result).startswith(result.sentence)
 
 
 def test_the_best_setting_is_that_of_the_table(found):
-    folder, verdict = found
-    trials = [row for row in rows(folder) if row["trial"] != "none"]
+    folder, result = found
+    trials = [row for row in rows(folder) if row["trial"] != "baseline"]
     best = min(trials, key=lambda row: float(row["val_task_loss"]))
-    assert float(best["val_task_loss"]) == verdict.score
-    assert float(best["entropy/factor"]) == verdict.values["entropy/factor"]
-    assert verdict.trials == 3
+    assert float(best["val_task_loss"]) == result.score
+    assert float(best["entropy/factor"]) == result.values["entropy/factor"]
+    assert result.completed_trials == 3
     seeds = [float(best[f"val_task_loss/seed_{seed}/last"]) for seed in (0, 1)]
-    assert np.mean(seeds) == pytest.approx(verdict.score)
+    assert np.mean(seeds) == pytest.approx(result.score)
 
 
 def test_the_model_without_term_is_tuned_too(found):
-    folder, verdict = found
-    bases = [row for row in rows(folder) if row["trial"] == "none"]
+    folder, result = found
+    bases = [row for row in rows(folder) if row["trial"] == "baseline"]
     assert len(bases) == 3  # a learning rate for each trial
     best = min(bases, key=lambda row: float(row["val_task_loss"]))
-    assert float(best["learning_rate"]) == verdict.baseline_values["learning_rate"]
-    assert float(best["val_task_loss"]) == verdict.baseline_score
+    assert float(best["learning_rate"]) == result.baseline_values["learning_rate"]
+    assert float(best["val_task_loss"]) == result.baseline_score
 
 
 def test_files(found):
-    folder, verdict = found
-    record = json.loads((folder / "verdict.json").read_text())
-    assert record["schema"] == "keras-entropy/verdict/1"
-    assert record["sentence"] == verdict.sentence
+    folder, result = found
+    record = json.loads((folder / "result.json").read_text())
+    assert record["schema"] == "keras-entropy/search-result/1"
+    assert record["sentence"] == result.sentence
     assert record["difference"]["n"] == 3
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
     assert {path.parent.parent.name for path in (folder / "logs").rglob("events*") if "seed" in str(path)} >= {
@@ -97,24 +97,24 @@ def test_files(found):
 
 
 def test_again_it_trains_nothing_and_says_the_same(found):
-    folder, verdict = found
+    folder, result = found
     before = {path: path.stat().st_mtime_ns for path in (folder / "search" / "runs").rglob("*.json")}
-    assert search(several(), data, output=folder, **SMALL).sentence == verdict.sentence
+    assert search(several(), data, output=folder, **SMALL).sentence == result.sentence
     assert {path: path.stat().st_mtime_ns for path in (folder / "search" / "runs").rglob("*.json")} == before
 
 
 def test_fewer_new_seeds_are_refused_before_anything_is_trained(found):
     folder, _ = found
     before = (folder / "search" / "oracle.json").read_bytes()
-    with pytest.raises(ValueError, match="only be added"):
-        search(several(), data, output=folder, **SMALL | {"report_seeds": 2, "trials": 5})
+    with pytest.raises(ValueError, match="should include the seeds"):
+        search(several(), data, output=folder, **SMALL | {"holdout_seeds": 2, "max_trials": 5})
     assert (folder / "search" / "oracle.json").read_bytes() == before
 
 
 def test_the_sentence_says_what_was_compared(found):
-    _, verdict = found
-    assert verdict.sentence.startswith("val_task_loss (lower is better)")
-    assert f"at its own best learning_rate {verdict.baseline_values['learning_rate']:.3g}" in verdict.sentence
+    _, result = found
+    assert result.sentence.startswith("val_task_loss (lower is better)")
+    assert f"at its best learning_rate {result.baseline_values['learning_rate']:.3g}" in result.sentence
 
 
 def test_an_objective_of_kerastuner_and_callbacks_that_refer_to_themselves(tmp_path):
@@ -124,24 +124,29 @@ def test_an_objective_of_kerastuner_and_callbacks_that_refer_to_themselves(tmp_p
             self.me = self
 
     options = {"objective": keras_tuner.Objective("val_mae", "max"), "callbacks": [Cyclic()], **TINY}
-    verdict = search(hypermodel(), data, output=tmp_path / "a", **options)
-    assert (verdict.metric, verdict.lower_is_better) == ("val_mae", False)
-    assert "DenseEntropy" in verdict.sentence
+    result = search(hypermodel(), data, output=tmp_path / "a", **options)
+    assert (result.metric, result.lower_is_better) == ("val_mae", False)
+    assert "DenseEntropy" in result.sentence
 
 
 def test_a_higher_metric_may_be_better(tmp_path):
-    verdict = search(
-        hypermodel(), data, objective="val_mae", lower_is_better=False, output=tmp_path / "a", **TINY | {"trials": 3}
+    result = search(
+        hypermodel(),
+        data,
+        objective="val_mae",
+        lower_is_better=False,
+        output=tmp_path / "a",
+        **TINY | {"max_trials": 3},
     )
-    trials = [float(row["val_mae"]) for row in rows(tmp_path / "a") if row["trial"] != "none"]
-    assert verdict.score == max(trials)
-    assert not verdict.lower_is_better
+    trials = [float(row["val_mae"]) for row in rows(tmp_path / "a") if row["trial"] != "baseline"]
+    assert result.score == max(trials)
+    assert not result.lower_is_better
 
 
 def test_hyperparameters_of_each_layer(tmp_path):
     tuned = EntropyHyperModel(plain, DenseEntropy, ["all"], per_layer=True)
-    verdict = search(tuned, data, output=tmp_path / "a", **TINY)
-    assert set(verdict.values) == {"entropy/placement", "entropy/factor/a", "entropy/factor/b"}
+    result = search(tuned, data, output=tmp_path / "a", **TINY)
+    assert set(result.values) == {"entropy/placement", "entropy/factor/a", "entropy/factor/b"}
 
 
 def test_callbacks_of_the_users_are_in_search_and_comparison(tmp_path):
@@ -151,19 +156,19 @@ def test_callbacks_of_the_users_are_in_search_and_comparison(tmp_path):
 
 
 @pytest.mark.parametrize("tuner", ["grid", "bayesian", "hyperband"])
-def test_each_tuner_comes_to_a_verdict(tuner, tmp_path):
+def test_each_tuner_comes_to_a_result(tuner, tmp_path):
     options = {"num_initial_points": 2} if tuner == "bayesian" else {}
-    verdict = search(hypermodel(), data, tuner=tuner, output=tmp_path / "a", **TINY | {"trials": 3}, **options)
-    assert math.isfinite(verdict.mean)
+    result = search(hypermodel(), data, tuner=tuner, output=tmp_path / "a", **TINY | {"max_trials": 3}, **options)
+    assert math.isfinite(result.holdout_mean)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"objective": "val_loss"}, "val_task_loss"),
-        ({"seeds": [1], "report_seeds": [1, 2]}, "no seed in common"),
-        ({"report_seeds": 1}, "at least two seeds"),
-        ({"trials": 0}, "a positive integer"),
+        ({"seeds": [1], "holdout_seeds": [1, 2]}, "no seed in common"),
+        ({"holdout_seeds": 1}, "at least two seeds"),
+        ({"max_trials": 0}, "a positive integer"),
         ({"epochs": 0}, "a positive integer"),
         ({"workers": 0}, "a positive integer"),
         ({"tuner": "annealing"}, "one of 'random'"),
@@ -178,7 +183,7 @@ def test_each_tuner_comes_to_a_verdict(tuner, tmp_path):
         ({"seed": "a"}, "`seed` should be"),
         ({"overwrite": "no"}, "True or False"),
         ({"executions_per_trial": 2}, "`seeds`"),
-        ({"max_trials": 2}, "`trials`"),
+        ({"max_epochs": 2}, "`epochs`"),
     ],
 )
 def test_bad_arguments_are_named_and_nothing_is_written(change, words, tmp_path):
@@ -199,20 +204,20 @@ def test_a_file_is_no_folder(tmp_path):
 def test_what_no_search_has_written_is_not_overwritten(overwrite, tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "trials.csv").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"trials.csv, logs, which no search has written"):
+    with pytest.raises(FileExistsError, match=r"trials.csv, logs, which were not written by a search"):
         search(hypermodel(), data, output=tmp_path, overwrite=overwrite, **TINY)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "trials.csv"]
     assert (tmp_path / "trials.csv").read_text() == "mine"
 
 
 def test_overwrite_leaves_other_files_alone(tmp_path):
-    search(hypermodel(), data, output=tmp_path, **TINY | {"trials": 2})
+    search(hypermodel(), data, output=tmp_path, **TINY | {"max_trials": 2})
     (tmp_path / "notes.txt").write_text("mine")
     search(hypermodel(), data, output=tmp_path, overwrite=True, **TINY)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     other = [2 * array for array in data()]
     search(hypermodel(), other, output=tmp_path, overwrite=True, **TINY)
-    assert len([row for row in rows(tmp_path) if row["trial"] != "none"]) == 1
+    assert len([row for row in rows(tmp_path) if row["trial"] != "baseline"]) == 1
 
 
 def test_a_fit_of_the_users_is_refused_since_it_would_not_be_compared(tmp_path):
@@ -223,6 +228,6 @@ def test_a_fit_of_the_users_is_refused_since_it_would_not_be_compared(tmp_path):
         def fit(self, hp, model, *args, **kwargs):
             return model.fit(*args, **kwargs)
 
-    with pytest.raises(ValueError, match="a `fit` of its own"):
+    with pytest.raises(ValueError, match="its own `fit`"):
         search(hypermodel(OwnFit()), data, output=tmp_path / "a", **TINY)
     assert not list(tmp_path.iterdir())

@@ -62,7 +62,7 @@ def test_the_model_without_term_is_trained_once_on_the_same_seeds(tmp_path):
     assert [run.seed for run in bases] == [0, 1]
     mean = np.mean([run.history["val_task_loss"][-1] for run in bases])
     for trial in tuner.oracle.trials.values():
-        assert trial.metrics.get_best_value("val_task_loss/none") == pytest.approx(mean, rel=1e-12)
+        assert trial.metrics.get_best_value("val_task_loss/baseline") == pytest.approx(mean, rel=1e-12)
 
 
 def test_the_model_without_term_has_the_users_hyperparameters_of_each_trial(tmp_path):
@@ -271,7 +271,7 @@ def test_tensorboard_has_a_folder_for_each_run(tmp_path):
     tuner = searched(tmp_path / "s", max_trials=1, log_dir=tmp_path / "logs", fit={"callbacks": []})
     found = {str(path.parent.relative_to(tmp_path / "logs")) for path in (tmp_path / "logs").rglob("events*")}
     key = ledger.key_of({})
-    assert found == {f"{name}/seed_{seed}" for name in ("trial_0", f"none_{key}") for seed in (0, 1)}
+    assert found == {f"{name}/seed_{seed}" for name in ("trial_0", f"baseline_{key}") for seed in (0, 1)}
     assert tuner.log_dir == tmp_path / "logs"
 
 

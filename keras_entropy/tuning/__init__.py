@@ -5,7 +5,8 @@ from keras_entropy import _optional
 _optional.require("keras_tuner", extra="search")
 
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
-from keras_entropy.tuning.search import Verdict, search
+from keras_entropy.tuning.search import search
+from keras_entropy.tuning.search_result import SearchResult, TrialResult
 from keras_entropy.tuning.tuner import EntropyTuner
 
-__all__ = ["EntropyHyperModel", "EntropyTuner", "Verdict", "search"]
+__all__ = ["EntropyHyperModel", "EntropyTuner", "SearchResult", "TrialResult", "search"]

@@ -1,4 +1,4 @@
-"""A search from its first trial to its verdict on seeds that it has not seen."""
+"""A search for the best entropy term, and its comparison with the baseline on held-out seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,69 +15,31 @@ import keras
 import keras_tuner
 
 from keras_entropy import _checks, _files
-from keras_entropy.stats import Comparison
-from keras_entropy.study import Arm, Study, compare
-from keras_entropy.study.description import load as read_study
-from keras_entropy.study.folder import DESCRIPTION
+from keras_entropy._frozen import FrozenDict
+from keras_entropy.study import Arm, Study, StudyComparison, compare
 from keras_entropy.study.records import direction
 from keras_entropy.study.single_run import load
-from keras_entropy.tuning import ledger, tensorboard_log, trial_run, trial_table
+from keras_entropy.tuning import ledger, output_folder, tensorboard_log, trial_run
 from keras_entropy.tuning.hypermodel import PLACEMENT, REGULARIZER, EntropyHyperModel
 from keras_entropy.tuning.progress import SearchProgress
-from keras_entropy.tuning.trial_run import NONE
+from keras_entropy.tuning.search_figure import write_figure
+from keras_entropy.tuning.search_result import BASELINE, SearchResult, TrialResult, best_of, completed
+from keras_entropy.tuning.trial_table import TrialReader, write_csv
 from keras_entropy.tuning.tuner import EntropyTuner
 
-SCHEMA = "keras-entropy/verdict/1"
 TERM = "entropy"
-_UNSEEN = 1000
-"""Seeds of the comparison count from here on."""
+"""Name of the arm with the best setting."""
+
+_FIRST_HOLDOUT_SEED = 1000
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """Whether the best setting of a search is better than the model without term, on seeds that the search never saw.
+class _Builder:
+    """The build function of the comparison: builds the model of an arm.
 
-    Attributes:
-        sentence: the verdict in words.
-        metric: that was searched for.
-        lower_is_better: its direction.
-        values: the best setting of the search.
-        baseline_values: the best one of the model without term.
-        score: mean of the best setting over the seeds of the search; chosen as the best of many, it flatters.
-        baseline_score: mean of the model without term over the seeds of the search.
-        mean: of the best setting over the new seeds; NaN if no run finished.
-        baseline_mean: of the model without term over them.
-        difference: the two by pairs of seeds: estimate, interval, p, n; None with less than two pairs.
-        seeds: of the comparison.
-        search_seeds: of the search.
-        trials: how many were completed.
-        failed_trials: how many were not.
-        output: the folder of all files.
+    Args:
+        hypermodel: `EntropyHyperModel`.
+        values: Dict of hyperparameters for each arm.
     """
-
-    sentence: str
-    metric: str
-    lower_is_better: bool
-    values: dict[str, Any]
-    baseline_values: dict[str, Any]
-    score: float
-    baseline_score: float
-    mean: float
-    baseline_mean: float
-    difference: Comparison | None
-    seeds: tuple[int, ...]
-    search_seeds: tuple[int, ...]
-    trials: int
-    failed_trials: int
-    output: str
-
-    def __str__(self) -> str:
-        """The sentence."""
-        return self.sentence
-
-
-class _Settings:
-    """A build function of a study, whose argument is the name of a setting."""
 
     def __init__(self, hypermodel: EntropyHyperModel, values: dict[str, dict[str, Any]]) -> None:
         self.hypermodel, self.values = hypermodel, values
@@ -95,11 +57,11 @@ def search(
     objective: str | keras_tuner.Objective = "val_task_loss",
     lower_is_better: bool | None = None,
     tuner: str = "random",
-    trials: int = 12,
+    max_trials: int = 12,
     epochs: int = 10,
     batch_size: int = 32,
     seeds: int | Iterable[int] = 2,
-    report_seeds: int | Iterable[int] = 5,
+    holdout_seeds: int | Iterable[int] = 5,
     seed: int = 0,
     epoch: str = "last",
     workers: int = 1,
@@ -108,44 +70,51 @@ def search(
     overwrite: bool = False,
     progress: bool = True,
     **oracle_options: Any,
-) -> Verdict:
-    """Search for the best entropy term, then find out on new seeds whether it is better than none.
+) -> SearchResult:
+    """Search for the best entropy term, then compare it with the baseline on held-out seeds.
 
-    The best setting of the search and the model without term, at its own best hyperparameters, are trained anew on
-    `report_seeds` and compared by pairs, with `keras_entropy.study`. Killed at any moment and called again with the
-    same arguments, it goes on.
+    The baseline is the same model without an entropy term. It is trained beside the trials on the same seeds, once for
+    each setting of the model's own hyperparameters. After the search, the best setting and the best baseline are
+    trained again on `holdout_seeds` and compared seed by seed, with `keras_entropy.study`. If the process is killed,
+    call `search` again with the same arguments: it resumes.
 
-    The folder gets `trials.csv` (a row for each trial, with the metric of each seed), `search.png` (metric against
-    factor), `verdict.json`, `search/` (KerasTuner's files and the runs), `comparison/` (the records of the study) and
-    `logs/` for TensorBoard, whose HParams page shows the trials.
+    The output folder contains `trials.csv` (one row for each trial, with the metric of each seed), `search.png` (metric
+    against factor), `result.json`, `search/` (KerasTuner's files and the runs), `comparison/` (the records of the
+    study) and `logs/` (event files for TensorBoard and its HParams page).
 
     Args:
-        hypermodel: what is tuned.
-        data: (x_train, y_train, x_val, y_val), or a function that returns them.
-        objective: a loss without penalty or a metric, by name or as a `keras_tuner.Objective`.
-        lower_is_better: its direction; None where its name, or the `Objective`, says it.
-        tuner: "random", "grid", "bayesian" or "hyperband".
-        trials: how many, at most.
-        epochs: of a run; of Hyperband's longest trials.
-        batch_size: samples per step.
-        seeds: of each trial, a number of them or a list.
-        report_seeds: of the comparison, likewise; from 1000 on, where a number is given.
-        seed: of the values that are drawn, and the first of the seeds.
-        epoch: "last" or "best", whose values are a trial's score.
-        workers: processes that search, each with its share of the cores or a GPU of its own.
-        callbacks: of Keras, copied for each run of the search and of the comparison.
-        output: the folder.
-        overwrite: True to delete the search that is in the folder.
-        progress: False for no display.
-        **oracle_options: further ones of KerasTuner's oracle.
+        hypermodel: `EntropyHyperModel` to tune.
+        data: Tuple (x_train, y_train, x_val, y_val), or a function that returns it.
+        objective: String or `keras_tuner.Objective`. A metric, or a loss without the penalty. Defaults to
+            `"val_task_loss"`.
+        lower_is_better: Boolean. Direction of the objective. Defaults to None: the name, or the `Objective`, tells.
+        tuner: String. `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`. Defaults to `"random"`.
+        max_trials: Integer. Maximum number of trials; Hyperband sets its own number. Defaults to 12.
+        epochs: Integer. Epochs of each run; for Hyperband, of its longest trials. Defaults to 10.
+        batch_size: Integer. Samples per step. Defaults to 32.
+        seeds: Integer or list of integers. Number of seeds of each trial, counted from `seed`, or the seeds. Defaults
+            to 2.
+        holdout_seeds: Integer or list of integers. Number of seeds of the comparison, counted from `seed` + 1000, or
+            the seeds. At least two, none of them among `seeds`. Defaults to 5.
+        seed: Integer. Seed of the tuner, and the first of `seeds`. Defaults to 0.
+        epoch: String. `"last"` scores a run at its last epoch, `"best"` at its best epoch. Defaults to `"last"`.
+        workers: Integer. Number of processes that search, each with its share of the cores or its own GPU. Defaults
+            to 1.
+        callbacks: List of Keras callbacks. Each run of the search and of the comparison gets its own copy. Defaults to
+            none.
+        output: Path of the output folder. Defaults to `"runs/search"`.
+        overwrite: Boolean. Whether to delete an earlier search in the folder. Defaults to False.
+        progress: Boolean. Whether to show the progress on a terminal. Defaults to True.
+        **oracle_options: Further options of KerasTuner's oracle, such as `num_initial_points`.
 
     Returns:
-        The verdict.
+        A `SearchResult`.
 
     Raises:
-        TypeError, ValueError: for arguments of another kind, or the folder of another search.
-        FileExistsError: for a folder that holds something else.
-        RuntimeError: where all trials failed, or one raised.
+        TypeError: For an argument of the wrong type.
+        ValueError: For an argument with a bad value, and for a folder that contains a different search.
+        FileExistsError: For a folder with other files of the same names.
+        RuntimeError: If all trials failed, or if the model or its training raised an error.
 
     Examples:
         >>> import tempfile, keras, numpy as np
@@ -156,165 +125,188 @@ def search(
         ...     model.compile("adam", "mse")
         ...     return model
         >>> x = np.random.default_rng(0).normal(size=(32, 4))
-        >>> verdict = search(
-        ...     EntropyHyperModel(build, DenseEntropy), (x, x, x, x), trials=2, epochs=1, report_seeds=2,
+        >>> result = search(
+        ...     EntropyHyperModel(build, DenseEntropy), (x, x, x, x), max_trials=2, epochs=1, holdout_seeds=2,
         ...     output=tempfile.mkdtemp() + "/search", progress=False)
-        >>> verdict.difference.n
+        >>> result.difference.n
         2
     """
-    if isinstance(objective, keras_tuner.Objective):
-        lower_is_better = objective.direction == "min" if lower_is_better is None else lower_is_better
-        objective = objective.name
-    lower = direction(objective, lower_is_better)
+    metric, lower = _checked_objective(objective, lower_is_better)
     seed = _checks.seed("seed", seed)
-    searched = _numbered("seeds", seeds, seed)
-    unseen = _numbered("report_seeds", report_seeds, seed + _UNSEEN)
-    both = sorted(set(searched) & set(unseen))
-    if both:
-        raise ValueError(
-            f"`seeds` and `report_seeds` should have no seed in common: the setting that won on a seed looks better on "
-            f"it than it is. Received in both: {', '.join(map(str, both))}."
-        )
-    if len(unseen) < 2:
-        raise ValueError(_checks.message("report_seeds", "at least two seeds", report_seeds))
+    searched, holdout = _checked_seeds(seeds, holdout_seeds, seed)
     workers = _checks.positive_integer("workers", workers)
     batch_size = _checks.positive_integer("batch_size", batch_size)
-    for name, here in (("max_trials", "trials"), ("max_epochs", "epochs")):
-        if name in oracle_options:
-            raise TypeError(f"`{name}` of KerasTuner is `{here}` here.")
-    callbacks = _callbacks(callbacks)
+    if "max_epochs" in oracle_options:
+        raise TypeError("`search` takes `epochs` in place of KerasTuner's `max_epochs`.")
+    callbacks = _checked_callbacks(callbacks)
     folder = Path(output)
-    _check_folder(folder, unseen, _checks.flag("overwrite", overwrite))
-    if isinstance(hypermodel, EntropyHyperModel) and not trial_run.is_plain(hypermodel):
-        raise ValueError(
-            "`hypermodel` has a `fit` of its own, and the comparison on new seeds trains with Keras's. Search with "
-            "EntropyTuner, or change the model's train_step in `build`."
-        )
-    arguments = {
+    output_folder.check(folder, holdout, _checks.flag("overwrite", overwrite))
+    _check_fit(hypermodel)
+    tuner_options = {
         "hypermodel": hypermodel,
-        "objective": keras_tuner.Objective(objective, "min" if lower else "max"),
+        "objective": keras_tuner.Objective(metric, "min" if lower else "max"),
         "tuner": tuner,
-        "max_trials": _checks.positive_integer("trials", trials),
+        "max_trials": _checks.positive_integer("max_trials", max_trials),
         "max_epochs": _checks.positive_integer("epochs", epochs),
         "seeds": searched,
         "seed": seed,
         "epoch": epoch,
         "directory": str(folder),
-        "project_name": trial_table.PROJECT,
-        "log_dir": str(folder / trial_table.LOGS),
+        "project_name": output_folder.PROJECT,
+        "log_dir": str(folder / output_folder.LOGS),
         **oracle_options,
     }
-    x_train, y_train, x_val, y_val = load(data, seed)
-    fit = {
-        "x": x_train,
-        "y": y_train,
-        "validation_data": (x_val, y_val),
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "callbacks": callbacks,
-        "verbose": 0,
-    }
+    fit_options = {**_fit_data(data, seed), "epochs": epochs, "batch_size": batch_size, "callbacks": callbacks}
     if overwrite:
-        trial_table.clear(folder)
-    found = EntropyTuner(**arguments, overwrite=overwrite)
-    with SearchProgress(found, progress) as shown:
-        if workers > 1 and not found.complete:
-            from keras_entropy.tuning import workers as processes
-
-            processes.run(arguments, fit, workers, shown.update)
-            found = EntropyTuner(**arguments)
-        else:
-            found.trial_ended = shown.update
-            found.search(**fit)
-    table = trial_table.Trials(found, fit["epochs"])
-    table.write_csv(folder / "trials.csv")
-    values = table.best.values
-    baseline_values = table.baseline_values
-    winner = ledger.key_of({NONE: baseline_values, TERM: values})  # more trials may have another one
-    tensorboard_log.write_experiment(folder / trial_table.LOGS, [trial.values for trial in table.trials], [objective])
+        output_folder.clear(folder)
+    searcher = _run_trials(tuner_options, {**fit_options, "verbose": 0}, workers, overwrite, progress)
+    reader = TrialReader(searcher, epochs)
+    found = _Trials(metric, lower, searched, reader.trials(), reader.baselines())
+    write_csv(folder / output_folder.TABLE, found.trials, found.baselines, metric, searched)
+    tensorboard_log.write_experiment(folder / output_folder.LOGS, [trial.values for trial in found.trials], [metric])
     study = Study(
-        _Settings(hypermodel, {NONE: baseline_values, TERM: values}),
-        [Arm(NONE, "none", setting=NONE), Arm(TERM, "none", setting=TERM)],
-        unseen,
+        _Builder(hypermodel, found.arms),
+        [Arm(name, "none", setting=name) for name in found.arms],
+        holdout,
         data=data,
-        output=folder / trial_table.COMPARISON / winner,
+        # More trials may find another best setting, whose comparison has a folder of its own.
+        output=folder / output_folder.COMPARISON / ledger.key_of(found.arms),
         epochs=epochs,
         batch_size=batch_size,
-        metric=objective,
+        metric=metric,
         lower_is_better=lower,
         callbacks=functools.partial(copy.deepcopy, callbacks) if callbacks else None,
     )
-    records = study.run(progress=progress)
-    kinds = list(hypermodel.regularizers)
-    verdict = _verdict(table, kinds, compare(records, objective, NONE, lower_is_better=lower), unseen, folder)
-    _files.write_json(folder / "verdict.json", _files.strict(dataclasses.asdict(verdict) | {"schema": SCHEMA}))
-    trial_table.write_figure(table, verdict, folder / "search.png")
-    return verdict
+    comparison = compare(study.run(progress=progress), metric, BASELINE, lower_is_better=lower)
+    result = _result(found, list(hypermodel.regularizers), comparison, holdout, folder)
+    _files.write_json(folder / output_folder.RESULT, _files.strict(result.to_dict()))
+    write_figure(result, folder / output_folder.FIGURE)
+    return result
 
 
-def _verdict(
-    table: trial_table.Trials, kinds: list[str], comparison: Any, unseen: tuple[int, ...], folder: Path
-) -> Verdict:
+@dataclasses.dataclass(frozen=True)
+class _Trials:
+    """What the trials have found."""
+
+    metric: str
+    lower_is_better: bool
+    seeds: tuple[int, ...]
+    trials: tuple[TrialResult, ...]
+    baselines: tuple[TrialResult, ...]
+
+    @property
+    def best(self) -> TrialResult:
+        """The best trial; the tuner has raised an error if all failed."""
+        best = best_of(completed(self.trials), self.lower_is_better)
+        assert best is not None
+        return best
+
+    @property
+    def best_baseline(self) -> TrialResult | None:
+        """The best baseline; None if none was trained or none is finite."""
+        return best_of(self.baselines, self.lower_is_better)
+
+    @property
+    def arms(self) -> dict[str, dict[str, Any]]:
+        """Hyperparameters of the baseline and of the best setting."""
+        base = self.best_baseline
+        baseline = trial_run.without_term(self.best.values) if base is None else dict(base.values)
+        return {BASELINE: baseline, TERM: dict(self.best.values)}
+
+
+def _run_trials(
+    tuner_options: dict[str, Any], fit_options: dict[str, Any], workers: int, overwrite: bool, progress: bool
+) -> EntropyTuner:
+    """Run all trials, in this process or in workers; return the tuner with their results."""
+    tuner = EntropyTuner(**tuner_options, overwrite=overwrite)
+    with SearchProgress(tuner, progress) as display:
+        if workers == 1 or tuner.complete:
+            tuner.trial_ended = display.update
+            tuner.search(**fit_options)
+            return tuner
+        from keras_entropy.tuning import workers as processes
+
+        processes.run(tuner_options, fit_options, workers, display.update)
+        return EntropyTuner(**tuner_options)
+
+
+def _result(
+    found: _Trials, regularizers: list[str], comparison: StudyComparison, holdout: tuple[int, ...], folder: Path
+) -> SearchResult:
     rows = {row.arm: row for row in comparison.rows}
-    mean, base = (math.nan if rows[arm].mean is None else rows[arm].mean.estimate for arm in (TERM, NONE))
-    settings = len({ledger.key_of(trial.values) for trial in table.completed})  # Hyperband goes on with some
-    said = " ".join(f"{sentence}." for sentence in comparison.sentences())
-    better = "lower" if comparison.lower_is_better else "higher"
-    only = {REGULARIZER: kinds[0]} if len(kinds) == 1 else {}
-    none = f", at its own best {_in_words(table.baseline_values)}" if table.baseline_values else ""
-    return Verdict(
-        sentence=f"{comparison.metric} ({better} is better) on seeds that the search has not seen: {said} The best "
-        f"of {settings} settings was {_in_words(only | table.best.values)}; on the seeds of the "
-        f"search its mean was {table.best.score:.5g}, that of none {table.baseline_score:.5g}{none}.",
-        metric=comparison.metric,
-        lower_is_better=comparison.lower_is_better,
-        values=table.best.values,
-        baseline_values=table.baseline_values,
-        score=table.best.score,
-        baseline_score=table.baseline_score,
-        mean=mean,
-        baseline_mean=base,
+    mean, base_mean = (math.nan if row.mean is None else row.mean.estimate for row in (rows[TERM], rows[BASELINE]))
+    base = found.best_baseline
+    return SearchResult(
+        sentence=_sentence(found, regularizers, comparison),
+        metric=found.metric,
+        lower_is_better=found.lower_is_better,
+        values=found.best.values,
+        baseline_values=FrozenDict(found.arms[BASELINE]),
+        score=found.best.score,
+        baseline_score=math.nan if base is None else base.score,
+        holdout_mean=mean,
+        baseline_holdout_mean=base_mean,
         difference=rows[TERM].against,
-        seeds=unseen,
-        search_seeds=table.seeds,
-        trials=len(table.completed),
-        failed_trials=len(table.trials) - len(table.completed),
+        seeds=found.seeds,
+        holdout_seeds=holdout,
+        trials=found.trials,
+        baselines=found.baselines,
         output=str(folder),
     )
 
 
-def _in_words(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name.removeprefix('entropy/')} {trial_table.text(value)}" for name, value in values.items())
+def _sentence(found: _Trials, regularizers: list[str], comparison: StudyComparison) -> str:
+    """The conclusion in words."""
+    better = "lower" if found.lower_is_better else "higher"
+    compared = " ".join(f"{sentence}." for sentence in comparison.sentences())
+    settings = len({ledger.key_of(trial.values) for trial in completed(found.trials)})  # Hyperband repeats some
+    only = {REGULARIZER: regularizers[0]} if len(regularizers) == 1 else {}
+    best, base, values = found.best, found.best_baseline, found.arms[BASELINE]
+    at = f" at its best {_in_words(values)}" if values else ""
+    score = math.nan if base is None else base.score
+    return (
+        f"{found.metric} ({better} is better) on held-out seeds: {compared} The best of {settings} settings was "
+        f"{_in_words({**only, **best.values})}. On the seeds of the search, its mean was {best.score:.5g}; the mean of "
+        f"the baseline{at} was {score:.5g}."
+    )
 
 
-def _callbacks(given: Any) -> list[Any]:
-    callbacks = [None] if isinstance(given, keras.callbacks.Callback) else given
-    callbacks = list(callbacks) if isinstance(callbacks, Iterable) else [None]
-    if not all(isinstance(callback, keras.callbacks.Callback) for callback in callbacks):
-        raise TypeError(_checks.message("callbacks", "a list of keras.callbacks.Callback", given))
-    return callbacks
+def _in_words(values: Mapping[str, Any]) -> str:
+    def text(value: Any) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    return ", ".join(f"{name.removeprefix('entropy/')} {text(value)}" for name, value in values.items())
 
 
-def _check_folder(folder: Path, unseen: tuple[int, ...], overwrite: bool) -> None:
-    """Refuse before anything is trained what the study of a comparison would refuse at the end: to lose seeds."""
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file. Name a folder.")
-    foreign = trial_table.foreign(folder)
-    if foreign:
-        raise FileExistsError(
-            f"{folder} holds {', '.join(foreign)}, which no search has written, and a search would write. Name another "
-            "folder."
+def _fit_data(data: Any, seed: int) -> dict[str, Any]:
+    x_train, y_train, x_val, y_val = load(data, seed)
+    return {"x": x_train, "y": y_train, "validation_data": (x_val, y_val)}
+
+
+def _checked_objective(objective: Any, lower_is_better: bool | None) -> tuple[str, bool]:
+    """Name of the metric, and whether lower values are better."""
+    if isinstance(objective, keras_tuner.Objective):
+        lower_is_better = objective.direction == "min" if lower_is_better is None else lower_is_better
+        objective = objective.name
+    return objective, direction(objective, lower_is_better)
+
+
+def _checked_seeds(
+    seeds: int | Iterable[int], holdout_seeds: int | Iterable[int], seed: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Seeds of the search and of the comparison."""
+    searched = _numbered("seeds", seeds, seed)
+    holdout = _numbered("holdout_seeds", holdout_seeds, seed + _FIRST_HOLDOUT_SEED)
+    both = sorted(set(searched) & set(holdout))
+    if both:
+        raise ValueError(
+            f"`seeds` and `holdout_seeds` should have no seed in common. Received in both: "
+            f"{', '.join(map(str, both))}. The best setting looks too good on the seeds that chose it: give other "
+            "`holdout_seeds`."
         )
-    if overwrite:
-        return
-    for path in sorted((folder / trial_table.COMPARISON).glob(f"*/{DESCRIPTION}")):
-        compared = read_study(path.parent)[0].seeds
-        if not set(compared) <= set(unseen):
-            raise ValueError(
-                f"{folder} holds a comparison on the seeds {', '.join(map(str, compared))}, to which seeds can only be "
-                f"added. Received: `report_seeds` {', '.join(map(str, unseen))}. Give at least the former, or name "
-                "another folder."
-            )
+    if len(holdout) < 2:
+        raise ValueError(_checks.message("holdout_seeds", "at least two seeds", holdout_seeds))
+    return searched, holdout
 
 
 def _numbered(argument: str, seeds: int | Iterable[int], first: int) -> tuple[int, ...]:
@@ -324,3 +316,18 @@ def _numbered(argument: str, seeds: int | Iterable[int], first: int) -> tuple[in
     if not found:
         raise ValueError(_checks.message(argument, "at least one seed", seeds))
     return found
+
+
+def _checked_callbacks(given: Any) -> list[Any]:
+    callbacks = list(given) if isinstance(given, Iterable) else [None]
+    if not all(isinstance(callback, keras.callbacks.Callback) for callback in callbacks):
+        raise TypeError(_checks.message("callbacks", "a list of keras.callbacks.Callback", given))
+    return callbacks
+
+
+def _check_fit(hypermodel: Any) -> None:
+    if isinstance(hypermodel, EntropyHyperModel) and not trial_run.is_plain(hypermodel):
+        raise ValueError(
+            "`hypermodel` has its own `fit`, which the comparison on held-out seeds cannot use: it trains with "
+            "`keras.Model.fit`. Use EntropyTuner without the comparison, or override `train_step` of the model."
+        )

@@ -24,10 +24,8 @@ from keras_entropy.study.single_run import build_optimizer
 from keras_entropy.tuning import checkpoint, ledger, objective_checks
 from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
 from keras_entropy.tuning.ledger import Ledger, Run
+from keras_entropy.tuning.search_result import BASELINE
 from keras_entropy.tuning.tensorboard_log import RunBoard
-
-NONE = "none"
-"""How the model without term is called."""
 
 WEIGHTS, SNAPSHOT = ".weights.h5", ".npz"
 
@@ -81,7 +79,7 @@ def _train(
     watching = [tuner_utils.TunerCallback(tuner, trial), _Divergence(), keeper, interrupts]
     if tuner.log_dir is not None:
         group = folder.parts[0]
-        watching.append(RunBoard(Path(tuner.log_dir) / folder, {PLACEMENT: NONE, **values}, group))
+        watching.append(RunBoard(Path(tuner.log_dir) / folder, {PLACEMENT: BASELINE, **values}, group))
     kwargs["callbacks"] = [EpochOrder(seed, batches), *own, *watching]
     kwargs.setdefault("verbose", 0)
     keras.utils.set_random_seed(seed)
@@ -116,7 +114,7 @@ def without_term(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def log_folder(trial_id: str, values: Mapping[str, Any], seed: int) -> Path:
     """Where TensorBoard finds a run, below the folder of all logs."""
-    name = f"trial_{trial_id}" if PLACEMENT in values else f"{NONE}_{ledger.key_of(values)}"
+    name = f"trial_{trial_id}" if PLACEMENT in values else f"{BASELINE}_{ledger.key_of(values)}"
     return Path(name, f"seed_{seed}")
 
 

@@ -21,10 +21,11 @@ from keras_entropy.runs import memory
 from keras_entropy.study.folder import held
 from keras_entropy.study.records import direction
 from keras_entropy.study.single_run import build_optimizer
-from keras_entropy.tuning import chief, ledger, objective_checks, search_folder, trial_run
+from keras_entropy.tuning import chief, ledger, objective_checks, project_folder, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.ledger import Ledger, Run
 from keras_entropy.tuning.oracles import ORACLES, STATE
+from keras_entropy.tuning.search_result import BASELINE
 from keras_entropy.tuning.workers import GIVEN_UP
 
 _PAUSE = 0.05
@@ -125,10 +126,10 @@ class EntropyTuner(keras_tuner.Tuner):
         settings = {"tuner": tuner, "seed": seed, "seeds": self.seeds, "epoch": epoch, **oracle_options}
         if tuner == "hyperband":
             settings |= limit
-        self._described = search_folder.description(settings, hypermodel, objective)
+        self._described = project_folder.description(settings, hypermodel, objective)
         if not self._is_worker():
-            search_folder.check_folder(self._folder, overwrite=overwrite)
-            search_folder.check_same(self._folder, self._described)
+            project_folder.check_folder(self._folder, overwrite=overwrite)
+            project_folder.check_same(self._folder, self._described)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
         self.ledger = Ledger(self._folder / ledger.FOLDER)
         self.trial_ended: Callable[[], None] = lambda: None
@@ -160,8 +161,8 @@ class EntropyTuner(keras_tuner.Tuner):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         with held(self._folder):
-            described = {**self._described, **search_folder.description_of_fit(args, kwargs)}
-            search_folder.check_same(self._folder, described, write=True)
+            described = {**self._described, **project_folder.description_of_fit(args, kwargs)}
+            project_folder.check_same(self._folder, described, write=True)
             self.reload()  # another process may have searched since
             self.oracle.mend_copies()
             if distribution.is_chief_oracle():
@@ -305,7 +306,7 @@ class EntropyTuner(keras_tuner.Tuner):
                 found[f"{objective.name}/seed_{run.seed}/{epoch}"] = value
         if bases:
             values = [objective.get_value(base.metrics(self.epoch, objective, epochs)) for base in bases]
-            found[f"{objective.name}/{trial_run.NONE}"] = statistics.fmean(values)
+            found[f"{objective.name}/{BASELINE}"] = statistics.fmean(values)
         return found
 
 

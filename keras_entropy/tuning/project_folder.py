@@ -32,7 +32,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     there = {path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith(_files.PARTIAL)}
-    if there and not holds_search(folder):
+    if there and not holds_project(folder):
         raise FileExistsError(
             f"{folder} holds something else than a search of EntropyTuner. Name another `project_name`."
         )
@@ -44,7 +44,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def holds_search(folder: Path) -> bool:
+def holds_project(folder: Path) -> bool:
     """Whether there is a search in a folder, be it a damaged one."""
     return any((folder / name).exists() for name in (DESCRIPTION, STATE))
 
@@ -111,7 +111,7 @@ def check_same(folder: Path, new: dict[str, Any], *, write: bool = False) -> Non
         others = ", another ".join(_parts(old, new, name) for name in changed)
         raise ValueError(
             f"{folder} holds a search with another {others}: its trials would be mixed with those of this one. Name "
-            "another folder, or set it back. Only the number of trials may change, and that of report seeds grow."
+            "another folder, or set it back. Only `max_trials` may change, and `holdout_seeds` may grow."
         )
 
 
