@@ -64,7 +64,7 @@ def build(factor, optimizer):
     model = keras.Sequential([keras.Input((WIDTHS[0],))])
     for units in WIDTHS[1:]:
         kind = keras.layers.Dense if factor is None else DualDense
-        term = {"entropy_factor": factor} if factor else {}
+        term = {"decision_weight": factor} if factor else {}
         model.add(kind(units, "sigmoid" if units > 10 else None, **term))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     compiled = keras.backend.backend() != "torch"

@@ -43,7 +43,7 @@ def alone(data, seeds, folder):
     x, y, found = data.x_train.reshape(len(data.x_train), -1), data.y_train, []
     for seed in seeds:
         keras.utils.set_random_seed(seed)
-        model = keras.Sequential([keras.Input(x.shape[1:]), DualDense(10, activation=None, entropy_factor=1.0)])
+        model = keras.Sequential([keras.Input(x.shape[1:]), DualDense(10, activation=None, decision_weight=1.0)])
         model.compile(keras.optimizers.Adam(0.02))
         logits = [model.predict(x, verbose=0)]
         for _ in range(10):
@@ -80,13 +80,16 @@ def few_labels(data, folder, **settings):
         images = x[np.concatenate([repeated, rest])]
         return images / np.float32(255), np.r_[y[repeated], np.full(len(rest), -1)], xv / np.float32(255), yv
 
-    def build(learning_rate, entropy_factor):
+    def build(learning_rate, unlabelled_weight):
         model = keras.Sequential([keras.Input((pixels,)), keras.layers.Dense(128, "relu"), keras.layers.Dense(10)])
-        loss = SemiSupervisedCrossentropy(entropy_factor)
+        loss = SemiSupervisedCrossentropy(unlabelled_weight)
         model.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
         return model
 
-    arms = [Arm("labels only", entropy_factor=0.0), Arm("with entropy", tune={"entropy_factor": [0.03, 0.1, 0.3, 1.0]})]
+    arms = [
+        Arm("labels only", unlabelled_weight=0.0),
+        Arm("with entropy", tune={"unlabelled_weight": [0.03, 0.1, 0.3, 1.0]}),
+    ]
     settings |= {"tune": {"learning_rate": [1e-3, 3e-3]}, "metric": "val_accuracy", "output": folder}
     records = Study(build, arms, data=rows, **settings).run()
     shown = compare(records, "val_accuracy")

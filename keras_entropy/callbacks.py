@@ -290,7 +290,7 @@ class FactorSchedule(keras.callbacks.Callback):
         regularizers = [r for r in _keras.regularizers_of(model) if isinstance(r, EntropyRegularizer)]
         if not regularizers:
             dual = any(isinstance(layer, DualDense) for layer in _keras.layers_of(model))
-            remedy = "Give its DualDense an `entropy_factor` other than 0" if dual else "Attach one"
+            remedy = "Give its DualDense an `decision_weight` other than 0" if dual else "Attach one"
             raise ValueError(f"FactorSchedule found no entropy regularizer in the model. {remedy} first.")
         if any(isinstance(regularizer.multiplier, keras.Variable) for regularizer in regularizers):
             raise ValueError("Two FactorSchedules steer the same regularizer. Combine them into one schedule.")

@@ -177,13 +177,13 @@ class SoftmaxEntropy(_Entropy):
 class SemiSupervisedCrossentropy(_OfLogits):
     """Cross-entropy of the rows with a label plus a factor times the entropy of the rows without: [G, eq. 6].
 
-    mean of -log p(label) over labelled rows + `entropy_factor` * mean of -sum p log p over unlabelled ones, in nats.
+    mean of -log p(label) over labelled rows + `unlabelled_weight` * mean of -sum p log p over unlabelled ones, in nats.
     Each mean is over the rows of its own kind in the batch, so that the factor means the same whatever their
     proportion; a kind of which a batch has none adds 0. With few labels in a batch that mean is noisy: take batches
     large enough to hold several.
 
     Args:
-        entropy_factor: a finite number; positive drives unlabelled rows to a decision. Defaults to 0.1.
+        unlabelled_weight: a finite number; positive drives unlabelled rows to a decision. Defaults to 0.1.
         from_logits: True (default): outputs are logits, those of a last layer with `activation=None`. False: they are
             the probabilities of a softmax.
         reduction: `"sum_over_batch_size"` (default) or `"mean"`: as above, of weighted rows where there are sample
@@ -208,7 +208,7 @@ class SemiSupervisedCrossentropy(_OfLogits):
     Examples:
         >>> import numpy as np
         >>> from keras_entropy import SemiSupervisedCrossentropy
-        >>> loss = SemiSupervisedCrossentropy(entropy_factor=0.5)
+        >>> loss = SemiSupervisedCrossentropy(unlabelled_weight=0.5)
         >>> value = loss(np.array([1, -1, -1]), np.array([[0.0, 0.0], [0.0, 0.0], [900.0, 0.0]]))
         >>> round(float(value / np.log(2)), 6)  # 1 + 0.5 * (1 + 0) / 2
         1.25
@@ -216,14 +216,14 @@ class SemiSupervisedCrossentropy(_OfLogits):
 
     def __init__(
         self,
-        entropy_factor: float = 0.1,
+        unlabelled_weight: float = 0.1,
         from_logits: bool = True,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "semi_supervised_crossentropy",
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits, reduction, name, dtype)
-        self.entropy_factor = _checks.number("entropy_factor", entropy_factor)
+        self.unlabelled_weight = _checks.number("unlabelled_weight", unlabelled_weight)
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Any = None) -> Array:
         """The loss; overridden because rows are counted by kind."""
@@ -269,7 +269,7 @@ class SemiSupervisedCrossentropy(_OfLogits):
         log_p = ops.log_softmax(ops.where(unlabelled[..., None], 0, logits), axis=-1)
         chosen = ops.take_along_axis(log_p, ops.where(valid, labels, 0)[..., None], axis=-1)[..., 0]
         crossentropy = ops.where(valid, -chosen, math.nan)
-        values = ops.where(unlabelled, self.entropy_factor * entropy, crossentropy)
+        values = ops.where(unlabelled, self.unlabelled_weight * entropy, crossentropy)
         return ops.cast(values, self.dtype)
 
     def _arguments(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
@@ -314,7 +314,7 @@ class SemiSupervisedCrossentropy(_OfLogits):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "entropy_factor": self.entropy_factor}
+        return {**super().get_config(), "unlabelled_weight": self.unlabelled_weight}
 
 
 def _classes(y_true: Array, classes: int) -> Array:

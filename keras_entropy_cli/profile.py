@@ -52,7 +52,7 @@ def profile(
     placement: Annotated[
         str | None,
         typer.Option(
-            help="Mark the layers that a rule means: first, first:k, all, pre_skip, pre_concat, empirical, "
+            help="Mark the layers that a placement names: first, first:k, all, pre_skip, pre_concat, empirical, "
             "empirical:k, or a glob on layer paths."
         ),
     ] = None,

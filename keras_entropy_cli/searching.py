@@ -156,7 +156,7 @@ def _fitting(build: Any, terms: list[Callable[[float], Any]]) -> list[Callable[[
     """The terms that some layer of the model takes."""
     import keras_tuner
 
-    from keras_entropy.placement.rules import takes
+    from keras_entropy.placement.resolution import takes
     from keras_entropy.profile import measurable_weights
 
     model = EntropyHyperModel(build, terms).baseline(keras_tuner.HyperParameters())

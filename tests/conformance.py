@@ -246,7 +246,7 @@ LAYERS = [
     ),
     LayerCase(
         "dual", lambda **changes: DualDense(3, **{"dual_initializer": "random_normal", "bias_initializer": "ones",
-                                                  "entropy_factor": FACTOR, **changes}),
-        _dual, "entropy_factor", masks=True,
+                                                  "decision_weight": FACTOR, **changes}),
+        _dual, "decision_weight", masks=True,
     ),
 ]  # fmt: skip

@@ -294,7 +294,7 @@ def test_layers_that_keep_no_regularizer_are_named(monkeypatch):
     register_measurable(Odd, lambda layer: {"mix": layer.mix})
     model = keras.Sequential([keras.Input((4,)), Odd()])
 
-    with pytest.warns(EntropyWarning, match=r"class Odd.*saving will not keep it"):
+    with pytest.warns(EntropyWarning, match=r"class Odd.*saving will drop it"):
         apply_entropy(model, "all", DenseEntropy(0.1))
 
     assert len(model.losses) == 1
@@ -303,7 +303,7 @@ def test_layers_that_keep_no_regularizer_are_named(monkeypatch):
 def test_blocks_are_not_taken_for_one_matrix():
     model = keras.Sequential([keras.Input((3, 4)), L.EinsumDense("abc,bc->ab", output_shape=(3,), name="e")])
 
-    with pytest.raises(ValueError, match="finds no layer that DenseEntropy can act on"):
+    with pytest.raises(ValueError, match="finds no kernel that DenseEntropy can act on"):
         apply_entropy(model, "all", DenseEntropy(1.0))
     assert apply_entropy(model, "all", keras.regularizers.L2(1.0)).layers == ("e",)
 
@@ -313,7 +313,7 @@ class TestErrors:
         model = network()
         model.get_layer("head").trainable = False
 
-        with pytest.raises(ValueError, match=r"frozen.*head.*`trainable`.*Nothing was attached"):
+        with pytest.raises(ValueError, match=r"Frozen: head.*`trainable=True`.*Nothing was attached"):
             apply_entropy(model, "all", DenseEntropy(1.0))
 
         assert model.losses == []
@@ -333,16 +333,16 @@ class TestErrors:
         model = keras.Model(x, L.Dense(2, name="d")(L.MultiHeadAttention(2, 3, name="mha")(x, x)))
 
         assert apply_entropy(model, "all", keras.regularizers.L2(0.1)).layers == ("d",)
-        with pytest.raises(ValueError, match=r"'mha/\*' finds no layer that L2 can act on.*: d\."):
+        with pytest.raises(ValueError, match=r"'mha/\*' finds no kernel that L2 can act on.*: d\."):
             apply_entropy(model, "mha/*", keras.regularizers.L2(0.1))
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            ((DenseEntropy(1.0), "all"), r"apply_entropy\(model, rule, regularizer\)"),
+            ((DenseEntropy(1.0), "all"), r"apply_entropy\(model, placement, regularizer\)"),
             (("all", "l2"), "`regularizer` should be a keras.Regularizer"),
             (("all",), "`regularizer` should be a keras.Regularizer"),
-            (({"all": DenseEntropy(1.0)}, DenseEntropy(1.0)), "None where `rule` is a dict"),
+            (({"all": DenseEntropy(1.0)}, DenseEntropy(1.0)), "None, because `placement` is a dict"),
             (({"all": 3},), "`regularizer`.*3"),
         ],
     )

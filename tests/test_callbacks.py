@@ -621,7 +621,7 @@ class TestFactorSchedule:
             fit(small_cnn(), FactorSchedule(lambda epoch: 1.0))
         model = keras.Sequential([keras.Input((4,)), DualDense(3)])
         model.compile("sgd", "mse")
-        with pytest.raises(ValueError, match="no entropy regularizer.*DualDense an `entropy_factor` other than 0"):
+        with pytest.raises(ValueError, match="no entropy regularizer.*DualDense an `decision_weight` other than 0"):
             model.fit(X[:, 0, :4, 0], X[:, 0, :3, 0], callbacks=[FactorSchedule(lambda epoch: 1.0)])
 
     def test_two_schedules_of_one_regularizer_are_refused(self):

@@ -65,7 +65,7 @@ def test_placements_are_shown(saved, tmp_path):
     if best.difference >= 0:
         assert f"placement 'empirical:1': {best.path}" in result.stdout
     else:
-        assert "finds no layer that exceeds its random twin" in result.stderr
+        assert "finds no kernel whose mean exceeds" in result.stderr
 
 
 def test_architectures_by_name_and_weights(tmp_path):
@@ -115,7 +115,7 @@ class TestErrors:
             (["nothing.keras"], "no file nothing.keras"),
             (["vgg61"], "Close to it: .*VGG16"),
             (["cnn", "--weights", "nothing.weights.h5"], "no file of weights"),
-            (["cnn", "--placement", "pre_skip"], "finds no layer.*conv1, conv2, head"),
+            (["cnn", "--placement", "pre_skip"], "finds no kernel.*conv1, conv2, head"),
             (["cnn", "--placement", "conv9"], "'conv9'.*conv1"),
             (["cnn", "--placement", "empirical"], "--reference"),
             (["cnn", "--weights", "imagenet"], "Keras has no ImageNet weights for it"),

@@ -157,7 +157,7 @@ def test_the_gradient_is_the_printed_one_for_both_sets():
     """[C]: of the layer by autodiff, and of the definition by central differences in float64."""
     x, w, g, b = inputs(6, 5).astype("float64"), inputs(5, 3, seed=1), inputs(5, 3, seed=2), inputs(3, seed=3)
     of_set, of_bias = printed_gradient(x, w, g, b)
-    layer = DualDense(3, entropy_factor=1.0)
+    layer = DualDense(3, decision_weight=1.0)
     layer.build((None, 5))
 
     def term(values):
@@ -178,7 +178,7 @@ def test_the_gradient_is_the_printed_one_for_both_sets():
 def test_a_hundred_steps_of_gradient_descent_are_the_rule_of_the_source():
     """[C]: w, G and b each less eta times the printed gradient; w - G is what it was."""
     x = inputs(16, 5)
-    model = keras.Sequential([keras.Input((5,)), DualDense(3, dual_initializer="random_normal", entropy_factor=1.0)])
+    model = keras.Sequential([keras.Input((5,)), DualDense(3, dual_initializer="random_normal", decision_weight=1.0)])
     model.compile(keras.optimizers.SGD(0.5))
     w, g, b = (weight.astype("float64") for weight in model.get_weights())
     difference = w - g
@@ -212,7 +212,7 @@ def test_under_gradient_descent_it_is_dense_at_twice_the_learning_rate(seeded):
 def test_descent_on_the_term_alone_decides_every_unit(seeded):
     """Whatever the labels are: there are none. Each row goes to the side of each unit on which it was."""
     x = inputs(40, 5)
-    model = keras.Sequential([keras.Input((5,)), DualDense(3, entropy_factor=1.0)])
+    model = keras.Sequential([keras.Input((5,)), DualDense(3, decision_weight=1.0)])
     model.compile(keras.optimizers.Adam(0.1))
 
     model.fit(x, epochs=200, batch_size=40, verbose=0)
@@ -263,12 +263,12 @@ def test_entropy_terms_are_not_put_on_one_of_two_sets():
     found = resolve_placement(model, "all", regularizer=DenseEntropy(0.1))
 
     assert [weight.path for weight in found] == ["head"]
-    with pytest.raises(ValueError, match=r"'dual' finds no layer that DenseEntropy can act on.*head"):
+    with pytest.raises(ValueError, match=r"'dual' finds no kernel that DenseEntropy can act on.*head"):
         apply_entropy(model, "dual", DenseEntropy(0.1))
     alone = keras.Sequential([keras.Input((5,)), DualDense(4, name="alone")])
-    for rule in ("alone", "all", "first"):
+    for placement in ("alone", "all", "first"):
         with pytest.raises(ValueError, match=r"DualDense is left out on purpose \(alone\).*dual_regularizer="):
-            apply_entropy(alone, rule, DenseEntropy(0.1))
+            apply_entropy(alone, placement, DenseEntropy(0.1))
     apply_entropy(model, "dual", keras.regularizers.L2(0.1))
     np.testing.assert_allclose(host(model.losses[0]), 0.1 * (host(model.layers[0].kernel) ** 2).sum(), rtol=1e-6)
     assert model.layers[0].kernel_regularizer is not None
@@ -293,7 +293,7 @@ def test_each_set_has_its_own_regularizer_constraint_and_initializer():
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize(("first", "second"), [(0.5, 0.0), (0.0, 0.5), (0.5, -0.25)])
 def test_a_factor_that_is_set_later_acts_in_compiled_steps_too(first, second, compiled):
-    layer = DualDense(3, entropy_factor=first)
+    layer = DualDense(3, decision_weight=first)
     model = model_of(layer, 5)
     model.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=not compiled)
     x, y = inputs(8, 5), np.zeros((8, 3))
@@ -305,38 +305,38 @@ def test_a_factor_that_is_set_later_acts_in_compiled_steps_too(first, second, co
     z = x.astype("float64") @ layer.get_weights()[0]
     task, bits = np.mean(1 / (1 + np.exp(-z)) ** 2), functional.sigmoid_entropy(z).mean()
     np.testing.assert_allclose(losses(), task + first * bits, rtol=1e-5)
-    layer.entropy_factor = second
+    layer.decision_weight = second
 
     np.testing.assert_allclose(losses(), task + second * bits, rtol=1e-5)
     layer(x)
     np.testing.assert_allclose([host(loss) for loss in layer.losses], [second * bits] * bool(second), rtol=1e-5)
-    assert layer.entropy_factor == layer.get_config()["entropy_factor"] == second
+    assert layer.decision_weight == layer.get_config()["decision_weight"] == second
 
 
 def test_a_factor_that_is_set_keeps_what_a_schedule_left_and_is_refused_in_fit():
-    model = model_of(DualDense(3, entropy_factor=0.5), 5)
+    model = model_of(DualDense(3, decision_weight=0.5), 5)
     layer, x = model.layers[-1], inputs(8, 5)
 
     def change(epoch):
-        layer.entropy_factor = 1.0
+        layer.decision_weight = 1.0
         return 0.5
 
-    with pytest.raises(ValueError, match=r"`entropy_factor` of 'dual_dense.*between two calls.*FactorSchedule"):
+    with pytest.raises(ValueError, match=r"`decision_weight` of 'dual_dense.*between two calls.*FactorSchedule"):
         model.fit(x, np.zeros((8, 3)), verbose=0, callbacks=[FactorSchedule(change)])
-    assert layer.entropy_factor == 0.5
+    assert layer.decision_weight == 0.5
     model.fit(x, np.zeros((8, 3)), verbose=0, callbacks=[FactorSchedule(lambda epoch: 0.5)])
     layer(x)
     before = host(layer.losses[0])
-    layer.entropy_factor = 1.0
+    layer.decision_weight = 1.0
     layer(x)
     np.testing.assert_allclose(host(layer.losses[0]), 2 * before, rtol=1e-6)
-    with pytest.raises(ValueError, match="`entropy_factor`.*finite number"):
-        layer.entropy_factor = np.nan
+    with pytest.raises(ValueError, match="`decision_weight`.*finite number"):
+        layer.decision_weight = np.nan
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (2, 0, 5)])
 def test_the_term_of_an_empty_batch_is_0(shape):
-    layer = DualDense(3, entropy_factor=0.5)
+    layer = DualDense(3, decision_weight=0.5)
     layer(np.zeros(shape, "float32"))
 
     assert host(layer.losses[0]) == 0
@@ -347,7 +347,7 @@ def test_the_logger_leaves_out_what_the_mask_leaves_out(seeded):
     x = inputs(200, 3, 5)
     x[np.arange(200) % 3 > 0, 1:] = -9
     x[::5] = -9
-    model = keras.Sequential([keras.Input((3, 5)), L.Masking(-9.0), DualDense(4, entropy_factor=1.0, name="dual")])
+    model = keras.Sequential([keras.Input((3, 5)), L.Masking(-9.0), DualDense(4, decision_weight=1.0, name="dual")])
     model.compile("sgd", "mse")
 
     logs = model.fit(x, np.zeros((200, 3, 4)), verbose=0, callbacks=[EntropyLogger(sample=x)]).history
@@ -379,7 +379,7 @@ def test_without_a_factor_there_is_no_term():
         (lambda: DualDense(3)(np.ones((2, 5), "int32")), TypeError, r"floating-point.*int32.*astype"),
         (lambda: of_images()(np.ones((2, 5), "uint8")), TypeError, r"floating-point.*uint8.*astype"),
         (lambda: DualDense(3)(keras.Input((5,), dtype="int32")), TypeError, r"floating-point.*int32.*astype"),
-        (lambda: DualDense(3, entropy_factor=10**5000), ValueError, "`entropy_factor`.*an integer of 16610 bits"),
+        (lambda: DualDense(3, decision_weight=10**5000), ValueError, "`decision_weight`.*an integer of 16610 bits"),
         (lambda: DualDense(3)(np.ones(5, "float32")), ValueError, "min_ndim=2"),
         (lambda: built().enable_lora(2), NotImplementedError, "no low-rank adapter"),
         (lambda: built().quantize("int8"), NotImplementedError, "cannot be quantised"),

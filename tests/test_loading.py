@@ -164,7 +164,7 @@ def activation():
 
 
 def dual():
-    return small(DualDense(4, entropy_factor=1e-3))
+    return small(DualDense(4, decision_weight=1e-3))
 
 
 class TestGoodFiles:

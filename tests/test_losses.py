@@ -262,7 +262,7 @@ def test_impossible_classes_do_not_spoil_the_gradient():
 
 @pytest.mark.parametrize("kind", [*ENTROPIES, SemiSupervisedCrossentropy])
 def test_config_and_saving(kind, tmp_path):
-    own = {"entropy_factor": 0.25} if kind is SemiSupervisedCrossentropy else {}
+    own = {"unlabelled_weight": 0.25} if kind is SemiSupervisedCrossentropy else {}
     loss = kind(from_logits=False, reduction="sum", name="mine", **own)
     assert loss.get_config() == {"name": "mine", "reduction": "sum", "from_logits": False, **own}
     again = keras.losses.deserialize(keras.losses.serialize(loss))
@@ -318,8 +318,8 @@ Z = logits(2, 3)
         (lambda: semi(np.eye(3)[:2], Z), ValueError, r"shapes \(2, 3\) and \(2, 3\).*not one-hot"),
         (lambda: semi(0, Z[0]), ValueError, r"\(batch, \.\.\., classes\)"),
         (lambda: semi([0, 1], np.ones((2, 3), int)), TypeError, "floating-point.*int"),
-        (lambda: semi([0, 1], Z, entropy_factor=np.nan), ValueError, "`entropy_factor`.*nan"),
-        (lambda: semi([0, 1], Z, entropy_factor="large"), TypeError, "`entropy_factor`"),
+        (lambda: semi([0, 1], Z, unlabelled_weight=np.nan), ValueError, "`unlabelled_weight`.*nan"),
+        (lambda: semi([0, 1], Z, unlabelled_weight="large"), TypeError, "`unlabelled_weight`"),
         (lambda: semi([0, 1], Z, reduction="max"), ValueError, "reduction"),
         (lambda: SigmoidEntropy()(None, np.ones((2, 3), int)), TypeError, "floating-point.*int"),
         (lambda: SoftmaxEntropy()(None, ops.convert_to_tensor(1.0)), ValueError, "a scalar"),

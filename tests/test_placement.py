@@ -59,15 +59,15 @@ def test_only_kernels_that_the_regularizer_measures_count():
 @pytest.mark.parametrize(
     ("where", "error", "words"),
     [
-        ("first:9", ValueError, "asks for 9 of 6 layers: conv1.*head"),
-        ("first:0", ValueError, "`rule`.*at least 1.*first:0"),
+        ("first:9", ValueError, "asks for 9 kernels.*Available: 6: conv1.*head"),
+        ("first:0", ValueError, "`placement`.*at least 1.*first:0"),
         ("pre_skip:2", ValueError, "'pre_skip:2'.*conv1"),
         ("last", ValueError, "'last'.*conv1"),
         (["hidden", "nothing"], ValueError, "'nothing'"),
-        (lambda layer: False, ValueError, "finds no layer"),
-        (None, TypeError, "`rule`"),
-        (3, TypeError, "`rule`.*3"),
-        ([], TypeError, "`rule`"),
+        (lambda layer: False, ValueError, "finds no kernel"),
+        (None, TypeError, "`placement`"),
+        (3, TypeError, "`placement`.*3"),
+        ([], TypeError, "`placement`"),
     ],
 )
 def test_placements_that_find_nothing_are_errors(where, error, words):
@@ -166,5 +166,5 @@ def test_factors_that_do_not_fit_a_layer_are_refused_before_anything_is_attached
 
 
 def test_a_layer_that_is_there_but_not_measured_is_named_so():
-    with pytest.raises(ValueError, match=r"'head' finds no layer that ConvCornerEntropy can act on.*conv1"):
+    with pytest.raises(ValueError, match=r"'head' finds no kernel that ConvCornerEntropy can act on.*conv1"):
         apply_entropy(network(), "head", ConvCornerEntropy(1.0))

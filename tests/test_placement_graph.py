@@ -9,8 +9,8 @@ from keras_entropy import ConvCornerEntropy, DenseEntropy, entropy_profile, mode
 L = keras.layers
 
 
-def paths(model, rule, *arguments, **more):
-    return [weight.path for weight in resolve_placement(model, rule, *arguments, **more)]
+def paths(model, placement, *arguments, **more):
+    return [weight.path for weight in resolve_placement(model, placement, *arguments, **more)]
 
 
 class TestPreSkip:
@@ -37,7 +37,7 @@ class TestPreSkip:
         b = L.Dense(4, name="b")(a)
 
         assert paths(keras.Model(x, a + b), "pre_skip") == ["a", "b"]
-        with pytest.raises(ValueError, match=r"'pre_skip' finds no layer\. Such layers of the model: a, b"):
+        with pytest.raises(ValueError, match=r"'pre_skip' finds no kernel\. Available: a, b"):
             paths(keras.Model(x, b), "pre_skip")
 
     def test_nested_models_are_looked_into(self):
@@ -113,7 +113,7 @@ class TestPreSkip:
                 return self.second(self.first(x))
 
         x = keras.Input((4,))
-        with pytest.raises(ValueError, match="Which kernel of 'two'.*Two with several layers inside"):
+        with pytest.raises(ValueError, match="last kernel of layer 'two'.*Two with several layers inside"):
             paths(keras.Model(x, L.Add()([x, Two(name="two")(x)])), "pre_skip")
 
     def test_subclassed_models_have_no_graph(self):
@@ -202,7 +202,9 @@ class TestEmpirical:
         assert paths(chain(1), "empirical:1", entropy_profile(trained, "log_volume")) == ["dense_1"]
 
     def test_nothing_above_the_threshold_lists_the_differences(self):
-        with pytest.raises(ValueError, match=r"exceeds its random twin by 9 nats.*c \+1\.\d+, b.*, a -"):
+        with pytest.raises(
+            ValueError, match=r"exceeds that of a randomly initialised copy by 9 nats.*c \+1\.\d+, b.*, a -"
+        ):
             paths(network(), "empirical", reference(a=0.5, b=1.5, c=3.0), threshold=9)
 
     @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_batch_normalisation_of_other_models():
         controls.batch_normalised(own, "first")
 
 
-def test_placements_may_be_a_dict_of_rules_to_regularizers(none):
+def test_placements_may_be_a_dict_of_placements_to_regularizers(none):
     record = train(Arm("both", {"encoder": DenseEntropy(0.1), "decoder": DenseEntropy(0.2)}, dropout=0.3))
     assert record.initial_weights == none.initial_weights
     assert record.final_weights != none.final_weights

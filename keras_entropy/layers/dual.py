@@ -57,7 +57,7 @@ def expanded(mask: Array, units: Array) -> Array:
 class DualDense(keras.layers.Layer):
     """Dense with two weight sets that are added, z = x (w + G) + b, and the sigmoid entropy of z as a term [C].
 
-    Adds `entropy_factor` * mean of `functional.sigmoid_entropy(z)` in bits to the loss, over samples, positions and
+    Adds `decision_weight` * mean of `functional.sigmoid_entropy(z)` in bits to the loss, over samples, positions and
     units. Its gradient is the same for both sets: dH/dw = dH/dG = -z D (1 - D) x / ln 2 with D = sigmoid(z), and
     dH/db without x. A positive factor drives each unit to 0 or 1, to the side on which it is; it knows no labels. A
     negative one keeps units undecided. (The factors of regularizers are the other way round: there a positive one
@@ -84,7 +84,7 @@ class DualDense(keras.layers.Layer):
         kernel_constraint: of w.
         dual_constraint: of G.
         bias_constraint: of b.
-        entropy_factor: a finite number. Defaults to 0: no term, and no cost. It can be set later, but not while `fit`
+        decision_weight: a finite number. Defaults to 0: no term, and no cost. It can be set later, but not while `fit`
             is running: that is what `FactorSchedule` is for.
         **kwargs: of `keras.layers.Layer`, such as `name`.
 
@@ -96,7 +96,7 @@ class DualDense(keras.layers.Layer):
         kernel: w, (d, units).
         dual_kernel: G, (d, units).
         bias: (units,), or None.
-        entropy_factor: the next step of `fit` and `evaluate` is traced anew where it is set; a step that you compiled
+        decision_weight: the next step of `fit` and `evaluate` is traced anew where it is set; a step that you compiled
             yourself keeps the factor that it was traced with.
 
     Raises:
@@ -107,7 +107,7 @@ class DualDense(keras.layers.Layer):
     Examples:
         >>> import keras, numpy as np
         >>> from keras_entropy import DualDense
-        >>> layer = DualDense(3, entropy_factor=0.5)
+        >>> layer = DualDense(3, decision_weight=0.5)
         >>> _ = layer(np.zeros((2, 5)))
         >>> keras.ops.convert_to_numpy(layer.losses[0]).item()  # a unit at sigmoid(0) = 1/2 has 1 bit
         0.5
@@ -128,7 +128,7 @@ class DualDense(keras.layers.Layer):
         kernel_constraint: Any = None,
         dual_constraint: Any = None,
         bias_constraint: Any = None,
-        entropy_factor: float = 0.0,
+        decision_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -148,24 +148,24 @@ class DualDense(keras.layers.Layer):
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.entropy: _Decisions | None = None
         self._compiled_in: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.entropy_factor = entropy_factor
+        self.decision_weight = decision_weight
         self.input_spec = keras.InputSpec(min_ndim=2)
         self.supports_masking = True
 
     @property
-    def entropy_factor(self) -> float:
+    def decision_weight(self) -> float:
         """The factor of the term; 0 where there is none."""
-        return self._entropy_factor
+        return self._decision_weight
 
-    @entropy_factor.setter
-    def entropy_factor(self, value: float) -> None:
-        value = _checks.number("entropy_factor", value)
+    @decision_weight.setter
+    def decision_weight(self, value: float) -> None:
+        value = _checks.number("decision_weight", value)
         if _keras.is_inside_fit(self):
             raise ValueError(
-                f"`entropy_factor` of {self.name!r} should be set between two calls of `fit`, not by a callback while "
+                f"`decision_weight` of {self.name!r} should be set between two calls of `fit`, not by a callback while "
                 "one is running: its step is compiled. To change a factor by epoch use FactorSchedule."
             )
-        self._entropy_factor = value
+        self._decision_weight = value
         if not value:
             self.entropy = None
         elif self.entropy is None:
@@ -267,5 +267,5 @@ class DualDense(keras.layers.Layer):
             "kernel_constraint": constraints.serialize(self.kernel_constraint),
             "dual_constraint": constraints.serialize(self.dual_constraint),
             "bias_constraint": constraints.serialize(self.bias_constraint),
-            "entropy_factor": self.entropy_factor,
+            "decision_weight": self.decision_weight,
         }

@@ -1,10 +1,6 @@
-"""Where in a model an entropy term goes, and putting it there, also in a model that is already built.
-
-Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
-"""
+"""Where in a model an entropy term goes, and putting it there, also in a model that is already built."""
 
 from keras_entropy.placement.attachment import Attachment, apply_entropy
-from keras_entropy.placement.rules import resolve_placement
+from keras_entropy.placement.resolution import resolve_placement
 
 __all__ = ["Attachment", "apply_entropy", "resolve_placement"]

@@ -1,4 +1,4 @@
-"""Putting regularizers on layers of a model that is already built, and taking them off again."""
+"""Regularizers on layers of a model that is already built."""
 
 from __future__ import annotations
 
@@ -9,30 +9,46 @@ from typing import Any
 import keras
 
 from keras_entropy import _backend, _checks, _keras, _steps
-from keras_entropy.placement.rules import Reference, Rule, adapted, resolve_placement
+from keras_entropy.placement.resolution import Placement, Reference, adapt_to_layer, resolve_placement
 from keras_entropy.profile import MeasurableWeight
 from keras_entropy.regularizers import ActivationEntropy, EntropyRegularizer, SumRegularizer
 
 
 class Attachment:
-    """The regularizers that one call of `apply_entropy` has put on a model.
+    """The regularizers that one call of `apply_entropy` put on a model.
 
     It is a collection of the paths of the weights: it has a length and can be iterated over.
 
-    Attributes:
-        layers: the paths of the weights, in the order of the model's layers.
+    Examples:
+        >>> import keras
+        >>> from keras_entropy import DenseEntropy, apply_entropy
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="code")])
+        >>> attached = apply_entropy(model, "all", DenseEntropy(1e-3))
+        >>> list(attached), "code" in attached
+        (['code'], True)
+        >>> attached
+        <Attachment of 1 regularizer: code>
     """
 
     def __init__(self, model: Any, terms: list[tuple[MeasurableWeight, Any]]) -> None:
-        self.layers = tuple(dict.fromkeys(weight.path for weight, _ in terms))
+        self._layers = tuple(dict.fromkeys(weight.path for weight, _ in terms))
         self._model = model
-        self._terms = terms
+        self._terms = tuple(terms)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Tuple of strings. Paths of the weights, in the order of the model's layers."""
+        return self._layers
 
     def remove(self) -> None:
-        """Take the regularizers off, and leave those that were there before or came later. A second call does nothing.
+        """Take these regularizers off; a second call does nothing.
 
-        The model's losses and config then are what they were, and the optimizer's state is kept; the next `fit` traces
-        its step anew. Weights are not touched.
+        Regularizers that the layers had before, or got later, stay. Losses and config of the model become what they
+        were without these regularizers. Weights and the optimizer's state are kept. The next `fit` traces its step
+        anew.
+
+        Raises:
+            ValueError: If called while `fit` is running.
         """
         if self._terms:
             _check_not_fitting(self._model)
@@ -44,7 +60,7 @@ class Attachment:
             _steps.stop_counting(weight.layer, weight.variable, term)
         if self._terms:
             _keras.rebuild_step_functions(self._model)
-        self._terms = []
+        self._terms = ()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layers)
@@ -53,48 +69,50 @@ class Attachment:
         return len(self.layers)
 
     def __repr__(self) -> str:
-        return f"<{len(self._terms)} regularizers on {', '.join(self.layers) or 'no layer'}>"
+        count = len(self._terms)
+        return f"<Attachment of {count} regularizer{'' if count == 1 else 's'}: {', '.join(self.layers) or 'no layer'}>"
 
 
 def apply_entropy(
     model: Any,
-    rule: Rule,
+    placement: Placement,
     regularizer: Any = None,
     reference: Reference = None,
     *,
     top: int | None = None,
     threshold: float = 0.0,
 ) -> Attachment:
-    """Put a regularizer on layers of a built model, compiled and trained before or not.
+    """Put a regularizer on layers of a built model, whether or not it was compiled and trained before.
 
-    It takes any `keras.Regularizer`: setting `layer.kernel_regularizer` of a layer that is built has no effect in
-    Keras. It acts beside the regularizers that are there, from the next `fit` of `model` on, on every backend, and is
-    kept by `clone_model` and by saving where the layer has a regularizer among its arguments, as those of Keras have.
-    The optimizer's state is kept. An entropy term gets each layer's own layout, strides, dilation and groups; the
-    members of a `SumRegularizer` are put on one by one, each where it can act.
+    In Keras, setting `layer.kernel_regularizer` of a built layer has no effect. This function makes any
+    `keras.Regularizer` act from the next `fit` of `model` on, on every backend, beside the regularizers that the layer
+    has. The optimizer's state is kept. `clone_model` and saving keep the regularizer if the layer has an argument for
+    it, as the layers of Keras have. Each layer gets a copy of an entropy regularizer with the layer's own layout,
+    strides, dilation and groups. The members of a `SumRegularizer` are put on one by one, each where it can act.
 
-    Give the model that is trained: a larger model around it that has been trained before must be compiled again.
-    Attention layers keep one regularizer for all of their projections, so their kernels are left out: build them
+    Give the model that you train. If a larger model contains it and was trained before, compile the larger model again.
+    Attention layers have one regularizer for all of their projections, so their kernels are left out: build them
     with `kernel_regularizer=`.
 
     Args:
-        model: a built Keras model.
-        rule: as in `resolve_placement`, or a dict of rules to regularizers: a factor for each group of layers. A layer
-            that several rules mean gets several terms.
-        regularizer: a `keras.Regularizer`, of this package (each layer gets a copy) or any other (all share it). Not
-            beside a dict.
-        reference: for the rule `"empirical"`, as in `resolve_placement`, like the next two.
-        top: for `"empirical"`.
-        threshold: for `"empirical"`.
+        model: A built Keras model.
+        placement: Where the regularizer goes, as in `resolve_placement`; or a dict of placements to regularizers, for
+            instance to give groups of layers different factors. A layer that several of them name gets several
+            regularizers.
+        regularizer: A `keras.Regularizer`. One of this package is copied for each layer, any other is shared by all.
+            Must be None if `placement` is a dict. Defaults to None.
+        reference: For the placement `"empirical"`: as in `resolve_placement`.
+        top: For `"empirical"`: as in `resolve_placement`.
+        threshold: For `"empirical"`: as in `resolve_placement`.
 
     Returns:
-        An `Attachment`: the paths of the weights, and `remove()`.
+        An `Attachment`, which lists the paths of the weights and can `remove()` the regularizers.
 
     Raises:
-        ValueError: as `resolve_placement`; for frozen layers, which Keras does not penalise; for a layer that the
-            regularizer does not fit, such as another number of filters than factors; while `fit` is running. Nothing
-            is attached then.
-        TypeError: if `regularizer` is no regularizer of kernels.
+        ValueError: As `resolve_placement`; if a layer is frozen, because Keras does not penalise it; if the regularizer
+            does not fit a layer, for instance because it has another number of factors than the layer has
+            filters; or if `fit` is running. Nothing is attached then.
+        TypeError: If `regularizer` is not a regularizer of kernels.
 
     Examples:
         >>> import keras
@@ -109,15 +127,23 @@ def apply_entropy(
     """
     _check_not_fitting(model)
     terms: list[tuple[MeasurableWeight, Any]] = []
-    for inner, term in _pairs(rule, regularizer):
+    for inner, term in _pairs(placement, regularizer):
         weights = resolve_placement(model, inner, reference, regularizer=term, top=top, threshold=threshold)
         terms += [(weight, _own(term, weight)) for weight in weights]
     frozen = [weight.path for weight, _ in terms if weight.frozen]
     if frozen:
         raise ValueError(
-            f"Layers that are frozen take no term, since Keras leaves them out of the loss: {', '.join(frozen)}. Set "
-            "`trainable` to True, or leave them out of `rule`. Nothing was attached."
+            f"Keras does not penalise frozen layers. Frozen: {', '.join(frozen)}. Set `trainable=True`, or leave them "
+            "out of `placement`. Nothing was attached."
         )
+    _attach(terms)
+    _warn_of_unsaved_terms([weight for weight, _ in terms])
+    if terms:
+        _keras.rebuild_step_functions(model)
+    return Attachment(model, terms)
+
+
+def _attach(terms: list[tuple[MeasurableWeight, Any]]) -> None:
     planned: dict[tuple[int, str], tuple[Any, Any]] = {}  # nothing is attached before all is known to fit
     for weight, term in terms:
         # Keras reads the variable's regularizer in training, and the layer's when it clones or saves.
@@ -129,21 +155,18 @@ def apply_entropy(
     for weight, term in terms:
         if getattr(term, "every", 1) > 1:
             _steps.count_steps(weight.layer, weight.variable, term)
-    _warn_of_layers_that_keep_none([weight for weight, _ in terms])
-    if terms:
-        _keras.rebuild_step_functions(model)
-    return Attachment(model, terms)
 
 
-def _pairs(rule: Any, regularizer: Any) -> list[tuple[Any, Any]]:
-    if isinstance(rule, keras.Regularizer):
+def _pairs(placement: Any, regularizer: Any) -> list[tuple[Any, Any]]:
+    if isinstance(placement, keras.Regularizer):
         raise TypeError(
-            "`rule` should come before `regularizer`: apply_entropy(model, rule, regularizer). "
-            f"Received: rule={rule!r}."
+            "`placement` should come before `regularizer`: apply_entropy(model, placement, regularizer). "
+            f"Received: placement={placement!r}."
         )
-    if isinstance(rule, Mapping) and regularizer is not None:
-        raise TypeError(_checks.message("regularizer", "None where `rule` is a dict of rules to them", regularizer))
-    pairs = list(rule.items()) if isinstance(rule, Mapping) else [(rule, regularizer)]
+    if isinstance(placement, Mapping) and regularizer is not None:
+        expected = "None, because `placement` is a dict of placements to regularizers"
+        raise TypeError(_checks.message("regularizer", expected, regularizer))
+    pairs = list(placement.items()) if isinstance(placement, Mapping) else [(placement, regularizer)]
     pairs = [(inner, member) for inner, term in pairs for member in _keras.members(term) or [term]]
     for _, term in pairs:
         if isinstance(term, ActivationEntropy) or not isinstance(term, keras.Regularizer):
@@ -152,20 +175,20 @@ def _pairs(rule: Any, regularizer: Any) -> list[tuple[Any, Any]]:
 
 
 def _own(term: Any, weight: MeasurableWeight) -> Any:
-    """The regularizer of one weight, tried out."""
+    """The regularizer of one weight, after a trial call."""
     try:
         if isinstance(term, EntropyRegularizer):
-            term = adapted(term, weight)
+            term = adapt_to_layer(term, weight)
             term.check_kernel(weight.shape)
         else:
             term(keras.ops.convert_to_tensor(_backend.to_host(weight.variable)))
-    except Exception as error:  # whatever a regularizer of the user's own raises is about this layer
+    except Exception as error:  # a regularizer of the user may raise anything; it concerns this layer
         raise ValueError(f"Layer {weight.path!r}: {error} Nothing was attached.") from error
     return term
 
 
 def _holders(weight: MeasurableWeight) -> list[tuple[Any, str]]:
-    """Where a weight's regularizer is kept: by the variable, and by a layer that has it among its arguments."""
+    """What keeps a weight's regularizer: the variable, and the layer if it has an argument for it."""
     holders = [(weight.variable, "regularizer")]
     if hasattr(weight.layer, weight.regularizer_attribute):
         holders.append((weight.layer, weight.regularizer_attribute))
@@ -200,17 +223,17 @@ def _without(regularizer: Any, term: Any) -> Any:
 def _check_not_fitting(model: Any) -> None:
     if _keras.is_fitting(model):
         raise ValueError(
-            "Regularizers are put on a model, and taken off, between two calls of `fit`, not by a callback while one "
-            "is running: its step is compiled. To change a strength by epoch use FactorSchedule."
+            "Regularizers should be attached and removed between two calls of `fit`. Received: a model that `fit` is "
+            "training, whose step is compiled. To change a factor during training, use FactorSchedule."
         )
 
 
-def _warn_of_layers_that_keep_none(weights: list[MeasurableWeight]) -> None:
-    forgetful = sorted({type(w.layer).__name__ for w in weights if not hasattr(w.layer, w.regularizer_attribute)})
-    if forgetful:
+def _warn_of_unsaved_terms(weights: list[MeasurableWeight]) -> None:
+    classes = sorted({type(w.layer).__name__ for w in weights if not hasattr(w.layer, w.regularizer_attribute)})
+    if classes:
         warnings.warn(
-            f"The term acts on layers of class {', '.join(forgetful)}, but clone_model and saving will not keep it: "
-            "they have no argument for a regularizer of this weight.",
+            f"The regularizer acts on layers of class {', '.join(classes)}, but clone_model and saving will drop it: "
+            "the layers have no argument for a regularizer of this weight.",
             _checks.EntropyWarning,
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""Which layers feed the skip connections of a functional model."""
+"""The kernels that feed the merging layers of a functional model."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ _Call = tuple[Any, Any, Any]
 
 
 def feeding(model: Any, merge: str) -> list[MeasurableWeight]:
-    """The kernels whose output reaches a merging layer without another kernel between.
+    """Find the kernels whose output reaches a merging layer without passing another kernel.
 
-    Normalisations, activations, pooling, reshaping and whatever else has no kernel are looked through, and so are
-    nested functional and sequential models, also inside `TimeDistributed`. Of an attention layer its output projection
-    counts, of a separable convolution the pointwise part, of stacked recurrent cells the last one. What custom layers
-    and subclassed models add up inside is not seen.
+    The search goes from each merging layer towards the inputs, through normalisations, activations, pooling, reshaping
+    and all other layers without a kernel, and into nested functional and sequential models, also inside
+    `TimeDistributed`. In an attention layer the output projection counts, in a separable convolution the pointwise
+    kernel, in stacked recurrent cells the last one. Sums inside custom layers and subclassed models are not seen.
 
     Args:
-        model: a functional or sequential model.
-        merge: "Add" or "Concatenate": the layer, or the operation (`a + b`) of two tensors.
+        model: A functional or sequential model.
+        merge: String. `"Add"` or `"Concatenate"`: the layer, or the operation (`a + b`) of two tensors.
 
     Returns:
-        The weights, in the order of the model's layers.
+        A list of `MeasurableWeight`, in the order of the model's layers.
 
     Raises:
-        ValueError: for a subclassed model, whose graph is not known, and where a way leads to a custom layer or a
-            subclassed model with several kernels inside.
+        ValueError: If the model is subclassed, because its graph is not known; or if the search reaches a custom layer
+            or a subclassed model with several kernels.
     """
     graph = _keras.graph_of(model)
     if graph is None:
         raise ValueError(
-            f"Only a functional or sequential model says what feeds its {merge} layers. Received: "
+            f"`model` should be functional or sequential to find what feeds its {merge} layers. Received: "
             f"{type(model).__name__}, a subclassed model. Name the layers instead."
         )
     search = _Search(model)
@@ -46,7 +46,7 @@ def feeding(model: Any, merge: str) -> list[MeasurableWeight]:
 
 
 def _merged(graph: Any, call: _Call | None, merge: str) -> Iterator[tuple[Any, Any, _Call | None]]:
-    """The tensors that are merged, each with the graph that it is in."""
+    """The inputs of the merging layers, each with its graph and the call of that graph."""
     for node in _keras.nodes_of(graph):
         inner = _inner(node.operation)
         if inner is not None:
@@ -68,7 +68,7 @@ class _Search:
         self._seen: set[tuple[int, ...]] = set()
 
     def trace(self, tensor: Any, graph: Any, call: _Call | None) -> None:
-        """Go from a tensor towards the inputs, up to the first kernels."""
+        """Search from a tensor towards the inputs, up to the first kernels."""
         stack = [(tensor, graph, call)]
         while stack:
             tensor, graph, call = stack.pop()
@@ -78,7 +78,7 @@ class _Search:
                 stack += self._before(tensor, graph, call)
 
     def _before(self, tensor: Any, graph: Any, call: _Call | None) -> list[tuple[Any, Any, _Call | None]]:
-        """Where the values of a tensor come from; nothing behind a kernel."""
+        """The tensors that a tensor is computed from; none if a kernel computes it."""
         position = next((i for i, entry in enumerate(graph.inputs) if entry is tensor), None)
         if position is not None:
             if call is None:
@@ -102,7 +102,7 @@ class _Search:
         return bool(last) or any(id(layer) in self._opaque for layer in _keras.layers_of(operation))
 
     def _last(self, layer: Any) -> list[MeasurableWeight]:
-        """The kernels of a layer that its output comes from without another one between."""
+        """The last kernels that a layer applies."""
         own = [w for w in self.kernels if w.layer is layer and w.attribute != "depthwise_kernel"]
         if own:
             return own
@@ -111,14 +111,14 @@ class _Search:
             within = [inner for inner in _keras.sublayers(layer) if self._last(inner)]
             if len(within) > 1:
                 raise ValueError(
-                    f"Which kernel of {layer.name!r} is the last one, its graph does not say: it is a "
-                    f"{type(layer).__name__} with several layers inside. Name the layers instead."
+                    f"The last kernel of layer {layer.name!r} is unknown: it is a {type(layer).__name__} with several "
+                    "layers inside and no graph. Name the layers instead."
                 )
         return [weight for inner in within for weight in self._last(inner)]
 
 
 def _ends(layer: Any) -> list[Any] | None:
-    """The sublayers that make the output of a layer of Keras; None for other layers."""
+    """The sublayers that compute the output of a layer of Keras; None for other layers."""
     layers = keras.layers
     projections = [inner for inner, _ in _keras.attention_projections(layer)]
     if projections:
@@ -133,7 +133,7 @@ def _ends(layer: Any) -> list[Any] | None:
 
 
 def _inner(operation: Any) -> Any:
-    """The graph that an operation stands for."""
+    """The graph inside an operation: that of a nested model; None for other operations."""
     return _keras.graph_of(operation.layer if isinstance(operation, keras.layers.TimeDistributed) else operation)
 
 
@@ -144,5 +144,5 @@ def _chain(call: _Call | None) -> Iterator[int]:
 
 
 def _is(operation: Any, merge: str) -> bool:
-    """Whether an operation is the layer of that name, a subclass of it, or the operation of `keras.ops`."""
+    """Whether an operation is Keras's layer of that name, a subclass of it, or the operation of `keras.ops`."""
     return any(base.__name__ == merge and base.__module__.startswith("keras.") for base in type(operation).__mro__)

@@ -11,7 +11,7 @@ import keras
 
 from keras_entropy import _checks
 from keras_entropy.placement import apply_entropy
-from keras_entropy.placement.rules import Rule
+from keras_entropy.placement.resolution import Placement
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import controls
 
@@ -24,7 +24,7 @@ class Arm:
 
     Args:
         name: of the arm, in records and tables.
-        placement: rule for the layers that the arm changes, as of `resolve_placement`: "first", "all", a glob, ...; or
+        placement: which layers the arm changes, as of `resolve_placement`: "first", "all", a glob, ...; or
             a dict of rules to regularizers, in place of `regularizer`.
         regularizer: a `keras.Regularizer`; or a function of a number that returns one, such as the class
             `DenseEntropy`, for an axis "factor" in `grid` or `tune`. None for no term.
@@ -53,7 +53,7 @@ class Arm:
     def __init__(
         self,
         name: str,
-        placement: Rule = "first",
+        placement: Placement = "first",
         regularizer: Any = None,
         *,
         constant: bool = False,

@@ -12,7 +12,7 @@ from keras.src.models.functional import Functional
 from keras_entropy import _backend, _checks
 from keras_entropy._backend import Array
 from keras_entropy.placement import apply_entropy, resolve_placement
-from keras_entropy.placement.rules import Rule, adapted
+from keras_entropy.placement.resolution import Placement, adapt_to_layer
 from keras_entropy.regularizers import EntropyRegularizer
 
 INPUTS = ("centred", "standardised")
@@ -48,22 +48,24 @@ class Constant(keras.Regularizer):
         return {"value": self.value}
 
 
-def attach(model: Any, rule: Rule, regularizer: Any, constant: bool) -> None:
+def attach(model: Any, placement: Placement, regularizer: Any, constant: bool) -> None:
     """Put a regularizer on a model, or the numbers that it has at the weights of now."""
     if not constant:
-        apply_entropy(model, rule, regularizer)
+        apply_entropy(model, placement, regularizer)
         return
     terms = {}
-    for weight in resolve_placement(model, rule, regularizer=regularizer):
-        own = adapted(regularizer, weight, every=1) if isinstance(regularizer, EntropyRegularizer) else regularizer
+    for weight in resolve_placement(model, placement, regularizer=regularizer):
+        own = (
+            adapt_to_layer(regularizer, weight, every=1) if isinstance(regularizer, EntropyRegularizer) else regularizer
+        )
         terms[weight.path] = Constant(float(_backend.to_host(own(keras.ops.convert_to_tensor(weight.variable)))))
     if terms:
         apply_entropy(model, terms)
 
 
-def initialise(model: Any, rule: Rule, initializer: Any, seed: int) -> None:
-    """Draw the kernels that `rule` names anew, or scale them by a number."""
-    weights = resolve_placement(model, rule)
+def initialise(model: Any, placement: Placement, initializer: Any, seed: int) -> None:
+    """Draw the kernels that `placement` names anew, or scale them by a number."""
+    weights = resolve_placement(model, placement)
     if isinstance(initializer, int | float):
         for weight in weights:
             weight.variable.assign(weight.variable * initializer)
@@ -76,8 +78,8 @@ def initialise(model: Any, rule: Rule, initializer: Any, seed: int) -> None:
         weight.variable.assign(draw(weight.shape, dtype=weight.variable.dtype))
 
 
-def batch_normalised(model: Any, rule: Rule) -> Any:
-    """A copy of a compiled model with batch normalisation between each layer that `rule` names and its activation.
+def batch_normalised(model: Any, placement: Placement) -> Any:
+    """A copy of a compiled model with batch normalisation between each layer that `placement` names and its activation.
 
     The copy has the initial weights of the model, the seeds of its random layers, and is compiled as it was.
     """
@@ -86,7 +88,7 @@ def batch_normalised(model: Any, rule: Rule) -> Any:
             f"Batch normalisation is put into Sequential and Functional models, not into a {type(model).__name__}, "
             "which may do more than its layers show. Give `build` an argument that adds it."
         )
-    weights = resolve_placement(model, rule)
+    weights = resolve_placement(model, placement)
     own = {id(layer) for layer in model.layers}
     bad = [w.path for w in weights if id(w.layer) not in own or len(w.layer._inbound_nodes) != 1]
     if bad:

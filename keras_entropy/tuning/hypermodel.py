@@ -15,7 +15,7 @@ from keras_entropy import _checks
 from keras_entropy._keras import fresh_names
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy, resolve_placement
-from keras_entropy.placement.rules import Rule
+from keras_entropy.placement.resolution import Placement
 from keras_entropy.runs.identity import identity
 from keras_entropy.tuning import objective_checks
 
@@ -71,7 +71,7 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         self,
         build: Any,
         regularizer: Factory | Sequence[Factory] | Mapping[str, Factory],
-        placements: Sequence[str] | Mapping[str, Rule] = ("first", "all"),
+        placements: Sequence[str] | Mapping[str, Placement] = ("first", "all"),
         factors: Sequence[float] = (1e-4, 1e-1),
         *,
         negative: bool = False,
@@ -194,7 +194,7 @@ def _named_regularizers(given: Any) -> dict[str, Factory]:
     return dict(given)
 
 
-def _named_placements(given: Any) -> dict[str, Rule]:
+def _named_placements(given: Any) -> dict[str, Placement]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(_checks.message("placements", "a list of placements", given))
     named = dict(given) if isinstance(given, Mapping) else {rule: rule for rule in given if isinstance(rule, str)}

@@ -1,0 +1,235 @@
+"""Which weights of a model a placement names.
+
+Sources:
+    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_entropy import _checks
+from keras_entropy.layers import DualDense
+from keras_entropy.placement.graph import feeding
+from keras_entropy.profile import (
+    Comparison,
+    EntropyProfile,
+    MeasurableWeight,
+    Selection,
+    check_built,
+    entropy_profile,
+    measurable_weights,
+    select,
+)
+from keras_entropy.regularizers import EntropyRegularizer
+
+Placement = Selection | Mapping[Any, Any]
+"""A name such as `"first"`, a glob, several globs, a predicate on layers, or a dict of these to regularizers."""
+
+Reference = EntropyProfile | Comparison | None
+
+_MERGES = {"pre_skip": "Add", "pre_concat": "Concatenate"}
+_NAMED = re.compile(r"(none|all|first|empirical|pre_skip|pre_concat)(?::([0-9]+))?")
+_COUNTED = ("first", "empirical")
+
+
+def resolve_placement(
+    model: Any,
+    placement: Placement,
+    reference: Reference = None,
+    *,
+    regularizer: Any = None,
+    top: int | None = None,
+    threshold: float = 0.0,
+) -> list[MeasurableWeight]:
+    """Find the weights of a built model that a placement names.
+
+    Args:
+        model: A built Keras model.
+        placement: One of
+
+            * `"none"`, `"all"`, `"first"`, `"first:k"`: no kernel, all kernels, the first one, or the first k, in the
+              order of the layers;
+            * `"pre_skip"`: the kernels whose output reaches an `Add` (the layer, or the sum of two tensors) without
+              passing another kernel. `"pre_concat"`: the same for `Concatenate`. Normalisations, activations and
+              pooling on the way have no kernel. The model must be functional or sequential;
+            * `"empirical"`: the kernels that keep entropy in a trained network (Meni et al., 2023, fig. 7): those whose
+              mean in `reference` exceeds the mean in a randomly initialised copy by at least `threshold`. `top` keeps
+              those with the largest difference, the earlier one if two are equal. `"empirical:k"` sets `top=k`;
+            * a glob on layer paths, such as `"encoder/*"`; if no path matches, the glob is tried on the names of layers
+              at any depth;
+            * several globs, or a predicate on layers;
+            * a dict of placements to regularizers: all weights that its placements name.
+        reference: For `"empirical"`: an `EntropyProfile` of a trained network of the same architecture, which is
+            compared with a randomly initialised copy of `model` (seed 0), or a `Comparison`. If kinds and shapes
+            of the weights agree one after the other, weights are matched by their order, because Keras numbers
+            automatic names; otherwise by path. Defaults to None.
+        regularizer: If given, only weights that it can act on count. An entropy regularizer does not act on
+            `DualDense`, whose map is w + G: it would see one of the two. Defaults to None.
+        top: For `"empirical"`: Integer. Maximal number of kernels. Defaults to None, no limit.
+        threshold: For `"empirical"`: Float. Smallest difference, in the unit of the reference. Defaults to 0.
+
+    Returns:
+        A list of `MeasurableWeight`, in the order of the model's layers.
+
+    Raises:
+        ValueError: If the model is not built, if the placement finds nothing (the message lists the model's kernels),
+            or if the reference has another architecture.
+        TypeError: If `placement` or `reference` has another type.
+
+    Examples:
+        >>> import keras
+        >>> from keras_entropy import resolve_placement
+        >>> x = keras.Input((8,))
+        >>> h = keras.layers.Dense(8, activation="relu", name="inner")(x)
+        >>> y = keras.layers.Dense(2, name="head")(keras.layers.Add()([x, h]))
+        >>> [weight.path for weight in resolve_placement(keras.Model(x, y), "pre_skip")]
+        ['inner']
+    """
+    check_built(model)
+    everything = measurable_weights(model)
+    if isinstance(placement, Mapping):
+        resolve = functools.partial(resolve_placement, model, reference=reference, top=top, threshold=threshold)
+        chosen = {w.path for inner, term in placement.items() for w in resolve(inner, regularizer=term)}
+        return [weight for weight in everything if weight.path in chosen]
+    weights = [weight for weight in everything if takes(weight, regularizer)]
+    name, count = _named(placement)
+    if name == "none":
+        return []
+    if name == "empirical":
+        return _empirical(model, weights, reference, top if count is None else count, threshold)
+    candidates = everything
+    if name in ("first", "all"):
+        count = len(weights) if name == "all" else 1 if count is None else count
+        if count > len(weights) > 0:
+            raise ValueError(
+                f"`placement` {placement!r} asks for {count} kernels. Available: {len(weights)}: {_listed(weights)}."
+            )
+        found = weights[:count]
+    elif placement is None:
+        raise TypeError(_checks.message("placement", "a name, a glob, several globs, a predicate or a dict", placement))
+    else:
+        merge = _MERGES.get(name)
+        candidates = select(everything, placement, "placement") if merge is None else feeding(model, merge)
+        paths = {weight.path for weight in candidates}
+        found = [weight for weight in weights if weight.path in paths]
+    if not found:
+        what = "" if regularizer is None else f" that {type(regularizer).__name__} can act on"
+        raise ValueError(
+            f"`placement` {placement!r} finds no kernel{what}. Available: {_listed(weights)}."
+            f"{_remedy_for_dual(candidates)}"
+        )
+    return found
+
+
+def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
+    """Whether a regularizer can act on a weight; with None: whether the weight is a kernel, not a scale."""
+    if weight.layout == "scale":
+        return False
+    if regularizer is None:
+        return True
+    entropy = isinstance(regularizer, EntropyRegularizer)
+    tensor = entropy and weight.layout == "dense" and len(weight.shape) != 2  # of an EinsumDense, not a convolution
+    partial = entropy and (_is_blockwise(weight) or weight.linear_map.others)  # others: of a DualDense, G
+    if weight.variable is None or weight.in_attention or tensor or partial:
+        return False
+    if not entropy:
+        return True
+    try:
+        adapt_to_layer(regularizer, weight, factor=1.0).check_kernel(weight.shape)
+    except ValueError:
+        return False
+    return True
+
+
+def _remedy_for_dual(weights: list[MeasurableWeight]) -> str:
+    """What to do about the `DualDense` layers among weights that a regularizer does not act on."""
+    dual = [weight for weight in weights if isinstance(weight.layer, DualDense)]
+    if not dual:
+        return ""
+    return (
+        f" An entropy regularizer does not act on DualDense ({_listed(dual)}): its map is w + G, and the regularizer "
+        "would measure one of the two. To regularize one set, give the layer kernel_regularizer= or dual_regularizer=."
+    )
+
+
+def _is_blockwise(weight: MeasurableWeight) -> bool:
+    """Whether a matrix is one of several blocks, which an entropy regularizer would take for one matrix."""
+    return isinstance(weight.layer, keras.layers.EinsumDense) and len(weight.pieces()) > 1
+
+
+def adapt_to_layer(regularizer: EntropyRegularizer, weight: MeasurableWeight, **changes: Any) -> EntropyRegularizer:
+    """Copy a regularizer for a weight, with the layout, strides, dilation and groups of its layer."""
+    config = {**regularizer.get_config(), **changes}
+    arguments = weight.layer_arguments
+    config |= {name: arguments[name] for name in regularizer.layer_arguments if name in arguments}
+    copy: EntropyRegularizer = type(regularizer).from_config(config)
+    return copy
+
+
+def _named(placement: Any) -> tuple[str, int | None]:
+    """The name of a placement and its count; ("", None) for a glob or a predicate."""
+    match = _NAMED.fullmatch(placement) if isinstance(placement, str) else None
+    if match is None or (match.group(2) is not None and match.group(1) not in _COUNTED):
+        return "", None
+    count = None if match.group(2) is None else int(match.group(2))
+    if count == 0:
+        raise ValueError(_checks.message("placement", f"{match.group(1)!r} with a count of at least 1", placement))
+    return match.group(1), count
+
+
+def _empirical(
+    model: keras.Model, weights: list[MeasurableWeight], reference: Reference, top: int | None, threshold: float
+) -> list[MeasurableWeight]:
+    threshold = _checks.number("threshold", threshold)
+    top = len(weights) if top is None else _checks.positive_integer("top", top)
+    excess = _excess(model, reference)
+    ranked = sorted((w for w in weights if excess.get(w.path, -math.inf) >= threshold), key=lambda w: -excess[w.path])
+    if not ranked:
+        known = sorted(((excess[w.path], w.path) for w in weights if w.path in excess), reverse=True)
+        listed = ", ".join(f"{path} {value:+.3f}" for value, path in known) or "none"
+        raise ValueError(
+            f"`placement` 'empirical' finds no kernel whose mean exceeds that of a randomly initialised copy by "
+            f"{threshold} nats. Differences: {listed}. Lower `threshold`, or name the layers."
+        )
+    chosen = {weight.path for weight in ranked[:top]}
+    return [weight for weight in weights if weight.path in chosen]
+
+
+def _excess(model: keras.Model, reference: Reference) -> dict[str, float]:
+    """By path: mean in the reference minus mean in a randomly initialised copy, in nats."""
+    if isinstance(reference, EntropyProfile):
+        random_copy = entropy_profile(model, reference.measure, randomize=0)
+        reference = _with_paths_of(random_copy, reference).compare(random_copy)
+    elif not isinstance(reference, Comparison):
+        raise TypeError(
+            _checks.message(
+                "reference",
+                "an EntropyProfile of a trained network of this architecture, for the placement 'empirical'",
+                reference,
+                "Make one with entropy_profile(trained_model).",
+            )
+        )
+    return {d.path: d.difference for d in reference.differences if not math.isnan(d.difference)}
+
+
+def _with_paths_of(other: EntropyProfile, profile: EntropyProfile) -> EntropyProfile:
+    """The profile with the paths of the other one, if both list the same kinds and shapes."""
+    kinds, other_kinds = ([(record.kind, record.shape) for record in p.records] for p in (profile, other))
+    if kinds != other_kinds:
+        return profile
+    records = zip(profile.records, other.records, strict=True)
+    return dataclasses.replace(
+        profile, records=tuple(dataclasses.replace(record, path=named.path) for record, named in records)
+    )
+
+
+def _listed(weights: list[MeasurableWeight]) -> str:
+    return ", ".join(weight.path for weight in weights) or "none"
