@@ -267,7 +267,7 @@ def test_entropy_terms_are_not_put_on_one_of_two_sets():
         apply_entropy(model, "dual", DenseEntropy(0.1))
     alone = keras.Sequential([keras.Input((5,)), DualDense(4, name="alone")])
     for placement in ("alone", "all", "first"):
-        with pytest.raises(ValueError, match=r"DualDense is left out on purpose \(alone\).*dual_regularizer="):
+        with pytest.raises(ValueError, match=r"does not act on DualDense \(alone\).*dual_regularizer="):
             apply_entropy(alone, placement, DenseEntropy(0.1))
     apply_entropy(model, "dual", keras.regularizers.L2(0.1))
     np.testing.assert_allclose(host(model.losses[0]), 0.1 * (host(model.layers[0].kernel) ** 2).sum(), rtol=1e-6)

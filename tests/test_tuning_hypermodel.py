@@ -192,7 +192,7 @@ def test_a_build_function_that_builds_no_model_is_refused(function, words):
 
 
 def test_a_term_that_no_layer_takes_is_an_error_at_once(tmp_path):
-    with pytest.raises(ValueError, match="finds no layer"):
+    with pytest.raises(ValueError, match="finds no kernel"):
         keras_tuner.RandomSearch(hypermodel(regularizer=ConvEntropy), objective=TASK_LOSS, directory=tmp_path)
 
 
