@@ -169,7 +169,7 @@ class TestRecords:
         assert [record.path for record in entropy_profile(model).records] == ["inner/a", "b"]
 
     def test_wide_and_tall_kernels_in_blocks_of_rows(self, monkeypatch):
-        monkeypatch.setattr("keras_entropy.profile.measures._BLOCK", 64)
+        monkeypatch.setattr("keras_entropy.profile.measure._BLOCK", 64)
         for shape in ((50, 5), (5, 50)):
             model = fill(built(L.Dense(shape[1]), shape=shape[:1]))
             np.testing.assert_allclose(only(model).values, log_singular_values(model.get_weights()[0]), rtol=1e-9)
@@ -315,9 +315,9 @@ class TestSkipped:
 class TestRegister:
     @pytest.fixture(autouse=True)
     def _forget(self, monkeypatch):
-        from keras_entropy.profile import kinds
+        from keras_entropy.profile import keras_layers
 
-        monkeypatch.setattr(kinds, "_KINDS", dict(kinds._KINDS))
+        monkeypatch.setattr(keras_layers, "_KINDS", dict(keras_layers._KINDS))
 
     def test_variables_by_name(self):
         register_measurable(Odd, lambda layer: {"scale": layer.scale, "mix": layer.mix})

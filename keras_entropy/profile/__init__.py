@@ -5,9 +5,9 @@ Sources:
 """
 
 from keras_entropy.profile.comparison import Comparison, Difference
-from keras_entropy.profile.kinds import LinearMap, register_measurable
-from keras_entropy.profile.measures import MEASURES, WeightEntropy, measure_weight, penalty
-from keras_entropy.profile.profiles import EntropyProfile, ProfileRecord, check_built, entropy_profile
+from keras_entropy.profile.keras_layers import LinearMap, register_measurable
+from keras_entropy.profile.measure import MEASURES, WeightEntropy, measure_weight, penalty
+from keras_entropy.profile.profile import EntropyProfile, ProfileRecord, check_built, entropy_profile
 from keras_entropy.profile.weights import (
     MeasurableWeight,
     Selection,

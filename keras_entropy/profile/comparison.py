@@ -14,7 +14,7 @@ from keras_entropy import _optional
 if TYPE_CHECKING:
     import pandas as pd
 
-    from keras_entropy.profile.profiles import EntropyProfile, ProfileRecord
+    from keras_entropy.profile.profile import EntropyProfile, ProfileRecord
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_entropy import _backend
-from keras_entropy.profile.kinds import HostArray
+from keras_entropy.profile.keras_layers import HostArray
 from keras_entropy.profile.weights import MeasurableWeight
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_entropy import _backend, _checks, _keras
-from keras_entropy.profile.kinds import HostArray, LinearMap, own_variables, weights_of
+from keras_entropy.profile.keras_layers import HostArray, LinearMap, own_variables, weights_of
 from keras_entropy.regularizers import EntropyRegularizer
 
 Selection = str | Iterable[str] | Callable[[Any], bool] | None

@@ -20,7 +20,7 @@ import numpy as np
 from keras_entropy import _checks, _files, _optional
 from keras_entropy.profile import random_copy
 from keras_entropy.profile.comparison import Comparison, compare, frame_of
-from keras_entropy.profile.measures import MEASURES, measure_weight
+from keras_entropy.profile.measure import MEASURES, measure_weight
 from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight, inventory
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _backend, _keras, functional
-from keras_entropy.profile.kinds import HostArray
+from keras_entropy.profile.keras_layers import HostArray
 from keras_entropy.profile.weights import MeasurableWeight
 from keras_entropy.regularizers import (
     ConvCornerEntropy,
