@@ -15,7 +15,7 @@ from rich.text import Text
 from keras_entropy import _checks, _optional, models, plots
 from keras_entropy.models import safe_loading
 from keras_entropy.placement import resolve_placement
-from keras_entropy.profile import Comparison, EntropyProfile, ProfileRecord, entropy_profile
+from keras_entropy.profile import EntropyProfile, ProfileComparison, ProfileRecord, entropy_profile
 
 _WIDTH = 160
 """Columns of a table that is not written to a terminal."""
@@ -109,7 +109,7 @@ def _chosen(model: Any, placement: str | None, reference: EntropyProfile | None)
     return [weight.path for weight in resolve_placement(model, placement, reference)]
 
 
-def _table(profile: EntropyProfile, comparison: Comparison | None, other: str, chosen: Collection[str]) -> Table:
+def _table(profile: EntropyProfile, comparison: ProfileComparison | None, other: str, chosen: Collection[str]) -> Table:
     table = Table(title=_text(f"Change of entropy: {profile.title}"), title_justify="left")
     table.add_column("weight", overflow="fold")
     table.add_column("layer")

@@ -11,7 +11,6 @@ import numpy as np
 
 from keras_entropy import plots
 from keras_entropy.profile import EntropyProfile, ProfileRecord
-from keras_entropy.profile.comparison import outliers
 from keras_entropy.stats import Estimate, welch_t
 from keras_entropy.study import result_tables
 from keras_entropy.study.arm_groups import mean_of
@@ -99,7 +98,7 @@ class Case:
         """The share of values that a box plot draws as outliers."""
         records = [record for profile in profiles for record in convolved(profile)]
         total = sum(len(finite(record)) for record in records)
-        return sum(outliers(record.values) for record in records) / total if total else float("nan")
+        return sum(record.outliers for record in records) / total if total else float("nan")
 
 
 def convolved(profile: EntropyProfile) -> list[ProfileRecord]:

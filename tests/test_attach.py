@@ -288,9 +288,9 @@ def test_callbacks_are_told_to_wait_for_the_end_of_fit():
 def test_layers_that_keep_no_regularizer_are_named(monkeypatch):
     from networks import Odd
 
-    from keras_entropy.profile import keras_layers, register_measurable
+    from keras_entropy.profile import linear_map, register_measurable
 
-    monkeypatch.setattr(keras_layers, "_KINDS", dict(keras_layers._KINDS))
+    monkeypatch.setattr(linear_map, "_FUNCTIONS", dict(linear_map._FUNCTIONS))
     register_measurable(Odd, lambda layer: {"mix": layer.mix})
     model = keras.Sequential([keras.Input((4,)), Odd()])
 

@@ -438,7 +438,7 @@ class TestEntropyLogger:
         assert logged("c*") == {"entropy/conv"}
         assert logged(["head", "conv"]) == {"entropy/conv", "entropy/head"}
         assert logged(lambda layer: isinstance(layer, L.Dense)) == {"entropy/head"}
-        with pytest.raises(ValueError, match=r"'conv9'.*Measurable layers: conv, head"):
+        with pytest.raises(ValueError, match=r"'conv9'.*Available: conv, head"):
             logged("conv9")
 
     def test_writes_event_files(self, tmp_path):

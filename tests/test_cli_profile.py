@@ -180,4 +180,4 @@ class TestErrors:
         result = command("cnn", "--reference", tmp_path / "p.json")
 
         assert result.exit_code == 2
-        assert "is no entropy profile" in result.stderr
+        assert "is not an entropy profile" in result.stderr

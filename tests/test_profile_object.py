@@ -1,8 +1,12 @@
-"""An `EntropyProfile` in the hand: its random twin, files, comparisons, tables and figures."""
+"""An `EntropyProfile` in the hand: its random copy, files, comparisons, tables and figures."""
 
+import copy
+import dataclasses
 import itertools
 import json
 import math
+import pickle
+import re
 
 import keras
 import numpy as np
@@ -10,6 +14,8 @@ import pytest
 from networks import Odd, built, fill
 
 from keras_entropy import EntropyProfile, entropy_profile, functional
+from keras_entropy._frozen import FrozenDict
+from keras_entropy.profile import measurable_weights, measure_weight
 
 L = keras.layers
 
@@ -26,7 +32,7 @@ def one_record(**changes):
     return json.dumps({**header, "records": [record]})
 
 
-class TestTwin:
+class TestRandomCopy:
     def model(self):
         return built(
             L.Conv2D(8, 3, name="c"), L.DepthwiseConv2D(3, depthwise_initializer="ones", name="d"),
@@ -42,7 +48,7 @@ class TestTwin:
         assert first.randomize == 0
         assert first != entropy_profile(self.model(), "log_volume", randomize=1)
 
-    def test_draws_from_the_own_initialisers(self):
+    def test_draws_from_the_own_initializers(self):
         profile = entropy_profile(fill(self.model()), "log_volume", randomize=3)
 
         ones = functional.conv_log_spectrum(np.ones((3, 3, 1, 8)), groups=8)
@@ -61,7 +67,7 @@ class TestTwin:
         expected = np.mean([0.5 * (digamma(i / 2) + np.log(2)) for i in range(1, 401)]) + np.log(0.1)
         np.testing.assert_allclose(wide.mean, expected, atol=0.02)
 
-    def test_a_freshly_built_model_is_like_its_twin(self):
+    def test_a_freshly_built_model_is_like_its_random_copy(self):
         model = built(L.Conv2D(64, 3, name="c"), shape=(8, 8, 32))
 
         (difference,) = entropy_profile(model).compare(entropy_profile(model, randomize=0)).differences
@@ -69,7 +75,7 @@ class TestTwin:
         # The mean of 2048 logs of uniform magnitudes: standard deviation 1 / sqrt(2048) each.
         assert abs(difference.difference) < 6 * np.sqrt(2 / 2048)
 
-    def test_initialisers_without_a_seed_have_no_twin(self):
+    def test_initializers_without_a_seed_cannot_draw(self):
         class Own(keras.Initializer):
             def __init__(self, scale):
                 self.scale = scale
@@ -79,7 +85,7 @@ class TestTwin:
 
         for initializer in (Own(2.0), lambda shape, dtype=None: keras.random.normal(shape, dtype=dtype)):
             model = built(L.Dense(3, kernel_initializer=initializer))
-            assert "no initialiser with a seed" in only(model, randomize=0).skipped
+            assert "no initializer with a seed" in only(model, randomize=0).skipped
 
     def test_seeds_of_numpy_are_seeds(self):
         model = built(L.Dense(3))
@@ -107,7 +113,7 @@ class TestArguments:
         assert capsys.readouterr().out == ""
 
     def test_an_unknown_path_lists_the_paths(self):
-        with pytest.raises(KeyError, match="'x'.*has a"):
+        with pytest.raises(KeyError, match="'x'.*Available: a"):
             entropy_profile(built(L.Dense(2, name="a")))["x"]
 
 
@@ -128,19 +134,19 @@ class TestSaving:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("", "is no entropy profile"),
+            ("", "is not an entropy profile"),
             ("[]", "no schema"),
             ('{"schema": "keras-entropy/train/1"}', "this version reads 'keras-entropy/profile/1'"),
             ('{"schema": "keras-entropy/profile/1"}', "'measure' is missing"),
             ('{"schema": "keras-entropy/profile/1", "measure": "x"}', "`measure`"),
             ('{"schema": "keras-entropy/profile/1", "measure": "corner", "model": "m", "randomize": 0, "records": [3]}',
-             "no object"),
-            ("[" * 100000, "is no entropy profile"),
-            (one_record(mean=None), "neither measured nor skipped"),
-            (one_record(unit=None), "neither measured nor skipped"),
-            (one_record(skipped="why"), "neither measured nor skipped"),
-            (one_record(unit=[3]), "another form"),
-            (one_record(values="123"), "another form"),
+             "a JSON object"),
+            ("[" * 100000, "is not an entropy profile"),
+            (one_record(mean=None), "a mean and a unit, or a reason"),
+            (one_record(unit=None), "a mean and a unit, or a reason"),
+            (one_record(skipped="why"), "a mean and a unit, or a reason"),
+            (one_record(unit=[3]), "wrong type"),
+            (one_record(values="123"), "wrong type"),
             (one_record(pieces=[1]), "items"),
             (one_record(mean=10**400), "too large"),
             (one_record().replace("[{", "[{}, {"), "'path' is missing|is missing"),
@@ -150,7 +156,7 @@ class TestSaving:
         path = tmp_path / "p.json"
         path.write_text(text)
 
-        with pytest.raises(ValueError, match=f"p.json is no entropy profile.*{words}|{words}.*"):
+        with pytest.raises(ValueError, match=f"p.json is not an entropy profile.*{words}|{words}.*"):
             EntropyProfile.load(path)
 
     def test_a_missing_file(self, tmp_path):
@@ -159,7 +165,7 @@ class TestSaving:
 
     def test_binary_files(self, tmp_path):
         (tmp_path / "p.json").write_bytes(bytes(range(256)))
-        with pytest.raises(ValueError, match="is no entropy profile"):
+        with pytest.raises(ValueError, match="is not an entropy profile"):
             EntropyProfile.load(tmp_path / "p.json")
 
 
@@ -180,16 +186,17 @@ class TestCompare:
         table = str(comparison)
         assert "difference" in table
         assert "odd/mix: no measure is known" in table
+        assert repr(comparison).startswith("<ProfileComparison: net, measure log_volume; other: net")
         assert list(comparison.to_frame()["path"]) == ["a", "b"]
 
     def test_outliers_are_those_of_the_box_plot(self):
         from matplotlib.cbook import boxplot_stats
 
-        from keras_entropy.profile.comparison import outliers
+        from keras_entropy.profile.record import count_outliers
 
         values = [*np.linspace(0, 1, 9), 5.0, -4.0]
-        assert outliers(values) == len(boxplot_stats(values)[0]["fliers"]) == 2
-        assert outliers([]) == outliers([-math.inf]) == 0
+        assert count_outliers(values) == len(boxplot_stats(values)[0]["fliers"]) == 2
+        assert count_outliers([]) == count_outliers([-math.inf]) == 0
 
     def test_layers_of_only_one_profile_are_named(self):
         one = entropy_profile(built(L.Dense(3, name="a"), L.Dense(3, name="b")))
@@ -205,12 +212,74 @@ class TestCompare:
 
     def test_what_cannot_be_compared(self):
         first, second = self.profiles()
-        with pytest.raises(ValueError, match="one measure.*'log_volume' and 'corner'"):
+        with pytest.raises(ValueError, match="the same measure.*'log_volume' and 'corner'"):
             first.compare(entropy_profile(built(L.Dense(3, name="a")), "corner"))
         with pytest.raises(ValueError, match="no measured weight in common"):
             first.compare(entropy_profile(built(L.Dense(3, name="z")), "log_volume"))
         with pytest.raises(TypeError, match="`other` should be an EntropyProfile"):
             first.compare(second.records)
+
+
+class TestReading:
+    """What a result shows, and that nobody can change it."""
+
+    def profile(self):
+        h = L.MultiHeadAttention(2, 2, name="mha")
+        x = keras.Input((3, 4))
+        return entropy_profile(keras.Model(x, Odd(name="<odd>")(h(x, x)), name="n\x1bet"))
+
+    def test_a_profile_prints_as_a_table(self):
+        profile = self.profile()
+
+        title, head, *rows = str(profile).splitlines()
+
+        assert title == "n?et, measure log_volume"
+        assert head.split() == ["weight", "layer", "shape", "mean", "outliers", "unit"]
+        record = profile["mha/query"]
+        (row,) = [row for row in rows if row.startswith("mha/query ")]
+        assert row.split("  ")[-1].strip() == record.unit
+        assert f"{record.mean:.3f}" in row
+        assert "4 x 2 x 2" in row
+        assert rows[-1].startswith("<odd>/mix (Odd) is not measured: no measure is known")
+        assert repr(profile) == "<EntropyProfile of n?et, measure log_volume: 4 weights measured, 2 skipped>"
+
+    @pytest.mark.parametrize("compared", [False, True])
+    def test_a_notebook_shows_the_same_escaped(self, compared):
+        profile = self.profile()
+        shown = profile.compare(profile) if compared else profile
+
+        html = shown._repr_html_()
+
+        assert "\x1b" not in html
+        assert "<odd>" not in html
+        assert "&lt;odd&gt;/mix" in html
+        (body,) = re.findall("<tbody>(.*)</tbody>", html)
+        cells = re.findall("<td[^>]*>(.*?)</td>", body)
+        words = [cell for row in str(shown).splitlines()[2:6] for cell in re.split("  +", row)]
+        assert cells == words
+
+    def test_no_result_can_be_changed(self):
+        profile = self.profile()
+        comparison = profile.compare(profile)
+        (weight, *_) = [measure_weight(w, values=True) for w in measurable_weights(built(L.LSTM(2), shape=(3, 2)))]
+
+        for result in (profile, *profile.records, comparison, *comparison.differences, weight):
+            assert is_frozen(result)
+        assert len(weight.pieces) == 4
+        with pytest.raises(TypeError, match="item assignment"):
+            profile["mha/query"].pieces["head 1"] = 0.0
+        assert hash(profile) == hash(copy.deepcopy(profile))
+        assert pickle.loads(pickle.dumps(profile)) == copy.deepcopy(profile) == profile
+
+
+def is_frozen(value):
+    """Whether nothing in a result can be changed."""
+    if dataclasses.is_dataclass(value):
+        frozen = type(value).__dataclass_params__.frozen
+        return frozen and all(is_frozen(getattr(value, field.name)) for field in dataclasses.fields(value))
+    if isinstance(value, tuple):
+        return all(map(is_frozen, value))
+    return isinstance(value, str | int | float | FrozenDict | None)
 
 
 class TestFrameAndPlot:

@@ -19,9 +19,9 @@ from keras_entropy import _checks
 from keras_entropy.layers import DualDense
 from keras_entropy.placement.graph import feeding
 from keras_entropy.profile import (
-    Comparison,
     EntropyProfile,
     MeasurableWeight,
+    ProfileComparison,
     Selection,
     check_built,
     entropy_profile,
@@ -33,7 +33,7 @@ from keras_entropy.regularizers import EntropyRegularizer
 Placement = Selection | Mapping[Any, Any]
 """A name such as `"first"`, a glob, several globs, a predicate on layers, or a dict of these to regularizers."""
 
-Reference = EntropyProfile | Comparison | None
+Reference = EntropyProfile | ProfileComparison | None
 
 _MERGES = {"pre_skip": "Add", "pre_concat": "Concatenate"}
 _NAMED = re.compile(r"(none|all|first|empirical|pre_skip|pre_concat)(?::([0-9]+))?")
@@ -68,7 +68,7 @@ def resolve_placement(
             * several globs, or a predicate on layers;
             * a dict of placements to regularizers: all weights that its placements name.
         reference: For `"empirical"`: an `EntropyProfile` of a trained network of the same architecture, which is
-            compared with a randomly initialised copy of `model` (seed 0), or a `Comparison`. If kinds and shapes
+            compared with a randomly initialised copy of `model` (seed 0), or a `ProfileComparison`. If kinds and shapes
             of the weights agree one after the other, weights are matched by their order, because Keras numbers
             automatic names; otherwise by path. Defaults to None.
         regularizer: If given, only weights that it can act on count. An entropy regularizer does not act on
@@ -208,7 +208,7 @@ def _excess(model: keras.Model, reference: Reference) -> dict[str, float]:
     if isinstance(reference, EntropyProfile):
         random_copy = entropy_profile(model, reference.measure, randomize=0)
         reference = _with_paths_of(random_copy, reference).compare(random_copy)
-    elif not isinstance(reference, Comparison):
+    elif not isinstance(reference, ProfileComparison):
         raise TypeError(
             _checks.message(
                 "reference",

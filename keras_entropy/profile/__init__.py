@@ -1,31 +1,21 @@
-"""Which weights of a model can be measured, and their entropy, on the host in float64.
+"""The entropy profile of a model, and the weights that it measures."""
 
-Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
-"""
-
-from keras_entropy.profile.comparison import Comparison, Difference
-from keras_entropy.profile.keras_layers import LinearMap, register_measurable
+from keras_entropy.profile.comparison import Difference, ProfileComparison
+from keras_entropy.profile.linear_map import LinearMap, register_measurable
 from keras_entropy.profile.measure import MEASURES, WeightEntropy, measure_weight, penalty
-from keras_entropy.profile.profile import EntropyProfile, ProfileRecord, check_built, entropy_profile
-from keras_entropy.profile.weights import (
-    MeasurableWeight,
-    Selection,
-    SkippedWeight,
-    check_selection,
-    inventory,
-    measurable_weights,
-    select,
-    walk,
-)
+from keras_entropy.profile.model_profile import check_built, entropy_profile
+from keras_entropy.profile.profile import EntropyProfile
+from keras_entropy.profile.record import ProfileRecord
+from keras_entropy.profile.selection import Selection, check_selection, select
+from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight, inventory, measurable_weights, walk
 
 __all__ = [
     "MEASURES",
-    "Comparison",
     "Difference",
     "EntropyProfile",
     "LinearMap",
     "MeasurableWeight",
+    "ProfileComparison",
     "ProfileRecord",
     "Selection",
     "SkippedWeight",

@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from keras_entropy import _optional
+from keras_entropy import _checks, _table
+from keras_entropy.profile.record import ProfileRecord
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from keras_entropy.profile.profile import EntropyProfile, ProfileRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,15 +19,15 @@ class Difference:
     """One weight in two profiles.
 
     Attributes:
-        path: of the weight.
-        kind: class name of the layer.
-        mean: in the first profile, in nats as `unit` says.
-        other: in the second.
-        difference: `mean - other`: above 0 where the first keeps more entropy.
-        outliers: how many values of the first lie outside of the fences of its box, 1.5 times the interquartile range
-            beyond the quartiles.
-        other_outliers: of the second.
-        unit: of all four.
+        path: String. Path of the weight.
+        kind: String. Class name of the layer.
+        mean: Float. Mean in the first profile, in `unit`.
+        other: Float. Mean in the second profile.
+        difference: Float. `mean - other`: positive if the weight keeps more entropy in the first profile. NaN if both
+            are minus infinity.
+        outliers: Integer. Values of the first profile that a box plot draws as outliers.
+        other_outliers: Integer. The same for the second profile.
+        unit: String. Unit of the means and of their difference, such as `"nats per dimension"`.
     """
 
     path: str
@@ -43,14 +40,29 @@ class Difference:
     unit: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """What differs between two profiles.
+_HEAD = ("weight", "mean", "other", "difference", "outliers", "other outliers", "unit")
+_NUMBERS = _HEAD[1:6]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class ProfileComparison:
+    """The differences between two profiles. It prints as a table, in a notebook too.
 
     Attributes:
-        title: which profiles.
-        differences: one `Difference` for each weight that both have measured, in the order of the first.
-        skipped: the path of each other weight of either profile, with the reason.
+        title: String. Titles of the two profiles.
+        differences: Tuple of `Difference`, one per weight that both profiles measured, in the order of the first.
+        skipped: Tuple of (path, reason) for each other weight.
+
+    Examples:
+        >>> import keras
+        >>> from keras_entropy import entropy_profile
+        >>> dense = keras.layers.Dense(4, kernel_initializer="identity", name="code")
+        >>> model = keras.Sequential([keras.Input((4,)), dense], name="net")
+        >>> profile = entropy_profile(model)
+        >>> print(profile.compare(profile))
+        net, measure log_volume; other: net, measure log_volume
+        weight   mean  other  difference  outliers  other outliers  unit
+        code    0.000  0.000      +0.000         0               0  nats per dimension
     """
 
     title: str
@@ -58,34 +70,45 @@ class Comparison:
     skipped: tuple[tuple[str, str], ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """A pandas data frame, one row per weight."""
-        return frame_of(Difference, self.differences)
+        """Return a pandas data frame: one row per weight, one column per attribute of `Difference`.
+
+        Raises:
+            ModuleNotFoundError: If pandas is not installed.
+        """
+        return _table.to_frame(Difference, self.differences)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {_checks.printable(self.title)}, {len(self.differences)} weights>"
 
     def __str__(self) -> str:
-        """The comparison as a table."""
-        head = ("weight", "mean", "other", "difference", "outliers", "of other", "unit")
-        rows = [
+        """A table of the differences, and the reasons for the other weights."""
+        notes = [_checks.printable(note) for note in self._notes()]
+        table = _table.to_text(_HEAD, self._rows(), _NUMBERS)
+        return "\n".join([_checks.printable(self.title), table, *notes])
+
+    def _repr_html_(self) -> str:
+        return _table.to_html(self.title, _HEAD, self._rows(), _NUMBERS, self._notes())
+
+    def _rows(self) -> list[tuple[object, ...]]:
+        return [
             (d.path, f"{d.mean:.3f}", f"{d.other:.3f}", f"{d.difference:+.3f}", d.outliers, d.other_outliers, d.unit)
             for d in self.differences
         ]
-        widths = [max(len(str(row[i])) for row in (head, *rows)) for i in range(len(head))]
-        lines = ("  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)) for row in (head, *rows))
-        return "\n".join(line.rstrip() for line in (self.title, *lines, *(f"{p}: {r}" for p, r in self.skipped)))
+
+    def _notes(self) -> list[str]:
+        return [f"{path}: {reason}" for path, reason in self.skipped]
 
 
-def frame_of(kind: type[Any], records: Sequence[Any]) -> pd.DataFrame:
-    """A pandas data frame of the fields of records of a dataclass, one row each."""
-    pd = _optional.require("pandas", extra="study")
-    names = [field.name for field in dataclasses.fields(kind)]
-    return pd.DataFrame([[getattr(record, name) for name in names] for record in records], columns=names)
+def compare_records(first: Sequence[ProfileRecord], second: Sequence[ProfileRecord], title: str) -> ProfileComparison:
+    """Compare the records of two profiles of one measure; see `EntropyProfile.compare`.
 
-
-def compare(first: EntropyProfile, second: EntropyProfile) -> Comparison:
-    """The comparison of two profiles of one measure; see `EntropyProfile.compare`."""
-    others = {record.path: record for record in second.records}
+    Raises:
+        ValueError: If no weight is measured in both.
+    """
+    others = {record.path: record for record in second}
     differences: list[Difference] = []
     skipped: list[tuple[str, str]] = []
-    for record in first.records:
+    for record in first:
         other = others.pop(record.path, None)
         reason = record.skipped or _mismatch(record, other)
         if other is not None and reason is None:
@@ -95,20 +118,9 @@ def compare(first: EntropyProfile, second: EntropyProfile) -> Comparison:
     skipped += [(path, "only in the second profile") for path in others]
     if not differences:
         raise ValueError(
-            f"The profiles should be of one architecture. Received: {first.title} and {second.title}, which have no "
-            "measured weight in common."
+            f"The profiles should be of one architecture. Received: {title}, which have no measured weight in common."
         )
-    return Comparison(f"{first.title}; other: {second.title}", tuple(differences), tuple(skipped))
-
-
-def outliers(values: Any) -> int:
-    """How many values a box plot draws as outliers: 1.5 times the interquartile range beyond the quartiles."""
-    finite = np.asarray(values)[np.isfinite(values)]
-    if not len(finite):
-        return 0
-    low, high = np.percentile(finite, [25, 75])
-    reach = 1.5 * (high - low)
-    return int(((finite < low - reach) | (finite > high + reach)).sum())
+    return ProfileComparison(title, tuple(differences), tuple(skipped))
 
 
 def _mismatch(record: ProfileRecord, other: ProfileRecord | None) -> str | None:
@@ -128,8 +140,8 @@ def _difference(record: ProfileRecord, other: ProfileRecord) -> Difference:
         kind=record.kind,
         mean=mean,
         other=other_mean,
-        difference=mean - other_mean,  # of two minus infinities: NaN
-        outliers=outliers(record.values),
-        other_outliers=outliers(other.values),
+        difference=mean - other_mean,
+        outliers=record.outliers,
+        other_outliers=other.outliers,
         unit=record.unit or "",
     )

@@ -1,11 +1,7 @@
-"""Which weights of a layer are linear maps, and why the others are not measured.
-
-One function for each class of layers; `register_measurable` adds those of other packages.
-"""
+"""The weights of the layers of Keras and of this package as linear maps: one function for each kind of layer."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,167 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_entropy import _backend, _checks, _keras
+from keras_entropy import _backend, _keras
 from keras_entropy.layers import DualDense
-from keras_entropy.regularizers import EntropyRegularizer
-from keras_entropy.regularizers.layouts import LAYOUTS as CONV_LAYOUTS
-
-HostArray = np.ndarray[Any, Any]
-LAYOUTS = ("dense", "scale", *CONV_LAYOUTS)
-
-
-@dataclasses.dataclass(frozen=True)
-class LinearMap:
-    """A weight as a linear map, for `register_measurable`.
-
-    Attributes:
-        value: the weight: a Keras variable, a tensor or an array.
-        layout: "dense": a matrix (inputs, outputs); "scale": one factor for each element or channel, of any shape;
-            "conv": `(*spatial, c_in / groups, c_out)`; "transpose": `(*spatial, c_out, c_in)`; "depthwise":
-            `(*spatial, c_in, multiplier)`.
-        strides: of a convolution.
-        dilation: of a convolution.
-        groups: of a convolution.
-        pieces: function of the value on the host, if it is not one such array itself: gives that array, or several of
-            one shape by name, such as the heads of an attention layer or the gates of a recurrent one.
-        others: further variables or arrays, which `pieces` is given too.
-        current: function without arguments that gives the value in use, where that is not the variable itself.
-        initializer: of the variable, where the layer does not keep it as `<name>_initializer`.
-    """
-
-    value: Any
-    layout: str = "dense"
-    strides: Any = 1
-    dilation: Any = 1
-    groups: int = 1
-    pieces: Callable[..., HostArray | Mapping[str, HostArray]] | None = None
-    others: tuple[Any, ...] = ()
-    current: Callable[[], Any] | None = None
-    initializer: Any = None
-
-    def __post_init__(self) -> None:
-        _checks.one_of("layout", self.layout, LAYOUTS)
-
-
-Found = Mapping[str, LinearMap | str]
-"""The weights of a layer by name: a linear map, or the reason why the weight is none."""
-
-_KINDS: dict[type, tuple[Callable[[Any], Any], frozenset[str]]] = {}
-_BIAS = frozenset(("bias",))
-
-
-def register_measurable(layer_class: type, function: Callable[[Any], Any]) -> None:
-    """Let the profile measure the weights of a class of layers, and of its subclasses.
-
-    Args:
-        layer_class: a subclass of `keras.layers.Layer`. An earlier registration, also one of this package, is replaced.
-        function: is given a built layer and returns its weights by name: a dict of `LinearMap`, of variables or
-            arrays (of rank 1: a scale; 2: a matrix (inputs, outputs); 3 to 5: a convolution), or of strings: the
-            reason why a weight is not measured. One `LinearMap`, variable or array alone is called "kernel".
-            Variables of the layer, rather than values computed from them, can also take an entropy term, and be drawn
-            anew for a random twin if the layer has an attribute `<name>_initializer` or the `LinearMap` an
-            `initializer`. Weights that are not returned are listed as skipped, but for one called "bias".
-
-    Raises:
-        TypeError: for another class, or something that cannot be called.
-
-    Examples:
-        >>> import keras
-        >>> from keras_entropy.profile import entropy_profile, register_measurable
-        >>> class Scale(keras.layers.Layer):
-        ...     def build(self, shape):
-        ...         self.gain = self.add_weight(shape=(shape[-1],), initializer="ones", name="gain")
-        ...     def call(self, x):
-        ...         return x * self.gain
-        >>> register_measurable(Scale, lambda layer: {"gain": layer.gain})
-        >>> entropy_profile(keras.Sequential([keras.Input((3,)), Scale(name="s")])).records[0].mean
-        0.0
-    """
-    if not (isinstance(layer_class, type) and issubclass(layer_class, keras.layers.Layer)):
-        raise TypeError(_checks.message("layer_class", "a subclass of keras.layers.Layer", layer_class))
-    if not callable(function):
-        raise TypeError(_checks.message("function", "a function of a layer", function))
-    _KINDS[layer_class] = function, _BIAS
-
-
-def weights_of(layer: Any, head_axis: int | None = None) -> dict[str, LinearMap | str]:
-    """The weights of a layer that a profile lists, by name: linear maps, and reasons for the others.
-
-    Args:
-        layer: a layer. Only weights that it holds itself count, not those of its sublayers.
-        head_axis: of a projection of an attention layer: the axis of its kernel that counts the heads.
-
-    Returns:
-        A dict, in the order of the layer's weights. Biases and other shifts are left out: they change no entropy.
-    """
-    own = own_variables(layer)
-    kind, shifts = next((_KINDS[base] for base in type(layer).__mro__ if base in _KINDS), (None, _BIAS))
-    if kind is not None and not layer.built:
-        return {"": "not built: give the model an input shape, or call it once on data"}
-    mode = getattr(layer, "quantization_mode", None)
-    if mode is not None:
-        return {"": f"quantised to {mode}: measure the model before it is quantised"} if own else {}
-    if kind is None:
-        return {name: _unknown(layer, variable) for name, variable in own.items()}
-    known = _einsum(layer, head_axis) if head_axis is not None else kind(layer)
-    found = {name: _as_map(value, layer) for name, value in _by_name(known, layer).items()}
-    used = {id(v) for m in found.values() if isinstance(m, LinearMap) for v in (m.value, *m.others)}
-    for name, variable in own.items():
-        if id(variable) not in used and name not in found and name not in shifts and not name.startswith("lora_"):
-            found[name] = _unknown(layer, variable)
-    return found
-
-
-def own_variables(layer: Any) -> dict[str, Any]:
-    """The weights that a layer holds itself, by the name of the attribute that holds them, else their own name."""
-    inner = {id(v) for sublayer in _keras.sublayers(layer) for v in sublayer.variables}  # wrappers share them
-    attributes = {id(value): name.removeprefix("_") for name, value in vars(layer).items()}
-    found: dict[str, Any] = {}
-    for variable in _keras.own_variables(layer):
-        if id(variable) not in inner:
-            name = stem = attributes.get(id(variable), variable.name)
-            n = 0
-            while name in found:  # the weights of a list share a name
-                n += 1
-                name = f"{stem}_{n}"
-            found[name] = variable
-    return found
-
-
-def _unknown(layer: Any, variable: Any) -> LinearMap | str:
-    """A weight of which only its regularizer says what it is, or which nobody knows."""
-    for regularizer in _keras.members(variable.regularizer):
-        if isinstance(regularizer, EntropyRegularizer):
-            rank = len(variable.shape)
-            return LinearMap(variable, "dense" if rank == 2 else getattr(regularizer, "layout", "dense"))
-    return f"no measure is known for this weight of {type(layer).__name__}; register_measurable adds one"
-
-
-def _by_name(known: Any, layer: Any) -> Mapping[str, Any]:
-    if isinstance(known, Mapping):
-        return known
-    if isinstance(known, LinearMap) or hasattr(known, "shape"):  # a variable, a tensor, an array
-        return {"kernel": known}
-    raise TypeError(
-        f"The function registered for {type(layer).__name__} should return a dict of weights by name, or one weight. "
-        f"Received: {known!r}."
-    )
-
-
-def _as_map(value: Any, layer: Any) -> LinearMap | str:
-    if isinstance(value, LinearMap | str):
-        return value
-    if not hasattr(value, "shape"):
-        raise TypeError(
-            f"The function registered for {type(layer).__name__} should return variables, arrays, LinearMap objects or "
-            f"reasons. Received: {value!r}."
-        )
-    layout = {0: "scale", 1: "scale", 2: "dense"}.get(len(value.shape), "conv")
-    return LinearMap(value, layout)
+from keras_entropy.profile.layer_weights import own_variables
+from keras_entropy.profile.linear_map import Described, HostArray, LinearMap, register
 
 
 def _kernel_of(layer: Any, layout: str = "dense", name: str = "kernel", **arguments: Any) -> LinearMap:
-    """The kernel of a layer of Keras, which shows the merged kernel where low-rank adapters are enabled."""
+    """The kernel of a layer; with low-rank adapters, the merged kernel is its current value."""
     private = getattr(layer, f"_{name}", None)
     variable = private if isinstance(private, keras.Variable) else getattr(layer, name)
     if getattr(layer, "lora_enabled", False):
@@ -182,7 +25,7 @@ def _kernel_of(layer: Any, layout: str = "dense", name: str = "kernel", **argume
 
 
 def _merged(layer: Any, variable: Any) -> HostArray:
-    """The kernel with its low-rank adapters, in float64; Keras merges them in the type of the kernel."""
+    """The kernel merged with its low-rank adapters in float64; Keras merges in the dtype of the kernel."""
     kernel, a, b = (
         _backend.to_host(v).astype(np.float64) for v in (variable, layer.lora_kernel_a, layer.lora_kernel_b)
     )
@@ -190,11 +33,11 @@ def _merged(layer: Any, variable: Any) -> HostArray:
     return merged
 
 
-def _dense(layer: Any) -> Found:
+def _dense(layer: Any) -> Described:
     return {"kernel": _kernel_of(layer)}
 
 
-def _dual(layer: Any) -> Found:
+def _dual(layer: Any) -> Described:
     return {"kernel": LinearMap(layer.kernel, pieces=_sum, others=(layer.dual_kernel,))}
 
 
@@ -203,7 +46,13 @@ def _sum(w: HostArray, g: HostArray) -> HostArray:
     return total
 
 
-def _einsum(layer: Any, head_axis: int | None = None) -> Found:
+def einsum(layer: Any, head_axis: int | None = None) -> Described:
+    """The kernel of an `EinsumDense` as one matrix, or one per block or attention head.
+
+    Args:
+        layer: An `EinsumDense` layer.
+        head_axis: Integer. The axis of the kernel that counts the heads of an attention layer. Defaults to None.
+    """
     left, outputs = layer.equation.replace(".", "").split("->")
     inputs, letters = left.split(",")
     if head_axis is not None:
@@ -222,20 +71,20 @@ def _einsum(layer: Any, head_axis: int | None = None) -> Found:
     return {"kernel": _kernel_of(layer, pieces=pieces)}
 
 
-def _conv(layer: Any) -> Found:
+def _conv(layer: Any) -> Described:
     return {"kernel": _kernel_of(layer, "conv", **_sizes(layer), groups=layer.groups)}
 
 
-def _transposed(layer: Any) -> Found:
+def _transposed(layer: Any) -> Described:
     return {"kernel": _kernel_of(layer, "transpose", **_sizes(layer))}
 
 
-def _depthwise(layer: Any) -> Found:
+def _depthwise(layer: Any) -> Described:
     return {"kernel": _kernel_of(layer, "depthwise", **_sizes(layer), initializer=layer.depthwise_initializer)}
 
 
-def _separable(layer: Any) -> Found:
-    return {  # the first part has the strides
+def _separable(layer: Any) -> Described:
+    return {  # the depthwise part has the strides
         "depthwise_kernel": LinearMap(
             layer.depthwise_kernel, "depthwise", **_sizes(layer), initializer=layer.depthwise_initializer
         ),
@@ -248,12 +97,12 @@ def _sizes(layer: Any) -> dict[str, Any]:
 
 
 def _plain(sizes: Any) -> int | list[int]:
-    """Sizes of a layer as one number where they are equal."""
+    """Strides or dilation rates as one number if they are equal."""
     values = list(sizes) if isinstance(sizes, list | tuple) else [sizes]
     return values[0] if len(set(values)) == 1 else values
 
 
-def _recurrent(*gates: str) -> Callable[[Any], Found]:
+def _recurrent(*gates: str) -> Callable[[Any], Described]:
     def split(kernel: HostArray) -> HostArray | Mapping[str, HostArray]:
         return dict(zip(gates, np.split(kernel, len(gates), axis=1), strict=True)) if gates else kernel
 
@@ -263,7 +112,7 @@ def _recurrent(*gates: str) -> Callable[[Any], Found]:
     }
 
 
-def _normalisation(layer: Any) -> Found:
+def _normalisation(layer: Any) -> Described:
     gamma = getattr(layer, "gamma", None)
     gamma = getattr(layer, "scale", None) if gamma is None else gamma  # RMSNormalization's
     if not isinstance(gamma, keras.Variable):
@@ -271,7 +120,7 @@ def _normalisation(layer: Any) -> Found:
     return {"gamma": LinearMap(gamma, "scale", initializer=getattr(layer, "gamma_initializer", "ones"))}
 
 
-def _batch_normalisation(layer: Any) -> Found:
+def _batch_normalisation(layer: Any) -> Described:
     variance = layer.moving_variance
     if layer.gamma is None:
         return {
@@ -296,7 +145,7 @@ def _inverse_root(variance: HostArray, epsilon: float) -> HostArray:
     return root
 
 
-def _standardisation(layer: Any) -> Found:
+def _standardisation(layer: Any) -> Described:
     if not isinstance(getattr(layer, "adapt_variance", None), keras.Variable):
         return {}
 
@@ -307,20 +156,20 @@ def _standardisation(layer: Any) -> Found:
     return {"adapt_variance": LinearMap(layer.adapt_variance, "scale", pieces=pieces, initializer="ones")}
 
 
-def _embedding(layer: Any) -> Found:
+def _embedding(layer: Any) -> Described:
     found: dict[str, LinearMap | str] = dict.fromkeys(
         own_variables(layer),
-        "an embedding looks rows up by integers: it maps no continuous input, so it changes no entropy",
+        "an embedding looks up rows by integers: it has no continuous input whose entropy it could change",
     )
-    reverse = getattr(layer, "reverse_embeddings", None)  # of a ReversibleEmbedding, from vectors to words
+    reverse = getattr(layer, "reverse_embeddings", None)  # a ReversibleEmbedding maps vectors to words with it
     return found | {"reverse_embeddings": LinearMap(reverse)} if isinstance(reverse, keras.Variable) else found
 
 
-def _prelu(layer: Any) -> Found:
-    return {"alpha": "an activation: its part depends on the data; see EntropyLogger(sample=...)"}
+def _prelu(layer: Any) -> Described:
+    return {"alpha": "an activation: its entropy depends on the data; see EntropyLogger(sample=...)"}
 
 
-def _layer_scale(layer: Any) -> Found:
+def _layer_scale(layer: Any) -> Described:
     return {"gamma": LinearMap(layer.gamma, "scale", initializer=keras.initializers.Constant(layer.init_values))}
 
 
@@ -330,7 +179,7 @@ def _register_layers() -> None:
     table: list[tuple[Callable[[Any], Any], tuple[str, ...], tuple[type, ...]]] = [
         (_dense, ("bias",), (layers.Dense,)),
         (_dual, ("bias",), (DualDense,)),
-        (_einsum, ("bias",), (layers.EinsumDense,)),
+        (einsum, ("bias",), (layers.EinsumDense,)),
         (_conv, ("bias",), (layers.Conv1D, layers.Conv2D, layers.Conv3D)),
         (_transposed, ("bias",), (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)),
         (_depthwise, ("bias",), (layers.DepthwiseConv1D, layers.DepthwiseConv2D)),
@@ -352,7 +201,7 @@ def _register_layers() -> None:
     ]
     for function, shifts, classes in table:
         for layer_class in classes:
-            _KINDS[layer_class] = function, frozenset(shifts)
+            register(layer_class, function, frozenset(shifts))
 
 
 _register_layers()

@@ -1,7 +1,7 @@
 """The entropy change of one weight, on the host in float64.
 
 Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
+    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _backend, _keras, functional
-from keras_entropy.profile.keras_layers import HostArray
+from keras_entropy._frozen import FrozenDict
+from keras_entropy.profile.linear_map import HostArray
 from keras_entropy.profile.weights import MeasurableWeight
 from keras_entropy.regularizers import (
     ConvCornerEntropy,
@@ -25,7 +26,7 @@ from keras_entropy.regularizers import (
 )
 
 MEASURES = ("corner", "log_volume", "total_correlation")
-"""The source's numbers, the exact log-volume, and the total correlation of the outputs."""
+"""Names of the measures: of a corner or leading block, of the whole kernel, and of the dependence between outputs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,16 +34,16 @@ class WeightEntropy:
     """The entropy change that one weight makes.
 
     Attributes:
-        path: as in `MeasurableWeight`.
-        kind: class name of the layer.
-        shape: of the kernel.
-        mean: nats per filter, dimension or output.
-        unit: what `mean` and `values` are per: "nats per filter", "nats per dimension" or "nats per output".
-        measure: name of the measure, or the regularizer whose quantity this is.
-        penalised: whether an entropy regularizer acts on the weight; False for a frozen layer.
-        values: per filter or dimension; empty where they were not asked for.
-        pieces: the means of the parts of a weight that is measured in parts of one size: heads of attention, gates
-            of recurrent layers; empty for others.
+        path: String. As in `MeasurableWeight`.
+        kind: String. Class name of the layer.
+        shape: Tuple of integers. Shape of the weight.
+        mean: Float. Mean of the values, in `unit`.
+        unit: String. `"nats per filter"`, `"nats per dimension"` or `"nats per output"`.
+        measure: String. Name of the measure, or of the regularizer whose quantity this is.
+        penalised: Boolean. Whether an entropy regularizer acts on the weight; False for a frozen layer.
+        values: Tuple of floats, one per filter, dimension or output. Empty if they were not asked for.
+        pieces: Read-only mapping of floats by name: the means of the heads of an attention projection, or of the
+            gates of a recurrent kernel. Empty for other weights.
     """
 
     path: str
@@ -53,7 +54,14 @@ class WeightEntropy:
     measure: str
     penalised: bool
     values: tuple[float, ...] = ()
-    pieces: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    pieces: Mapping[str, float] = FrozenDict()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pieces", FrozenDict(self.pieces))
+
+    def __str__(self) -> str:
+        """The path, the mean and its unit."""
+        return f"{self.path}: {self.mean:.4g} {self.unit}"
 
 
 def measure_weight(
@@ -65,18 +73,33 @@ def measure_weight(
     """Measure one weight on the host, in float64.
 
     Args:
-        weight: of `measurable_weights`.
-        measure: `"corner"`: what [A] measures, log|det| of the leading block of a Dense kernel and log|c11| of
-            a convolution; `"log_volume"`: the exact log-volume of the whole kernel; both without a noise floor;
-            `"total_correlation"`: total correlation, with a noise floor of 1e-4; or None: the quantity of the weight's
-            own entropy regularizer, `"corner"` where it has none. A scale, such as gamma / sigma of a batch
-            normalisation, has the log of its magnitude in the first two and a total correlation of 0.
-        values: whether to find the value of each filter or dimension too. That takes singular values, except for
-            `"corner"`: there a matrix has the logs of the pivots of its elimination, which add up to log|det|.
-        draw: if given, the values of variables are those that it gives, not their own.
+        weight: A `MeasurableWeight`, from `measurable_weights`.
+        measure: String.
+
+            * `"corner"`: log|det| of the leading block of a matrix, log|c11| of the filters of a convolution (Meni et
+              al., 2023, eq. 5, 6 and 18), without a noise floor;
+            * `"log_volume"`: the log-volume of the whole kernel, without a noise floor;
+            * `"total_correlation"`: the total correlation of the outputs, with a noise floor of 1e-4.
+
+            A scale, such as gamma / sigma of a batch normalisation, has the log of its magnitude in the first two, and
+            a total correlation of 0. Defaults to None: the quantity of the weight's own entropy regularizer, or
+            `"corner"` if it has none.
+        values: Boolean. Whether to compute the value of each filter or dimension too. The values of `"log_volume"` and
+            `"total_correlation"` need singular values; those of `"corner"` of a matrix are the logs of the pivots of
+            its elimination, which add up to log|det|. Defaults to False.
+        draw: Function that returns a NumPy array for each variable, to be measured in place of its own value. Defaults
+            to None.
 
     Returns:
         A `WeightEntropy`, in nats.
+
+    Examples:
+        >>> import keras
+        >>> from keras_entropy.profile import measurable_weights, measure_weight
+        >>> dense = keras.layers.Dense(4, kernel_initializer="identity", name="code")
+        >>> (weight,) = measurable_weights(keras.Sequential([keras.Input((4,)), dense]))
+        >>> print(measure_weight(weight, "log_volume"))
+        code: 0 nats per dimension
     """
     regularizer = weight.regularizer if measure is None else None
     if regularizer is not None:
@@ -96,18 +119,26 @@ def measure_weight(
         measure=type(regularizer).__name__ if regularizer else measure or "corner",
         penalised=weight.penalised,
         values=tuple(np.concatenate([*found.values()]).tolist()) if values else (),
-        pieces=means if len(means) > 1 else {},
+        pieces=FrozenDict(means if len(means) > 1 else {}),
     )
 
 
 def penalty(model: Any) -> float:
-    """The sum of the entropy penalties of a model's kernels at their present values, on the host in float64.
+    """Sum the entropy penalties of a model's kernels at their present values, on the host in float64.
 
     Args:
-        model: a Keras model.
+        model: A Keras model.
 
     Returns:
-        The part of `sum(model.losses)` that comes from the package's regularizers of kernels, not of activations.
+        Float. The part of `sum(model.losses)` that comes from this package's regularizers of kernels. Terms of
+        activations are not included.
+
+    Examples:
+        >>> import keras
+        >>> from keras_entropy import DenseEntropy, profile
+        >>> dense = keras.layers.Dense(4, kernel_initializer="identity", kernel_regularizer=DenseEntropy(0.1, 0.0))
+        >>> abs(profile.penalty(keras.Sequential([keras.Input((4,)), dense])))
+        0.0
     """
     total = 0.0
     for variable in model.trainable_variables:
@@ -118,7 +149,7 @@ def penalty(model: Any) -> float:
 
 
 _Quantity = Callable[[HostArray, bool], Any]
-"""Of an array: the value of each filter or dimension, or, where these are not asked for, their mean."""
+"""Function of an array and whether to return the value of each filter or dimension, or only something of that mean."""
 
 
 def _of_regularizer(regularizer: EntropyRegularizer) -> _Quantity:
@@ -130,13 +161,13 @@ def _of_regularizer(regularizer: EntropyRegularizer) -> _Quantity:
 
 
 def _quantity(weight: MeasurableWeight, measure: str) -> tuple[str, _Quantity]:
-    """The unit of a measure of a weight, and the function of one of its pieces."""
+    """The unit of a measure of a weight, and the function that measures one of its pieces."""
     if weight.layout == "scale":
         if measure == "total_correlation":
             return TotalCorrelation.unit, _no_correlation
         return DenseEntropy.unit, _log_scale
     if weight.layout == "dense":
-        if measure == "total_correlation":  # pieces have their outputs last
+        if measure == "total_correlation":  # the last axis of a piece counts the outputs
             correlation = _of_regularizer(TotalCorrelation(1.0))
             return TotalCorrelation.unit, lambda piece, values: correlation(_triangle(piece), values)
         return DenseEntropy.unit, _log_pivots if measure == "corner" else _log_singular_values
@@ -160,11 +191,11 @@ def _no_correlation(scale: HostArray, values: bool) -> Any:
 
 
 def _log_pivots(matrix: HostArray, values: bool) -> Any:
-    """Of the leading block: the logs of the pivots of its elimination, whose mean is log|det| per dimension."""
+    """Logs of the pivots of the LU elimination of the leading block; their mean is log|det| per dimension."""
     from scipy.linalg import lapack
 
     k = min(matrix.shape)
-    # The copy, transposed, is in the order that LAPACK overwrites; the determinant is the same.
+    # LAPACK can overwrite the transposed copy, because it is in column order; its determinant is the same.
     factors, _, _ = lapack.dgetrf(np.array(matrix[:k, :k], dtype=np.float64).T, overwrite_a=True)
     return functional.log_magnitude(np.diagonal(factors))
 
@@ -177,11 +208,11 @@ def _log_singular_values(matrix: HostArray, values: bool) -> Any:
 
 
 _BLOCK = 2**22
-"""Numbers of a tall matrix that are factorised at a time: 32 MiB."""
+"""How many numbers of a tall matrix are factorised at a time: 32 MiB."""
 
 
 def _triangle(matrix: HostArray) -> HostArray:
-    """A matrix with the same Gram matrix, in float64: R of the QR of a tall one, found a block of rows at a time."""
+    """Return a matrix with the same Gram matrix, in float64: R of the QR of a tall one, a block of rows at a time."""
     rows, columns = matrix.shape
     if rows <= columns:
         return np.asarray(matrix, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The random twin of a model: the same weights, as their own initialisers would draw them."""
+"""Random values of a model's weights, drawn by the weights' own initializers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import keras
 import numpy as np
 
 from keras_entropy import _backend
-from keras_entropy.profile.keras_layers import HostArray
+from keras_entropy.profile.linear_map import HostArray
 from keras_entropy.profile.weights import MeasurableWeight
 
 
-def drawing(weight: MeasurableWeight, seed: int, index: int) -> Callable[[Any], HostArray] | None:
-    """How the variables of a weight are drawn anew: no model is made, and no global generator is touched.
+def random_values(weight: MeasurableWeight, seed: int, index: int) -> Callable[[Any], HostArray] | None:
+    """Return a function that draws the variables of a weight; no model is made, and no global generator is used.
 
     Args:
-        weight: of `measurable_weights`.
-        seed: of the twin, at least 0.
-        index: of the weight in its model.
+        weight: A `MeasurableWeight`.
+        seed: Integer, at least 0. Seed of the randomly initialised copy of the model.
+        index: Integer. Position of the weight in its model.
 
     Returns:
-        A function that gives for each variable of the weight an array of its shape, the same ones each time on one
-        backend; None where the layer does not say how it initialises them, or its initialiser takes no seed.
+        A function of a variable of the weight that returns a NumPy array of its shape, the same one for the same seed
+        and backend. None if the initializer of a variable is unknown, or takes no seed.
     """
     initializers: dict[int, Any] = {}
     for i, value in enumerate((weight.linear_map.value, *weight.linear_map.others)):
@@ -54,7 +54,7 @@ def _initializer(weight: MeasurableWeight, variable: Any, first: bool) -> Any:
 
 
 def _reseeded(initializer: Any, seed: int) -> Any:
-    """The initializer with another seed; None for one that takes no seed, and may draw from a global generator."""
+    """The initializer with another seed; None if it takes no seed, because it may draw from a global generator."""
     config = initializer.get_config() if isinstance(initializer, keras.Initializer) else {}
     if "seed" in config:
         return type(initializer).from_config({**config, "seed": seed})

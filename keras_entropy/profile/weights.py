@@ -1,35 +1,34 @@
-"""Which weights of a model can be measured, where they are, and why the others cannot."""
+"""The weights of a model: those that can be measured, and the reason why the others cannot."""
 
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_entropy import _backend, _checks, _keras
-from keras_entropy.profile.keras_layers import HostArray, LinearMap, own_variables, weights_of
+from keras_entropy import _backend, _keras
+from keras_entropy.profile.keras_layers import einsum
+from keras_entropy.profile.layer_weights import own_variables, weights_of
+from keras_entropy.profile.linear_map import HostArray, LinearMap
 from keras_entropy.regularizers import EntropyRegularizer
-
-Selection = str | Iterable[str] | Callable[[Any], bool] | None
-"""Which layers: a glob on layer paths, several globs, a predicate on layers, or None for all."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MeasurableWeight:
-    """A weight whose entropy change is known.
+    """A weight of a model that can be measured.
 
     Attributes:
-        path: names of the layers from the model down, joined by "/"; the weight's name too where a layer has several
-            measured weights.
-        layer: the layer that holds it.
-        attribute: the name of the weight on the layer.
-        linear_map: what the weight does.
-        layer_path: the path of the layer, without a weight's name.
-        in_attention: whether the layer is a projection of an attention layer.
+        path: String. Names of the layers from the model down to the weight's layer, joined by "/". If the layer has
+            several measured weights, the name of the weight follows.
+        layer: The layer that holds the weight.
+        attribute: String. Name of the weight's attribute of the layer.
+        linear_map: `LinearMap`. The weight as a linear map.
+        layer_path: String. The path without the name of the weight.
+        in_attention: Boolean. Whether the layer is a projection of an attention layer.
     """
 
     path: str
@@ -41,27 +40,27 @@ class MeasurableWeight:
 
     @property
     def layout(self) -> str:
-        """Of the weight: "dense", "scale", or the `layout` of `ConvCornerEntropy`."""
+        """String. `"dense"`, `"scale"`, `"conv"`, `"transpose"` or `"depthwise"`; see `LinearMap`."""
         return self.linear_map.layout
 
     @property
     def variable(self) -> Any:
-        """The Keras variable that holds the weight and its regularizer; None for a value that is computed."""
+        """The Keras variable that holds the weight and its regularizer; None for a computed value."""
         return self.linear_map.value if isinstance(self.linear_map.value, keras.Variable) else None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the variable."""
+        """Tuple of integers. Shape of the variable."""
         return tuple(self.linear_map.value.shape)
 
     @property
     def kernel(self) -> HostArray:
-        """The weight in float64 on the host, low-rank adapters merged."""
+        """NumPy array of float64. The weight, merged with its low-rank adapters."""
         return np.asarray(self._value(), dtype=np.float64)
 
     @property
     def finite(self) -> bool:
-        """Whether no value of the weight is NaN or infinite."""
+        """Boolean. Whether all values of the weight are finite."""
         values = self._values(None)
         with np.errstate(over="ignore", invalid="ignore"):
             quick = all(np.isfinite(np.sum(value)) for value in values)  # NaN and infinity survive a sum
@@ -69,23 +68,23 @@ class MeasurableWeight:
 
     @property
     def regularizer(self) -> EntropyRegularizer | None:
-        """The entropy regularizer attached to the weight, if there is one; the first of several."""
+        """The first `EntropyRegularizer` that is attached to the weight, or None."""
         found = _keras.members(getattr(self.variable, "regularizer", None))
         return next((member for member in found if isinstance(member, EntropyRegularizer)), None)
 
     @property
     def penalised(self) -> bool:
-        """Whether its regularizer takes part in training: Keras leaves frozen weights out."""
+        """Boolean. Whether an entropy regularizer acts on the weight; Keras does not penalise frozen weights."""
         return self.regularizer is not None and not self.frozen
 
     @property
     def frozen(self) -> bool:
-        """Whether training leaves the weight as it is."""
+        """Boolean. Whether training does not change the weight."""
         return self.variable is None or not (self.layer.trainable and self.variable.trainable)
 
     @property
     def layer_arguments(self) -> dict[str, Any]:
-        """What the layer is, in the arguments of `ConvEntropy` and `TotalCorrelation`."""
+        """Dict. Layout, strides, dilation and groups of the layer, as arguments of `ConvEntropy`."""
         found = self.linear_map
         if self.layout == "dense":
             equation = getattr(self.layer, "equation", "")
@@ -100,16 +99,20 @@ class MeasurableWeight:
 
     @property
     def regularizer_attribute(self) -> str:
-        """The name of the layer's regularizer for this weight."""
+        """String. Name of the layer's attribute for a regularizer of this weight."""
         if self.layout == "depthwise":
             return "depthwise_regularizer"
         return f"{self.attribute.removesuffix('_kernel')}_regularizer"
 
     def pieces(self, draw: Callable[[Any], HostArray] | None = None) -> dict[str, HostArray]:
-        """The arrays that are measured, in the weight's layout and type, by name; "" where there is one only.
+        """Return the arrays that are measured, by name; a single one has the name "".
 
         Args:
-            draw: if given, the values are those that it gives for the variables, not their own.
+            draw: Function that returns a NumPy array for each variable, to be used in place of its own value. Defaults
+                to None.
+
+        Returns:
+            A dict of NumPy arrays, in the weight's layout and dtype.
         """
         values = self._values(draw)
         found = self.linear_map.pieces(*values) if self.linear_map.pieces is not None else values[0]
@@ -127,7 +130,14 @@ class MeasurableWeight:
 
 @dataclasses.dataclass(frozen=True)
 class SkippedWeight:
-    """A weight that is not measured, and the reason."""
+    """A weight of a model that is not measured.
+
+    Attributes:
+        path: String. As in `MeasurableWeight`.
+        layer: The layer that holds the weight.
+        shape: Tuple of integers. Shape of the weight; empty if the layer is not built.
+        reason: String. Why the weight is not measured.
+    """
 
     path: str
     layer: Any
@@ -136,20 +146,21 @@ class SkippedWeight:
 
 
 def inventory(model: Any) -> list[MeasurableWeight | SkippedWeight]:
-    """All weights of a model but biases and other shifts, in the order of its layers; shared layers once.
+    """List all weights of a model except biases and other shifts, in the order of its layers, shared layers once.
 
     Args:
-        model: a Keras model or layer, nested to any depth.
+        model: A Keras model or layer, nested to any depth.
 
     Returns:
-        A `MeasurableWeight` for each weight that can be measured, a `SkippedWeight` for each other one.
+        A list with a `MeasurableWeight` for each weight that can be measured, and a `SkippedWeight` for each other one.
     """
     found: list[MeasurableWeight | SkippedWeight] = []
     taken: set[str] = set()
     head_axes: dict[int, int] = {}
     for path, layer in (("", model), *walk(model)):  # the model may hold weights itself
         head_axes |= {id(projection): axis for projection, axis in _keras.attention_projections(layer)}
-        weights = weights_of(layer, head_axes.get(id(layer)))
+        heads = functools.partial(einsum, head_axis=head_axes[id(layer)]) if id(layer) in head_axes else None
+        weights = weights_of(layer, heads)
         own = own_variables(layer) if weights else {}
         measured = [name for name, value in weights.items() if isinstance(value, LinearMap)]
         for name, value in weights.items():
@@ -168,15 +179,15 @@ def inventory(model: Any) -> list[MeasurableWeight | SkippedWeight]:
 
 
 def measurable_weights(model: Any) -> list[MeasurableWeight]:
-    """The weights of a model that can be measured, in the order of its layers; shared layers once.
+    """List the weights of a model that can be measured, in the order of its layers, shared layers once.
 
-    Measured are the kernels of Dense and EinsumDense layers, of all convolutions (both parts of separable ones), of the
-    projections of attention layers, both kernels of recurrent cells, the scales of normalisations, what
-    `register_measurable` adds, and every kernel that has an entropy regularizer. Layers that are not built or are
-    quantised are left out.
+    These are the kernels of Dense and EinsumDense layers, of all convolutions (both kernels of separable ones), and of
+    the projections of attention layers; both kernels of recurrent cells; the scales of normalisations; the weights that
+    `register_measurable` adds; and every kernel with an entropy regularizer. Layers that are quantised or not built
+    are left out.
 
     Args:
-        model: a Keras model or layer, nested to any depth.
+        model: A Keras model or layer, nested to any depth.
 
     Returns:
         A list of `MeasurableWeight`.
@@ -191,55 +202,8 @@ def measurable_weights(model: Any) -> list[MeasurableWeight]:
     return [weight for weight in inventory(model) if isinstance(weight, MeasurableWeight)]
 
 
-def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "layers") -> list[MeasurableWeight]:
-    """The weights that `layers` names.
-
-    Args:
-        weights: of `measurable_weights`.
-        layers: None for all; a glob on layer paths, such as `"encoder/*"`, or, where it matches none, on the names of
-            layers at any depth; several of them; or a predicate on layers.
-        argument: the name that errors give to `layers`.
-
-    Returns:
-        The chosen weights, in their order.
-
-    Raises:
-        ValueError: if a glob matches no path; it lists the paths.
-        TypeError: for anything else.
-    """
-    layers = check_selection(layers, argument)
-    if layers is None:
-        return weights
-    if callable(layers):
-        return [weight for weight in weights if layers(weight.layer)]
-    chosen: set[str] = set()
-    for pattern in layers:
-        found = {w.path for w in weights if fnmatch.fnmatchcase(w.path, pattern)}
-        found = found or {w.path for w in weights if any(fnmatch.fnmatchcase(n, pattern) for n in w.path.split("/"))}
-        if not found:
-            paths = ", ".join(weight.path for weight in weights) or "none"
-            raise ValueError(f"No measurable layer matches {pattern!r}. Measurable layers: {paths}.")
-        chosen |= found
-    return [weight for weight in weights if weight.path in chosen]
-
-
-def check_selection(layers: Any, argument: str = "layers") -> tuple[str, ...] | Callable[[Any], bool] | None:
-    """Return `layers` with globs as a tuple; raise `TypeError` if it is no `Selection`."""
-    if layers is None:
-        return None
-    if callable(layers):
-        predicate: Callable[[Any], bool] = layers
-        return predicate
-    patterns = (layers,) if isinstance(layers, str) else layers
-    if isinstance(patterns, Iterable):
-        patterns = tuple(patterns)
-        if patterns and all(isinstance(pattern, str) for pattern in patterns):
-            return patterns
-    raise TypeError(_checks.message(argument, "a glob, several globs, or a predicate on layers", layers))
-
-
 def walk(model: Any) -> Iterator[tuple[str, Any]]:
-    """The path of each layer of a model, and the layer, outer ones first; shared layers once."""
+    """Iterate over the path of each layer of a model and the layer itself, outer layers first, shared layers once."""
     return _walk(model, "", set())
 
 
@@ -253,7 +217,7 @@ def _walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
 
 
 def _unique(path: str, taken: set[str]) -> str:
-    """Tell two layers of the same path apart: layers of a subclassed model may share a name."""
+    """Number paths that are taken already: layers of a subclassed model may share a name."""
     candidate, n = path, 1
     while candidate in taken:
         candidate, n = f"{path}_{n}", n + 1

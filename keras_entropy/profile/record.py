@@ -1,0 +1,89 @@
+"""One weight of a profile, and its form in a JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_entropy import _files
+from keras_entropy._frozen import FrozenDict
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileRecord:
+    """One weight of a profile.
+
+    Attributes:
+        path: String. Names of the layers from the model down to the weight's layer, joined by "/". If the layer has
+            several weights, the name of the weight follows.
+        kind: String. Class name of the layer.
+        shape: Tuple of integers. Shape of the weight.
+        mean: Float. Mean of `values`, in `unit`; None if the weight is skipped.
+        values: Tuple of floats, one per filter, dimension or output. A weight of several pieces has those of the first
+            piece, then those of the second, and so on.
+        unit: String. `"nats per filter"`, `"nats per dimension"` or `"nats per output"`; None if the weight is skipped.
+        pieces: Read-only mapping of floats by name: the means of the heads of an attention projection, or of the
+            gates of a recurrent kernel. Empty for other weights.
+        skipped: String. Why the weight is not measured; None if it is.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    mean: float | None = None
+    values: tuple[float, ...] = ()
+    unit: str | None = None
+    pieces: Mapping[str, float] = FrozenDict()
+    skipped: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pieces", FrozenDict(self.pieces))
+
+    @property
+    def outliers(self) -> int:
+        """Integer. How many values a box plot draws as outliers: more than 1.5 interquartile ranges off the box."""
+        return count_outliers(self.values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as values for a JSON file; values that are not finite become strings, such as "-inf"."""
+        fields: dict[str, Any] = _files.strict({f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+        return fields
+
+    @classmethod
+    def from_json(cls, data: Any) -> ProfileRecord:
+        """Make a record from the result of `to_json`.
+
+        Raises:
+            KeyError: If a field is missing.
+            TypeError, ValueError, AttributeError, OverflowError: If a field has another type.
+        """
+        if not isinstance(data, dict):
+            raise TypeError("a record should be a JSON object")
+        texts = [data["unit"], data["skipped"]]
+        if not isinstance(data["values"], list) or not all(isinstance(text, str | None) for text in texts):
+            raise TypeError(f"a field of the record of {data['path']!r} has the wrong type")
+        if (data["skipped"] is None) == (data["mean"] is None or data["unit"] is None):
+            raise TypeError(f"the record of {data['path']!r} should have a mean and a unit, or a reason to be skipped")
+        return cls(
+            path=str(data["path"]),
+            kind=str(data["kind"]),
+            shape=tuple(int(size) for size in data["shape"]),
+            mean=None if data["mean"] is None else float(data["mean"]),
+            values=tuple(float(value) for value in data["values"]),
+            unit=data["unit"],
+            pieces=FrozenDict({str(name): float(value) for name, value in data["pieces"].items()}),
+            skipped=data["skipped"],
+        )
+
+
+def count_outliers(values: Any) -> int:
+    """Count the values that a box plot draws as outliers: more than 1.5 interquartile ranges off the box."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    if not len(finite):
+        return 0
+    low, high = np.percentile(finite, [25, 75])
+    reach = 1.5 * (high - low)
+    return int(((finite < low - reach) | (finite > high + reach)).sum())

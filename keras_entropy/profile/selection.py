@@ -1,0 +1,71 @@
+"""Selection of weights by globs on layer paths, or by a predicate on layers."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from keras_entropy import _checks
+from keras_entropy.profile.weights import MeasurableWeight
+
+Selection = str | Iterable[str] | Callable[[Any], bool] | None
+"""A glob on layer paths, several globs, a predicate on layers, or None for all layers."""
+
+
+def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "layers") -> list[MeasurableWeight]:
+    """Select weights by their layers.
+
+    Args:
+        weights: List of `MeasurableWeight`, from `measurable_weights`.
+        layers: A glob on layer paths, such as `"encoder/*"`; if no path matches, the glob is tried on the names of
+            layers at any depth. Or several globs, a predicate on layers, or None for all weights.
+        argument: String. The name of `layers` in error messages. Defaults to `"layers"`.
+
+    Returns:
+        A list of the selected weights, in their order.
+
+    Raises:
+        ValueError: If a glob matches no layer; the message lists the paths.
+        TypeError: If `layers` has another type.
+
+    Examples:
+        >>> import keras
+        >>> from keras_entropy.profile import measurable_weights, select
+        >>> layers = [keras.layers.Dense(3, name="code"), keras.layers.Dense(4, name="head")]
+        >>> weights = measurable_weights(keras.Sequential([keras.Input((4,)), *layers]))
+        >>> [weight.path for weight in select(weights, "h*")]
+        ['head']
+    """
+    layers = check_selection(layers, argument)
+    if layers is None:
+        return weights
+    if callable(layers):
+        return [weight for weight in weights if layers(weight.layer)]
+    chosen: set[str] = set()
+    for pattern in layers:
+        found = {w.path for w in weights if fnmatch.fnmatchcase(w.path, pattern)}
+        found = found or {w.path for w in weights if any(fnmatch.fnmatchcase(n, pattern) for n in w.path.split("/"))}
+        if not found:
+            paths = ", ".join(weight.path for weight in weights) or "none"
+            raise ValueError(
+                f"`{argument}` should match layers of the model. Received: {pattern!r}, which matches none. "
+                f"Available: {paths}."
+            )
+        chosen |= found
+    return [weight for weight in weights if weight.path in chosen]
+
+
+def check_selection(layers: Any, argument: str = "layers") -> tuple[str, ...] | Callable[[Any], bool] | None:
+    """Return `layers` with globs as a tuple; raise `TypeError` if it is not a `Selection`."""
+    if layers is None:
+        return None
+    if callable(layers):
+        predicate: Callable[[Any], bool] = layers
+        return predicate
+    patterns = (layers,) if isinstance(layers, str) else layers
+    if isinstance(patterns, Iterable):
+        patterns = tuple(patterns)
+        if patterns and all(isinstance(pattern, str) for pattern in patterns):
+            return patterns
+    raise TypeError(_checks.message(argument, "a glob, several globs, or a predicate on layers", layers))
