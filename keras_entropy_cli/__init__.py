@@ -1,33 +1,27 @@
-"""The command `keras-entropy`."""
+"""The command `keras-entropy`.
 
-from __future__ import annotations
+This package stands beside `keras_entropy`, because importing any part of `keras_entropy` imports Keras, which takes
+seconds. The help and errors in the arguments come without it: each command imports what it needs when it runs.
+"""
 
-import typer
-
-from keras_entropy_cli.landscape import landscape
-from keras_entropy_cli.profile import profile
-from keras_entropy_cli.search import search
-from keras_entropy_cli.study import study
-from keras_entropy_cli.train import train
-
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="See, guide and watch the entropy of neural networks.",
-)
-app.command()(train)
-app.command()(profile)
-app.command()(study)
-app.command()(search)
-app.command()(landscape)
-
-
-@app.callback()
-def _group() -> None:
-    """See, guide and watch the entropy of neural networks."""
+import importlib.util
+import sys
 
 
 def main() -> None:
     """Run the command line."""
+    if importlib.util.find_spec("typer") is None:
+        _fail_without_typer()
+    from keras_entropy_cli.app import app
+
     app()
+
+
+def _fail_without_typer() -> None:
+    from keras_entropy import _optional
+
+    try:
+        _optional.require("typer", extra="cli")
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        raise SystemExit(2) from error

@@ -1,4 +1,4 @@
-"""What a user can mend is said in one line."""
+"""How every command ends when something goes wrong: one line on stderr and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -8,12 +8,39 @@ from collections.abc import Iterator
 
 import typer
 
+USER_ERROR, INTERRUPTED = 2, 130
+
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Report what the user can mend in one line, with exit code 2."""
+    """Report errors that the user or the machine caused in one line, and exit with code 2."""
     try:
         yield
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        sys.stderr.write(f"Error: {error}\n")
-        raise typer.Exit(2) from error
+    except BrokenPipeError:  # the reader of a pipe has closed it, which is no error
+        raise
+    except MemoryError as error:
+        sys.stderr.write(f"Error: Out of memory. {one_line(str(error))}\n")
+        raise typer.Exit(USER_ERROR) from error
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        sys.stderr.write(f"Error: {one_line(str(error))}\n")
+        raise typer.Exit(USER_ERROR) from error
+
+
+@contextlib.contextmanager
+def interruptible(remedy: str) -> Iterator[None]:
+    """Report Ctrl-C with how to continue, and exit with code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nStopped. {one_line(remedy)}\n")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def one_line(text: str) -> str:
+    """Return `text` in one line of printable characters."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Return `text` with "?" for control characters, which names from other people's files may hold."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -2,48 +2,147 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_entropy_cli.errors import user_errors
+from keras_entropy_cli import options
+from keras_entropy_cli.errors import interruptible, user_errors
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from keras_entropy.landscape import DensityOfStates, Progress
+
+_WALK, _FILES = "walk.state", ("density.json", "landscape.png")
 
 
 def landscape(
-    depth: Annotated[int, typer.Option(min=1, help="Hidden layers.")] = 3,
-    width: Annotated[int, typer.Option(min=1, help="Units of each hidden layer.")] = 6,
+    depth: Annotated[int, typer.Option(min=1, help="Number of hidden layers.")] = 3,
+    width: Annotated[int, typer.Option(min=1, help="Number of units of each hidden layer.")] = 6,
     axes: Annotated[
-        str, typer.Option(help="One or two of train_loss, train_accuracy, test_accuracy, with a comma.")
+        str, typer.Option(help="One or two of train_loss, train_accuracy and test_accuracy, separated by a comma.")
     ] = "train_accuracy,test_accuracy",
-    strength: Annotated[float, typer.Option(min=0, help="Of the term strength |c|^2 in the loss.")] = 0.0,
-    stop: Annotated[float, typer.Option(help="Deepest training loss of an axis.")] = 0.1,
+    strength: Annotated[float, typer.Option(min=0, help="Strength of the term strength |c|^2 in the loss.")] = 0.0,
+    stop: Annotated[float, typer.Option(help="Lowest training loss of an axis.")] = 0.1,
     final_relu: Annotated[bool, typer.Option("--final-relu", help="Rectify the outputs too.")] = False,
-    moves: Annotated[float, typer.Option(min=1, help="Of all walkers, in all phases.")] = 1e8,
-    data_seed: Annotated[int, typer.Option(min=0, help="Of the spirals.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the walk.")] = 0,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/landscape"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the walk in the folder.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the walk in the folder.")] = False,
+    moves: Annotated[float, typer.Option(min=1, help="Number of moves of all walkers in all phases.")] = 1e8,
+    data_seed: Annotated[int, typer.Option(min=0, help="Seed of the spirals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the walk.")] = 0,
+    output: options.Output = Path("runs/landscape"),
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
 ) -> None:
-    r"""Sample the parameter space of a network on two spirals, and print the entropy of each loss or accuracy.
+    """Sample the parameter space of a network on two spirals, and print the entropy of each loss or accuracy.
 
-    Writes density.json, landscape.png, and the state of the walk, which --resume goes on from to the same bits.
+    Writes density.json, landscape.png, and the state of the walk, from which --resume continues bit-identically.
 
     Example: keras-entropy landscape --depth 4 --width 8 --axes train_loss --stop 0.2 --output runs/loss
     """
     with user_errors():
-        from keras_entropy_cli import landscaping
+        options.check_exclusive(overwrite=overwrite, resume=resume)
+        _check_folder(output, overwrite=overwrite, resume=resume)
+
+        from keras_entropy import datasets
+        from keras_entropy.landscape import density_of_states, network_problem
+        from keras_entropy.landscape.entropy_figure import write_figure
 
         names = tuple(name.strip() for name in axes.split(","))
-        arguments = landscaping.Arguments(
-            depth, width, names, strength, stop, final_relu, moves, data_seed, seed, output
-        )
-        landscaping.check_folder(output, overwrite=overwrite, resume=resume)
-    try:
-        with user_errors():
-            landscaping.run(arguments)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\nStopped. Go on with the same command and --resume: the walk is in {output}.\n")
-        raise typer.Exit(130) from None
+        data = datasets.spirals(data_seed)
+        problem = network_problem(depth, width, data, final_relu=final_relu, strength=strength)
+        with interruptible(f"The walk is in {output}. Continue with the same command and --resume."):
+            output.mkdir(parents=True, exist_ok=True)
+            if overwrite:
+                for name in (_WALK, *_FILES):
+                    (output / name).unlink(missing_ok=True)
+            try:
+                with _progress_line() as show:
+                    found = density_of_states(
+                        problem,
+                        names,
+                        moves,
+                        seed,
+                        stop=stop if "train_loss" in names else None,
+                        checkpoint=output / _WALK,
+                        progress=show,
+                    )
+            except RuntimeError as error:  # the walk did not reach the lowest bin
+                raise ValueError(f"{error} With this command: more --moves, or another --stop.") from error
+            found.save(output / "density.json")
+            write_figure(found, output / "landscape.png", "test_accuracy")
+            _print(found, output)
+
+
+def _check_folder(output: Path, *, overwrite: bool, resume: bool) -> None:
+    exists = (output / _WALK).exists()
+    options.check_folder(output, "walk", exists=exists, overwrite=overwrite, resume=resume)
+    for name in _FILES if not exists else ():
+        if (output / name).exists():
+            raise FileExistsError(f"{output / name} exists, but no walk. Use --output for another folder.")
+
+
+@contextlib.contextmanager
+def _progress_line() -> Iterator[Callable[[Progress], None]]:
+    """Show phase, moves per second, ln f, visited bins and round trips in a line, if stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("splitting", total=1.0, state="")
+
+        def show(at: Progress) -> None:
+            state = f"{at.moves_per_second / 1e6:.1f}e6 moves/s, {at.visited:.0%} of bins, {at.round_trips} round trips"
+            if at.phase == "learning":
+                state += f", ln f {at.log_f:.1e}"
+            bar.update(task, description=at.phase, completed=at.done, state=state)
+
+        yield show
+
+
+def _print(found: DensityOfStates, output: Path) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    console.print(_table(found))
+    rate = f"{found.moves / max(found.seconds, 1e-9):.3g} per second"
+    console.print(Text(f"{found.round_trips} round trips, {found.moves:.3g} moves of production, {rate}."))
+    console.print(Text(found.status))
+    console.print(Text(f"Written to {output}: density.json, landscape.png"), soft_wrap=True)
+
+
+def _table(found: DensityOfStates) -> Table:
+    """Entropy of about twenty bins of the first axis, summed over the second one."""
+    import numpy as np
+    from rich.table import Table
+
+    first = found.axes[0]
+    table = Table(title=f"{found.problem}: entropy of the whole box is 0")
+    for name in (first.name, "entropy (nats)", "standard error", *(f"mean {name}" for name in found.means)):
+        table.add_column(name.replace("_", " "), justify="right")
+    volumes = np.where(found.visited, np.exp(found.entropy), 0.0).reshape(first.bins, -1)
+    for i in range(0, first.bins, max(1, first.bins // 20)):
+        volume = volumes[i].sum()
+        row = [f"{first.centers[i]:.4g}", f"{np.log(volume):.2f}" if volume else "-inf"]
+        row.append(f"{found.standard_error[i]:.2f}" if len(found.axes) == 1 else "")
+        for name in found.means:
+            mean = found.conditional_mean(name)[0].reshape(first.bins, -1)[i]
+            weights = np.where(np.isfinite(mean), volumes[i], 0.0)
+            row.append(f"{weights @ np.nan_to_num(mean) / weights.sum():.4f}" if weights.any() else "")
+        table.add_row(*row)
+    return table

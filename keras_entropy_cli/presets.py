@@ -1,4 +1,4 @@
-"""The data sets and models that the commands know by name, as functions that other processes can be sent."""
+"""Names that the commands know: data sets, models and entropy terms. The objects can be sent to other processes."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from typing import Any
 
 import keras
 
-from keras_entropy import datasets, models
+from keras_entropy import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation, datasets, models
 
 MODELS = ("autoencoder", "cnn")
+TERMS = {kind.__name__: kind for kind in (ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation)}
 
 
 @dataclasses.dataclass(frozen=True)
 class NamedData:
-    """A data set by name, for an autoencoder with the inputs as targets. A process reads it once."""
+    """A data set by its name. Each process reads it once.
+
+    Args:
+        dataset: name of the data set, or folder of images, as in `keras_entropy.datasets.load`.
+        data_dir: folder of the prepared data sets; None for the default one.
+        reconstruct: whether the inputs are the targets, as an autoencoder needs.
+    """
 
     dataset: str
     data_dir: str | None
     reconstruct: bool
 
     def __call__(self, seed: int) -> tuple[Any, Any, Any, Any]:
-        """Training and validation inputs and targets."""
-        x_train, y_train, x_test, y_test = _loaded(self.dataset, self.data_dir, seed if self._is_drawn else 0)
+        """Return training inputs and targets, validation inputs and targets. Only spirals depend on the seed."""
+        data_seed = seed if self.dataset == "spirals" else 0
+        x_train, y_train, x_test, y_test = _loaded(self.dataset, self.data_dir, data_seed)
         return (x_train, x_train, x_test, x_test) if self.reconstruct else (x_train, y_train, x_test, y_test)
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """Number of classes."""
         return len(_loaded(self.dataset, self.data_dir, 0).class_names)
-
-    @property
-    def _is_drawn(self) -> bool:
-        return self.dataset == "spirals"
 
 
 @functools.lru_cache(maxsize=1)
@@ -43,15 +47,15 @@ def _loaded(dataset: str, data_dir: str | None, seed: int) -> datasets.Dataset:
 
 @dataclasses.dataclass(frozen=True)
 class NamedModel:
-    """A compiled model by name, with its sizes and its optimizer as arguments.
+    """A function that builds and compiles a model, by the model's name.
 
     Args:
         model: one of `MODELS`.
-        shape: of a sample.
-        classes: of the data, for a classifier.
+        shape: shape of a sample.
+        classes: number of classes, for a classifier.
 
     Raises:
-        ValueError: for a cnn on samples that are no images.
+        ValueError: if the model is a cnn and the samples are not images.
     """
 
     model: str
@@ -70,7 +74,7 @@ class NamedModel:
         filters: int = 32,
         blocks: int = 2,
     ) -> Any:
-        """The model; `width` is of an autoencoder, `filters` and `blocks` are of a cnn."""
+        """Build the model. An autoencoder takes `width`; a cnn takes `filters` and `blocks`."""
         if self.model == "cnn":
             model = models.cnn(self.shape, self.classes, (filters,) * blocks)
             loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]

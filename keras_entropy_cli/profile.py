@@ -1,14 +1,25 @@
-"""`keras-entropy profile`: where a network keeps entropy, and where a placement would guide it."""
+"""`keras-entropy profile`: show where a network keeps or loses entropy, and which layers a placement chooses."""
 
 from __future__ import annotations
 
 import enum
+import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_entropy_cli.errors import user_errors
+from keras_entropy_cli.errors import printable, user_errors
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from keras_entropy.profile import EntropyProfile, ProfileComparison, ProfileRecord
+
+_WIDTH = 160
+"""Columns of a table that is not written to a terminal."""
 
 
 class _Measure(enum.StrEnum):
@@ -22,14 +33,15 @@ def profile(
         str,
         typer.Argument(
             help="A .keras or .h5 file, or an architecture: autoencoder, cnn, squeezenet, unet, or a model of "
-            "keras.applications, such as vgg16 or resnet50."
+            "keras.applications such as vgg16 or resnet50."
         ),
     ],
     weights: Annotated[
         str | None,
         typer.Option(
-            help="A file of weights for the architecture (.weights.h5, .keras; .npz for squeezenet), or imagenet: "
-            "Keras downloads its own. Random weights without it."
+            help="Weights of the architecture: a file (.weights.h5, .keras; .npz for squeezenet), or imagenet, which "
+            "Keras downloads.",
+            show_default="random weights",
         ),
     ] = None,
     measure: Annotated[
@@ -41,18 +53,16 @@ def profile(
     ] = _Measure.log_volume,
     random: Annotated[
         int | None,
-        typer.Option(min=0, metavar="SEED", help="Compare with the random twin, drawn with this seed."),
+        typer.Option(min=0, metavar="SEED", help="Compare with a randomly initialised copy, drawn with this seed."),
     ] = None,
     reference: Annotated[
         Path | None,
-        typer.Option(
-            help="A profile that --json wrote: compared with this one, and what --placement empirical goes by."
-        ),
+        typer.Option(help="Compare with this profile, a file that --json wrote. --placement empirical needs it."),
     ] = None,
     placement: Annotated[
         str | None,
         typer.Option(
-            help="Mark the layers that a placement names: first, first:k, all, pre_skip, pre_concat, empirical, "
+            help="Mark the layers that a placement chooses: first, first:k, all, pre_skip, pre_concat, empirical, "
             "empirical:k, or a glob on layer paths."
         ),
     ] = None,
@@ -60,25 +70,127 @@ def profile(
     json: Annotated[Path | None, typer.Option(help="Write the profile to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of --plot and --json.")] = False,
 ) -> None:
-    r"""Show the change of entropy that each weight of a network makes.
+    """Show the change of entropy that each weight of a network makes.
 
-    Files are loaded with Keras's safe mode on: code in them is never run.
+    Model files are loaded in Keras's safe mode: code in them is never run.
 
     Example: keras-entropy profile resnet50 --random 0 --placement pre_skip --plot resnet50.png
     """
     with user_errors():
-        from keras_entropy_cli import profiling
+        _check_files(plot, json, overwrite=overwrite)
 
-        profiling.run(
-            profiling.Arguments(
-                model=model,
-                weights=weights,
-                measure=measure.value,
-                random=random,
-                reference=reference,
-                placement=placement,
-                plot=plot,
-                json=json,
-                overwrite=overwrite,
+        from keras_entropy.profile import EntropyProfile, entropy_profile
+
+        if plot is not None:
+            from keras_entropy import _optional, plots
+
+            _optional.require("matplotlib", extra="plot")
+            plots.format_of(plot)
+        compared = None if reference is None else EntropyProfile.load(reference)
+        if compared is not None and random is None and compared.measure != measure.value:
+            raise ValueError(
+                f"{reference} is a profile of measure {compared.measure!r}: add --measure {compared.measure}."
             )
-        )
+        network = _model(model, weights)
+        chosen = _chosen(network, placement, compared)
+        found = entropy_profile(network, measure.value, progress=True)
+        other, name = compared, "reference"
+        if random is not None:
+            other, name = entropy_profile(network, measure.value, random, progress=True), "random"
+        _print(found, None if other is None else found.compare(other), name, chosen)
+        if placement is not None:
+            typer.echo(f"placement {placement!r}: {printable(', '.join(chosen)) or 'none'}")
+        if json is not None:
+            found.save(json)
+        if plot is not None:
+            found.plot(other, plot)
+
+
+def _check_files(plot: Path | None, json: Path | None, *, overwrite: bool) -> None:
+    """Make sure that the files can be written, before anything is computed."""
+    if plot is not None and plot == json:
+        raise ValueError(f"--plot and --json should name two files. Received: {plot} twice.")
+    for path in filter(None, (plot, json)):
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists. Use --overwrite to replace it, or name another file.")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise PermissionError(f"Cannot write {path}. Name another file.")
+
+
+def _model(name: str, weights: str | None) -> Any:
+    """Load a model from a file, or build an architecture by its name."""
+    from keras_entropy import models
+
+    if "." in name or os.sep in name or (Path(name).exists() and name not in models.names()):
+        model = models.load_model(name)
+        if weights is not None:
+            models.load_weights(model, weights)
+        return model
+    if weights != "imagenet":
+        return models.by_name(name, weights=weights)
+    try:
+        return models.by_name(name, weights=weights)
+    except Exception as error:  # Keras raises a plain Exception if a download fails
+        raise ValueError(f"Keras could not load its ImageNet weights of {name}: {error}") from error
+
+
+def _chosen(model: Any, placement: str | None, reference: EntropyProfile | None) -> list[str]:
+    """Paths of the weights that a placement chooses."""
+    from keras_entropy.placement import resolve_placement
+
+    if placement is None:
+        return []
+    if placement.startswith("empirical") and reference is None:
+        raise ValueError("--placement empirical compares with a trained network: name its profile with --reference.")
+    return [weight.path for weight in resolve_placement(model, placement, reference)]
+
+
+def _print(profile: EntropyProfile, comparison: ProfileComparison | None, other: str, chosen: Collection[str]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    console.print(_table(profile, comparison, other, chosen))
+    for record in profile.records:
+        if record.skipped is not None:
+            console.print(_text(f"not measured: {record.path} ({record.kind}): {record.skipped}"))
+
+
+def _table(profile: EntropyProfile, comparison: ProfileComparison | None, other: str, chosen: Collection[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=_text(f"Change of entropy: {profile.title}"), title_justify="left")
+    table.add_column("weight", overflow="fold")
+    table.add_column("layer")
+    table.add_column("shape")
+    table.add_column("mean", justify="right")
+    if comparison is not None:
+        table.add_column(other, justify="right")
+        table.add_column("difference", justify="right")
+        table.add_column(f"outliers ({other})", justify="right")
+    table.add_column("unit")
+    differences = {} if comparison is None else {d.path: d for d in comparison.differences}
+    for record in profile.measured:
+        cells = [record.path, record.kind, "x".join(map(str, record.shape)), f"{record.mean:.3f}"]
+        if record.path in differences:
+            found = differences[record.path]
+            outliers = f"{found.outliers} ({found.other_outliers})"
+            cells += [f"{found.other:.3f}", f"{found.difference:+.3f}", outliers]
+        elif comparison is not None:
+            cells += ["", "", ""]
+        table.add_row(*map(_text, [*cells, _unit(record)]), style="bold green" if record.path in chosen else None)
+    return table
+
+
+def _text(words: str) -> Text:
+    """Text without markup: names may come from other people's files."""
+    from rich.text import Text
+
+    return Text(printable(words))
+
+
+def _unit(record: ProfileRecord) -> str:
+    pieces = f", {len(record.pieces)} pieces" if record.pieces else ""
+    return f"{record.unit}{pieces}"

@@ -1,15 +1,28 @@
-"""`keras-entropy search`: KerasTuner over factor and placement, and whether the best setting really helps."""
+"""`keras-entropy search`: tune strength and placement of an entropy term, then evaluate the best on new seeds."""
 
 from __future__ import annotations
 
+import contextlib
 import enum
-import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_entropy_cli.errors import user_errors
+from keras_entropy_cli import options, user_file
+from keras_entropy_cli.errors import interruptible, user_errors
+
+if TYPE_CHECKING:
+    from keras_entropy.tuning import SearchResult
+
+_TERMS = {"cnn": ("ConvCornerEntropy", "ConvEntropy"), "autoencoder": ("DenseEntropy", "TotalCorrelation")}
+_OWN_MODEL_TERMS = (*_TERMS["cnn"], "DenseEntropy")
+_FACTORS = (1e-4, 1e-1)
+_PLACEMENTS = ("first", "all")
+_INPUTS = {"cnn": "standardised", "autoencoder": "centred"}
+"""What costs nothing comes first: a term should improve on it."""
 
 
 class _Tuner(enum.StrEnum):
@@ -32,66 +45,128 @@ class _Inputs(enum.StrEnum):
 
 def search(
     dataset: Annotated[
-        str, typer.Option(help="digits, a prepared TensorFlow Datasets set (mnist), or an image folder.")
+        str,
+        typer.Option(help="digits, a prepared TensorFlow Datasets set such as mnist, or a folder of images."),
     ] = "digits",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where prepared sets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."),
-    ] = None,
+    data_dir: options.DataDir = None,
     model: Annotated[_Model, typer.Option(help="Architecture.")] = _Model.cnn,
     user_module: Annotated[
         str | None,
-        typer.Option(help="FILE.py:FUNCTION, your own model: takes hyperparameters or nothing, returns it compiled."),
+        typer.Option(
+            metavar="FILE.py:FUNCTION",
+            help="Your own model: the function takes hyperparameters or nothing and returns a compiled model.",
+        ),
     ] = None,
     inputs: Annotated[
         _Inputs | None,
         typer.Option(
-            help="How they are fed, in all runs: standardised by channel for a cnn, centred for an autoencoder, "
-            "unchanged for your own model, unless you say it.",
-            show_default=False,
+            help="Preprocessing of the inputs of all runs; standardised is by channel.",
+            show_default="standardised for cnn, centred for autoencoder, unchanged for your own model",
         ),
     ] = None,
-    tuner: Annotated[_Tuner, typer.Option(help="How KerasTuner chooses settings.")] = _Tuner.random,
-    max_trials: Annotated[int, typer.Option(min=1, help="Number of settings; Hyperband has its own.")] = 12,
-    epochs: Annotated[int, typer.Option(min=1, help="Of each run.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 32,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting.")] = 2,
-    holdout_seeds: Annotated[int, typer.Option(min=2, help="New seeds for the comparison with no term.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="First seed, and that of the settings.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that search.")] = 1,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/search"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier search in the folder.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in the folder.")] = False,
+    tuner: Annotated[_Tuner, typer.Option(help="Search algorithm of KerasTuner.")] = _Tuner.random,
+    max_trials: Annotated[int, typer.Option(min=1, help="Maximum number of trials; hyperband sets its own.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="Number of epochs of each run.")] = 10,
+    batch_size: options.BatchSize = 32,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds on which each trial is trained.")] = 2,
+    holdout_seeds: Annotated[
+        int, typer.Option(min=2, help="Number of new seeds for the comparison of the best trial with the baseline.")
+    ] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="First seed of the trials, and seed of the tuner.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that search.")] = 1,
+    output: options.Output = Path("runs/search"),
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
 ) -> None:
-    r"""Search for strength and placement of an entropy term, then say on new seeds whether it is better than none.
+    """Search for strength and placement of an entropy term, and compare the best trial with the baseline on new seeds.
 
     Writes trials.csv, search.png, result.json, KerasTuner's files, and logs/ for TensorBoard with its HParams page.
 
     Example: keras-entropy search --tuner bayesian --max-trials 20 --output runs/bayesian
     """
     with user_errors():
-        from keras_entropy_cli import searching
+        options.check_exclusive(overwrite=overwrite, resume=resume)
 
-        arguments = searching.Arguments(
-            dataset=dataset,
-            data_dir=None if data_dir is None else str(data_dir),
-            model=model.value,
-            user_module=user_module,
-            inputs=None if inputs is None else inputs.value,
-            tuner=tuner.value,
-            max_trials=max_trials,
-            epochs=epochs,
-            batch_size=batch_size,
-            seeds=seeds,
-            holdout_seeds=holdout_seeds,
-            seed=seed,
-            workers=workers,
-            output=output,
-        )
-        searching.check_folder(output, overwrite=overwrite, resume=resume)
+        from keras_entropy.runs import pipelines
+        from keras_entropy.tuning.output_folder import holds_search
+        from keras_entropy_cli.presets import NamedData
+
+        options.check_folder(output, "search", exists=holds_search(output), overwrite=overwrite, resume=resume)
+        with interruptible(f"Finished runs are in {output}. Continue with the same command and --resume."):
+            pipelines.tune_none()
+            data = NamedData(dataset, None if data_dir is None else str(data_dir), model == "autoencoder")
+            arrays = data(seed)
+            build = _build(model.value, user_module, arrays[0].shape[1:], data)
+            own = user_file.located_errors(user_module) if user_module else contextlib.nullcontext()
+            with own:
+                hypermodel = _hypermodel(build, _OWN_MODEL_TERMS if user_module else _TERMS[model])
+            how = inputs.value if inputs else "unchanged" if user_module else _INPUTS[model]
+            typer.echo(f"Inputs of all runs: {how}.")
+            result = _search(
+                hypermodel,
+                _preprocessed(arrays, how),
+                tuner=tuner.value,
+                max_trials=max_trials,
+                epochs=epochs,
+                batch_size=batch_size,
+                seeds=seeds,
+                holdout_seeds=holdout_seeds,
+                seed=seed,
+                workers=workers,
+                output=output,
+                overwrite=overwrite,
+            )
+            _print(result)
+
+
+def _build(model: str, user_module: str | None, shape: tuple[int, ...], data: Any) -> Callable[..., Any]:
+    from keras_entropy_cli.presets import NamedModel
+
+    if user_module is not None:
+        return user_file.function_of(user_module, "--user-module")
+    return NamedModel(model, shape, data.classes)
+
+
+def _hypermodel(build: Callable[..., Any], names: tuple[str, ...]) -> Any:
+    """The model with the choice of those terms that at least one of its layers takes."""
+    import keras_tuner
+
+    from keras_entropy.placement.resolution import takes
+    from keras_entropy.profile import measurable_weights
+    from keras_entropy.tuning import EntropyHyperModel
+    from keras_entropy_cli.presets import TERMS
+
+    terms = [TERMS[name] for name in names]
+    baseline = EntropyHyperModel(build, terms).baseline(keras_tuner.HyperParameters())
+    weights = measurable_weights(baseline)
+    found = [term for term in terms if any(takes(weight, term(1.0)) for weight in weights)]
+    if not found:
+        raise ValueError(f"No layer of the model takes one of {', '.join(names)}.")
+    return EntropyHyperModel(build, found, _PLACEMENTS, _FACTORS)
+
+
+def _preprocessed(data: tuple[Any, Any, Any, Any], how: str) -> tuple[Any, Any, Any, Any]:
+    from keras_entropy.study.controls import transform
+
+    x_train, y_train, x_val, y_val = data
+    change = transform(None if how == "unchanged" else how, x_train)
+    return change(x_train), y_train, change(x_val), y_val
+
+
+def _search(hypermodel: Any, data: Any, **settings: Any) -> SearchResult:
+    from keras_tuner import errors
+
+    from keras_entropy import EntropyWarning, tuning
+
     try:
-        with user_errors():
-            searching.run(arguments, overwrite=overwrite)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\nStopped. What has ended is in {output}. Go on with the same command and --resume.\n")
-        raise typer.Exit(130) from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", EntropyWarning)
+            return tuning.search(hypermodel, data, **settings)
+    except (errors.FatalError, RuntimeError) as error:  # a trial that raised, or no trial that succeeded
+        raise ValueError(str(error)) from error
+
+
+def _print(result: SearchResult) -> None:
+    folder = Path(result.output)
+    typer.echo(f"{result}\n\nWritten to {folder}: trials.csv, search.png, result.json")
+    typer.echo(f"Look at the runs with: tensorboard --logdir {folder / 'logs'}")

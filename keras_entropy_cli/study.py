@@ -1,32 +1,43 @@
-"""`keras-entropy study`: a replicated study from a file, and its report."""
+"""`keras-entropy study`: run a replicated study from a file and report which arms differ."""
 
 from __future__ import annotations
 
-import sys
+import tomllib
+import warnings
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_entropy_cli.errors import user_errors
+from keras_entropy_cli import options
+from keras_entropy_cli.errors import interruptible, printable, user_errors
+
+if TYPE_CHECKING:
+    from keras_entropy.study import Study
+
+_REASONS = 5
+"""Number of reasons for failed runs that are printed, the most frequent first."""
 
 
 def study(
     file: Annotated[Path | None, typer.Argument(help="Description of the study (TOML).")] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Draw the report of the study in this folder anew, without running anything.")
+        Path | None, typer.Option(help="Write the report of the study in this folder again, without running anything.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for records and report.")] = Path("runs/study"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: the number of cores).")] = None,
-    replicas: Annotated[int, typer.Option(min=1, help="On JAX: runs trained at once as one program.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="First seed, where the file gives numbers of seeds.")] = 0,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train runs again that did not finish.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier study in the folder.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in the folder.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes.", show_default="the number of cores")
+    ] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="Number of runs that JAX trains at once as one program.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="First seed, if the file gives numbers of seeds.")] = 0,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train the failed runs again.")] = False,
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
 ) -> None:
     """Run a replicated study described in a TOML file, and report which arms differ.
 
-    Writes runs.jsonl (a line each run), study.json and report/ (report.html, report.md, CSV tables, figures).
+    Writes runs.jsonl (one line for each run), study.json and report/ (report.html, report.md, CSV tables, figures).
 
     \b
     dataset = "digits"
@@ -48,22 +59,68 @@ def study(
     Example: keras-entropy study study.toml --output runs/volume
     """  # noqa: D301 (click's mark of lines to keep, and rich's escape)
     with user_errors():
-        from keras_entropy_cli import studying
-
+        options.check_exclusive(overwrite=overwrite, resume=resume)
         if (file is None) == (report is None):
-            raise ValueError("Give a study's file, or --report with the folder of a study that was run.")
+            raise ValueError("Give the file of a study, or --report with the folder of a study that was run.")
         if report is not None:
-            studying.redraw(report)
+            _report(report)
             return
         assert file is not None
-        options = studying.Options(output, workers, replicas, seed, retry_failed, overwrite, resume)
-        planned = studying.planned(file, options)
+        text = _toml(file)
+
+        from keras_entropy.study import folder, report_files
+        from keras_entropy_cli import study_file
+
+        planned = study_file.study_of(text, file, output, seed)
+        exists = (output / folder.DESCRIPTION).exists()
+        options.check_folder(output, "study", exists=exists, overwrite=overwrite, resume=resume)
+        if overwrite:
+            folder.clear(output)
+            report_files.clear(output / "report")
+        with interruptible(
+            f"Finished runs are in {output}. Continue with: keras-entropy study {file} --output {output} --resume"
+        ):
+            _run(planned, workers=workers, replicas=replicas, retry_failed=retry_failed)
+            _report(output)
+
+
+def _toml(file: Path) -> dict[str, Any]:
     try:
-        with user_errors():
-            studying.run(planned, options)
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            f"\nStopped. The runs that have ended are in {output}. Go on with: keras-entropy study {file} --output "
-            f"{output} --resume\n"
-        )
-        raise typer.Exit(130) from None
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file} does not exist. Name the TOML file of a study.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not TOML: {error}.") from error
+
+
+def _run(study: Study, **settings: Any) -> None:
+    from keras_entropy import EntropyWarning
+    from keras_entropy.study import JobError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EntropyWarning)  # the report says how many runs failed, and why
+        try:
+            study.run(**settings)
+        except JobError as error:
+            raise ValueError(str(error)) from error
+
+
+def _report(output: Path) -> None:
+    """Write the report of a study that was run before, and print what it shows."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from keras_entropy.study import compare, description, report
+
+    written = report(output)
+    plan, records = description.load(output)
+    console = Console()
+    failed = Counter(f"{r.arm}: {r.status}, {r.reason}" for r in records if not r.ok)
+    console.print(f"{len(records)} runs, {failed.total()} of them failed.")
+    for reason, number in failed.most_common(_REASONS):
+        console.print(Text(printable(f"  {number} of {reason}")), soft_wrap=True)
+    if any(record.arm == plan.baseline and record.role == "report" for record in records):
+        found = compare(records, plan.metric, plan.baseline, lower_is_better=plan.lower_is_better)
+        for sentence in found.sentences():
+            console.print(Text(printable(f"* {sentence}.")), soft_wrap=True)
+    console.print(Text(f"Written to {written}: report.html, report.md, tables and figures"), soft_wrap=True)

@@ -1,15 +1,15 @@
-"""`keras-entropy train`: train on real data with an entropy term, and watch every layer."""
+"""`keras-entropy train`: train a network with an entropy term and watch every layer."""
 
 from __future__ import annotations
 
 import enum
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keras_entropy_cli.errors import user_errors
+from keras_entropy_cli import options
+from keras_entropy_cli.errors import INTERRUPTED, user_errors
 
 
 class _Model(enum.StrEnum):
@@ -18,10 +18,13 @@ class _Model(enum.StrEnum):
 
 
 class _Regularizer(enum.StrEnum):
-    corner = "corner"
-    dense = "dense"
-    conv = "conv"
-    correlation = "correlation"
+    ConvCornerEntropy = "ConvCornerEntropy"
+    ConvEntropy = "ConvEntropy"
+    DenseEntropy = "DenseEntropy"
+    TotalCorrelation = "TotalCorrelation"
+
+
+_DEFAULT = {_Model.cnn: _Regularizer.ConvCornerEntropy, _Model.autoencoder: _Regularizer.DenseEntropy}
 
 
 def train(
@@ -29,46 +32,45 @@ def train(
     dataset: Annotated[
         str,
         typer.Option(
-            help="digits, spirals (autoencoder only), a prepared TensorFlow Datasets set (mnist), or an image folder."
+            help="digits, spirals (autoencoder only), a prepared TensorFlow Datasets set such as mnist, or a folder of "
+            "images."
         ),
     ] = "digits",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where prepared sets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."),
-    ] = None,
+    data_dir: options.DataDir = None,
     model: Annotated[_Model, typer.Option(help="Architecture.")] = _Model.cnn,
-    placement: Annotated[str, typer.Option(help="none, first, first:k, all, or a glob on layer names.")] = "first",
+    placement: Annotated[
+        str, typer.Option(help="Layers that take the term: none, first, first:k, all, or a glob on layer names.")
+    ] = "first",
     regularizer: Annotated[
         _Regularizer | None,
-        typer.Option(
-            help="Entropy term: DenseEntropy, ConvCornerEntropy, ConvEntropy or TotalCorrelation "
-            "(default: corner for cnn, dense for autoencoder)."
-        ),
+        typer.Option(help="Entropy term.", show_default="ConvCornerEntropy for cnn, DenseEntropy for autoencoder"),
     ] = None,
-    factor: Annotated[float, typer.Option(help="Strength of the term; positive rewards entropy.")] = 1e-3,
+    factor: Annotated[float, typer.Option(help="Strength of the term; a positive factor rewards entropy.")] = 1e-3,
     epochs: Annotated[int, typer.Option(min=1, help="Number of epochs.")] = 20,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Of initial weights and data order.")] = 0,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/train"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+    batch_size: options.BatchSize = 32,
+    learning_rate: options.LearningRate = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and of the data order.")] = 0,
+    output: options.Output = Path("runs/train"),
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
 ) -> None:
-    r"""Train with an entropy term on real data and watch the entropy of every layer.
+    """Train with an entropy term on real data and watch the entropy of every layer.
 
     Writes history.csv, model.keras, layers.csv (before and after), entropy.png, TensorBoard logs and run.json.
 
     Example: keras-entropy train --dataset digits --placement all --factor 1e-2 --output runs/all
     """
     with user_errors():
-        from keras_entropy_cli import training
+        options.check_exclusive(overwrite=overwrite, resume=resume)
 
-        arguments = training.Arguments(
+        from keras_entropy_cli import run_folder
+
+        arguments = run_folder.Arguments(
             dataset=dataset,
             data_dir=None if data_dir is None else str(data_dir),
             model=model.value,
             placement=placement,
-            regularizer=(regularizer or (_Regularizer.corner if model is _Model.cnn else _Regularizer.dense)).value,
+            regularizer=(regularizer or _DEFAULT[model]).value,
             factor=factor,
             epochs=epochs,
             batch_size=batch_size,
@@ -76,13 +78,15 @@ def train(
             seed=seed,
         )
         given = {name for name in context.params if _is_given(context, name)}
-        run = training.open_run(output, arguments, given, overwrite=overwrite, resume=resume)
-    if not run.train():
-        sys.stderr.write(
-            f"\nStopped after {run.epochs_done} of {run.arguments.epochs} epochs. What is finished is in {output}. "
-            f"Go on with: keras-entropy train --output {output} --resume\n"
+        run = run_folder.open_run(output, arguments, given, overwrite=overwrite, resume=resume)
+        finished = run.train()
+    if not finished:
+        typer.echo(
+            f"\nStopped after {run.epochs_done} of {run.arguments.epochs} epochs. The finished epochs are in {output}. "
+            f"Continue with: keras-entropy train --output {output} --resume",
+            err=True,
         )
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

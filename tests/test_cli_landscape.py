@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keras_entropy.landscape import DensityOfStates
-from keras_entropy_cli import app
+from keras_entropy_cli.app import app
 
 pytestmark = pytest.mark.once
 

@@ -10,7 +10,7 @@ from bad_files import BAD
 from typer.testing import CliRunner
 
 from keras_entropy import EntropyProfile, entropy_profile, models
-from keras_entropy_cli import app
+from keras_entropy_cli.app import app
 
 L = keras.layers
 SOME_BAD = BAD[::3]
@@ -156,12 +156,12 @@ class TestErrors:
         [
             (["--plot", "p.xyz"], "should end in one of"),
             (["--plot", "a.png", "--json", "a.png"], "should name two files"),
-            (["--json", f"{__file__}/nothing.json"], "nothing.json cannot be written"),
+            (["--json", f"{__file__}/nothing.json"], "nothing.json. Name another file"),
         ],
     )
     def test_files_are_checked_before_anything_is_computed(self, more, words, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("keras_entropy_cli.profiling.entropy_profile", None)
+        monkeypatch.setattr("keras_entropy.profile.entropy_profile", None)
 
         result = command("cnn", *more)
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
 from keras_entropy import datasets
-from keras_entropy_cli import app, searching
+from keras_entropy_cli.app import app
 
 QUICK = ["--max-trials", 2, "--epochs", 1, "--holdout-seeds", 2, "--batch-size", 256]
 
@@ -66,7 +66,7 @@ def test_the_inputs_are_changed_alike_in_all_runs_and_the_targets_are_not(
         found.extend(data)
         raise ValueError("seen")
 
-    monkeypatch.setattr(searching, "search", search)
+    monkeypatch.setattr("keras_entropy.tuning.search", search)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(OWN)
     result = command(*QUICK, "--output", tmp_path / "out", *arguments)

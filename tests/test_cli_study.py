@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
 from study_cases import build
@@ -13,7 +14,8 @@ from typer.testing import CliRunner
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
 from keras_entropy.study import read_records
-from keras_entropy_cli import app, studying
+from keras_entropy_cli import study_file
+from keras_entropy_cli.app import app
 
 SMALL = """
 seeds = 2
@@ -59,7 +61,7 @@ def test_a_file_becomes_a_study_and_a_report(done):
     assert {record.status for record in records} == {"finished"}
     assert sorted({(r.role, r.seed) for r in records}) == [("report", 5), ("report", 6), ("tune", 7)]
     assert {r.arm for r in records if r.role == "tune"} == {"L2"}
-    assert "8 runs, 0 of them did not finish" in printed
+    assert "8 runs, 0 of them failed" in printed
     assert printed.count("\n* ") == 2
     names = {path.name for path in (folder / "out" / "report").iterdir()}
     assert {"report.html", "report.md", "comparison.csv", "runs.csv", "curves.csv"} <= names
@@ -131,8 +133,8 @@ def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
         ("dataset = 'no such'\n[[arms]]\nname = 'a'", "no such"),
         ("data = 'study_cases:data'\n[[arms]]\nname = 'a'", "no `build`"),
         ("build = 'study_cases'\n[[arms]]\nname = 'a'", "module:function"),
-        ("build = 'study_cases:no_such'\n[[arms]]\nname = 'a'", "cannot be imported"),
-        ("build = 'no_such:build'\n[[arms]]\nname = 'a'", "cannot be imported"),
+        ("build = 'study_cases:no_such'\n[[arms]]\nname = 'a'", "Cannot import"),
+        ("build = 'no_such:build'\n[[arms]]\nname = 'a'", "Cannot import"),
         ("build = 'study_cases:build'\nmodel = 'cnn'\n[[arms]]\nname = 'a'", "both `model` and `build`"),
         ("[[arms]]\nname = 'a'\nplacement = 'frist'\nregularizer = 'L2'\nfactor = 1.0", "Arm 'a': No"),
     ],
@@ -152,11 +154,7 @@ def test_a_bad_file_is_one_line(text, message, tmp_path):
 def test_the_file_in_the_help_is_a_study(tmp_path):
     lines = [line.strip() for line in command("--help").output.splitlines()]
     text = "\n".join(lines[lines.index('dataset = "digits"') : lines.index("tune = { factor = [1e-3, 1e-2] }") + 1])
-    (tmp_path / "study.toml").write_text(text)
-
-    study = studying.planned(
-        tmp_path / "study.toml", studying.Options(tmp_path / "out", None, 1, 0, False, False, False)
-    )
+    study = study_file.study_of(tomllib.loads(text), tmp_path / "study.toml", tmp_path / "out", first_seed=0)
 
     assert [arm.name for arm in study.arms][:2] == ["none", "volume"]
     assert study.tune == {"learning_rate": [1e-3, 1e-2]}
@@ -168,14 +166,14 @@ def test_reasons_of_runs_that_did_not_finish_are_printed(tmp_path):
 
     result = command(tmp_path / "study.toml", "--output", tmp_path / "out")
 
-    assert "2 runs, 2 of them did not finish" in result.output
+    assert "2 runs, 2 of them failed" in result.output
     assert "2 of none: diverged, " in result.output
 
 
 def test_without_a_study_there_is_one_line(tmp_path):
     for arguments, message in [
-        ((), "Give a study's file"),
-        ((tmp_path / "study.toml", "--report", tmp_path), "Give a study's file"),
+        ((), "Give the file of a study"),
+        ((tmp_path / "study.toml", "--report", tmp_path), "Give the file of a study"),
         ((tmp_path / "study.toml",), "does not exist"),
         (("--report", tmp_path), "holds no records"),
         ((tmp_path / "study.toml", "--overwrite", "--resume"), "exclude each other"),
@@ -186,12 +184,11 @@ def test_without_a_study_there_is_one_line(tmp_path):
 
 
 def test_functions_of_ones_own_and_controls(tmp_path):
-    (tmp_path / "study.toml").write_text(
+    text = (
         "build = 'study_cases:build'\ndata = 'study_cases:data'\ncontrols = 'volume'\ntune_seeds = 1\nseeds = 4\n"
         "[[arms]]\nname = 'none'\n[[arms]]\nname = 'volume'\nregularizer = 'TotalCorrelation'\nfactor = 0.1"
     )
-    options = studying.Options(tmp_path / "out", None, 1, 0, False, False, False)
-    study = studying.planned(tmp_path / "study.toml", options)
+    study = study_file.study_of(tomllib.loads(text), tmp_path / "study.toml", tmp_path / "out", first_seed=0)
 
     assert study.build is build
     assert [arm.name for arm in study.arms][:4] == ["none", "volume", "constant", "soft orthogonality"]

@@ -11,7 +11,7 @@ import pytest
 from bad_files import BAD, Unsaved, lambda_layer, pack, save, small
 
 from keras_entropy import ConvCornerEntropy, DualDense, EntropyActivation, _keras
-from keras_entropy.models.safe_loading import load_model
+from keras_entropy.models import load_model
 
 layers = keras.layers
 

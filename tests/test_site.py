@@ -104,7 +104,7 @@ def test_every_figure_says_by_which_command_it_is_made(page):
 def is_command(words):
     match words:
         case ["keras-entropy", name, *_]:
-            from keras_entropy_cli import app
+            from keras_entropy_cli.app import app
 
             return name in {command.name or command.callback.__name__ for command in app.registered_commands}
         case ["python", "-m", "reproduction", name, *_]:

@@ -1,4 +1,4 @@
-"""A training run in a folder: started, killed, resumed, and looked at."""
+"""A training run and its folder: create it, train it, resume it after a kill, and show what it learned."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ from keras_entropy import _checks, _files, datasets, plots, profile
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
-from keras_entropy.regularizers import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation
 from keras_entropy.runs import pipelines
 from keras_entropy.runs.data_order import Batches, EpochOrder
 from keras_entropy.runs.interrupt import InterruptWatch
-from keras_entropy_cli.presets import NamedModel
+from keras_entropy_cli.presets import TERMS, NamedModel
 
-SCHEMA = "keras-entropy/train/1"
-_TERMS = {"corner": ConvCornerEntropy, "dense": DenseEntropy, "conv": ConvEntropy, "correlation": TotalCorrelation}
-# What a run writes, beside its event files in logs/; `overwrite` removes these and nothing else.
+SCHEMA = "keras-entropy/train/2"
+# A run writes these, and event files in logs/. `overwrite` removes them and nothing else.
 _FILES = ("run.json", "history.csv", "model.keras", "layers.csv", "entropy.png")
 _CHECKPOINTS = "checkpoint-[0-9][0-9][0-9][0-9].keras"
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """What determines a run; the same arguments on the same machine give the same run."""
+    """The arguments that determine a run: the same arguments give the same run on the same machine."""
 
     dataset: str
     data_dir: str | None
@@ -47,23 +45,20 @@ class Arguments:
 
 
 def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: bool, resume: bool) -> Run:
-    """Prepare a new run in `output`, or the continuation of the one that is there.
+    """Create a run in `output`, or open the one that is there to resume it.
 
     Args:
-        output: the folder.
-        arguments: of the command; with `resume` those that were not `given` are taken from the run.
+        output: the folder of the run.
+        arguments: the arguments of the command. With `resume`, those that are not in `given` come from the run.
         given: names of the arguments that the user typed.
-        overwrite: replace an earlier run.
-        resume: continue an earlier run.
+        overwrite: whether to replace an earlier run.
+        resume: whether to continue an earlier run.
 
     Raises:
-        FileExistsError: for a folder that is not empty, without `overwrite` or `resume`.
-        FileNotFoundError: for nothing to resume, or missing data.
-        ValueError: for arguments that contradict the run to resume, or that do not fit together.
+        FileExistsError: if the folder is not empty, without `overwrite` or `resume`.
+        FileNotFoundError: if there is no run to resume, or no data.
+        ValueError: if the arguments contradict the run to resume, or do not fit together.
     """
-    if overwrite and resume:
-        raise ValueError("--overwrite and --resume exclude each other.")
-    _checks.positive("learning_rate", arguments.learning_rate)
     if resume:
         return _resume(output, arguments, given)
     if output.exists() and not output.is_dir():
@@ -71,19 +66,20 @@ def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: 
     if output.is_dir() and not _files.is_empty(output):
         if not overwrite:
             raise FileExistsError(
-                f"{output} is not empty. Use --overwrite to replace the run in it, --resume to go on with it, or "
+                f"{output} is not empty. Use --overwrite to replace the run in it, --resume to continue it, or "
                 "--output for another folder."
             )
         if not (output / "run.json").is_file():
-            raise FileExistsError(f"{output} holds something else than a run. Name another folder with --output.")
+            raise FileExistsError(f"{output} is not the folder of a run. Name another folder with --output.")
     keras.utils.set_random_seed(arguments.seed)
     data = datasets.load(arguments.dataset, arguments.data_dir, arguments.seed)
     model = _build(arguments, data)
     output.mkdir(parents=True, exist_ok=True)
-    if overwrite:  # only now, when nothing can be wrong with the arguments any more
+    if overwrite:  # only now that all arguments have proved valid
         _remove_run(output)
     run = Run(output, arguments, data, model, history={}, before={e.path: e.mean for e in _measure(model)})
-    _files.create_json(output / "run.json", run.record(checkpoint=None))  # of two that start at once one fails here
+    # If two processes start at once, this fails in one of them.
+    _files.create_json(output / "run.json", run.record(checkpoint=None))
     return run
 
 
@@ -94,14 +90,17 @@ def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
         old, new = getattr(stored, field.name), getattr(arguments, field.name)
         if field.name in given and field.name != "epochs" and old != new:
             option = "--" + field.name.replace("_", "-")
-            raise ValueError(f"The run in {output} has {option} {old}; it cannot go on with {new}.")
+            raise ValueError(f"The run in {output} has {option} {old}. Resume it without {option} {new}.")
     if "epochs" in given:
         stored = dataclasses.replace(stored, epochs=arguments.epochs)
     if stored.epochs < record["epochs_done"]:
-        raise ValueError(f"The run in {output} has finished {record['epochs_done']} epochs, more than {stored.epochs}.")
+        raise ValueError(
+            f"The run in {output} has finished {record['epochs_done']} epochs. Give at least as many with --epochs. "
+            f"Received: {stored.epochs}."
+        )
     backend = record["versions"]["backend"]
     if backend != keras.backend.backend():
-        raise ValueError(f"The run in {output} was trained on {backend}. Set KERAS_BACKEND={backend} to go on with it.")
+        raise ValueError(f"The run in {output} was trained on {backend}. Set KERAS_BACKEND={backend} to resume it.")
     keras.utils.set_random_seed(stored.seed)
     data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
     checkpoint = record["checkpoint"]
@@ -114,20 +113,24 @@ def _read_record(output: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{output} holds no run to resume: there is no run.json in it.") from error
+        raise FileNotFoundError(
+            f"{output} holds no run to resume: it has no run.json. Run the command without --resume."
+        ) from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}). Start anew with --overwrite.") from error
+        raise ValueError(f"{path} is corrupted ({error}). Start a new run with --overwrite.") from error
     needed = {"schema", "arguments", "epochs_done", "checkpoint", "versions", "before", "history"}
     if not isinstance(record, dict) or not needed <= record.keys():
-        raise ValueError(f"{path} is not the record of a run. Start anew with --overwrite, or in another folder.")
+        raise ValueError(f"{path} is not the record of a run. Start a new run with --overwrite, or in another folder.")
     if record["schema"] != SCHEMA:
-        raise ValueError(f"{path} has schema {record['schema']!r}; this version reads {SCHEMA!r}.")
+        raise ValueError(
+            f"{path} has schema {record['schema']!r}. This version reads {SCHEMA!r}. Start a new run in another folder."
+        )
     return record
 
 
 @dataclasses.dataclass
 class Run:
-    """A model, its data, and the folder that the run is kept in."""
+    """A training run: its model, its data and its folder."""
 
     output: Path
     arguments: Arguments
@@ -142,7 +145,7 @@ class Run:
         return len(self.history.get("loss", ()))
 
     def train(self) -> bool:
-        """Train to the last epoch; False if the user stopped it. What is finished is in the folder either way."""
+        """Train to the last epoch and write the results; return False if the user stopped the training early."""
         _files.remove_partial(self.output)
         pipelines.tune_none()
         finished = True
@@ -159,11 +162,11 @@ class Run:
                     validation_batch_size=256,
                     epochs=self.arguments.epochs,
                     initial_epoch=self.epochs_done,
-                    shuffle=False,  # the batches are: in an order that depends on seed and epoch alone
+                    shuffle=False,  # EpochOrder shuffles, in the same order after a resume
                     callbacks=[order, EntropyLogger(log_dir=self.output / "logs"), _Committer(self), watch],
                 )
         except KeyboardInterrupt:
-            finished = False  # and what is in memory may be ahead of what is finished
+            finished = False  # the model in memory may be ahead of the last recorded epoch
             record = _read_record(self.output)
             if record["checkpoint"] is None:
                 return False
@@ -173,20 +176,20 @@ class Run:
         return finished
 
     def record_epoch(self, logs: dict[str, Any]) -> None:
-        """Add an epoch to the history and make it last: when this returns, a kill cannot undo it."""
+        """Add an epoch to the history and save it. A kill after this method returns cannot undo the epoch."""
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         _write_csv(self.output / "history.csv", _history_rows(self.history))
         self._commit(f"checkpoint-{self.epochs_done:04d}.keras")
 
     def _commit(self, checkpoint: str) -> None:
-        """Write the checkpoint, then run.json, which names it: whichever is killed, run.json is consistent."""
+        """Write the checkpoint, then run.json, which names it: run.json is consistent after a kill at any moment."""
         with _files.replacing(self.output / checkpoint) as temporary:
             self.model.save(temporary)
         self._write_record(checkpoint)
 
     def record(self, checkpoint: str | None) -> dict[str, Any]:
-        """What run.json holds: all that resuming needs, and the name of the model file of the last finished epoch."""
+        """The content of run.json: all that resuming needs, with the model file of the last finished epoch."""
         return {
             "schema": SCHEMA,
             "arguments": dataclasses.asdict(self.arguments),
@@ -212,7 +215,7 @@ class Run:
         with _files.replacing(self.output / "model.keras") as temporary:
             self.model.save(temporary)
         self._write_record("model.keras")
-        _write_csv(self.output / "history.csv", _history_rows(self.history))  # it is ahead of an interrupted commit
+        _write_csv(self.output / "history.csv", _history_rows(self.history))  # after Ctrl-C it may be ahead
         rows: list[list[Any]] = [["path", "kind", "shape", "before", "after", "change", "unit", "penalised"]]
         for new in _measure(self.model):
             shape, old = "x".join(str(size) for size in new.shape), self.before[new.path]
@@ -227,21 +230,21 @@ class Run:
 
 
 class _Committer(keras.callbacks.Callback):
-    """Records each epoch in the run's folder."""
+    """Records each epoch in the folder of the run."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
         self._run = run
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert self.model is not None  # the property also brings JAX's weights up to date
+        assert self.model is not None  # on JAX, reading the property updates the weights
         self._run.record_epoch(logs or {})
 
 
 def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
     build = NamedModel(arguments.model, data.x_train.shape[1:], len(data.class_names))
     model = build(arguments.learning_rate)
-    kind = _TERMS[arguments.regularizer]
+    kind = TERMS[_checks.one_of("regularizer", arguments.regularizer, TERMS)]
     apply_entropy(model, arguments.placement, kind(arguments.factor))
     return model
 

@@ -1,0 +1,55 @@
+"""Options that several commands share, and the meaning of --overwrite and --resume for a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _above_0(value: float) -> float:
+    if not value > 0:  # NaN too
+        raise typer.BadParameter(f"It should be above 0. Received: {value}.")
+    return value
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the prepared data sets.", show_default="$TFDS_DATA_DIR, else ~/tensorflow_datasets"),
+]
+Epochs = Annotated[int, typer.Option(min=1, help="Number of epochs of each run.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Samples in each training step.")]
+LearningRate = Annotated[float, typer.Option(callback=_above_0, help="Learning rate of Adam.")]
+Output = Annotated[Path, typer.Option(help="Folder for the results.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the earlier results in the folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the interrupted work in the folder.")]
+
+
+def check_exclusive(*, overwrite: bool, resume: bool) -> None:
+    """Raise `ValueError` if both options are given."""
+    if overwrite and resume:
+        raise ValueError("--overwrite and --resume exclude each other. Use one of them.")
+
+
+def check_folder(output: Path, content: str, *, exists: bool, overwrite: bool, resume: bool) -> None:
+    """Refuse to replace or continue earlier results unless the user asked for it.
+
+    Args:
+        output: the folder.
+        content: what the command keeps in the folder, such as "search".
+        exists: whether `output` holds one.
+        overwrite: the option.
+        resume: the option.
+
+    Raises:
+        FileExistsError: if there are results, and neither option is given.
+        FileNotFoundError: if there is nothing to resume.
+    """
+    if exists and not (overwrite or resume):
+        raise FileExistsError(
+            f"{output} holds a {content}. Use --overwrite to replace it, --resume to continue it, or --output for "
+            "another folder."
+        )
+    if resume and not exists:
+        raise FileNotFoundError(f"{output} holds no {content} to resume. Run the command without --resume.")

@@ -1,0 +1,157 @@
+"""The TOML file of `keras-entropy study`."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_entropy import _checks
+from keras_entropy.study import Arm, Constant, Study, control_arms
+from keras_entropy_cli.presets import MODELS, TERMS, NamedData, NamedModel
+
+_REGULARIZERS = {
+    **TERMS,
+    "L1": keras.regularizers.L1,
+    "L2": keras.regularizers.L2,
+    "OrthogonalRegularizer": keras.regularizers.OrthogonalRegularizer,
+    "Constant": Constant,
+}
+_OWN = {"dataset", "data_dir", "model", "build", "data", "controls", "seeds", "tune_seeds", "arms"}
+_KNOWN = (inspect.signature(Study).parameters.keys() - {"output", "callbacks"}) | _OWN
+_TUNE_SEEDS = 1000
+"""First tuning seed, if the file gives the number of tuning seeds: `seeds` can grow without meeting it."""
+
+
+def study_of(text: Mapping[str, Any], file: Path, output: Path, first_seed: int) -> Study:
+    """Return the study that a file describes, after a trial of each of its arms.
+
+    Args:
+        text: content of the file.
+        file: path of the file. The modules that it names may lie beside it.
+        output: folder of the study.
+        first_seed: first seed, if the file gives numbers of seeds.
+
+    Raises:
+        TypeError, ValueError: if the file does not describe a study, or a model cannot have the term of an arm.
+    """
+    unknown = sorted(text.keys() - _KNOWN)
+    if unknown:
+        raise ValueError(f"{file} has unknown entries: {', '.join(unknown)}. Known: {', '.join(sorted(_KNOWN))}.")
+    arms = _arms(text, file)
+    build, data = _build_and_data(text, file)
+    study = Study(
+        build,
+        arms,
+        _seeds("seeds", text.get("seeds", 10), first_seed),
+        data=data,
+        output=output,
+        tune_seeds=_seeds("tune_seeds", text.get("tune_seeds", []), first_seed + _TUNE_SEEDS),
+        **{name: value for name, value in text.items() if name not in _OWN},
+    )
+    _try_arms(study)
+    return study
+
+
+def _try_arms(study: Study) -> None:
+    """Raise an error that each run of an arm would raise, such as for a placement that fits no layer."""
+    for arm in study.arms:
+        values = [{**point, **candidate} for point in study.points(arm) for candidate in study.candidates(arm)]
+        for one in {str(v.get("placement")): v for v in values}.values():
+            try:
+                arm.change(arm.build(study.build, one), one, 0)
+            except Exception as error:  # anything that the user's functions raise
+                kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
+                raise ValueError(f"Arm {arm.name!r}: {kind}{error}") from error
+
+
+def _seeds(name: str, value: Any, first: int) -> list[int]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return list(range(first, first + _checks.positive_integer(name, value)))
+    if not isinstance(value, list):
+        raise TypeError(_checks.message(name, "a number of seeds or a list of them", value))
+    return value
+
+
+def _arms(text: Mapping[str, Any], file: Path) -> list[Arm]:
+    described = text.get("arms")
+    if not isinstance(described, list) or not all(isinstance(arm, dict) for arm in described) or not described:
+        raise ValueError(f"{file} should have at least one [[arms]] with a name.")
+    arms = [_arm(dict(values), file) for values in described]
+    if "controls" not in text:
+        return arms
+    names = [arm.name for arm in arms]
+    if text["controls"] not in names:
+        raise ValueError(f"{file}: `controls` should name one of the arms. Received: {text['controls']!r}.")
+    controls = control_arms(arms[names.index(text["controls"])], orthogonality=text.get("model") != "cnn")
+    return arms + [arm for arm in controls if arm.name not in names]
+
+
+def _arm(values: dict[str, Any], file: Path) -> Arm:
+    name = values.pop("name", None)
+    known = [p for p in inspect.signature(Arm).parameters if p != "arguments"]
+    allowed = [*known, "arguments", "factor", "options"]
+    unknown = sorted(values.keys() - set(allowed))
+    if unknown:
+        raise ValueError(
+            f"{file}, arm {name!r} has unknown entries: {', '.join(unknown)}. Known: {', '.join(allowed)}."
+        )
+    arguments = values.pop("arguments", {})
+    if not isinstance(arguments, dict):
+        raise TypeError(_checks.message("arguments", "a table of arguments of the build function", arguments))
+    regularizer = _regularizer(values, f"{file}, arm {name!r}")
+    return Arm(name, regularizer=regularizer, **values, **arguments)
+
+
+def _regularizer(values: dict[str, Any], where: str) -> Any:
+    """The regularizer; if its factor varies between runs, the function that makes it."""
+    name, factor, options = values.pop("regularizer", None), values.pop("factor", None), values.pop("options", {})
+    if name is None:
+        if factor is not None or options:
+            raise ValueError(f"{where} has a `factor` or `options`, but no `regularizer`. Name one.")
+        return None
+    kind = _REGULARIZERS[_checks.one_of("regularizer", name, tuple(_REGULARIZERS))]
+    try:
+        return functools.partial(kind, **options) if factor is None else kind(factor, **options)
+    except TypeError as error:
+        raise TypeError(f"{where}: {error}") from error
+
+
+def _build_and_data(text: Mapping[str, Any], file: Path) -> tuple[Callable[..., Any], Any]:
+    named = _checks.one_of("model", text.get("model", "autoencoder"), MODELS)
+    if "build" in text:
+        if "model" in text:
+            raise ValueError(f"{file} has both `model` and `build`. Leave one of them out.")
+        build = _function(text["build"], "build", file)
+        return build, _function(text["data"], "data", file) if "data" in text else _data(text, named)
+    if "data" in text:
+        raise ValueError(f"{file} has `data` but no `build`. Name the function that builds the model for your data.")
+    data = _data(text, named)
+    return NamedModel(named, data(0)[0].shape[1:], data.classes), data
+
+
+def _data(text: Mapping[str, Any], model: str) -> NamedData:
+    return NamedData(
+        text.get("dataset", "digits"), text.get("data_dir"), model == "autoencoder" and "build" not in text
+    )
+
+
+def _function(name: Any, entry: str, file: Path) -> Callable[..., Any]:
+    """The function that an entry such as "module:function" names. The module may lie beside the file."""
+    module, _, function = str(name).partition(":")
+    if not (module and function):
+        raise ValueError(f'{file}: `{entry}` should be "module:function". Received: {name!r}.')
+    sys.path.insert(0, str(file.absolute().parent))
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:  # anything that the user's module raises
+        raise ValueError(f"{file}: Cannot import `{entry}` = {name!r}: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise TypeError(_checks.message(entry, "the name of a function", found))
+    return found  # type: ignore[no-any-return]
