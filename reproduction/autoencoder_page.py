@@ -11,7 +11,7 @@ import numpy as np
 from keras_entropy import plots
 from keras_entropy.study import arm_groups, compare
 from keras_entropy.study.arm_groups import plural
-from keras_entropy.study.comparison import Row, StudyComparison
+from keras_entropy.study.comparison import ArmResult, Comparison
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.result_tables import effort_table, interval
@@ -70,7 +70,7 @@ class Findings:
                 found.append(dataclasses.replace(record, point=point, history=history))
         return found
 
-    def compared(self, monitor: str, metric: str, *arms: str) -> StudyComparison:
+    def compared(self, monitor: str, metric: str, *arms: str) -> Comparison:
         """Arms against no term."""
         return compare(self.runs(monitor, NONE, *arms), metric, NONE, lower_is_better=True)
 
@@ -225,7 +225,7 @@ def verdicts(found: Findings) -> tuple[str, ...]:
     return (*own, *_cause(found), *_log(found), *_failed(found))
 
 
-def _row(comparison: StudyComparison, arm: str, width: int, factor: float) -> Row:
+def _row(comparison: Comparison, arm: str, width: int, factor: float) -> ArmResult:
     return next(
         row
         for row in comparison.rows
@@ -262,7 +262,7 @@ def _epoch_verdicts(found: Findings) -> list[str]:
     return sentences
 
 
-def _minus(row: Row) -> str:
+def _minus(row: ArmResult) -> str:
     same = row.against is not None and math.isnan(row.against.low)
     return f"{interval(row.against)}{' in every seed' if same else ''}"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from keras_entropy import plots
-from keras_entropy.stats import Comparison, Estimate, holm
+from keras_entropy.stats import Estimate, MeanDifference, holm_adjusted
 from keras_entropy.study import arm_groups, figures
 from keras_entropy.study.arm_groups import mean_of, plural
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
@@ -133,8 +132,8 @@ class Cell:
 
     filters: str
     factor: float | None
-    two: Comparison | None
-    one: Comparison | None
+    two: MeanDifference | None
+    one: MeanDifference | None
     same: float
 
 
@@ -154,20 +153,8 @@ def cells(found: Findings, arm: str) -> list[Cell]:
 
 
 def _adjusted(made: list[Cell]) -> list[Cell]:
-    if len(made) < 2:
-        return made
-    p = [cell.two.p if cell.two is not None and cell.two.p is not None else math.nan for cell in made]
-    values = holm([1.0 if math.isnan(value) else value for value in p])
-    family: dict[str, Any] = {"adjustment": f"Holm over {len(made)} tests", "interval_kind": "unadjusted interval"}
-    return [
-        cell
-        if cell.two is None
-        else dataclasses.replace(
-            cell,
-            two=dataclasses.replace(cell.two, p_adjusted=math.nan if math.isnan(own) else value, **family),
-        )
-        for cell, own, value in zip(made, p, values, strict=True)
-    ]
+    family = holm_adjusted([cell.two for cell in made])
+    return [dataclasses.replace(cell, two=test) for cell, test in zip(made, family, strict=True)]
 
 
 def _unseen(found: Findings, arm: str) -> Table:
@@ -351,7 +338,7 @@ def _interval(estimate: Estimate | None) -> str:
     return f"{_points(estimate.estimate)} ({_points(estimate.low)} to {_points(estimate.high)})"
 
 
-def _starred(test: Comparison | None) -> str:
+def _starred(test: MeanDifference | None) -> str:
     if test is None:
         return DASH
     if test.p is None or math.isnan(test.p):

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from keras_entropy import plots
 from keras_entropy.stats import Estimate, paired_t, t_interval
-from keras_entropy.study import StudyComparison, figures, result_tables
+from keras_entropy.study import Comparison, figures, result_tables
 from keras_entropy.study.arm_groups import quiet, text
-from keras_entropy.study.comparison import Row
+from keras_entropy.study.comparison import ArmResult
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
 from reproduction import single_run_table
 
@@ -33,7 +33,7 @@ class Found:
     """
 
     name: str
-    comparison: StudyComparison
+    comparison: Comparison
     placements: Mapping[str, str]
     classes: int
 
@@ -43,13 +43,13 @@ class Found:
         return sorted({row.own["factor"] for row in self.comparison.rivals})
 
     @property
-    def bases(self) -> dict[str, Row]:
+    def bases(self) -> dict[str, ArmResult]:
         """The runs without the term, by strategy."""
         return {row.shared["strategy"]: row for row in self.comparison.rows if row.arm == BASELINE}
 
-    def rivals(self) -> dict[Cell, list[Row]]:
+    def rivals(self) -> dict[Cell, list[ArmResult]]:
         """The runs with the term, by strategy and placement, in the order of lambda."""
-        found: dict[Cell, list[Row]] = {}
+        found: dict[Cell, list[ArmResult]] = {}
         for row in self.comparison.rivals:
             found.setdefault((row.shared["strategy"], row.arm), []).append(row)
         return {cell: sorted(rows, key=lambda row: row.own["factor"]) for cell, rows in found.items()}
@@ -64,7 +64,7 @@ class Found:
             for rows in self.lines()
         ]
 
-    def lines(self) -> list[list[Row]]:
+    def lines(self) -> list[list[ArmResult]]:
         """The runs of each strategy and placement, the first without the term."""
         return [[self.bases[strategy], *rows] for (strategy, _), rows in self.rivals().items()]
 
@@ -101,7 +101,7 @@ class Found:
         return found
 
 
-def whole(row: Row) -> bool:
+def whole(row: ArmResult) -> bool:
     """Whether all runs of a cell finished with a value."""
     return len(row.values) == row.runs > 0
 
@@ -211,7 +211,7 @@ def _own_table(found: Sequence[Found]) -> Table:
     return Table("Best validation accuracy by lambda", head, tuple(rows), tuple(notes), 3)
 
 
-def _partly(row: Row) -> str:
+def _partly(row: ArmResult) -> str:
     """A cell in which not all runs finished."""
     mean = DASH if row.mean is None else f"{row.mean.estimate:.3f}"
     return f"{mean} ({len(row.values)} of {row.runs})"

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import plots
-from keras_entropy.stats import Comparison, paired_t
+from keras_entropy.stats import MeanDifference, holm_adjusted, paired_t
 from keras_entropy.study import arm_groups, result_tables
 from keras_entropy.study.arm_groups import mean_of, quiet, text
-from keras_entropy.study.comparison import adjusted
 from keras_entropy.study.document import Block, Heading, Paragraph, Picture, Table
 from keras_entropy.study.records import RunRecord
 from reproduction import single_run_table
@@ -91,7 +90,7 @@ class Tried:
         runs = self.runs(factor).values()
         return sum(self.stopping.end(run.history[watched]) is None for run in runs)
 
-    def against(self, measure: Callable[[RunRecord], float]) -> list[Comparison | None]:
+    def against(self, measure: Callable[[RunRecord], float]) -> list[MeanDifference | None]:
         """Each lambda against none by seed, as one family."""
         base, found = self.values(0.0, measure), []
         for factor in self.factors:
@@ -100,7 +99,7 @@ class Tried:
             with quiet():
                 a, b = [rival[s] for s in seeds], [base[s] for s in seeds]
                 found.append(paired_t(a, b) if len(seeds) > 1 else None)
-        return adjusted(found)
+        return list(holm_adjusted(found))
 
     @property
     def failed(self) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping
 
-from keras_entropy.stats import Comparison, paired_t, welch_t
+from keras_entropy.stats import MeanDifference, paired_t, welch_t
 from keras_entropy.study import arm_groups
 
 
@@ -43,7 +43,7 @@ class Gains:
 
     def test(
         self, value: float, seeds: Collection[int], *, alternative: str = "two-sided", paired: bool = True
-    ) -> Comparison | None:
+    ) -> MeanDifference | None:
         """The test of a value against the baseline; None where two values are missing."""
         both = list(self.at(value, seeds))
         if len(both) < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_entropy.study.comparison import Row, StudyComparison
+from keras_entropy.study.comparison import ArmResult, Comparison
 from keras_entropy.study.figures import BLACK, COLOURS
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 LINES = (("-", "o"), ("-", "s"), (":", "^"), ("--", "D"), ("-.", "v"))
 
 
-def by_width(panels: Mapping[str, StudyComparison], title: str, label: str, *, axis: str, own: str) -> Figure:
+def by_width(panels: Mapping[str, Comparison], title: str, label: str, *, axis: str, own: str) -> Figure:
     """Mean and t interval of each arm against an axis, in one panel for each comparison.
 
     Args:
@@ -37,7 +37,7 @@ def by_width(panels: Mapping[str, StudyComparison], title: str, label: str, *, a
         panel.set_title(name, fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(axis="y", alpha=0.3)
-        shown: dict[str, list[Row]] = {}
+        shown: dict[str, list[ArmResult]] = {}
         for one in comparison.rows:
             shown.setdefault(one.label, []).append(one)
         for i, (curve, members) in enumerate(shown.items()):
@@ -59,7 +59,7 @@ def by_width(panels: Mapping[str, StudyComparison], title: str, label: str, *, a
 
 
 def _curve(
-    panel: Any, rows: Sequence[Row], axis: str, aside: float, colour: str, line: str, marker: str
+    panel: Any, rows: Sequence[ArmResult], axis: str, aside: float, colour: str, line: str, marker: str
 ) -> Any:  # the handle for the legend
     points = [(row.shared[axis] + aside, row.mean) for row in rows if row.mean is not None]
     middle = [mean.estimate for _, mean in points]

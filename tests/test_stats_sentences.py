@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keras_entropy import stats
-from keras_entropy.stats import Comparison, Equivalence
+from keras_entropy.stats import Equivalence, MeanDifference
 
 pytestmark = pytest.mark.once
 
-TESTS = {"paired t": stats.paired_t, "Welch t": stats.welch_t, "Wilcoxon signed-rank": stats.wilcoxon}
+TESTS = {"paired t": stats.paired_t, "Welch t": stats.welch_t}
 NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?"
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda x: round(x, 4))
 
@@ -35,13 +35,13 @@ def quiet(function, *arguments, **options):
 
 
 def comparison(difference, low, high, p=0.002, **changes):
-    given_fields = {"n": 10, "n_a": 10, "n_b": 10, "paired": True, "method": "paired t", "level": 0.95} | changes
-    return Comparison(estimate=difference, low=low, high=high, p=p, **given_fields)
+    given_fields = {"n": 10, "n_a": 10, "n_b": 10, "paired": True, "method": "paired t", "confidence": 0.95} | changes
+    return MeanDifference(estimate=difference, low=low, high=high, p=p, **given_fields)
 
 
 def equivalence(difference, low, high, p=0.002, **changes):
-    fields = {"n": 10, "n_a": 10, "n_b": 10, "paired": True, "method": "TOST paired t", "level": 0.9, "alpha": 0.05}
-    return Equivalence(estimate=difference, low=low, high=high, p=p, margin=0.001, **fields | changes)
+    fields = {"n": 10, "n_a": 10, "n_b": 10, "paired": True, "method": "TOST paired t", "confidence": 0.9}
+    return Equivalence(estimate=difference, low=low, high=high, p=p, margin=0.001, alpha=0.05, **fields | changes)
 
 
 TABLE = [
@@ -77,7 +77,7 @@ TABLE = [
     ),
     (
         comparison(
-            3.0, 1.0, 5.0, p=0.001, p_adjusted=0.2, adjustment="Holm over 6 tests", interval_kind="unadjusted interval"
+            3.0, 1.0, 5.0, p=0.001, p_adjusted=0.2, adjustment="Holm over 6 tests"
         ),
         False,
         "no difference shown between total correlation and none (total correlation minus none 3.0, "
@@ -108,11 +108,11 @@ TABLE = [
         "one-sided 95 % interval at most 5.0, paired t, n = 10 seeds, p = 0.900)",
     ),
     (
-        comparison(3.0, 0.0, 5.0, p=0.04, note="2 zeros left out of the test"),
+        comparison(3.0, 0.0, 5.0, p=0.04, note="2 seeds left out of the test"),
         False,
         "no difference shown between total correlation and none (total correlation minus none 3.0, 95 % interval "
-        "0.0 to 5.0, paired t, n = 10 seeds, p = 0.040; 2 zeros left out of the test; "
-        "the interval does not bear out the p-value)",
+        "0.0 to 5.0, paired t, n = 10 seeds, p = 0.040; 2 seeds left out of the test; "
+        "the interval includes 0 although the p-value is small)",
     ),
     (
         comparison(0.5, math.nan, math.nan, p=math.nan, note="the differences do not vary"),
@@ -241,15 +241,15 @@ def test_equivalence_is_said_of_intervals_within_the_margin_only(samples, margin
         assert said.startswith(f"equivalence within {margin:.12g} not shown for a and b (")
 
 
-@given(p=st.floats(0, 1), level=st.sampled_from([0.9, 0.95, 0.99, 0.999, 0.9995]))
-@example(p=0.01245, level=0.9876)
-@example(p=0.0007, level=0.9995)
-def test_the_printed_p_lies_on_the_side_of_the_level_that_decided(p, level):
-    low, high = (1.0, 3.0) if p <= round(1 - level, 12) else (-1.0, 5.0)
-    said = comparison(2.0, low, high, p=p, level=level).sentence("a", "b", lower_is_better=False)
+@given(p=st.floats(0, 1), confidence=st.sampled_from([0.9, 0.95, 0.99, 0.999, 0.9995]))
+@example(p=0.01245, confidence=0.9876)
+@example(p=0.0007, confidence=0.9995)
+def test_the_printed_p_lies_on_the_side_of_alpha_that_decided(p, confidence):
+    low, high = (1.0, 3.0) if p <= round(1 - confidence, 12) else (-1.0, 5.0)
+    said = comparison(2.0, low, high, p=p, confidence=confidence).sentence("a", "b", lower_is_better=False)
     relation, printed = re.search(r"p (=|<) (\S+)\)", said).groups()
 
-    alpha = round(1 - level, 12)
+    alpha = round(1 - confidence, 12)
     if relation == "<":
         assert p < float(printed) <= alpha
     else:
@@ -259,7 +259,7 @@ def test_the_printed_p_lies_on_the_side_of_the_level_that_decided(p, level):
 
 
 @pytest.mark.parametrize("p", [0.0499999, 0.0500001, 0.05, 0.0095, 0.0104])
-def test_a_p_beside_the_level_gets_the_decimals_it_needs(p):
+def test_a_p_beside_alpha_gets_the_decimals_it_needs(p):
     said = comparison(2.0, 1.0, 3.0, p=p).sentence("a", "b", lower_is_better=False)
 
     assert (float(re.search(r"p = ([\d.]+)", said)[1]) <= 0.05) == (p <= 0.05)
@@ -302,7 +302,7 @@ def test_p_and_the_interval_must_agree():
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "text"),
     [
-        (("a", "a"), {"lower_is_better": True}, ValueError, "another name than `name_a`"),
+        (("a", "a"), {"lower_is_better": True}, ValueError, "different from `name_a`"),
         (("", "a"), {"lower_is_better": True}, ValueError, "`name_a` should be a name"),
         (("a", 1), {"lower_is_better": True}, TypeError, "`name_b` should be a name"),
         (("a", "b"), {"lower_is_better": 1}, TypeError, "`lower_is_better` should be True or False"),

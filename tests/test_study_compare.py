@@ -216,7 +216,7 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match='runs of role "report"'):
         compare(arm("none", NONE, role="tune"))
     with pytest.raises(ValueError, match="Did you mean 0.95"):
-        compare(THREE, level=0.05)
+        compare(THREE, confidence=0.05)
     with pytest.raises(ValueError, match="`margin` should be above 0"):
         compare(THREE, margin=0)
     with pytest.raises(ValueError, match="`epoch` should be one of 'last', 'best'"):

@@ -1,39 +1,32 @@
-"""Statistics of replicated studies: arrays of numbers in, records with n, estimate, interval, p and method out.
+"""Statistics of replicated studies: intervals, t tests, equivalence, Holm's adjustment and the number of seeds.
 
-Two kinds of `level` are kept apart. Where one comparison gives an interval, `level` is its confidence, such as 0.95.
-Where a decision is made or planned (`tost`, `pairwise`, `power`, `seeds_needed`), it is the error rate, such as 0.05.
-Each function refuses the other kind.
+Functions take lists or arrays of numbers and return frozen records with n, estimate, interval, p-value and method. Two
+arguments are easily confused, so each function rejects a value that fits only the other one:
 
-Conventions for samples that a test cannot judge: too few values, NaN and infinities are errors. Values that do not
-vary give NaN for the interval and p, with an `EntropyWarning`, and a sentence that claims nothing: no interval has zero
-width.
+* `confidence` (0.95): confidence of an interval.
+* `alpha` (0.05): error rate of a decision.
+
+Too few values, NaN and infinities are errors. If the values do not vary, the interval and p-value are NaN, and an
+`EntropyWarning` says so: no interval has zero width.
 """
 
-from keras_entropy.stats.effects import effect_size
 from keras_entropy.stats.equivalence import tost
-from keras_entropy.stats.families import dunnett, holm, pairwise
-from keras_entropy.stats.planning import Plan, power, seeds_needed
-from keras_entropy.stats.ranks import wilcoxon
-from keras_entropy.stats.records import Comparison, Equivalence, Estimate
-from keras_entropy.stats.resampling import bootstrap, interquartile_mean
+from keras_entropy.stats.multiple_testing import holm, holm_adjusted
+from keras_entropy.stats.power_analysis import PowerResult, power, seeds_needed
+from keras_entropy.stats.results import Equivalence, Estimate, MeanDifference
 from keras_entropy.stats.student import paired_t, t_interval, welch_t
 
 __all__ = [
-    "Comparison",
     "Equivalence",
     "Estimate",
-    "Plan",
-    "bootstrap",
-    "dunnett",
-    "effect_size",
+    "MeanDifference",
+    "PowerResult",
     "holm",
-    "interquartile_mean",
+    "holm_adjusted",
     "paired_t",
-    "pairwise",
     "power",
     "seeds_needed",
     "t_interval",
     "tost",
     "welch_t",
-    "wilcoxon",
 ]

@@ -1,12 +1,10 @@
-"""Checks of samples and levels."""
+"""Checks of samples, confidences and error rates."""
 
 from __future__ import annotations
 
-import inspect
 import math
-import numbers
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,8 @@ from keras_entropy._checks import EntropyWarning, message, number, one_of
 Array = npt.NDArray[np.float64]
 
 ALTERNATIVES = ("two-sided", "less", "greater")
-LARGEST = 1e100  # squares of larger values overflow
+LARGEST = 1e100
+"""Largest magnitude of a value: the squares of larger ones overflow."""
 
 
 def sample(argument: str, values: Any, minimum: int = 2) -> Array:
@@ -26,23 +25,23 @@ def sample(argument: str, values: Any, minimum: int = 2) -> Array:
     if isinstance(values, str | bytes | Mapping | set | frozenset):
         raise TypeError(message(argument, kind, values))
     if np.ma.isMaskedArray(values) and np.ma.is_masked(values):
-        raise ValueError(message(argument, "without masked values", values, "Take the masked values out."))
+        raise ValueError(message(argument, "without masked values", values, "Remove the masked values."))
     try:
         array = np.asarray(values)
-    except ValueError as error:  # of unequal rows
+    except ValueError as error:  # rows of different lengths
         raise ValueError(message(argument, kind, values)) from error
     mixed = isinstance(values, list | tuple) and any(isinstance(value, bool | np.bool_) for value in values)
     if array.ndim == 0 or mixed or (array.size and array.dtype.kind not in "iuf"):
         raise TypeError(message(argument, kind, values))
     if array.ndim != 1:
-        raise ValueError(message(argument, kind, values, "Compare one number for each seed."))
+        raise ValueError(message(argument, kind, values, "Give one number for each seed."))
     if len(array) < minimum:
         plural = "values" if minimum > 1 else "value"
         raise ValueError(message(f"len({argument})", f"at least {minimum} {plural}", len(array), "Run more seeds."))
     array = array.astype(np.float64)
     for i in np.flatnonzero(~(np.abs(array) <= LARGEST))[:1]:
         expected = f"a finite number of at most {LARGEST:g}" if math.isfinite(array[i]) else "a finite number"
-        remedy = "Find out why this run failed; leaving it out silently would bias the result."
+        remedy = "Find out why this run failed: dropping it silently would bias the result."
         raise ValueError(message(f"{argument}[{i}]", expected, float(array[i]), remedy))
     return array
 
@@ -51,26 +50,14 @@ def pairs(a: Any, b: Any, minimum: int = 2) -> tuple[Array, Array]:
     """Return two samples of equal length."""
     first, second = sample("a", a, minimum), sample("b", b, minimum)
     if len(first) != len(second):
-        remedy = "Pair the runs by seed, or use a test for samples that are not paired."
-        raise ValueError(
-            message("len(b)", f"len(a) = {len(first)}, because the samples are paired", len(second), remedy)
-        )
+        expected = f"len(a) = {len(first)}, because the samples are paired"
+        remedy = "Pair the runs by seed, or use a test for unpaired samples."
+        raise ValueError(message("len(b)", expected, len(second), remedy))
     return first, second
 
 
-def named(samples: Any, minimum: int = 2) -> dict[str, Array]:
-    """Return a dict of at least two samples under their names."""
-    if not isinstance(samples, Mapping):
-        raise TypeError(message("samples", "a dict of samples by name", samples))
-    for name in samples:
-        label("samples", name)
-    if len(samples) < 2:
-        raise ValueError(message("len(samples)", "at least 2 samples", len(samples)))
-    return {name: sample(f"samples[{name!r}]", values, minimum) for name, values in samples.items()}
-
-
 def label(argument: str, name: Any) -> str:
-    """Return `name` if it is a string that says something."""
+    """Return `name` if it is a string that is not blank."""
     if not isinstance(name, str):
         raise TypeError(message(argument, "a name", name))
     if not name.strip():
@@ -78,31 +65,31 @@ def label(argument: str, name: Any) -> str:
     return name
 
 
-def confidence(level: Any) -> float:
-    """Return `level` if it can be the confidence of an interval."""
-    return _level(level, 0.5, 1, "a confidence between 0.5 and 1, such as 0.95")
+def confidence(value: Any) -> float:
+    """Return `value` if it can be the confidence of an interval."""
+    return _between("confidence", value, 0.5, 1, "a number between 0.5 and 1, such as 0.95")
 
 
-def significance(level: Any) -> float:
-    """Return `level` if it can be the error rate of a decision."""
-    return _level(level, 0, 0.5, "an error rate between 0 and 0.5, such as 0.05")
+def alpha(value: Any) -> float:
+    """Return `value` if it can be the error rate of a decision."""
+    return _between("alpha", value, 0, 0.5, "a number between 0 and 0.5, such as 0.05")
 
 
-def _level(level: Any, above: float, below: float, expected: str) -> float:
-    plain = float(number("level", level))
+def _between(argument: str, value: Any, above: float, below: float, expected: str) -> float:
+    plain = float(number(argument, value))
     if not above < plain < below:
         remedy = f"Did you mean {1 - plain:g}?" if above < 1 - plain < below else ""
-        raise ValueError(message("level", expected, level, remedy))
+        raise ValueError(message(argument, expected, value, remedy))
     return plain
 
 
-def sidedness(alternative: Any) -> str:
-    """Return `alternative` if it is one of SciPy's."""
-    return one_of("alternative", alternative, ALTERNATIVES)
+def alternative(value: Any) -> str:
+    """Return `value` if it is one of SciPy's alternatives."""
+    return one_of("alternative", value, ALTERNATIVES)
 
 
 def constant(residuals: Array, *origins: Iterable[float]) -> bool:
-    """Whether residuals are no more than the rounding of the numbers that they were computed from."""
+    """Whether residuals are only the rounding errors of the numbers that they were computed from."""
     scale = max(float(np.abs(np.asarray(origin)).max()) for origin in origins)
     # A difference of two rounded numbers and the subtraction of its mean lose a few units in the last place.
     return bool(np.abs(residuals).max() <= 32 * np.finfo(np.float64).eps * scale) or not np.square(residuals).sum() > 0
@@ -111,18 +98,3 @@ def constant(residuals: Array, *origins: Iterable[float]) -> bool:
 def warn(text: str, depth: int = 1) -> None:
     """Warn at the line that called the public function, `depth` calls above."""
     warnings.warn(text, EntropyWarning, stacklevel=2 + depth)
-
-
-def natural(argument: str, value: Any) -> int:
-    """Return `value` if it is an integer of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(message(argument, "an integer of at least 0", value))
-    if value < 0:
-        raise ValueError(message(argument, "an integer of at least 0", value))
-    return int(value)
-
-
-def generator(function: Callable[..., Any], seed: int) -> dict[str, np.random.Generator]:
-    """The seed as the argument of a SciPy function: `rng`, before SciPy 1.15 `random_state`."""
-    name = "rng" if "rng" in inspect.signature(function).parameters else "random_state"
-    return {name: np.random.default_rng(natural("seed", seed))}

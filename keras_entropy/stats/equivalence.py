@@ -1,4 +1,4 @@
-"""Equivalence by two one-sided tests (Schuirmann 1987)."""
+"""Equivalence by two one-sided t tests (Schuirmann, 1987)."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ from typing import Any
 
 from keras_entropy._checks import flag, positive
 from keras_entropy.stats import _samples, student
-from keras_entropy.stats.records import Equivalence
+from keras_entropy.stats.results import Equivalence
 
 
-def tost(a: Any, b: Any, margin: float, level: float = 0.05, *, paired: bool = True) -> Equivalence:
-    """Whether a and b differ by less than a margin: the only test here that may say "equivalent".
+def tost(a: Any, b: Any, margin: float, alpha: float = 0.05, *, paired: bool = True) -> Equivalence:
+    """Test whether a and b differ by less than a margin. No other test here can say "equivalent".
 
-    Both one-sided t tests must reject, paired or Welch's. Choose the margin before the runs: the largest difference
-    that would not matter. Values that do not vary have neither interval nor p, and no equivalence is shown.
+    Both one-sided t tests must reject. Choose the margin before the runs: the largest difference that would not matter.
+    If the values do not vary, the interval and p-value are NaN and equivalence is not shown.
 
     Args:
-        a: at least two numbers.
-        b: at least two numbers, as many as `a` if paired.
-        margin: above 0, in the unit of the values.
-        level: error rate of the decision; the interval of the record has confidence 1 - 2 `level`.
-        paired: whether each number of `b` is the partner of the number of `a` at its place.
+        a: List or 1D array of at least two numbers.
+        b: List or 1D array of at least two numbers; as many as `a` if paired.
+        margin: Float above 0, in the unit of the values.
+        alpha: Float. Error rate of the decision; the interval of the result has confidence 1 - 2 `alpha`. Defaults to
+            0.05.
+        paired: Boolean. True for paired t tests, with `b[i]` the partner of `a[i]`; False for Welch's. Defaults to
+            True.
 
     Examples:
         >>> from keras_entropy.stats import tost
         >>> r = tost([0.91, 0.93, 0.92, 0.94], [0.91, 0.92, 0.92, 0.95], 0.02)
-        >>> r.equivalent, round(r.p, 4), round(r.level, 2)
+        >>> r.equivalent, round(r.p, 4), round(r.confidence, 2)
         (True, 0.0081, 0.9)
     """
-    margin, alpha = positive("margin", margin), _samples.significance(level)
+    margin, alpha = positive("margin", margin), _samples.alpha(alpha)
     if flag("paired", paired):
         first, second = _samples.pairs(a, b)
         mean, error, df = student.paired_error(first, second)
@@ -42,15 +44,15 @@ def tost(a: Any, b: Any, margin: float, level: float = 0.05, *, paired: bool = T
         "n_a": len(first),
         "n_b": len(second),
         "estimate": mean,
-        "level": 1 - 2 * alpha,
+        "confidence": 1 - 2 * alpha,
         "df": float(df),
         "paired": paired,
         "margin": margin,
         "alpha": alpha,
     }
     if error == 0:
-        note = "the differences do not vary" if paired else "neither sample varies"
-        _samples.warn(f"There is no test of equivalence: {note}.")
+        note = student.constant_note(paired)
+        _samples.warn(f"No test of equivalence: {note}.")
         return Equivalence(**record, low=math.nan, high=math.nan, p=math.nan, note=note)
     above = student.t_test(mean, error, df, 1 - alpha, "greater", -margin)
     below = student.t_test(mean, error, df, 1 - alpha, "less", margin)

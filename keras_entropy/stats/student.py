@@ -1,4 +1,4 @@
-"""Intervals and tests by Student's t (Student 1908, Welch 1947)."""
+"""Intervals and tests by Student's t (Student, 1908; Welch, 1947), with Hedges' g (Hedges, 1981)."""
 
 from __future__ import annotations
 
@@ -7,58 +7,60 @@ from typing import Any
 
 from keras_entropy._checks import number
 from keras_entropy.stats import _samples
-from keras_entropy.stats.effects import hedges_factor
-from keras_entropy.stats.records import Comparison, Estimate
+from keras_entropy.stats.results import Estimate, MeanDifference
 
 
-def t_interval(x: Any, level: float = 0.95, *, null: float | None = None, alternative: str = "two-sided") -> Estimate:
+def t_interval(
+    x: Any, confidence: float = 0.95, *, null: float | None = None, alternative: str = "two-sided"
+) -> Estimate:
     """The mean of a sample with its t interval.
 
-    It covers at its level if the values are independent and normal. Values that do not vary have neither interval nor
-    p.
+    The interval covers the true mean with its confidence if the values are independent and normal. If the values do not
+    vary, the interval and p-value are NaN.
 
     Args:
-        x: at least two numbers.
-        level: confidence of the interval.
-        null: a mean to test against; without it, p is None.
-        alternative: as in SciPy: what the mean is, against `null`, if the null hypothesis is wrong.
+        x: List or 1D array of at least two numbers.
+        confidence: Float. Confidence of the interval. Defaults to 0.95.
+        null: Float. Mean to test against. Defaults to None: no test, and `p` is None.
+        alternative: String, as in SciPy: `"two-sided"`, `"less"` or `"greater"`. Defaults to `"two-sided"`.
 
     Examples:
         >>> from keras_entropy.stats import t_interval
         >>> print(t_interval([0.91, 0.93, 0.92, 0.94]))
         0.925 (95 % interval 0.904 to 0.946, t, n = 4)
     """
-    values, level, alternative = _samples.sample("x", x), _samples.confidence(level), _samples.sidedness(alternative)
+    values, alternative = _samples.sample("x", x), _samples.alternative(alternative)
+    confidence = _samples.confidence(confidence)
     center = 0.0 if null is None else float(number("null", null))
     n, mean = len(values), float(values.mean())
     record: dict[str, Any] = {
         "method": "t",
         "n": n,
         "estimate": mean,
-        "level": level,
+        "confidence": confidence,
         "alternative": alternative,
         "df": float(n - 1),
     }
     if _samples.constant(values - mean, values):
         note = "the values do not vary"
-        _samples.warn(f"There is no t interval: {note}.")
+        _samples.warn(f"No t interval: {note}.")
         return Estimate(**record, low=math.nan, high=math.nan, p=None if null is None else math.nan, note=note)
     error = float(values.std(ddof=1)) / math.sqrt(n)
-    t, p, low, high = t_test(mean, error, n - 1, level, alternative, center)
+    t, p, low, high = t_test(mean, error, n - 1, confidence, alternative, center)
     tested: dict[str, Any] = {} if null is None else {"statistic": t}
     return Estimate(**record, **tested, low=low, high=high, p=None if null is None else p)
 
 
-def paired_t(a: Any, b: Any, level: float = 0.95, *, alternative: str = "two-sided") -> Comparison:
-    """The mean of a minus b over pairs, such as runs with the same seed, with its t interval.
+def paired_t(a: Any, b: Any, confidence: float = 0.95, *, alternative: str = "two-sided") -> MeanDifference:
+    """The mean of a minus b over pairs, such as runs with the same seed, with its t interval and test.
 
-    Differences that do not vary have neither interval nor p, whatever their mean.
+    If the differences do not vary, the interval and p-value are NaN, whatever their mean.
 
     Args:
-        a: at least two numbers.
-        b: as many, each the partner of the number of `a` at its place.
-        level: confidence of the interval.
-        alternative: as in SciPy: what a is, against b, if the null hypothesis is wrong.
+        a: List or 1D array of at least two numbers.
+        b: List or 1D array of as many numbers; `b[i]` is the partner of `a[i]`.
+        confidence: Float. Confidence of the interval. Defaults to 0.95.
+        alternative: String, as in SciPy: `"two-sided"`, `"less"` or `"greater"`. Defaults to `"two-sided"`.
 
     Examples:
         >>> from keras_entropy.stats import paired_t
@@ -67,26 +69,25 @@ def paired_t(a: Any, b: Any, level: float = 0.95, *, alternative: str = "two-sid
         '0.015, 0.0058 to 0.0242, p = 0.014, paired t, n = 4'
     """
     first, second = _samples.pairs(a, b)
-    level, alternative = _samples.confidence(level), _samples.sidedness(alternative)
+    confidence, alternative = _samples.confidence(confidence), _samples.alternative(alternative)
     mean, error, df = paired_error(first, second)
     n = len(first)
     effect = hedges_factor(df) * mean / (error * math.sqrt(n)) if error > 0 else math.nan
-    return _comparison(
-        mean, error, df, level, alternative, method="paired t", n=n, n_a=n, n_b=n, paired=True, effect=effect,
-        effect_name="Hedges g of the differences",
-    )  # fmt: skip
+    return _mean_difference(
+        mean, error, df, confidence, alternative, method="paired t", n=n, n_a=n, n_b=n, paired=True, effect=effect
+    )
 
 
-def welch_t(a: Any, b: Any, level: float = 0.95, *, alternative: str = "two-sided") -> Comparison:
-    """The difference of the means of two samples that are not paired, with Welch's t interval.
+def welch_t(a: Any, b: Any, confidence: float = 0.95, *, alternative: str = "two-sided") -> MeanDifference:
+    """The difference of the means of two unpaired samples, with Welch's t interval and test.
 
-    It does not suppose equal variances. If neither sample varies there is neither interval nor p.
+    Welch's test does not assume equal variances. If neither sample varies, the interval and p-value are NaN.
 
     Args:
-        a: at least two numbers.
-        b: at least two numbers.
-        level: confidence of the interval.
-        alternative: as in SciPy: what a is, against b, if the null hypothesis is wrong.
+        a: List or 1D array of at least two numbers.
+        b: List or 1D array of at least two numbers.
+        confidence: Float. Confidence of the interval. Defaults to 0.95.
+        alternative: String, as in SciPy: `"two-sided"`, `"less"` or `"greater"`. Defaults to `"two-sided"`.
 
     Examples:
         >>> from keras_entropy.stats import welch_t
@@ -95,14 +96,14 @@ def welch_t(a: Any, b: Any, level: float = 0.95, *, alternative: str = "two-side
         '0.0183, -0.0012 to 0.0379, p = 0.060, n = 4 and 3'
     """
     first, second = _samples.sample("a", a), _samples.sample("b", b)
-    level, alternative = _samples.confidence(level), _samples.sidedness(alternative)
-    difference, error, df = welch_error(first, second)
+    confidence, alternative = _samples.confidence(confidence), _samples.alternative(alternative)
+    mean, error, df = welch_error(first, second)
     n_a, n_b = len(first), len(second)
     pooled = math.sqrt(((n_a - 1) * first.var(ddof=1) + (n_b - 1) * second.var(ddof=1)) / (n_a + n_b - 2))
-    effect = hedges_factor(n_a + n_b - 2) * difference / pooled if error > 0 else math.nan
-    return _comparison(
-        difference, error, df, level, alternative, method="Welch t", n=n_a + n_b, n_a=n_a, n_b=n_b, paired=False,
-        effect=effect, effect_name="Hedges g",
+    effect = hedges_factor(n_a + n_b - 2) * mean / pooled if error > 0 else math.nan
+    return _mean_difference(
+        mean, error, df, confidence, alternative, method="Welch t", n=n_a + n_b, n_a=n_a, n_b=n_b, paired=False,
+        effect=effect,
     )  # fmt: skip
 
 
@@ -128,28 +129,41 @@ def welch_error(a: _samples.Array, b: _samples.Array) -> tuple[float, float, flo
 
 
 def t_test(
-    estimate: float, error: float, df: float, level: float, alternative: str, null: float = 0.0
+    estimate: float, error: float, df: float, confidence: float, alternative: str, null: float = 0.0
 ) -> tuple[float, float, float, float]:
-    """The t statistic, p, and both ends of the interval."""
+    """The t statistic, the p-value, and both ends of the interval."""
     from scipy import special
 
     t = (estimate - null) / error
     if alternative == "two-sided":
-        reach = float(special.stdtrit(df, (1 + level) / 2)) * error
+        reach = float(special.stdtrit(df, (1 + confidence) / 2)) * error
         return t, min(2 * float(special.stdtr(df, -abs(t))), 1.0), estimate - reach, estimate + reach
-    reach = float(special.stdtrit(df, level)) * error
+    reach = float(special.stdtrit(df, confidence)) * error
     if alternative == "less":
         return t, float(special.stdtr(df, t)), -math.inf, estimate + reach
     return t, float(special.stdtr(df, -t)), estimate - reach, math.inf
 
 
-def _comparison(
-    estimate: float, error: float, df: float, level: float, alternative: str, *, paired: bool, **record: Any
-) -> Comparison:
-    record |= {"estimate": estimate, "level": level, "alternative": alternative, "df": float(df), "paired": paired}
+def hedges_factor(df: float) -> float:
+    """The factor that makes Cohen's d unbiased, exact by gamma functions (Hedges, 1981, eq. 6e)."""
+    if df <= 1:  # the mean of d does not exist
+        return math.nan
+    return math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) / math.sqrt(df / 2)
+
+
+def constant_note(paired: bool) -> str:
+    """Why there is no test: the samples do not vary."""
+    return "the differences do not vary" if paired else "neither sample varies"
+
+
+def _mean_difference(
+    estimate: float, error: float, df: float, confidence: float, alternative: str, *, paired: bool, **record: Any
+) -> MeanDifference:
+    record |= {"estimate": estimate, "confidence": confidence, "alternative": alternative}
+    record |= {"df": float(df), "paired": paired}
     if error == 0:
-        note = "the differences do not vary" if paired else "neither sample varies"
-        _samples.warn(f"There is no t interval: {note}.", 2)
-        return Comparison(**record, low=math.nan, high=math.nan, p=math.nan, note=note)
-    t, p, low, high = t_test(estimate, error, df, level, alternative)
-    return Comparison(**record, low=low, high=high, p=p, statistic=t)
+        note = constant_note(paired)
+        _samples.warn(f"No t interval: {note}.", 2)
+        return MeanDifference(**record, low=math.nan, high=math.nan, p=math.nan, note=note)
+    t, p, low, high = t_test(estimate, error, df, confidence, alternative)
+    return MeanDifference(**record, low=low, high=high, p=p, statistic=t)

@@ -1,7 +1,7 @@
 """Replicated studies: arms times seeds, run side by side, recorded one by one, compared honestly."""
 
 from keras_entropy.study.arms import Arm, control_arms
-from keras_entropy.study.comparison import Row, StudyComparison, adjusted, compare
+from keras_entropy.study.comparison import ArmResult, Comparison, compare
 from keras_entropy.study.controls import Constant
 from keras_entropy.study.pool import JobError, environment
 from keras_entropy.study.records import RunRecord, read_records
@@ -12,15 +12,14 @@ from keras_entropy.study.study import Study
 
 __all__ = [
     "Arm",
+    "ArmResult",
+    "Comparison",
     "Constant",
     "JobError",
     "PairwiseTable",
-    "Row",
     "RunRecord",
     "StarredTable",
     "Study",
-    "StudyComparison",
-    "adjusted",
     "compare",
     "control_arms",
     "environment",

@@ -157,17 +157,17 @@ def usable(value: float) -> bool:
     return abs(value) <= LARGEST  # NaN is not
 
 
-def mean_of(values: Sequence[float], level: float) -> Estimate | None:
+def mean_of(values: Sequence[float], confidence: float) -> Estimate | None:
     """The mean with its t interval; None of no value, without interval of one."""
     if not values:
         return None
     if len(values) == 1:
         note = "one value has no interval"
         return Estimate(
-            method="t", n=1, estimate=values[0], low=math.nan, high=math.nan, p=None, level=level, note=note
+            method="t", n=1, estimate=values[0], low=math.nan, high=math.nan, p=None, confidence=confidence, note=note
         )
     with quiet():
-        return t_interval(values, level)
+        return t_interval(values, confidence)
 
 
 @contextlib.contextmanager

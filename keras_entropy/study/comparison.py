@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_entropy import _optional
 from keras_entropy._checks import one_of, positive
-from keras_entropy.stats import Comparison, Equivalence, Estimate, _samples, holm, paired_t, tost
+from keras_entropy.stats import Equivalence, Estimate, MeanDifference, _samples, holm_adjusted, paired_t, tost
 from keras_entropy.study import arm_groups
 from keras_entropy.study.arm_groups import Epoch, Group, Point, mean_of, plural, written
 from keras_entropy.study.records import RunRecord, direction
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class ArmResult:
     """One arm at one grid point.
 
     Attributes:
@@ -54,7 +54,7 @@ class Row:
     failures: dict[str, int]
     values: dict[int, float]
     mean: Estimate | None
-    against: Comparison | None = None
+    against: MeanDifference | None = None
     equivalence: Equivalence | None = None
     pairs: int = 0
     dropped: int = 0
@@ -80,7 +80,7 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StudyComparison:
+class Comparison:
     """All arms of a study against its baseline.
 
     Attributes:
@@ -88,7 +88,7 @@ class StudyComparison:
         baseline: name of the arm that the others are compared with.
         epoch: `"last"`, or `"best"` for each run's own best epoch.
         lower_is_better: True for a loss.
-        level: confidence of the intervals.
+        confidence: confidence of the intervals.
         margin: of equivalence.
         rows: one for each grid point and arm.
         failures: how many of all runs did not finish, by status.
@@ -101,16 +101,16 @@ class StudyComparison:
     baseline: str
     epoch: Epoch
     lower_is_better: bool
-    level: float
+    confidence: float
     margin: float | None
-    rows: tuple[Row, ...]
+    rows: tuple[ArmResult, ...]
     failures: dict[str, int]
     runs: int
     tuning_runs: int
     superseded: int
 
     @property
-    def rivals(self) -> tuple[Row, ...]:
+    def rivals(self) -> tuple[ArmResult, ...]:
         """The rows that are compared with the baseline."""
         return tuple(row for row in self.rows if row.arm != self.baseline)
 
@@ -151,9 +151,9 @@ def compare(
     *,
     epoch: Epoch = "last",
     lower_is_better: bool | None = None,
-    level: float = 0.95,
+    confidence: float = 0.95,
     margin: float | None = None,
-) -> StudyComparison:
+) -> Comparison:
     """Compare each arm with the baseline by the differences between runs of one seed.
 
     At each point of the axes that the baseline has, the paired t tests of all rivals are one family, adjusted by Holm;
@@ -167,7 +167,7 @@ def compare(
         baseline: the arm that the others are compared with, by default the first one met.
         epoch: compare the metric at the last epoch, or at each run's own best one.
         lower_is_better: True for a loss, False for an accuracy; None where the name of the metric says it.
-        level: confidence of the intervals; 1 - `level` is the error rate of the decisions.
+        confidence: confidence of the intervals; 1 - `confidence` is the error rate of the decisions.
         margin: the largest difference that would not matter, chosen before the runs: tests equivalence as well, each
             test at its own error rate.
 
@@ -190,14 +190,14 @@ def compare(
     baseline = arm_groups.baseline_of(records, baseline)
     one_of("epoch", epoch, ("last", "best"))
     lower_is_better = direction(metric, lower_is_better)
-    level = _samples.confidence(level)
+    confidence = _samples.confidence(confidence)
     margin = None if margin is None else positive("margin", margin)
-    comparison = StudyComparison(
+    comparison = Comparison(
         metric=metric,
         baseline=baseline,
         epoch=epoch,
         lower_is_better=lower_is_better,
-        level=level,
+        confidence=confidence,
         margin=margin,
         rows=(),
         failures=arm_groups.failures_of(runs),
@@ -209,20 +209,7 @@ def compare(
     return dataclasses.replace(comparison, rows=tuple(rows))
 
 
-def adjusted(results: Sequence[Comparison | None]) -> list[Comparison | None]:
-    """The results as one family, by Holm; None for a test that could not be made counts as one without a result."""
-    if len(results) < 2:
-        return list(results)
-    missing = [result is None or result.p is None or math.isnan(result.p) for result in results]
-    values = holm([1.0 if m or r is None or r.p is None else r.p for r, m in zip(results, missing, strict=True)])
-    family: dict[str, Any] = {"adjustment": f"Holm over {len(results)} tests", "interval_kind": "unadjusted interval"}
-    return [
-        None if result is None else dataclasses.replace(result, p_adjusted=math.nan if gone else p, **family)
-        for result, gone, p in zip(results, missing, values, strict=True)
-    ]
-
-
-def _family(study: StudyComparison, groups: Sequence[Group]) -> list[Row]:
+def _family(study: Comparison, groups: Sequence[Group]) -> list[ArmResult]:
     base = next((group for group in groups if group.arm == study.baseline), None)
     reference = None if base is None else base.values(study.metric, study.epoch, study.lower_is_better)
     rows = [_row(study, group, reference) for group in groups]
@@ -230,7 +217,7 @@ def _family(study: StudyComparison, groups: Sequence[Group]) -> list[Row]:
         note = "the baseline has no run at this point"
         return [dataclasses.replace(row, notes=(note, *row.notes)) for row in rows]
     rivals = [row for row in rows if row.arm != study.baseline]
-    family = adjusted([_against(study, row, reference) for row in rivals])
+    family = holm_adjusted([_against(study, row, reference) for row in rivals])
     tested = {id(row): result for row, result in zip(rivals, family, strict=True)}
     return [
         _paired(study, row, reference, len(base.records.keys() | groups[i].records.keys()), tested[id(row)])
@@ -240,17 +227,17 @@ def _family(study: StudyComparison, groups: Sequence[Group]) -> list[Row]:
     ]
 
 
-def _row(study: StudyComparison, group: Group, reference: dict[int, float] | None) -> Row:
+def _row(study: Comparison, group: Group, reference: dict[int, float] | None) -> ArmResult:
     finished, values = group.finished, group.values(study.metric, study.epoch, study.lower_is_better)
     target = _target(list(reference.values())) if reference else math.nan
     epochs = {run.seed: run.epochs for run in finished}
-    mean = mean_of(list(values.values()), study.level)
+    mean = mean_of(list(values.values()), study.confidence)
     notes = [] if mean is not None else ["no finished run has a value"]
     notes += [mean.note] if mean is not None and mean.note else []
     if len(values) < len(finished):
         lost = plural(len(finished) - len(values), "finished run")
         notes.append(f"{lost} without a finite {study.metric} left out")
-    return Row(
+    return ArmResult(
         arm=group.arm,
         shared=group.shared,
         own=group.own,
@@ -260,7 +247,7 @@ def _row(study: StudyComparison, group: Group, reference: dict[int, float] | Non
         values=values,
         mean=mean,
         epochs=epochs,
-        stopped=mean_of([float(n) for n in epochs.values()], study.level),
+        stopped=mean_of([float(n) for n in epochs.values()], study.confidence),
         stopped_early=sum(run.stopped_early for run in finished),
         reached={
             run.seed: _first(run.history[study.metric], target, study.lower_is_better)
@@ -273,22 +260,22 @@ def _row(study: StudyComparison, group: Group, reference: dict[int, float] | Non
     )
 
 
-def _pairs(row: Row, reference: dict[int, float]) -> tuple[list[float], list[float]]:
+def _pairs(row: ArmResult, reference: dict[int, float]) -> tuple[list[float], list[float]]:
     seeds = sorted(row.values.keys() & reference.keys())
     return [row.values[seed] for seed in seeds], [reference[seed] for seed in seeds]
 
 
-def _against(study: StudyComparison, row: Row, reference: dict[int, float]) -> Comparison | None:
+def _against(study: Comparison, row: ArmResult, reference: dict[int, float]) -> MeanDifference | None:
     a, b = _pairs(row, reference)
     if len(a) < 2:
         return None
     with arm_groups.quiet():
-        return paired_t(a, b, study.level)
+        return paired_t(a, b, study.confidence)
 
 
 def _paired(
-    study: StudyComparison, row: Row, reference: dict[int, float], seeds: int, against: Comparison | None
-) -> Row:
+    study: Comparison, row: ArmResult, reference: dict[int, float], seeds: int, against: MeanDifference | None
+) -> ArmResult:
     a, b = _pairs(row, reference)
     notes, equivalence = list(row.notes), None
     if against is None:
@@ -297,7 +284,7 @@ def _paired(
         notes.append(against.note)
     if against is not None and study.margin is not None:
         with arm_groups.quiet():
-            equivalence = tost(a, b, study.margin, round(1 - study.level, 12))
+            equivalence = tost(a, b, study.margin, round(1 - study.confidence, 12))
     return dataclasses.replace(
         row, against=against, equivalence=equivalence, pairs=len(a), dropped=seeds - len(a), notes=tuple(notes)
     )
@@ -319,7 +306,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(finite) / len(finite) if finite else math.nan
 
 
-def _left_out(row: Row) -> str:
+def _left_out(row: ArmResult) -> str:
     if not row.dropped:
         return ""
     lack = "lacks" if row.dropped == 1 else "lack"
@@ -328,7 +315,7 @@ def _left_out(row: Row) -> str:
     return f"; {row.dropped} of {seeds} {lack} a value of one of the two and {are} left out"
 
 
-def _flat(study: StudyComparison, row: Row) -> dict[str, Any]:
+def _flat(study: Comparison, row: ArmResult) -> dict[str, Any]:
     """A row of the data frame."""
     nan = math.nan
     against, equivalence = row.against, row.equivalence

@@ -12,11 +12,11 @@ import numpy as np
 
 from keras_entropy import _optional, plots
 from keras_entropy._checks import message, printable
-from keras_entropy.stats import Estimate
+from keras_entropy.stats import Estimate, wording
 from keras_entropy.stats._samples import LARGEST
 from keras_entropy.study import arm_groups
 from keras_entropy.study.arm_groups import Group, Point, is_number, plural, written
-from keras_entropy.study.comparison import Row, StudyComparison
+from keras_entropy.study.comparison import ArmResult, Comparison
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.result_tables import metric_name, reached
 
@@ -39,14 +39,14 @@ LINES, MARKERS = ("-", "--", ":", "-."), "osD^vPX"
 MOST_PANELS, MOST_CURVES, MOST_ROWS, MOST_BANDS = 12, 24, 80, 8
 
 
-def numeric_axes(comparison: StudyComparison) -> list[str]:
+def numeric_axes(comparison: Comparison) -> list[str]:
     """The axes of the grid that have two numbers or more."""
     points = [{**row.shared, **row.own} for row in comparison.rows]
     values = {axis: [point[axis] for point in points if axis in point] for point in points for axis in point}
     return [axis for axis, found in values.items() if all(map(is_number, found)) and len(set(found)) > 1]
 
 
-def means(comparison: StudyComparison, axis: str | None = None) -> Figure:
+def means(comparison: Comparison, axis: str | None = None) -> Figure:
     """The mean of each arm with its t interval, against a numeric axis of the grid.
 
     There is a panel for each combination of the other axes that arms share, and a curve for each arm and value of its
@@ -61,12 +61,12 @@ def means(comparison: StudyComparison, axis: str | None = None) -> Figure:
     """
     if axis is None:
         lines = [_Line(row, _ends(row.mean), text=f"n = {len(row.values)}") for row in comparison.rows]
-        title = f"Mean by arm, with {100 * comparison.level:.10g} % t intervals"
+        title = f"Mean by arm, with {wording.percent(comparison.confidence)} t intervals"
         return _list(comparison, lines, title, metric_name(comparison))
     if axis not in (known := numeric_axes(comparison)):
         expected = "an axis of the grid with two or more numbers" + (f": {', '.join(known)}" if known else "")
         raise ValueError(message("axis", expected, axis, "Or None for a list of all means."))
-    panels: dict[str, tuple[Point, dict[str, list[Row]]]] = {}
+    panels: dict[str, tuple[Point, dict[str, list[ArmResult]]]] = {}
     for row in comparison.rows:
         point = {name: value for name, value in row.shared.items() if name != axis}
         own = {name: value for name, value in row.own.items() if name != axis}
@@ -88,12 +88,12 @@ def means(comparison: StudyComparison, axis: str | None = None) -> Figure:
         panel.set_ylabel(_short(comparison.metric), parse_math=False)
     if any(axis not in {**row.shared, **row.own} for row in comparison.rows):
         notes.append(f"Dashed across: {_short(comparison.baseline)}, which has no {_short(axis)}")
-    level = f"{100 * comparison.level:.10g} %"
-    _finish(figure, f"Mean {metric_name(comparison)}, with {level} t intervals", styles, notes, comparison)
+    percent = wording.percent(comparison.confidence)
+    _finish(figure, f"Mean {metric_name(comparison)}, with {percent} t intervals", styles, notes, comparison)
     return figure
 
 
-def differences(comparison: StudyComparison) -> Figure:
+def differences(comparison: Comparison) -> Figure:
     """The difference of each rival from the baseline, paired by seed, with its interval."""
     rows = []
     for row in comparison.rivals:
@@ -105,14 +105,13 @@ def differences(comparison: StudyComparison) -> Figure:
     better = "lower" if comparison.lower_is_better else "higher"
     adjusted = any(row.against is not None and row.against.adjustment for row in comparison.rivals)
     note = "Filled: a difference is shown" + (", p adjusted by Holm; intervals not adjusted" if adjusted else "")
-    title = (
-        f"Difference from {_short(comparison.baseline)}, paired by seed, {100 * comparison.level:.10g} % t intervals"
-    )
+    percent = wording.percent(comparison.confidence)
+    title = f"Difference from {_short(comparison.baseline)}, paired by seed, {percent} t intervals"
     label = f"{metric_name(comparison)}, arm minus {_short(comparison.baseline)} ({better} is better)"
     return _list(comparison, rows, title, label, [note], zero=True)
 
 
-def epochs_to_reach(comparison: StudyComparison) -> Figure:
+def epochs_to_reach(comparison: Comparison) -> Figure:
     """For each seed, the first epoch with a metric as good as the mean of the baseline at that point."""
     rows = []
     for row in comparison.rows:
@@ -124,7 +123,7 @@ def epochs_to_reach(comparison: StudyComparison) -> Figure:
     return _list(comparison, rows, title, "epoch", [note])
 
 
-def stopping_epochs(comparison: StudyComparison) -> Figure:
+def stopping_epochs(comparison: Comparison) -> Figure:
     """How many epochs each run took, and their mean with its t interval."""
     rows = [
         _Line(
@@ -133,11 +132,11 @@ def stopping_epochs(comparison: StudyComparison) -> Figure:
         )
         for row in comparison.rows
     ]  # fmt: skip
-    note = f"Dots: seeds; squares: means with {100 * comparison.level:.10g} % t intervals"
+    note = f"Dots: seeds; squares: means with {wording.percent(comparison.confidence)} t intervals"
     return _list(comparison, rows, "Epochs until the end of training", "epochs", [note])
 
 
-def learning_curves(records: Sequence[RunRecord], comparison: StudyComparison) -> Figure:
+def learning_curves(records: Sequence[RunRecord], comparison: Comparison) -> Figure:
     """The mean of the metric over the seeds, epoch by epoch, with its t interval.
 
     There is a panel for each grid point and a curve for each arm. Seeds that have stopped drop out: from the first of
@@ -171,12 +170,12 @@ def learning_curves(records: Sequence[RunRecord], comparison: StudyComparison) -
         notes.append("Paler: some seeds have stopped; curves end where fewer than two are left")
     if max(len(members) for _, members in families) > MOST_BANDS:
         notes.append(f"Bands are left out where there are more than {MOST_BANDS} curves")
-    band = f"{100 * comparison.level:.10g} % t interval"
+    band = f"{wording.percent(comparison.confidence)} t interval"
     _finish(figure, f"{comparison.metric} by epoch: mean over seeds, band: {band}", styles, notes, comparison)
     return figure
 
 
-def _learning(panel: Any, group: Group, comparison: StudyComparison, style: _Style, band: bool) -> list[float]:
+def _learning(panel: Any, group: Group, comparison: Comparison, style: _Style, band: bool) -> list[float]:
     """Draw one curve; returns its values, and the ends of its band while all seeds are there."""
     from scipy import special
 
@@ -200,7 +199,7 @@ def _learning(panel: Any, group: Group, comparison: StudyComparison, style: _Sty
     panel.plot(epochs[full], mean[full], linestyle=style.line, color=style.colour, **mark)
     if band and len(runs) > 1:
         deviation = np.sqrt(np.nansum((table - mean) ** 2, axis=0) / (n - 1))
-        reach = special.stdtrit(n - 1, (1 + comparison.level) / 2) * deviation / np.sqrt(n)
+        reach = special.stdtrit(n - 1, (1 + comparison.confidence) / 2) * deviation / np.sqrt(n)
         panel.fill_between(epochs, mean - reach, mean + reach, color=style.colour, alpha=0.15, linewidth=0)
         # The band of the last two or three seeds is so wide that nothing else would be seen.
         mean = np.concatenate([mean, (mean - reach)[full], (mean + reach)[full]])
@@ -266,7 +265,7 @@ def _styles(labels: Sequence[str], baseline: str, notes: list[str]) -> dict[str,
     return styles
 
 
-def _panels(points: Sequence[Point], comparison: StudyComparison) -> tuple[Figure, list[Any], list[str]]:
+def _panels(points: Sequence[Point], comparison: Comparison) -> tuple[Figure, list[Any], list[str]]:
     """A figure with one panel for each point, at most `MOST_PANELS`, and what is left out."""
     shown = points[:MOST_PANELS]
     columns = min(3, len(shown)) if len(shown) != 4 else 2
@@ -284,7 +283,7 @@ def _panels(points: Sequence[Point], comparison: StudyComparison) -> tuple[Figur
 
 
 def _finish(
-    figure: Figure, title: str, styles: Mapping[str, _Style], notes: Sequence[str], comparison: StudyComparison
+    figure: Figure, title: str, styles: Mapping[str, _Style], notes: Sequence[str], comparison: Comparison
 ) -> None:
     """Title, legend and notes."""
     lines = _optional.require("matplotlib.lines", extra="plot")
@@ -304,7 +303,7 @@ def _finish(
     figure.suptitle(title, fontsize=11, parse_math=False)
 
 
-def _said(figure: Figure, notes: Sequence[str], comparison: StudyComparison) -> str:
+def _said(figure: Figure, notes: Sequence[str], comparison: Comparison) -> str:
     """The notes, and which runs failed, in lines of the figure's width."""
     lines = [*notes, *([comparison.caption] if comparison.caption else [])]
     return textwrap.fill(" ".join(f"{line}." for line in lines), int(figure.get_figwidth() * 15))
@@ -314,7 +313,7 @@ def _said(figure: Figure, notes: Sequence[str], comparison: StudyComparison) -> 
 class _Line:
     """One line of a list of arms."""
 
-    row: Row
+    row: ArmResult
     ends: tuple[float, float, float] | None
     dots: Sequence[float] = ()
     text: str = ""
@@ -323,7 +322,7 @@ class _Line:
 
 
 def _list(
-    comparison: StudyComparison, lines: Sequence[_Line], title: str, label: str, notes: Sequence[str] = (),
+    comparison: Comparison, lines: Sequence[_Line], title: str, label: str, notes: Sequence[str] = (),
     zero: bool = False,
 ) -> Figure:  # fmt: skip
     """A number with its interval for each arm, one below the other, under the grid point."""

@@ -14,7 +14,7 @@ from keras_entropy._checks import message, one_of, printable
 from keras_entropy._files import replacing, write_text
 from keras_entropy.study import arm_groups, description, sections
 from keras_entropy.study.arm_groups import Epoch
-from keras_entropy.study.comparison import StudyComparison, compare
+from keras_entropy.study.comparison import Comparison, compare
 from keras_entropy.study.description import Description
 from keras_entropy.study.document import Block, Heading, Items, Picture, to_html, to_markdown
 from keras_entropy.study.records import RunRecord
@@ -36,7 +36,7 @@ def report(
     baseline: str | None = None,
     epoch: Epoch = "last",
     lower_is_better: bool | None = None,
-    level: float = 0.95,
+    confidence: float = 0.95,
     margin: float | None = None,
 ) -> Path:
     """Write what a study shows, also of one that is still running.
@@ -52,7 +52,7 @@ def report(
         baseline: the arm that the others are compared with, by default the study's.
         epoch: compare the metric at the last epoch, or at each run's own best one.
         lower_is_better: True for a loss, False for an accuracy; needed with a metric that is not the study's.
-        level: confidence of the intervals.
+        confidence: confidence of the intervals.
         margin: the largest difference that would not matter: tests equivalence as well.
 
     Returns:
@@ -75,7 +75,9 @@ def report(
     options: dict[str, Any] = {"epoch": epoch, "lower_is_better": lower_is_better}
     comparison = None
     if any(record.arm == plan.baseline for record in arm_groups.latest(records, "report")):
-        comparison = compare(records, metric or plan.metric, plan.baseline, level=level, margin=margin, **options)
+        comparison = compare(
+            records, metric or plan.metric, plan.baseline, confidence=confidence, margin=margin, **options
+        )
     blocks = page(plan, records, comparison)
     title = f"Study {folder.resolve().name}"
     files = {"report.md": to_markdown(title, blocks), "report.html": to_html(title, blocks)}
@@ -102,7 +104,7 @@ def clear(folder: Path, keep: Collection[str] = ()) -> None:
             path.unlink()
 
 
-def page(plan: Description, records: Sequence[RunRecord], comparison: StudyComparison | None) -> list[Block]:
+def page(plan: Description, records: Sequence[RunRecord], comparison: Comparison | None) -> list[Block]:
     """The sections of the report, for `document.to_html` and `document.to_markdown`.
 
     Args:

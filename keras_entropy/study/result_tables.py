@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from keras_entropy.stats import Comparison, Estimate, sentences
+from keras_entropy.stats import Estimate, MeanDifference, wording
 from keras_entropy.study.arm_groups import plural, text, written
 from keras_entropy.study.document import DASH, Table
 
 if TYPE_CHECKING:
-    from keras_entropy.study.comparison import Row, StudyComparison
+    from keras_entropy.study.comparison import ArmResult, Comparison
 
 __all__ = [
     "comparison_table",
@@ -20,10 +20,10 @@ __all__ = [
 ]
 
 
-def comparison_table(study: StudyComparison) -> Table:
+def comparison_table(study: Comparison) -> Table:
     """The arms against the baseline."""
     axes = axes_of(study)
-    percent = f"{100 * study.level:.10g} %"
+    percent = wording.percent(study.confidence)
     head = [*axes, "arm", "n of runs", f"mean ({percent})", f"minus {study.baseline} ({percent})", "verdict", "p"]
     head += [*(["equivalent"] if study.margin is not None else []), "effect", "pairs", "tuned"]
     rows = []
@@ -40,7 +40,7 @@ def comparison_table(study: StudyComparison) -> Table:
         f"arms; the others are left out. Effect: Hedges g of the differences. {DASH}: none."
     ]
     if study.margin is not None:
-        alpha = round(1 - study.level, 12)
+        alpha = round(1 - study.confidence, 12)
         notes.append(f"Equivalent: within {study.margin:g}, by two one-sided tests at {alpha:g} each, not adjusted.")
     if study.superseded:
         notes.append(f"{plural(study.superseded, 'run')} with values of an earlier choice left out.")
@@ -49,7 +49,7 @@ def comparison_table(study: StudyComparison) -> Table:
     return Table(caption, tuple(head), tuple(rows), (*_failed(study), *notes), len(axes) + 1)
 
 
-def effort_table(study: StudyComparison) -> Table:
+def effort_table(study: Comparison) -> Table:
     """What the runs of each arm took."""
     axes = axes_of(study)
     head = [*axes, "arm", "finished of runs", "epochs", "stopped early", "reached by", "half by epoch"]
@@ -61,19 +61,19 @@ def effort_table(study: StudyComparison) -> Table:
         cells += [_seconds(row.wall_seconds), _seconds(row.cpu_seconds)]
         rows.append(tuple(cells))
     notes = (
-        f"Epochs: mean with {100 * study.level:.10g} % t interval. Reached by: how many seeds had a {study.metric} as "
-        f"good as the mean of {study.baseline} at the same point, at any epoch; half by epoch: when half of the seeds "
-        "had. Times are means of the finished runs.",
+        f"Epochs: mean with {wording.percent(study.confidence)} t interval. Reached by: how many seeds had a "
+        f"{study.metric} as good as the mean of {study.baseline} at the same point, at any epoch; half by epoch: when "
+        "half of the seeds had. Times are means of the finished runs.",
     )
     return Table("Epochs and time by arm", tuple(head), tuple(rows), (*_failed(study), *notes), len(axes) + 1)
 
 
-def axes_of(study: StudyComparison) -> list[str]:
+def axes_of(study: Comparison) -> list[str]:
     """The axes that the rows share."""
     return list(dict.fromkeys(axis for row in study.rows for axis in row.shared))
 
 
-def metric_name(study: StudyComparison) -> str:
+def metric_name(study: Comparison) -> str:
     """The metric and when it was taken."""
     return f"{study.metric} at {'the last epoch' if study.epoch == 'last' else 'the best epoch of each run'}"
 
@@ -84,58 +84,58 @@ def interval(estimate: Estimate | None) -> str:
         return DASH
     if math.isnan(estimate.low):
         return f"{estimate.estimate:.4g}"
-    digits = sentences._digits(estimate.estimate, estimate.low, estimate.high, (0.0,))
-    return f"{digits(estimate.estimate)} ({digits(estimate.low)} to {digits(estimate.high)})"
+    write = wording.decimals(estimate.estimate, estimate.low, estimate.high)
+    return f"{write(estimate.estimate)} ({write(estimate.low)} to {write(estimate.high)})"
 
 
-def p_value(result: Comparison | None) -> str:
+def p_value(result: MeanDifference | None) -> str:
     """P of a comparison, adjusted if it is one of a family."""
     if result is None:
         return DASH
-    p = sentences._p(result.p if result.p_adjusted is None else result.p_adjusted, round(1 - result.level, 12))
-    return p[0].removeprefix("p ").removeprefix("= ") if p else DASH
+    p = wording.p_value(result.deciding_p, result.alpha)
+    return p.removeprefix("p ").removeprefix("= ") or DASH
 
 
-def reached(row: Row) -> str:
+def reached(row: ArmResult) -> str:
     """How many seeds reached the baseline."""
     if not row.reached:
         return DASH
     return f"{sum(epoch is not None for epoch in row.reached.values())} of {len(row.reached)}"
 
 
-def tuned(row: Row) -> str:
+def tuned(row: ArmResult) -> str:
     """The chosen values."""
     return written(row.tuned) or DASH
 
 
-def _place(axes: list[str], row: Row) -> list[str]:
+def _place(axes: list[str], row: ArmResult) -> list[str]:
     return [*(text(row.shared[axis]) if axis in row.shared else DASH for axis in axes), row.label]
 
 
-def _named(row: Row) -> str:
+def _named(row: ArmResult) -> str:
     return f"{row.label}, {written(row.shared)}" if row.shared else row.label
 
 
-def _effect(result: Comparison | None) -> str:
+def _effect(result: MeanDifference | None) -> str:
     return DASH if result is None or result.effect is None or math.isnan(result.effect) else f"{result.effect:.2f}"
 
 
-def _verdict(study: StudyComparison, row: Row) -> str:
+def _verdict(study: Comparison, row: ArmResult) -> str:
     if row.arm == study.baseline:
         return "baseline"
     return DASH if row.against is None else row.against.verdict(lower_is_better=study.lower_is_better)
 
 
-def _family(study: StudyComparison) -> str:
+def _family(study: Comparison) -> str:
     adjusted = any(row.against is not None and row.against.adjustment for row in study.rows)
     return ", adjusted by Holm over all rivals at one grid point" if adjusted else ""
 
 
-def _pairs(study: StudyComparison, row: Row) -> str:
+def _pairs(study: Comparison, row: ArmResult) -> str:
     return DASH if row.arm == study.baseline else f"{row.pairs} of {row.pairs + row.dropped}"
 
 
-def _notes(study: StudyComparison) -> list[str]:
+def _notes(study: Comparison) -> list[str]:
     """The notes of the rows, each once."""
     rows: dict[str, list[str]] = {}
     for row in study.rows:
@@ -145,7 +145,7 @@ def _notes(study: StudyComparison) -> list[str]:
     return [f"{'; '.join(names) if len(names) <= shown else f'{len(names)} rows'}: {n}." for n, names in rows.items()]
 
 
-def _failed(study: StudyComparison) -> tuple[str, ...]:
+def _failed(study: Comparison) -> tuple[str, ...]:
     return (f"{study.caption}.",) if study.caption else ()
 
 

@@ -10,7 +10,7 @@ from keras_entropy import plots
 from keras_entropy.study import arm_groups, figures, result_tables
 from keras_entropy.study.arm_groups import plural, text, written
 from keras_entropy.study.arms import OWN_AXES
-from keras_entropy.study.comparison import StudyComparison
+from keras_entropy.study.comparison import Comparison
 from keras_entropy.study.description import Description, PlannedArm
 from keras_entropy.study.document import DASH, Block, Heading, Items, Paragraph, Picture, Table
 from keras_entropy.study.records import RunRecord
@@ -20,7 +20,7 @@ MOST_FAILURES, MOST_TABLES = 50, 12
 _ALWAYS = ("placement", "regularizer")
 
 
-def summary(study: Description, records: Sequence[RunRecord], comparison: StudyComparison | None) -> list[Block]:
+def summary(study: Description, records: Sequence[RunRecord], comparison: Comparison | None) -> list[Block]:
     """What there is, and how many comparisons show something."""
     runs = arm_groups.latest(records, "report")
     failed = arm_groups.counted(arm_groups.failures_of(runs), len(runs))
@@ -137,7 +137,7 @@ def runs(study: Description, records: Sequence[RunRecord]) -> list[Block]:
     return blocks
 
 
-def chosen(study: Description, records: Sequence[RunRecord], comparison: StudyComparison | None) -> list[Block]:
+def chosen(study: Description, records: Sequence[RunRecord], comparison: Comparison | None) -> list[Block]:
     """How values were chosen, and which."""
     trials = arm_groups.latest(records, "tune")
     if not trials and all(arm.tries < 2 for arm in study.arms):
@@ -207,7 +207,7 @@ def _edges(plan: PlannedArm, choice: dict[str, Any]) -> Iterator[tuple[str, str]
 
 
 def results(
-    comparison: StudyComparison,
+    comparison: Comparison,
     records: Sequence[RunRecord],
     starred: StarredTable,
     pairs: Sequence[PairwiseTable],
@@ -229,7 +229,7 @@ def results(
     return [*blocks, Heading("Epochs and time"), result_tables.effort_table(comparison)]
 
 
-def pictures(comparison: StudyComparison, records: Sequence[RunRecord]) -> list[Block]:
+def pictures(comparison: Comparison, records: Sequence[RunRecord]) -> list[Block]:
     """All figures that the runs give."""
     metric, base = result_tables.metric_name(comparison), comparison.baseline
     drawn: list[tuple[str, Any, str]] = []
@@ -254,7 +254,7 @@ def pictures(comparison: StudyComparison, records: Sequence[RunRecord]) -> list[
     return blocks
 
 
-def _failed(comparison: StudyComparison | None) -> str:
+def _failed(comparison: Comparison | None) -> str:
     return f"{comparison.caption}." if comparison is not None and comparison.caption else ""
 
 

@@ -7,10 +7,9 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from keras_entropy._checks import flag, one_of
-from keras_entropy.stats import Comparison, Estimate, _samples, paired_t, welch_t
+from keras_entropy.stats import Estimate, MeanDifference, _samples, holm_adjusted, paired_t, welch_t
 from keras_entropy.study import arm_groups
 from keras_entropy.study.arm_groups import Epoch, Group, Point, written
-from keras_entropy.study.comparison import adjusted
 from keras_entropy.study.document import DASH, Table
 from keras_entropy.study.records import RunRecord, direction
 
@@ -32,7 +31,7 @@ class PairwiseTable:
 
     point: Point
     names: tuple[str, ...]
-    results: dict[tuple[str, str], Comparison | None]
+    results: dict[tuple[str, str], MeanDifference | None]
     lower_is_better: bool
     title: str
     caption: str
@@ -85,7 +84,7 @@ class StarredTable:
     points: tuple[Point, ...]
     names: tuple[str, ...]
     means: tuple[dict[str, Estimate], ...]
-    tests: tuple[dict[str, Comparison], ...]
+    tests: tuple[dict[str, MeanDifference], ...]
     note: str
     caption: str
 
@@ -117,7 +116,7 @@ def pairwise_table(
     records: Sequence[RunRecord],
     metric: str = "val_task_loss",
     *,
-    level: float = 0.01,
+    alpha: float = 0.01,
     paired: bool = True,
     adjust: str | None = "holm",
     epoch: Epoch = "last",
@@ -128,7 +127,7 @@ def pairwise_table(
     Args:
         records: of the runs; those of role "tune" and those that did not finish are left out.
         metric: a name in the histories.
-        level: error rate of the decisions: for all pairs at one point together if adjusted.
+        alpha: error rate of the decisions: for all pairs at one point together if adjusted.
         paired: paired t tests over the seeds that both arms have; False for Welch's, which do not use the pairs.
         adjust: `"holm"`, or None for p-values that are each of its own.
         epoch: compare the metric at the last epoch, or at each run's own best one.
@@ -139,15 +138,15 @@ def pairwise_table(
     """
     runs = arm_groups.reported(records, metric)
     lower_is_better = direction(metric, lower_is_better)
-    level, one = _samples.significance(level), _chosen(paired, adjust, epoch)
-    title = f"{one} at {level:g}{', adjusted by Holm' if adjust else ', not adjusted'}"
+    alpha, one = _samples.alpha(alpha), _chosen(paired, adjust, epoch)
+    title = f"{one} at {alpha:g}{', adjusted by Holm' if adjust else ', not adjusted'}"
     tables = []
     for point, groups in arm_groups.families(runs):
         values = {group.label: group.values(metric, epoch, lower_is_better) for group in groups}
         pairs = list(itertools.combinations(values, 2))
-        results = [_test(values[a], values[b], paired, 1 - level, "two-sided") for a, b in pairs]
+        results = tuple(_test(values[a], values[b], paired, 1 - alpha, "two-sided") for a, b in pairs)
         if adjust is not None:
-            results = adjusted(results)
+            results = holm_adjusted(results)
         tables.append(
             PairwiseTable(
                 point=point,
@@ -196,9 +195,9 @@ def starred_table(
     for point, groups in arm_groups.families(runs, baseline):
         values = {group.label: group.values(metric, epoch, lower_is_better) for group in groups}
         rivals = [group.label for group in groups if group.arm != baseline]
-        results = [_test(values[name], values.get(baseline, {}), paired, 0.95, side) for name in rivals]
+        results = tuple(_test(values[name], values.get(baseline, {}), paired, 0.95, side) for name in rivals)
         if adjust is not None:
-            results = adjusted(results)
+            results = holm_adjusted(results)
         names |= dict.fromkeys(rivals)
         points.append(point)
         found = {name: arm_groups.mean_of(list(sample.values()), 0.95) for name, sample in values.items()}
@@ -229,14 +228,16 @@ def _chosen(paired: bool, adjust: str | None, epoch: str) -> str:
     return "paired t tests" if flag("paired", paired) else "Welch t tests"
 
 
-def _test(a: dict[int, float], b: dict[int, float], paired: bool, level: float, side: str) -> Comparison | None:
+def _test(
+    a: dict[int, float], b: dict[int, float], paired: bool, confidence: float, side: str
+) -> MeanDifference | None:
     both = sorted(a.keys() & b.keys())
     first, second = ([x[seed] for seed in both] for x in (a, b)) if paired else (list(a.values()), list(b.values()))
     if min(len(first), len(second)) < 2:
         return None
-    test: Callable[..., Comparison] = paired_t if paired else welch_t
+    test: Callable[..., MeanDifference] = paired_t if paired else welch_t
     with arm_groups.quiet():
-        return test(first, second, level, alternative=side)
+        return test(first, second, confidence, alternative=side)
 
 
 def _failed(groups: Sequence[Group]) -> str:

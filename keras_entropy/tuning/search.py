@@ -16,7 +16,7 @@ import keras_tuner
 
 from keras_entropy import _checks, _files
 from keras_entropy._frozen import FrozenDict
-from keras_entropy.study import Arm, Study, StudyComparison, compare
+from keras_entropy.study import Arm, Comparison, Study, compare
 from keras_entropy.study.records import direction
 from keras_entropy.study.single_run import load
 from keras_entropy.tuning import ledger, output_folder, tensorboard_log, trial_run
@@ -231,7 +231,7 @@ def _run_trials(
 
 
 def _result(
-    found: _Trials, regularizers: list[str], comparison: StudyComparison, holdout: tuple[int, ...], folder: Path
+    found: _Trials, regularizers: list[str], comparison: Comparison, holdout: tuple[int, ...], folder: Path
 ) -> SearchResult:
     rows = {row.arm: row for row in comparison.rows}
     mean, base_mean = (math.nan if row.mean is None else row.mean.estimate for row in (rows[TERM], rows[BASELINE]))
@@ -255,7 +255,7 @@ def _result(
     )
 
 
-def _sentence(found: _Trials, regularizers: list[str], comparison: StudyComparison) -> str:
+def _sentence(found: _Trials, regularizers: list[str], comparison: Comparison) -> str:
     """The conclusion in words."""
     better = "lower" if found.lower_is_better else "higher"
     compared = " ".join(f"{sentence}." for sentence in comparison.sentences())

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from keras_entropy._frozen import FrozenDict
-from keras_entropy.stats import Comparison
+from keras_entropy.stats import MeanDifference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ class SearchResult:
         baseline_score: Float. Mean metric of the best baseline over `seeds`; NaN if no baseline was trained.
         holdout_mean: Float. Mean metric of the best setting over `holdout_seeds`; NaN if no run finished.
         baseline_holdout_mean: Float. Mean metric of the best baseline over `holdout_seeds`.
-        difference: `keras_entropy.stats.Comparison` of the two, paired by seed; None if fewer than two pairs finished.
+        difference: `keras_entropy.stats.MeanDifference` of the two, paired by seed; None with fewer than two pairs.
         seeds: Tuple of integers. Seeds of each trial.
         holdout_seeds: Tuple of integers. Seeds of the comparison.
         trials: Tuple of `TrialResult`, in the order of the trials.
@@ -80,7 +80,7 @@ class SearchResult:
     baseline_score: float
     holdout_mean: float
     baseline_holdout_mean: float
-    difference: Comparison | None
+    difference: MeanDifference | None
     seeds: tuple[int, ...]
     holdout_seeds: tuple[int, ...]
     trials: tuple[TrialResult, ...]
