@@ -143,7 +143,7 @@ def test_a_damaged_trial_is_written_anew(content, tmp_path):
     before = path.read_text()
     path.write_text(content)
     if content:
-        with pytest.warns(EntropyWarning, match="edited or torn"):
+        with pytest.warns(EntropyWarning, match="was edited or is corrupted"):
             search_nothing("random", folder)
     else:
         search_nothing("random", folder)
@@ -157,7 +157,7 @@ def test_a_damaged_run_is_kept_aside_and_trained_again(tmp_path):
     before = path.read_text()
     path.write_text(before[:30])
     Path(folder, "search", "oracle.json").unlink()
-    with pytest.warns(EntropyWarning, match="trained again"):
+    with pytest.warns(EntropyWarning, match="training the run again"):
         search_nothing("random", folder)
     assert path.read_text() == before
     assert path.with_suffix(".damaged").read_text() == before[:30]
@@ -186,17 +186,17 @@ def test_another_search_in_the_folder_is_refused(tmp_path):
     search_nothing("random", folder)
     for change in ({"seeds": [0, 2]}, {"seed": 4}, {"hypermodel": hypermodel(factors=(1e-3, 1.0))}, {"tuner": "grid"}):
         before = Path(folder, "search", "oracle.json").read_bytes()
-        with pytest.raises(ValueError, match="holds a search with another"):
+        with pytest.raises(ValueError, match="contains a search with another"):
             EntropyTuner(**tuner_options("random", folder, 12) | change).search(**arrays(), epochs=2, verbose=0)
         assert Path(folder, "search", "oracle.json").read_bytes() == before
-    with pytest.raises(ValueError, match=r"another fit \(epochs\): its"):
+    with pytest.raises(ValueError, match=r"another fit \(epochs\)\. Restore"):
         EntropyTuner(**tuner_options("random", folder, 12)).search(**arrays(), epochs=3, verbose=0)
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="something else"):
+    with pytest.raises(FileExistsError, match=r"not a search folder: it contains notes.txt"):
         EntropyTuner(**tuner_options("random", str(tmp_path), 3) | {"overwrite": True})
     assert (tmp_path / "search" / "notes.txt").read_text() == "mine"
 

@@ -1,4 +1,4 @@
-"""The whole state of a training run between two epochs, so that it can go on to the same end."""
+"""Checkpoints of a training run: a resumed run ends bit-identical to an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from keras_entropy import _backend, _checks, _files
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
 from keras_entropy.study.single_run import build_optimizer
 
-SCHEMA = "keras-entropy/snapshot/1"
+SCHEMA = "keras-entropy/checkpoint/1"
 _STATELESS = (EntropyLogger, FactorSchedule, keras.callbacks.LearningRateScheduler, keras.callbacks.TerminateOnNaN)
 
 
-class Snapshot(keras.callbacks.Callback):
-    """Keeps the history, and after each epoch writes all that the run needs to go on; it stands last in the list.
+class Checkpoint(keras.callbacks.Callback):
+    """Record the history, and write a checkpoint after each epoch. Must be the last callback.
 
-    That are the variables of the model and of its optimizer, the states of random generators among them, and the
-    counters of the user's callbacks, such as the patience of EarlyStopping. Where a callback holds something else than
-    numbers, arrays and text, nothing is written, and an interrupted run starts anew.
+    A checkpoint contains the variables of the model and of its optimizer, with the states of random generators, and the
+    attributes of the user's callbacks, such as the patience counter of EarlyStopping. If a callback has an attribute
+    other than numbers, arrays and text, no checkpoint is written, and an interrupted run restarts.
 
     Args:
-        path: of the snapshot; None for none.
-        callbacks: of the user.
-        history: of the epochs before, by name.
-        seconds: that they took.
+        path: Path of the checkpoint; None writes none.
+        callbacks: List of the user's callbacks.
+        history: Values of earlier epochs by metric.
+        seconds: Float. Wall time of earlier epochs.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Snapshot(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Of the run, its earlier parts with it."""
+        """Wall time of the run, with its earlier parts."""
         return self._before + time.monotonic() - self._start
 
     def restore(self, found: dict[str, Any]) -> None:
-        """Go on from what `read` has found, when `fit` begins."""
+        """Resume from what `read` returned, when `fit` begins."""
         self._restored = found
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """After the other callbacks have set themselves back."""
+        """Restore variables and callbacks, after the callbacks have reset themselves."""
         if self._restored is None:
             return
         assert self.model is not None
@@ -65,7 +65,7 @@ class Snapshot(keras.callbacks.Callback):
             vars(callback).update(state)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write."""
+        """Record the metrics and write the checkpoint."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         if self._path is None or self.model.stop_training:
@@ -88,12 +88,15 @@ class Snapshot(keras.callbacks.Callback):
 
 
 def read(path: Path, model: Any, callbacks: Iterable[Any]) -> dict[str, Any] | None:
-    """What a snapshot holds, if it fits the model and the callbacks; None if there is none, or, with a warning, if not.
+    """Read a checkpoint.
 
     Args:
-        path: of the snapshot.
-        model: built as that of the run was.
-        callbacks: of the user.
+        path: Path of the checkpoint.
+        model: Compiled model of the run.
+        callbacks: List of the user's callbacks.
+
+    Returns:
+        The checkpoint; None if there is none, or, with a warning, if it is corrupted or from another model.
     """
     if not path.exists():
         return None
@@ -107,11 +110,11 @@ def read(path: Path, model: Any, callbacks: Iterable[Any]) -> dict[str, Any] | N
         kept = [callback for callback in callbacks if not isinstance(callback, _STATELESS)]
         fits = [array.shape for array in found["variables"]] == shapes and len(kept) == len(found["callbacks"])
         if found["schema"] != SCHEMA or not fits:
-            raise ValueError("it is of another model, or other callbacks")
+            raise ValueError("it is from another model or other callbacks")
         found["history"] = {name: [float(v) for v in values] for name, values in found["history"].items()}
-    except Exception as error:  # np.load and zipfile raise what they like on a damaged file
+    except Exception as error:  # np.load and zipfile raise many kinds of errors for a corrupted file
         warnings.warn(
-            f"{path} cannot be gone on from ({error}): the run is trained from its start.",
+            f"Cannot resume from {path}: {error}. Restarting this run.",
             _checks.EntropyWarning,
             stacklevel=2,
         )
@@ -120,14 +123,14 @@ def read(path: Path, model: Any, callbacks: Iterable[Any]) -> dict[str, Any] | N
 
 
 def _variables(model: Any) -> list[Any]:
-    """All that training changes, in an order that equal models have in common."""
+    """All variables that training changes, in the same order for equal models."""
     build_optimizer(model)
-    _ = model.losses  # counters of steps are made when losses are first asked for
+    _ = model.losses  # the first access creates the step counters of regularizers
     return [*model.variables, *model.optimizer.variables]
 
 
 def _state(callback: Any) -> dict[str, Any] | None:
-    """The attributes of a callback that `fit` may change, or None if some are no plain data."""
+    """The attributes of a callback that `fit` may change; None if some are not plain data."""
     found = {}
     for name, value in vars(callback).items():
         if name in ("_model", "params") or callable(value):
@@ -147,7 +150,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _encoded(value: Any, arrays: list[Any]) -> Any:
-    """A value as JSON, with its arrays appended to a list."""
+    """Encode a value as JSON; append its arrays to a list."""
     if isinstance(value, np.ndarray | np.generic):
         arrays.append(np.asarray(value))
         return {"__array__": len(arrays) - 1}

@@ -1,4 +1,4 @@
-"""The chief of a search in several processes: it holds the oracle, and ends with the work."""
+"""The chief of a search in several processes: it holds the oracle and answers the workers."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from concurrent import futures
 from typing import Any
 
 from keras_entropy import _optional
+from keras_entropy.tuning import _keras_tuner
 
 _POLL = 0.1
+"""Seconds between two looks at the state of the search."""
 _GRACE = 30.0
-"""Seconds for workers to hear that the search has ended."""
+"""Seconds that the chief waits for its workers after the last trial."""
 
 
 def serve(oracle: Any) -> None:
     """Answer the workers until no trial is left.
 
-    KerasTuner's own chief waits for ever for a worker that died after its last trial.
+    KerasTuner's own chief waits forever if a worker dies after its last trial.
+
+    Args:
+        oracle: `DurableOracle`.
     """
     grpc = _optional.require("grpc", extra="search")
-    from keras_tuner.src import protos
-    from keras_tuner.src.distribute.oracle_chief import OracleServicer
-
     address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-    servicer = OracleServicer(oracle)
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    servicer = _keras_tuner.add_servicer(oracle, server)
     server.add_insecure_port(address)
     server.start()
     ended = None

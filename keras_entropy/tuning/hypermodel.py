@@ -1,9 +1,10 @@
-"""A KerasTuner hypermodel that tunes an entropy term: which one, where, how strong."""
+"""A hypermodel for KerasTuner that tunes the regularizer, the placement and the factor of an entropy term."""
 
 from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,13 @@ from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.placement.resolution import Placement
 from keras_entropy.runs.identity import identity
 from keras_entropy.tuning import objective_checks
+from keras_entropy.tuning.trial_errors import fatal_errors
 
 PLACEMENT, FACTOR, REGULARIZER, SIGN = "entropy/placement", "entropy/factor", "entropy/regularizer", "entropy/sign"
 OWN = "entropy/"
-"""What the names of the hyperparameters of an entropy term start with."""
+"""Prefix of the hyperparameters of the entropy term."""
+
+_NAMES = re.compile("entropy/(placement|regularizer|(factor|sign)(/.*)?)$")
 
 Factory = Callable[[float], Any]
 
@@ -29,29 +33,31 @@ Factory = Callable[[float], Any]
 class EntropyHyperModel(keras_tuner.HyperModel):
     """A model with an entropy term whose placement and factor are hyperparameters, for any tuner of KerasTuner.
 
-    It adds `entropy/placement`, `entropy/factor` (drawn by logarithm), and where they are asked for
-    `entropy/regularizer` and `entropy/sign` to the hyperparameters of the user's `build`, which stay tunable. No
-    hyperparameter depends on another, since Bayesian optimisation repeats itself where some do. The model without term
-    is no point of the search: run it beside it on the same seeds, as `EntropyTuner` and `search` do.
+    It adds the hyperparameters `entropy/placement` and `entropy/factor`, and on request `entropy/regularizer` and
+    `entropy/sign`, to those of your `build` function. No hyperparameter depends on another one: Bayesian optimisation
+    repeats settings if one does. The baseline, the model without an entropy term, is not part of the search space:
+    `EntropyTuner` and `search` train it beside the trials on the same seeds.
 
-    With it a tuner refuses an objective and callbacks that watch the penalty (`"loss"`, `"val_loss"`), an error in
-    `build` or `fit` ends the search instead of counting as a trial, and a trial whose objective is not finite has
-    failed. `fit` logs `val_task_loss`, which is a good objective: `keras_tuner.Objective("val_task_loss", "min")`.
+    With this hypermodel, a tuner raises an error for an objective or a callback that monitors the penalty (`"loss"`,
+    `"val_loss"`); an error in `build` or `fit` ends the search; and a trial whose objective is not finite fails. `fit`
+    logs `val_task_loss`, a good objective: `keras_tuner.Objective("val_task_loss", "min")`.
 
     Args:
-        build: a function of `keras_tuner.HyperParameters`, one without arguments, or a `keras_tuner.HyperModel`; it
-            gives a compiled and built model.
-        regularizer: a function of a factor that returns a `keras.Regularizer`, such as the class `ConvCornerEntropy`;
-            or several, as a list or as a dict of names.
-        placements: rules as of `resolve_placement`; a dict gives names to rules that are no strings.
-        factors: lowest and highest, between which factors are drawn by logarithm; or one, or three and more, which then
-            are the only ones that are tried.
-        negative: True to try each factor with both signs.
-        per_layer: True for a factor for each layer, `entropy/factor/<layer path>`, of a single placement.
+        build: Function that returns a compiled and built Keras model. It takes `keras_tuner.HyperParameters` or
+            nothing. Or a `keras_tuner.HyperModel`.
+        regularizer: Function of a factor that returns a `keras.Regularizer`, such as the class `ConvCornerEntropy`. A
+            list or a dict of several makes the choice a hyperparameter.
+        placements: List of placements, as in `resolve_placement`, or a dict of placements by name. Defaults to
+            `("first", "all")`.
+        factors: The lowest and the highest factor, between which factors are drawn log-uniformly; or one value, or
+            three and more, of which one is chosen. Defaults to `(1e-4, 1e-1)`.
+        negative: Boolean. Whether to try factors with both signs. Defaults to False.
+        per_layer: Boolean. Whether each layer of a single placement has its own factor, `entropy/factor/<layer path>`.
+            Defaults to False.
 
     Raises:
-        TypeError: for arguments of another kind.
-        ValueError: for no placements, for "none" among them, or for factors that are not positive.
+        TypeError: For an argument of the wrong type.
+        ValueError: If there are no placements, if `"none"` is among them, or if a factor is not positive.
 
     Examples:
         >>> import keras, keras_tuner
@@ -87,12 +93,12 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         self.negative, self.per_layer = _checks.flag("negative", negative), _checks.flag("per_layer", per_layer)
         if per_layer and len(self.placements) > 1:
             raise ValueError(
-                f"`per_layer` takes one placement, since factors of layers that another one leaves out would be tuned "
-                f"for nothing. Received: placements={list(self.placements)!r}. Give the one with most layers."
+                f"`per_layer=True` takes one placement: other placements would leave some factors unused. Received: "
+                f"placements={list(self.placements)!r}. Give the placement with most layers."
             )
 
     def build(self, hp: Any) -> Any:
-        """The user's model with its term, compiled."""
+        """Build the compiled model with its entropy term."""
         model = self.baseline(hp)
         placement = self.placements[hp.Choice(PLACEMENT, list(self.placements))]
         kind = self.regularizers[_choice(hp, REGULARIZER, list(self.regularizers))]
@@ -105,34 +111,34 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         return model
 
     def baseline(self, hp: Any) -> Any:
-        """The user's model without the term, compiled."""
-        with fresh_names():  # a layer is called the same in each trial
+        """Build the compiled model without an entropy term."""
+        with fresh_names():  # a layer has the same name in each trial
             if isinstance(self.base, keras_tuner.HyperModel):
                 model = self.base.build(hp)
             else:
                 model = self.base(hp) if takes_hyperparameters(self.base) else self.base()
-        objective_checks.check_names(parameter.name for parameter in hp.space)
+        _check_names(parameter.name for parameter in hp.space)
         if not isinstance(model, keras.Model) or not model.compiled:
             raise errors.FatalTypeError(
                 _checks.message("build", "a function that returns a compiled keras.Model", model)
             )
         if not model.built:
             raise errors.FatalValueError(
-                "The model of `build` is not built. Give its first layer an input shape: keras.Input."
+                "`build` should return a built model. Received: a model without weights. Begin it with keras.Input."
             )
         return model
 
     def describe(self) -> dict[str, Any]:
-        """What is tuned, as plain values: equal for equal hypermodels, also in another process."""
+        """Describe the hypermodel by plain values, which are equal for equal hypermodels in any process."""
         base: Any = self.base
         if isinstance(base, keras_tuner.HyperModel):
-            plain = {name: value for name, value in vars(base).items() if not callable(value)}  # not its own methods
+            plain = {name: value for name, value in vars(base).items() if not callable(value)}  # without its methods
             base = [type(base).__qualname__, type(base).build, type(base).fit, plain]
         names = ("regularizers", "placements", "factors", "negative", "per_layer")
         return {"build": identity(base), **{name: identity(getattr(self, name)) for name in names}}
 
     def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-        """Train, after a look at what is watched; `EntropyLogger` is added where none is among the callbacks."""
+        """Check objective and callbacks, add an `EntropyLogger` if the callbacks contain none, and train."""
         callbacks = list(kwargs.pop("callbacks", None) or [])
         objective_checks.check_callbacks(callbacks)
         objective = next((c.objective for c in callbacks if hasattr(c, "objective")), None)
@@ -140,7 +146,7 @@ class EntropyHyperModel(keras_tuner.HyperModel):
             objective_checks.check_objective(objective)
         if not any(isinstance(callback, EntropyLogger) for callback in callbacks):
             callbacks.append(EntropyLogger())
-        with objective_checks.raised():
+        with fatal_errors():
             if isinstance(self.base, keras_tuner.HyperModel):
                 results = self.base.fit(hp, model, *args, callbacks=callbacks, **kwargs)
             else:
@@ -160,35 +166,57 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         return float(value)
 
 
+def _check_names(names: Iterable[str]) -> None:
+    """Check that the hyperparameters of the model have no names of KerasTuner's or of the entropy term.
+
+    Raises:
+        FatalValueError: If one has. KerasTuner ends the search.
+    """
+    for name in names:
+        if name.startswith("tuner/") or (name.startswith(OWN) and not _NAMES.match(name)):
+            raise errors.FatalValueError(
+                f"The hyperparameter {name!r} should not begin with {name.split('/')[0] + '/'!r}, which marks "
+                "hyperparameters of KerasTuner or of the entropy term. Give it another name."
+            )
+
+
 def takes_hyperparameters(build: Callable[..., Any]) -> bool:
-    """Whether a function has an argument that it needs, which then is that of the hyperparameters."""
+    """Whether a build function takes the hyperparameters.
+
+    Raises:
+        TypeError: If it has more than one required argument.
+    """
     empty = inspect.Parameter.empty
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [p for p in inspect.signature(build).parameters.values() if p.default is empty and p.kind in positional]
     if len(needed) > 1:
         raise TypeError(
             f"`build` should take the hyperparameters alone, or nothing. Received: a function of "
-            f"{', '.join(parameter.name for parameter in needed)}."
+            f"{', '.join(parameter.name for parameter in needed)}. Give the other arguments defaults."
         )
     return bool(needed)
 
 
 def _choice(hp: Any, name: str, options: list[str]) -> str:
-    """One of the options, a hyperparameter only where there are several."""
+    """Choose an option; with a single one, add no hyperparameter."""
     return str(hp.Choice(name, options)) if len(options) > 1 else options[0]
 
 
 def _named_regularizers(given: Any) -> dict[str, Factory]:
     if isinstance(given, keras.Regularizer):
         raise TypeError(
-            f"`regularizer` should make a term from a factor, which is tuned. Received: {given!r}, which has one. Give "
+            f"`regularizer` should be a function of the factor, as the factor is tuned. Received: {given!r}. Give "
             f"its class, {type(given).__name__}, or a function of the factor."
         )
     if not isinstance(given, Mapping):
         several = [given] if callable(given) else list(given) if isinstance(given, Iterable) else []
-        given = {getattr(kind, "__name__", type(kind).__name__): kind for kind in several}
+        names = [getattr(kind, "__name__", type(kind).__name__) for kind in several]
+        given = dict(zip(names, several, strict=True))
         if len(given) < len(several):
-            raise ValueError("Several of `regularizer` have the same name. Give them as a dict of names.")
+            raise ValueError(
+                f"`regularizer` should contain functions with different names. Received: {names}, where two have the "
+                "same name. Give a dict of functions by name."
+            )
     if not given or not all(callable(kind) for kind in given.values()):
         raise TypeError(_checks.message("regularizer", "a function of a factor, or several in a list or dict", given))
     return dict(given)
@@ -199,13 +227,14 @@ def _named_placements(given: Any) -> dict[str, Placement]:
         raise TypeError(_checks.message("placements", "a list of placements", given))
     named = dict(given) if isinstance(given, Mapping) else {rule: rule for rule in given if isinstance(rule, str)}
     if not isinstance(given, Mapping) and len(named) < len(list(given)):
-        raise TypeError(_checks.message("placements", "different strings, or a dict of names to rules", given))
+        raise TypeError(_checks.message("placements", "different strings, or a dict of placements by name", given))
     if not named:
         raise ValueError(_checks.message("placements", "at least one placement", given))
     if any(rule == "none" for rule in named.values()):
         raise ValueError(
-            "`placements` should not hold 'none': in a search the model without term would have few or many trials by "
-            "chance. EntropyTuner and search run it beside the search, on the same seeds."
+            f"`placements` should not contain 'none': the number of its trials would depend on chance. Received: "
+            f"{list(named)!r}. Leave it out: EntropyTuner and search train the baseline beside the trials, on the same "
+            "seeds."
         )
     return named
 

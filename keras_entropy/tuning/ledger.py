@@ -1,4 +1,4 @@
-"""What was trained, by values and seed: kept beside the search, so that no trial and no kill trains it twice."""
+"""The records of all runs of a search, by hyperparameters and seed, so that no run is trained twice."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from keras_entropy import _checks, _files
 
 SCHEMA = "keras-entropy/tuned-run/1"
 FOLDER = "runs"
-_TUNER = "tuner/"  # what Hyperband adds to the values: how long a trial is, not what
+_TUNER = "tuner/"
+"""Prefix of the values that Hyperband adds for the number of epochs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training: a setting and a seed.
+    """One training run: a setting with a seed.
 
     Attributes:
-        values: of the hyperparameters.
-        seed: of initial weights, data order and dropout.
-        history: values by epoch of all that was logged.
-        ended: whether it ended by itself, so that more epochs would not train it on.
-        seconds: of wall time, all parts of an interrupted run together.
+        values: Hyperparameters by name.
+        seed: Integer. Seed of initial weights, data order and dropout.
+        history: Values by epoch of each logged metric.
+        ended: Boolean. Whether a callback or a custom `fit` ended it, so that more epochs would not change it.
+        seconds: Float. Wall time of all parts of an interrupted run.
     """
 
     values: dict[str, Any]
@@ -38,20 +39,20 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        """How many were trained."""
+        """Number of trained epochs."""
         return max((len(values) for values in self.history.values()), default=0)
 
     def covers(self, epochs: int) -> bool:
-        """Whether nothing is left to train of so many epochs."""
+        """Whether the run is finished at this number of epochs."""
         return self.ended or self.epochs >= epochs
 
     def metrics(self, epoch: str, objective: Any, epochs: int) -> dict[str, float]:
-        """All that was logged at the last epoch, or at that with the best objective.
+        """All metrics at the last epoch, or at the epoch with the best objective.
 
         Args:
-            epoch: "last" or "best".
-            objective: a `keras_tuner.Objective`, or several.
-            epochs: later ones, of a longer trial of the same values, do not count.
+            epoch: String. `"last"` or `"best"`.
+            objective: `keras_tuner.Objective`, or KerasTuner's objective of several.
+            epochs: Integer. Number of epochs that count; a longer trial of the same setting may have trained more.
         """
         found = min(self.epochs, epochs)
         by_epoch = [{n: v[e] for n, v in self.history.items() if e < len(v)} for e in range(found)]
@@ -66,12 +67,12 @@ class Run:
 
 
 def key_of(values: Mapping[str, Any]) -> str:
-    """Equal for equal settings, whatever the number of the trial."""
+    """Hash of a setting, the same in each trial."""
     return _digest(own(values))[:16]
 
 
 def own(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A setting, without what Hyperband adds to it."""
+    """The hyperparameters of a setting without the values that Hyperband adds."""
     return {name: value for name, value in values.items() if not name.startswith(_TUNER)}
 
 
@@ -80,28 +81,33 @@ def _digest(record: Mapping[str, Any]) -> str:
 
 
 class Ledger:
-    """A folder of finished runs.
+    """A folder with the records of finished runs.
 
     Args:
-        folder: is made with the first run.
+        folder: Path. The first record creates it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, values: Mapping[str, Any], seed: int, suffix: str = ".json") -> Path:
-        """Of a run's file."""
+        """Path of a file of a run."""
         return self.folder / key_of(values) / f"seed_{seed}{suffix}"
 
     def read(self, values: Mapping[str, Any], seed: int) -> Run | None:
-        """A run, as far as it was trained; None for one that was not, and with a warning for a damaged one."""
+        """Read the record of a run.
+
+        Returns:
+            The run, which may have fewer epochs than a trial needs; None if there is no record, or, with a warning, if
+            it is corrupted.
+        """
         path = self.path(values, seed)
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record.pop("schema") != SCHEMA or record["seed"] != seed:
-                raise ValueError("it is no record of this run")
+                raise ValueError("not a record of this run")
             if record.pop("sha256") != _digest(record):
-                raise ValueError("its checksum is another one")
+                raise ValueError("checksum mismatch")
             record["history"] = {name: [float(v) for v in column] for name, column in record["history"].items()}
             return Run(**record)
         except FileNotFoundError:
@@ -109,7 +115,7 @@ class Ledger:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             aside = path.with_suffix(".damaged")
             warnings.warn(
-                f"{path} is torn or was edited ({error}). It is kept as {aside.name}, and the run is trained again.",
+                f"{path} is corrupted ({error}). Moving it to {aside.name} and training the run again.",
                 _checks.EntropyWarning,
                 stacklevel=2,
             )
@@ -117,12 +123,12 @@ class Ledger:
             return None
 
     def write(self, run: Run) -> None:
-        """Keep a run, whole or not at all."""
+        """Write the record of a run atomically."""
         record = _files.strict(dataclasses.asdict(run))
         _files.write_json(self.path(run.values, run.seed), {"schema": SCHEMA, **record, "sha256": _digest(record)})
 
     def runs(self) -> list[Run]:
-        """All of them."""
+        """All runs."""
         found = []
         for path in sorted(self.folder.glob("*/seed_*.json")):
             record = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""KerasTuner's oracles, with a state that a kill leaves whole and from which they go on as if there had been none."""
+"""KerasTuner's oracles with one atomic state file, from which a killed search resumes with the same values."""
 
 from __future__ import annotations
 
@@ -13,77 +13,75 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
-import numpy as np
-from keras_tuner.src.engine import oracle as kt_oracle
-from keras_tuner.src.engine.trial import Trial
-from keras_tuner.src.tuners.gridsearch import LinkedList
+from keras_tuner.engine.trial import Trial
 
 from keras_entropy import _checks, _files
+from keras_entropy.tuning import _keras_tuner
 
 SCHEMA = "keras-entropy/oracle/1"
 STATE = "oracle.json"
 
 
-class DurableOracle(kt_oracle.Oracle):
-    """What the four oracles have in common.
+class DurableOracle(_keras_tuner.OracleBase):
+    """The common base of the four oracles.
 
-    KerasTuner writes the state of a search in several files, in place, and amid its changes. Here each change is one
-    file that appears whole: `oracle.json` holds the oracle and all trials, with a checksum. The `trial.json` of each
-    trial is a copy for readers.
+    KerasTuner writes the state of a search to several files, in place, in the middle of a change. This oracle writes
+    each change at once to one file: `oracle.json` contains the oracle and all trials, with a checksum. The `trial.json`
+    of each trial is a copy for readers.
 
-    Failed trials, with a value that is not finite among them, do not end a search, however many follow each other.
+    Failed trials do not end the search, however many follow each other. A trial whose score is not finite fails.
 
     Args:
-        seed: of the values that are drawn; 0 is a seed.
-        **options: as of KerasTuner's oracle.
+        seed: Integer. Seed of the drawn values; 0 is a seed. Defaults to 0.
+        **options: Options of KerasTuner's oracle.
     """
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed=seed or 1, max_consecutive_failed_trials=math.inf, **options)
-        self.seed = self._seed_state = seed
+        self.set_seed(seed)
         self.ongoing_trials: dict[str, Trial] = {}
-        self._changing = 0
-        self._changed: dict[str, Trial] = {}
-        self._lock = threading.RLock()
+        self._open_changes = 0
+        self._changed_trials: dict[str, Trial] = {}
+        self._change_lock = threading.RLock()
         self.keeps_ongoing = False
-        """Whether trials that run stay with their tuners when a state is read, as where only the chief was killed."""
+        """Whether `reload` leaves running trials to their workers, as when only the chief was killed."""
 
     @property
     def expected_trials(self) -> int | None:
-        """How many trials there will be, at most."""
+        """Maximum number of trials; None if it is not known."""
         return self.max_trials  # type: ignore[no-any-return]
 
     def create_trial(self, tuner_id: str) -> Trial:
-        """As KerasTuner's, as one change."""
+        """Create a trial and save it atomically."""
         with self._change():
             return super().create_trial(tuner_id)
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
-        """As KerasTuner's; the end of the trial saves it."""
-        with self._change(save=False), _nan_is_known():
+        """Add metrics to a trial; `end_trial` saves them."""
+        with self._change(save=False), _ignore_nan_warning():
             return super().update_trial(trial_id, dict(metrics), step=step)
 
     def end_trial(self, trial: Trial) -> None:
-        """As KerasTuner's, as one change."""
+        """End a trial and save it atomically."""
         with self._change():
             super().end_trial(trial)
             ended = self.trials[trial.trial_id]
-            if ended.status == "FAILED" and not ended.message:  # a worker's does not reach its chief
+            if ended.status == "FAILED" and not ended.message:  # the message of a worker does not reach its chief
                 ended.message = f"{self.objective.name} is not finite, or the trial killed its process."
 
     def score_trial(self, trial: Trial) -> None:
-        """As KerasTuner's; an infinite score, which could rank best, fails the trial as NaN does."""
-        with _nan_is_known():
+        """Score a trial. An infinite score, which could rank best, becomes NaN and fails the trial."""
+        with _ignore_nan_warning():
             super().score_trial(trial)
         if not math.isfinite(trial.score):
             trial.score = math.nan
 
     def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
-        """The best completed trials. KerasTuner fills up with failed ones, which this does not."""
+        """The best completed trials. KerasTuner adds failed trials if there are too few; this does not."""
         return [trial for trial in super().get_best_trials(num_trials) if trial.status == "COMPLETED"]
 
     def get_state(self) -> dict[str, Any]:
-        """All of it."""
+        """The whole state, with all trials, as plain values for JSON."""
         return {
             **super().get_state(),
             "schema": SCHEMA,
@@ -92,130 +90,118 @@ class DurableOracle(kt_oracle.Oracle):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore what `get_state` returned."""
         self.trials = {trial_id: Trial.from_state(trial) for trial_id, trial in state["trials"].items()}
         self.tuner_ids = set(state["tuner_ids"])
         super().set_state(state)
 
     def save(self) -> None:
-        """Write the state, unless a change is under way, which does at its end."""
-        if self._changing:
+        """Write the state; in the middle of a change do nothing, as its end writes it."""
+        if self._open_changes:
             return
         text = json.dumps(self.get_state())
         _files.write_text(self.path, json.dumps({"sha256": _digest(text), "state": text}) + "\n")
-        for trial_id, trial in self._changed.items():
+        for trial_id, trial in self._changed_trials.items():
             _files.write_json(self._copy_of(trial_id), trial.get_state())
-        self._changed = {}
+        self._changed_trials = {}
 
     def reload(self) -> None:
-        """Read the state; trials that were running are to be run again, with the same values.
+        """Read the state. Trials that were running run again, with the same values.
 
         Raises:
-            ValueError: for a file that is torn or was edited, or of another version.
+            ValueError: For a corrupted file or one of another version.
         """
         self.set_state(read_state(self.path))
         if not self.keeps_ongoing:
-            self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]
+            self.run_again(trial.trial_id for trial in self.ongoing_trials.values())
             self.ongoing_trials = {}
             self.tuner_ids = set()
 
-    def mend_copies(self) -> None:
-        """Write each copy of a trial anew that is not as the state says, with a warning where there is one."""
+    def restore_copies(self) -> None:
+        """Rewrite each `trial.json` that differs from the state, with a warning if it was changed or corrupted."""
         for trial_id, trial in self.trials.items():
-            path, whole = self._copy_of(trial_id), trial.get_state()
-            if _holds(path, whole):
+            path, state = self._copy_of(trial_id), trial.get_state()
+            if _contains(path, state):
                 continue
             if path.exists() and path.read_bytes():
                 warnings.warn(
-                    f"{path} was edited or torn: it is written anew from {self.path.name}.",
+                    f"{path} differs from {self.path.name}: it was edited or is corrupted. Restoring it from "
+                    f"{self.path.name}.",
                     _checks.EntropyWarning,
                     stacklevel=2,
                 )
-            _files.write_json(path, whole)
+            _files.write_json(path, state)
 
     @property
     def path(self) -> Path:
-        """Of the state."""
-        return Path(self._project_dir) / STATE
+        """Path of the state file."""
+        return self.project_folder / STATE
+
+    def trial_changed(self, trial: Trial) -> None:
+        """Remember to write the copy of this trial with the next `save`."""
+        self._changed_trials[trial.trial_id] = trial
 
     def _copy_of(self, trial_id: str) -> Path:
-        return Path(self._get_trial_dir(trial_id)) / "trial.json"
-
-    def _save_trial(self, trial: Trial) -> None:
-        self._changed[trial.trial_id] = trial
+        return self.trial_folder(trial_id) / "trial.json"
 
     @contextlib.contextmanager
     def _change(self, save: bool = True) -> Iterator[None]:
-        """A change of several steps, saved when all are done. One that raises leaves KerasTuner's lock open."""
-        with self._lock:
-            self._changing += 1
+        """Make several steps one change: save after the last; release KerasTuner's lock if one raises an error."""
+        with self._change_lock:
+            self._open_changes += 1
             try:
                 yield
             except BaseException:
-                if kt_oracle.THREADS[self] == threading.current_thread().name and self._changing == 1:
-                    kt_oracle.THREADS[self] = None
-                    kt_oracle.LOCKS[self].release()
+                if self._open_changes == 1:
+                    self.release_lock()
                 raise
             finally:
-                self._changing -= 1
+                self._open_changes -= 1
             if save:
                 self.save()
 
 
 class RandomSearchOracle(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
-    """Values at random."""
+    """Random search."""
 
 
-class GridSearchOracle(DurableOracle, keras_tuner.oracles.GridSearchOracle):
-    """All values in their order."""
+class GridSearchOracle(DurableOracle, _keras_tuner.GridSearchOracle):
+    """Grid search."""
 
     def get_state(self) -> dict[str, Any]:
-        """With what is next."""
-        ordered, trial_id = [], next(iter(self.start_order), None)
-        while trial_id is not None:
-            ordered.append(trial_id)
-            trial_id = self._ordered_ids.next(trial_id)
-        return {**super().get_state(), "ordered_ids": ordered, "populate_next": self._populate_next}
+        """The whole state, with the position in the grid."""
+        return {**super().get_state(), **self.grid_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore what `get_state` returned."""
         super().set_state(state)
-        self._populate_next = state["populate_next"]
-        self._ordered_ids, before = LinkedList(), None
-        for trial_id in state["ordered_ids"]:
-            self._ordered_ids.insert(trial_id, before)
-            before = trial_id
+        self.set_grid_state(state)
 
 
-class BayesianOptimizationOracle(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Values that a Gaussian process expects to be good."""
+class BayesianOptimizationOracle(DurableOracle, _keras_tuner.BayesianOptimizationOracle):
+    """Bayesian optimisation with a Gaussian process."""
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed=seed, **options)
-        self._random_state = np.random.RandomState(seed)  # KerasTuner's
-        self.gpr = self._make_gpr()
+        self.set_random_seed(seed)
 
     def get_state(self) -> dict[str, Any]:
-        """With its random numbers."""
-        name, keys, *rest = self._random_state.get_state(legacy=True)
-        return {**super().get_state(), "random_state": [name, np.asarray(keys).tolist(), *rest]}
+        """The whole state, with that of the random numbers."""
+        return {**super().get_state(), "random_state": self.random_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore what `get_state` returned."""
         super().set_state(state)
-        self._random_state.set_state(tuple(state["random_state"]))
+        self.set_random_state(state["random_state"])
 
 
-class HyperbandOracle(DurableOracle, keras_tuner.oracles.HyperbandOracle):
-    """Many short trials, of which the best go on."""
+class HyperbandOracle(DurableOracle, _keras_tuner.HyperbandOracle):
+    """Hyperband: many short trials, of which the best are trained longer."""
 
     @property
     def expected_trials(self) -> int | None:
-        """Those of all rounds of all brackets; none where it goes on for ever."""
-        if not math.isfinite(self.hyperband_iterations):
-            return None
-        rounds = ((b, r) for b in range(self._get_num_brackets()) for r in range(self._get_num_rounds(b)))
-        return int(self.hyperband_iterations * sum(self._get_size(*place) for place in rounds))
+        """Number of trials in all rounds of all brackets; None if it never ends."""
+        return self.number_of_trials()
 
 
 ORACLES: dict[str, type[DurableOracle]] = {
@@ -227,36 +213,39 @@ ORACLES: dict[str, type[DurableOracle]] = {
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The state in a file.
+    """Read a state file.
 
     Raises:
-        ValueError: for a file that is torn or was edited, or of another version.
+        ValueError: For a corrupted file or one of another version.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        text = found["state"]
-        if _digest(text) != found["sha256"]:
-            raise ValueError("its checksum is another one")
+        record = json.loads(path.read_text(encoding="utf-8"))
+        text = record["state"]
+        if _digest(text) != record["sha256"]:
+            raise ValueError("checksum mismatch")
         state: dict[str, Any] = json.loads(text)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is torn or was edited: {error}. Delete it: the search then is gone through again from its start, "
-            "and what was trained is read from the folder `runs` beside it."
+            f"{path} is corrupted ({error}). Delete it: the search then starts again, and reads the runs that are "
+            "already trained from the folder `runs` beside it."
         ) from error
     if state["schema"] != SCHEMA:
-        raise ValueError(f"{path} has schema {state['schema']!r}; this version reads {SCHEMA!r}.")
+        raise ValueError(
+            f"{path} has the schema {state['schema']!r}; this version reads {SCHEMA!r}. Name another folder."
+        )
     return state
 
 
 @contextlib.contextmanager
-def _nan_is_known() -> Iterator[None]:
-    """Without NumPy's warning of it: a trial with NaN fails, and says why."""
+def _ignore_nan_warning() -> Iterator[None]:
+    """Ignore NumPy's warning of NaN values: the trial fails with a message."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
         yield
 
 
-def _holds(path: Path, record: dict[str, Any]) -> bool:
+def _contains(path: Path, record: dict[str, Any]) -> bool:
+    """Whether a JSON file contains this record."""
     try:
         return bool(json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(record)))
     except (OSError, ValueError):

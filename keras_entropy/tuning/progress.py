@@ -1,4 +1,4 @@
-"""How far a search is, on a terminal."""
+"""The progress bar of a search."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Self
 
 
 class SearchProgress:
-    """A line with the trials that have ended, the best score and the time left; elsewhere than on a terminal nothing.
+    """A progress bar with the number of ended trials, the best score and the remaining time, on a terminal only.
 
     Args:
-        tuner: an `EntropyTuner`.
-        show: False for none, also on a terminal.
+        tuner: `EntropyTuner`.
+        show: Boolean. False shows nothing.
     """
 
     def __init__(self, tuner: Any, show: bool) -> None:
@@ -43,7 +43,7 @@ class SearchProgress:
             self._bar.__exit__(kind, error, trace)
 
     def update(self, trials: list[Any] | None = None) -> None:
-        """Show the trials of the tuner, or those given."""
+        """Show the trials of the tuner, or the given trials."""
         if self._bar is None:
             return
         trials = list(self._tuner.oracle.trials.values()) if trials is None else trials
@@ -51,5 +51,5 @@ class SearchProgress:
         scores = [trial.score for trial in ended if trial.status == "COMPLETED"]
         objective = self._tuner.oracle.objective
         best = (min if objective.direction == "min" else max)(scores, default=None)
-        said = "" if best is None else f"best {objective.name} {best:.5g}"
-        self._bar.update(self._task, completed=len(ended), best=said)
+        text = "" if best is None else f"best {objective.name} {best:.5g}"
+        self._bar.update(self._task, completed=len(ended), best=text)

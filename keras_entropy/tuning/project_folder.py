@@ -1,4 +1,4 @@
-"""The folder of a search: one process at a time works on it, and it holds one search."""
+"""The project folder of a tuner: it contains one search, and one process at a time works on it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _OWN = (DESCRIPTION, STATE, "runs")
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Make sure that a folder may hold a search; with `overwrite`, delete the one that it holds.
+    """Check that a folder is new or contains a search; with `overwrite`, delete that search.
 
     Raises:
-        FileExistsError: for a folder that holds something else.
+        FileExistsError: For a file, and for a folder with other files.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file. Name a folder.")
@@ -34,7 +34,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     there = {path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith(_files.PARTIAL)}
     if there and not holds_project(folder):
         raise FileExistsError(
-            f"{folder} holds something else than a search of EntropyTuner. Name another `project_name`."
+            f"{folder} is not a search folder: it contains {', '.join(sorted(there))}. Give another `project_name`."
         )
     if overwrite and there:
         with held(folder):
@@ -45,17 +45,17 @@ def check_folder(folder: Path, overwrite: bool) -> None:
 
 
 def holds_project(folder: Path) -> bool:
-    """Whether there is a search in a folder, be it a damaged one."""
+    """Whether a folder contains a search, even a corrupted one."""
     return any((folder / name).exists() for name in (DESCRIPTION, STATE))
 
 
 def description(settings: Mapping[str, Any], hypermodel: Any, objective: Any) -> dict[str, Any]:
-    """What determines a search before it has data, as plain JSON.
+    """Describe the tuner, the hypermodel and the objective by plain JSON: equal for equal searches.
 
     Args:
-        settings: of the tuner.
-        hypermodel: what is tuned.
-        objective: of the tuner.
+        settings: Options of the tuner by name.
+        hypermodel: `EntropyHyperModel`.
+        objective: Objective of the tuner.
     """
     hp = keras_tuner.HyperParameters()
     hypermodel.build(hp)
@@ -71,7 +71,7 @@ def description(settings: Mapping[str, Any], hypermodel: Any, objective: Any) ->
 
 
 def description_of_fit(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What determines it besides: the data, and how they are trained on."""
+    """Describe the data and the other arguments of `fit` by plain JSON."""
     unimportant = ("verbose", "callbacks")
     return {
         "data": [_of_data(value) for value in args],
@@ -81,15 +81,15 @@ def description_of_fit(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict
 
 
 def check_same(folder: Path, new: dict[str, Any], *, write: bool = False) -> None:
-    """Compare the description of a search with that of the one in the folder.
+    """Check that the search in a folder has this description.
 
     Args:
-        folder: of the search.
-        new: description, or a part of it.
-        write: the description, which is whole, to a folder without one.
+        folder: Path of the project.
+        new: Description, or a part of it.
+        write: Boolean. Whether `new` is the whole description, and is written if the folder has none.
 
     Raises:
-        ValueError: where they differ; the message names what does.
+        ValueError: If they differ. The message names the differences.
     """
     path = folder / DESCRIPTION
     new = json.loads(json.dumps(new))
@@ -103,20 +103,20 @@ def check_same(folder: Path, new: dict[str, Any], *, write: bool = False) -> Non
             raise ValueError(f"schema {old['schema']!r}; this version reads {SCHEMA!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is not the description of a search: {error}. If the folder is that of this search, delete the "
-            "file, and it is written anew. Else name another folder."
+            f"{path} is not the description of a search ({error}). If the folder belongs to this search, delete the "
+            "file: the search writes it again. Otherwise, name another folder."
         ) from error
     changed = [name for name in ({**old, **new} if write else new) if old.get(name) != new.get(name)]
     if changed:
         others = ", another ".join(_parts(old, new, name) for name in changed)
         raise ValueError(
-            f"{folder} holds a search with another {others}: its trials would be mixed with those of this one. Name "
-            "another folder, or set it back. Only `max_trials` may change, and `holdout_seeds` may grow."
+            f"{folder} contains a search with another {others}. Restore the old value, or name another folder. Only "
+            "`max_trials` may change, and `holdout_seeds` may grow."
         )
 
 
 def _parts(old: dict[str, Any], new: dict[str, Any], name: str) -> str:
-    """The name of what differs, with those of its parts that do."""
+    """Name of an entry that differs, with its parts that differ."""
     before, after = old.get(name), new.get(name)
     if not (isinstance(before, dict) and isinstance(after, dict)):
         return name
@@ -124,7 +124,7 @@ def _parts(old: dict[str, Any], new: dict[str, Any], name: str) -> str:
 
 
 def _of_data(value: Any) -> Any:
-    """Arrays by their bits, other data by its type: it may not be read twice."""
+    """Arrays by their bits; other data by their type, as they may be readable only once."""
     plain = value is None or isinstance(value, bool | int | float | str)
     if plain or hasattr(value, "__array__"):
         return identity(value)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a search: the curves of each run, and the HParams page, on every backend."""
+"""Event files of a search for TensorBoard: the curves of each run and the HParams page, on every backend."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import keras
 from keras_entropy.events import EventWriter
 
 
-class RunBoard(keras.callbacks.Callback):
-    """Writes all scalars of a run, and which setting it is, to event files, without TensorFlow.
+class HParamsLogger(keras.callbacks.Callback):
+    """Write the metrics and the hyperparameters of a run to an event file, without TensorFlow.
 
     Args:
-        folder: of the run.
-        values: of its hyperparameters.
-        group: name of the runs whose means the HParams page shows, such as those of the seeds of a trial.
+        folder: Path. Folder of the run.
+        values: Hyperparameters by name.
+        group: String. Name of a group of runs, such as the seeds of a trial: the HParams page shows their means.
     """
 
     def __init__(self, folder: Path, values: Mapping[str, Any], group: str) -> None:
@@ -27,32 +27,32 @@ class RunBoard(keras.callbacks.Callback):
         self._writer: EventWriter | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start a session."""
+        """Open the event file and write the hyperparameters."""
         self._writer = EventWriter(self._folder)
         session_start(self._writer, self._values, self._group)
         self._writer.flush()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write."""
+        """Write the metrics of the epoch."""
         assert self._writer is not None
         for name, value in (logs or {}).items():
             self._writer.scalar(name, float(value), epoch)
         self._writer.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """End the session."""
+        """Mark the run as finished and close the event file."""
         assert self._writer is not None
         session_end(self._writer)
         self._writer.close()
 
 
 def write_experiment(folder: Path, values: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
-    """Say which columns the HParams page has.
+    """Write the columns of the HParams page.
 
     Args:
-        folder: above those of the runs.
-        values: of the hyperparameters of all trials.
-        metrics: tags of the scalars that are compared.
+        folder: Path. Folder of all logs.
+        values: Hyperparameters of each trial.
+        metrics: Names of the metrics to compare.
     """
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
@@ -69,7 +69,7 @@ def write_experiment(folder: Path, values: Sequence[Mapping[str, Any]], metrics:
 
 
 def session_start(writer: EventWriter, values: Mapping[str, Any], group: str) -> None:
-    """Say which setting the scalars of a folder belong to."""
+    """Write the hyperparameters of a run."""
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
     start = plugin_data_pb2.SessionStartInfo(group_name=group, start_time_secs=time.time())
@@ -85,7 +85,7 @@ def session_start(writer: EventWriter, values: Mapping[str, Any], group: str) ->
 
 
 def session_end(writer: EventWriter) -> None:
-    """Say that a run has come to its end."""
+    """Mark a run as finished."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())

@@ -1,4 +1,4 @@
-"""One run of a trial: a setting and a seed, trained from its start or from where a kill left it."""
+"""One run of a trial, a setting with a seed: trained from its start, or resumed after its last epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import keras
 import keras_tuner
 import numpy as np
 from keras_tuner import errors
-from keras_tuner.src.engine import tuner_utils
 
 from keras_entropy.callbacks import PENALISED, EntropyLogger
 from keras_entropy.runs import memory
@@ -21,27 +20,32 @@ from keras_entropy.runs.data_order import Batches, EpochOrder
 from keras_entropy.runs.interrupt import InterruptWatch
 from keras_entropy.study import machine
 from keras_entropy.study.single_run import build_optimizer
-from keras_entropy.tuning import checkpoint, ledger, objective_checks
+from keras_entropy.tuning import _keras_tuner, checkpoint, ledger
 from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
 from keras_entropy.tuning.ledger import Ledger, Run
 from keras_entropy.tuning.search_result import BASELINE
-from keras_entropy.tuning.tensorboard_log import RunBoard
+from keras_entropy.tuning.tensorboard_log import HParamsLogger
+from keras_entropy.tuning.trial_errors import fatal_errors
 
-WEIGHTS, SNAPSHOT = ".weights.h5", ".npz"
+WEIGHTS, CHECKPOINT = ".weights.h5", ".npz"
+"""Suffixes of the files of a run."""
 
 
 def train(
     tuner: Any, trial: Any, values: Mapping[str, Any], seed: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Run:
-    """Train a setting to `epochs`; its weights are beside its record then.
+    """Train a setting to its last epoch, and save its weights beside its record.
 
     Args:
-        tuner: an `EntropyTuner`.
-        trial: of KerasTuner.
-        values: the setting; without those of the entropy term for the model without it.
-        seed: of initial weights, data order and dropout.
-        args: of the hypermodel's `fit`.
-        kwargs: likewise.
+        tuner: `EntropyTuner`.
+        trial: Trial of KerasTuner.
+        values: Hyperparameters by name; for the baseline, without those of the entropy term.
+        seed: Integer. Seed of initial weights, data order and dropout.
+        args: Positional arguments of the hypermodel's `fit`.
+        kwargs: Keyword arguments of the hypermodel's `fit`, with `epochs`.
+
+    Returns:
+        The `Run`.
     """
     with InterruptWatch() as interrupts:
         return _train(tuner, trial, values, seed, args, dict(kwargs), interrupts)
@@ -57,88 +61,88 @@ def _train(
     interrupts: InterruptWatch,
 ) -> Run:
     settings = machine.keras_settings()
-    keras.backend.clear_session(free_memory=False)  # what follows frees it
-    machine.apply_settings(settings)  # a cleared session has forgotten the dtype policy
+    keras.backend.clear_session(free_memory=False)  # memory.free() does
+    machine.apply_settings(settings)  # clear_session resets the dtype policy
     memory.free()
     keras.utils.set_random_seed(seed)
     hp, hypermodel, runs = trial.hyperparameters.copy(), tuner.hypermodel, tuner.ledger
     hp.values = dict(values)
-    with objective_checks.raised():
+    with fatal_errors():
         model = hypermodel.build(hp) if PLACEMENT in values else hypermodel.baseline(hp)
     build_optimizer(model)
     folder = log_folder(trial.trial_id, values, seed)
     own = _own_callbacks(kwargs.get("callbacks") or [], folder)
     kwargs, batches = _ordered(kwargs, seed) if is_plain(hypermodel) else (kwargs, None)
-    path = runs.path(values, seed, SNAPSHOT) if batches is not None else None
+    path = runs.path(values, seed, CHECKPOINT) if batches is not None else None
     found = None if path is None else checkpoint.read(path, model, own)
     history, seconds = (found["history"], found["seconds"]) if found else ({}, 0.0)
-    keeper = checkpoint.Snapshot(path, own, history, seconds)
+    saver = checkpoint.Checkpoint(path, own, history, seconds)
     if found is not None:
-        keeper.restore(found)
+        saver.restore(found)
         kwargs["initial_epoch"] = found["epochs"]
-    watching = [tuner_utils.TunerCallback(tuner, trial), _Divergence(), keeper, interrupts]
+    watching = [_keras_tuner.trial_callback(tuner, trial), _Divergence(), saver, interrupts]
     if tuner.log_dir is not None:
         group = folder.parts[0]
-        watching.append(RunBoard(Path(tuner.log_dir) / folder, {PLACEMENT: BASELINE, **values}, group))
+        watching.append(HParamsLogger(Path(tuner.log_dir) / folder, {PLACEMENT: BASELINE, **values}, group))
     kwargs["callbacks"] = [EpochOrder(seed, batches), *own, *watching]
     kwargs.setdefault("verbose", 0)
     keras.utils.set_random_seed(seed)
     known = {parameter.name for parameter in hp.space}
-    results = hypermodel.fit(hp, model, *args, **kwargs)  # of no epoch, where only the record was missing
+    results = hypermodel.fit(hp, model, *args, **kwargs)  # trains no epoch if only the record was missing
     if not is_plain(hypermodel) and not isinstance(results, keras.callbacks.History):
-        returned = tuner_utils.convert_to_metrics_dict(results, tuner.oracle.objective)
-        keeper.history = {name: [float(value)] for name, value in returned.items()}
+        returned = _keras_tuner.metrics_of(results, tuner.oracle.objective)
+        saver.history = {name: [float(value)] for name, value in returned.items()}
     declared = sorted({parameter.name for parameter in hp.space} - known)
     if declared:
         raise errors.FatalValueError(
-            f"`fit` declares the hyperparameters {', '.join(declared)}, which would not be tuned. Declare them in "
-            "`build`, and read them in `fit` with hp.get."
+            f"`fit` should not declare hyperparameters, as they would not be tuned. Received: {', '.join(declared)}. "
+            "Declare them in `build`, and read them in `fit` with hp.get."
         )
-    ended = bool(model.stop_training) or not is_plain(hypermodel)  # a `fit` of one's own trains as long as it likes
-    run = Run(dict(values), seed, keeper.history, ended=ended, seconds=keeper.seconds)
+    ended = bool(model.stop_training) or not is_plain(hypermodel)  # a custom `fit` decides its own epochs
+    run = Run(dict(values), seed, saver.history, ended=ended, seconds=saver.seconds)
     if not run.epochs:
-        raise errors.FatalRuntimeError("`fit` ended without an epoch.")
+        raise errors.FatalRuntimeError("`fit` trained no epoch. Let it train at least one.")
     model.save_weights(runs.path(values, seed, WEIGHTS))
     return run
 
 
-def forget_snapshot(runs: Ledger, values: Mapping[str, Any], seed: int) -> None:
-    """Remove what an ended run would have gone on from."""
-    runs.path(values, seed, SNAPSHOT).unlink(missing_ok=True)
+def delete_checkpoint(runs: Ledger, values: Mapping[str, Any], seed: int) -> None:
+    """Delete the checkpoint of a finished run."""
+    runs.path(values, seed, CHECKPOINT).unlink(missing_ok=True)
 
 
 def without_term(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A setting's own hyperparameters, those of the entropy term left out."""
+    """The hyperparameters of a setting without those of the entropy term."""
     return {name: value for name, value in values.items() if not name.startswith(OWN)}
 
 
 def log_folder(trial_id: str, values: Mapping[str, Any], seed: int) -> Path:
-    """Where TensorBoard finds a run, below the folder of all logs."""
+    """Folder of the event files of a run, relative to the folder of all logs."""
     name = f"trial_{trial_id}" if PLACEMENT in values else f"{BASELINE}_{ledger.key_of(values)}"
     return Path(name, f"seed_{seed}")
 
 
 def is_plain(hypermodel: Any) -> bool:
-    """Whether training is one `fit` of Keras, not one of the user's own."""
+    """Whether a hypermodel trains with `keras.Model.fit`, not with a custom `fit`."""
     base = hypermodel.base
     return not isinstance(base, keras_tuner.HyperModel) or type(base).fit is keras_tuner.HyperModel.fit
 
 
 def bound(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments of Keras's `fit` by their names."""
+    """Name the positional arguments of `keras.Model.fit`."""
     names = list(inspect.signature(keras.Model.fit).parameters)[1:]
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def check_data(kwargs: Mapping[str, Any], objective: str) -> None:
-    """Refuse data that cannot be trained on more than once, or not be validated.
+    """Check that the data can be used by many runs, and that there are validation data if the objective needs them.
 
     Raises:
-        FatalValueError: that ends a search.
+        FatalValueError: If not. KerasTuner ends the search.
     """
     if inspect.isgenerator(kwargs.get("x")):
         raise errors.FatalValueError(
-            "`x` is a generator, which is empty after the first of many runs. Give arrays, a tf.data.Dataset, a "
+            "`x` should not be a generator, which is empty after the first run. Give arrays, a tf.data.Dataset, a "
             "DataLoader or a keras.utils.PyDataset."
         )
     if objective.startswith("val_") and kwargs.get("validation_data") is None and not kwargs.get("validation_split"):
@@ -148,7 +152,7 @@ def check_data(kwargs: Mapping[str, Any], objective: str) -> None:
 
 
 class _Divergence(keras.callbacks.Callback):
-    """Ends a run whose loss is not finite."""
+    """Stops a run whose loss is not finite."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not all(math.isfinite((logs or {}).get(name, 0.0)) for name in PENALISED):
@@ -157,12 +161,13 @@ class _Divergence(keras.callbacks.Callback):
 
 
 def _own_callbacks(given: list[Any], folder: Path) -> list[Any]:
-    """The user's callbacks for one run, each that writes for TensorBoard with a folder of its own."""
+    """Copy the user's callbacks for one run, and give those that write event files the folder of the run."""
     try:
         callbacks = copy.deepcopy(given)
-    except Exception as error:  # whatever a callback raises that cannot be copied
+    except Exception as error:  # a callback may raise anything
         raise errors.FatalValueError(
-            f"Callbacks are copied for each run, and this cannot be done: {type(error).__name__}: {error}"
+            f"`callbacks` should be copyable, as each run gets its own copy. copy.deepcopy raised "
+            f"{type(error).__name__}: {error}"
         ) from error
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.TensorBoard | EntropyLogger) and callback.log_dir is not None:
@@ -171,7 +176,11 @@ def _own_callbacks(given: list[Any], folder: Path) -> list[Any]:
 
 
 def _ordered(kwargs: dict[str, Any], seed: int) -> tuple[dict[str, Any], Batches | None]:
-    """The arguments of `fit` with arrays in batches whose order depends on seed and epoch alone, where they are."""
+    """Put arrays among the arguments of `fit` into batches whose order depends on the seed and the epoch alone.
+
+    Returns:
+        The new arguments and the batches; the old arguments and None for other data.
+    """
     x, y, weight = (kwargs.get(name) for name in ("x", "y", "sample_weight"))
     parts = [part for part in (x, y, weight) if part is not None]
     if x is None or not all(map(_are_arrays, parts)):
@@ -184,7 +193,7 @@ def _ordered(kwargs: dict[str, Any], seed: int) -> tuple[dict[str, Any], Batches
     rest = {name: value for name, value in kwargs.items() if name not in taken}
     size = kwargs.get("batch_size") or 32
     split = kwargs.get("validation_split")
-    if split and rest.get("validation_data") is None:  # the last ones, as in Keras
+    if split and rest.get("validation_data") is None:  # the last samples, as in Keras
         count = math.floor(len(keras.tree.flatten(x)[0]) * (1 - split))
         held = tuple(keras.tree.map_structure(lambda array: array[count:], part) for part in parts)
         rest["validation_data"] = held
@@ -203,7 +212,7 @@ def _are_arrays(x: Any) -> bool:
 
 
 def _is_array(leaf: Any) -> bool:
-    """Whether something is a number of samples that lie in memory: an array, a tensor there, a table of numbers."""
+    """Whether an object is an array, a tensor or a table of numbers in the memory of the host."""
     if not (hasattr(leaf, "__array__") and hasattr(leaf, "shape")) or getattr(leaf, "is_cuda", False):
         return False
     return np.asarray(leaf).dtype.kind in "biufc"

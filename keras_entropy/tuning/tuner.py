@@ -1,7 +1,8 @@
-"""A KerasTuner tuner that keeps every seed, survives a kill, and runs the model without term beside the others."""
+"""A KerasTuner tuner with fixed seeds, a baseline beside the trials, and searches that resume after a kill."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import statistics
@@ -11,64 +12,66 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import keras_tuner
 from filelock import FileLock, Timeout
 from keras_tuner import errors
-from keras_tuner.src.distribute import utils as distribution
 
 from keras_entropy import _checks
 from keras_entropy.runs import memory
 from keras_entropy.study.folder import held
-from keras_entropy.study.records import direction
 from keras_entropy.study.single_run import build_optimizer
-from keras_entropy.tuning import chief, ledger, objective_checks, project_folder, trial_run
+from keras_entropy.tuning import _keras_tuner, chief, ledger, objective_checks, project_folder, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.ledger import Ledger, Run
 from keras_entropy.tuning.oracles import ORACLES, STATE
 from keras_entropy.tuning.search_result import BASELINE
+from keras_entropy.tuning.trial_errors import fatal_errors, lost_chief
 from keras_entropy.tuning.workers import GIVEN_UP
 
 _PAUSE = 0.05
+"""Seconds between two requests of a worker for a trial."""
 
 
-class EntropyTuner(keras_tuner.Tuner):
-    """Searches with KerasTuner's oracles, and adds what its tuners lack.
+class EntropyTuner(_keras_tuner.TunerBase):
+    """A KerasTuner tuner with fixed seeds, a baseline beside the trials, and searches that resume after a kill.
 
-    * Every trial is trained once for each of `seeds`, the same in all trials: equal seeds give equal initial weights,
-      dropout masks and, for arrays, order of the data. Each seed's metrics, at the last and at the best epoch, are
-      kept.
-    * The model without the term is trained beside the trials, on the same seeds, for each setting of the user's own
-      hyperparameters.
-    * It survives kill -9: the same program, started again, goes on with the search as if it had not been killed. A
-      finished seed is read from its record, an unfinished one goes on after its last epoch, where the data are arrays,
-      else from its start.
-    * Trials with values that are not finite fail, and the search goes on; errors end it. With all trials failed there
-      is no best one: `get_best_hyperparameters` raises.
+    * **Seeds.** Each trial is trained once for each of `seeds`, the same seeds in all trials. Equal seeds give equal
+      initial weights, dropout masks and, for arrays, order of the data. The metrics of each seed are recorded, at the
+      last and at the best epoch.
+    * **Baseline.** The model without the entropy term is trained beside the trials, on the same seeds, for each setting
+      of the model's own hyperparameters.
+    * **Resuming.** If the process is killed, the same program resumes the search and chooses the same hyperparameters
+      as an uninterrupted search. A finished seed is read from its record. An unfinished seed resumes after its last
+      epoch if the data are arrays, and restarts otherwise.
+    * **Failures.** A trial whose objective is not finite fails, and the search continues. Other errors end it. If all
+      trials failed, `get_best_hyperparameters` raises an error.
 
-    Use `search` as of KerasTuner's tuners: `tuner.search(x, y, validation_data=(x_val, y_val), epochs=20)`.
+    Search as with KerasTuner's tuners: `tuner.search(x, y, validation_data=(x_val, y_val), epochs=20)`.
 
     Args:
-        hypermodel: an `EntropyHyperModel`.
-        objective: a metric's name, or a `keras_tuner.Objective` for one whose direction its name does not say.
-        tuner: "random", "grid", "bayesian" or "hyperband".
-        max_trials: how many, at most; Hyperband has its own number.
-        seeds: of the runs of a trial.
-        seed: of the values that are drawn.
-        epoch: "last" or "best": whose values are averaged over the seeds to a trial's score. The best is chosen by
-            looking at validation, once more for each run, and so looks better than it is.
-        baseline: False to leave the model without term out.
-        directory: of projects.
-        project_name: of this search; its folder in `directory`.
-        max_epochs: of Hyperband, whose trials have up to so many.
-        log_dir: folder for TensorBoard: the curves of each run in one of its own, and the HParams page, without
-            TensorFlow. Callbacks that have a `log_dir` write to such folders too.
-        overwrite: True to delete the search that is in the folder.
-        **oracle_options: further ones of KerasTuner's oracle, such as `num_initial_points`.
+        hypermodel: `EntropyHyperModel`.
+        objective: String or `keras_tuner.Objective`. Name of a metric, or an objective for a metric whose name does not
+            tell its direction. Defaults to `"val_task_loss"`.
+        tuner: String. `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`. Defaults to `"random"`.
+        max_trials: Integer. Maximum number of trials; Hyperband sets its own number. Defaults to 12.
+        seeds: List of integers. Seeds of the runs of each trial. Defaults to `(0, 1, 2)`.
+        seed: Integer. Seed of the drawn hyperparameters. Defaults to 0.
+        epoch: String. The score of a trial is the mean over the seeds of the objective at the `"last"` or at the
+            `"best"` epoch. The best epoch is chosen on the validation data, so its score is too good. Defaults to
+            `"last"`.
+        baseline: Boolean. Whether to train the baseline. Defaults to True.
+        directory: Path of the folder of projects. Defaults to `"runs"`.
+        project_name: String. Name of the folder of this search. Defaults to `"search"`.
+        max_epochs: Integer. Epochs of Hyperband's longest trials. Defaults to 27.
+        log_dir: Path of a folder for TensorBoard, or None: the curves of each run and the HParams page, written without
+            TensorFlow. Callbacks with a `log_dir` write to one subfolder for each run. Defaults to None.
+        overwrite: Boolean. Whether to delete an earlier search in the folder. Defaults to False.
+        **oracle_options: Further options of KerasTuner's oracle, such as `num_initial_points`.
 
     Raises:
-        TypeError, ValueError: for arguments of another kind.
-        FileExistsError: for a folder that holds another search, or something else.
-        BlockingIOError: where another process searches in the folder.
+        TypeError: For an argument of the wrong type.
+        ValueError: For an argument with a bad value, and for a folder that contains a different search.
+        FileExistsError: For a folder with other files.
+        BlockingIOError: While another process searches in the folder.
 
     Examples:
         >>> import tempfile, keras, numpy as np
@@ -108,7 +111,7 @@ class EntropyTuner(keras_tuner.Tuner):
             raise TypeError(_checks.message("hypermodel", "an EntropyHyperModel", hypermodel))
         kind = ORACLES[_checks.one_of("tuner", tuner, tuple(ORACLES))]
         if "executions_per_trial" in oracle_options:
-            raise TypeError("`executions_per_trial` of KerasTuner is `seeds` here: one run for each of them.")
+            raise TypeError("`EntropyTuner` takes `seeds` in place of `executions_per_trial`: one run for each seed.")
         self.seeds = tuple(_checks.seeds("seeds", seeds))
         if not self.seeds:
             raise ValueError(_checks.message("seeds", "at least one seed", seeds))
@@ -116,36 +119,36 @@ class EntropyTuner(keras_tuner.Tuner):
         overwrite = _checks.flag("overwrite", overwrite)
         self.epoch = _checks.one_of("epoch", epoch, ("last", "best"))
         self.baseline, self.log_dir = baseline, log_dir
-        objective = _objective(objective)
+        objective = objective_checks.as_objective(objective)
         objective_checks.check_objective(objective)
         limit = {"max_epochs": max_epochs} if tuner == "hyperband" else {"max_trials": max_trials}
         oracle = kind(objective=objective, seed=seed, **limit, **oracle_options)
         if "max_retries_per_trial" in oracle_options:
-            raise ValueError("`max_retries_per_trial` has no use: with the same seeds a trial fails again.")
+            raise ValueError("`max_retries_per_trial` should be left out: a trial with the same seeds fails again.")
         self._folder = Path(directory) / project_name
         settings = {"tuner": tuner, "seed": seed, "seeds": self.seeds, "epoch": epoch, **oracle_options}
         if tuner == "hyperband":
             settings |= limit
         self._described = project_folder.description(settings, hypermodel, objective)
-        if not self._is_worker():
+        if not self.is_worker:
             project_folder.check_folder(self._folder, overwrite=overwrite)
             project_folder.check_same(self._folder, self._described)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
         self.ledger = Ledger(self._folder / ledger.FOLDER)
         self.trial_ended: Callable[[], None] = lambda: None
-        """Called when a trial has ended."""
+        """Function that is called when a trial has ended."""
 
     def search(self, *args: Any, **kwargs: Any) -> None:
-        """Search, or go on with the search that is in the folder.
+        """Search, or resume the search in the folder.
 
         Args:
-            *args: of `fit`.
-            **kwargs: of `fit`, such as `validation_data`, `epochs` and `callbacks`.
+            *args: Positional arguments of `fit`.
+            **kwargs: Keyword arguments of `fit`, such as `validation_data`, `epochs` and `callbacks`.
 
         Raises:
-            FatalError: for an error in a trial, or an objective or a callback that watches the penalty.
-            RuntimeError: where every trial has failed; the message has the first one's reason.
-            ValueError: for the folder of another search, or data other than those of the search that is there.
+            FatalError: For an error in a trial, and for a callback that monitors the penalty.
+            RuntimeError: If all trials failed. The message contains the reason of the first.
+            ValueError: For a folder with a different search, or a search of different data.
         """
         objective_checks.check_callbacks(kwargs.get("callbacks") or [])
         if trial_run.is_plain(self.hypermodel):
@@ -155,8 +158,8 @@ class EntropyTuner(keras_tuner.Tuner):
             self._search(args, kwargs)
 
     def _search(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._is_worker():
-            with objective_checks.chief_is_there():
+        if self.is_worker:
+            with lost_chief():
                 super().search(*args, **kwargs)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -164,8 +167,8 @@ class EntropyTuner(keras_tuner.Tuner):
             described = {**self._described, **project_folder.description_of_fit(args, kwargs)}
             project_folder.check_same(self._folder, described, write=True)
             self.reload()  # another process may have searched since
-            self.oracle.mend_copies()
-            if distribution.is_chief_oracle():
+            self.oracle.restore_copies()
+            if self.is_chief:
                 self.oracle.verbose = kwargs.get("verbose", "auto")
                 self.save()
                 chief.serve(self.oracle)
@@ -174,14 +177,14 @@ class EntropyTuner(keras_tuner.Tuner):
         self._check_completed()
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Train a setting, and beside it that without term, for each seed."""
+        """Train a setting and its baseline for each seed; return the mean metrics."""
         values = ledger.own(trial.hyperparameters.values)
         kwargs["epochs"] = epochs = int(trial.hyperparameters.values.get("tuner/epochs", kwargs.get("epochs", 1)))
         objective = self.oracle.objective
         given_up = Path(self.get_trial_dir(trial.trial_id)) / GIVEN_UP
         if given_up.exists():
             raise errors.FailedTrialError(given_up.read_text(encoding="utf-8").strip())
-        # Epochs beyond those of this trial may come from a longer one; a `fit` of one's own trains as many as it likes.
+        # A longer trial of the same setting may have trained more epochs; a custom `fit` decides its own epochs.
         counted = epochs if trial_run.is_plain(self.hypermodel) else sys.maxsize
         runs = []
         for seed in self.seeds:
@@ -192,7 +195,7 @@ class EntropyTuner(keras_tuner.Tuner):
                 return self._metrics([run], [], counted)
             runs.append(run)
         baseline = trial_run.without_term(values)
-        # What another process trains at this moment is waited for last.
+        # Wait last for runs that another process is training.
         seeds = self.seeds if self.baseline else ()
         found = {seed: self._run(trial, baseline, seed, args, kwargs, wait=False) for seed in seeds}
         bases = [run or self._run(trial, baseline, seed, args, kwargs) for seed, run in found.items()]
@@ -200,68 +203,68 @@ class EntropyTuner(keras_tuner.Tuner):
 
     @property
     def complete(self) -> bool:
-        """Whether all trials that were asked for have ended."""
+        """Whether all trials have ended."""
         limit = self.oracle.max_trials
         return limit is not None and not self.oracle.ongoing_trials and len(self.oracle.end_order) >= limit
 
     def load_model(self, trial: Any) -> Any:
-        """The compiled model of a trial, trained: that of the first seed, after its last epoch."""
+        """Load the trained model of a trial: that of the first seed, after its last epoch."""
         model = self.hypermodel.build(trial.hyperparameters)
-        build_optimizer(model)  # its state is in the file too
+        build_optimizer(model)  # so that its state is loaded too
         model.load_weights(self.ledger.path(trial.hyperparameters.values, self.seeds[0], trial_run.WEIGHTS))
         return model
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
-        """As KerasTuner's, of completed trials only.
+        """Hyperparameters of the best completed trials, best first.
 
         Raises:
-            RuntimeError: where no trial was completed.
+            RuntimeError: If all trials failed.
         """
         self._check_completed()
         return list(super().get_best_hyperparameters(num_trials))
 
     def pre_create_trial(self) -> None:
-        """Before each request for a trial, which KerasTuner repeats without a pause while others run."""
-        if self._is_worker():
+        """Pause before a worker requests a trial: KerasTuner repeats the request without a pause while others run."""
+        if self.is_worker:
             time.sleep(_PAUSE)
 
     def save(self) -> None:
-        """Save the oracle; a tuner has no state of its own."""
-        if not self._is_worker():
+        """Save the oracle. The tuner has no state of its own."""
+        if not self.is_worker:
             self.oracle.save()
 
     def reload(self) -> None:
-        """Read the oracle's state, if there is one."""
-        if not self._is_worker() and (self._folder / STATE).exists():
-            self.oracle.keeps_ongoing = distribution.is_chief_oracle()
+        """Read the state of the oracle, if there is one."""
+        if not self.is_worker and (self._folder / STATE).exists():
+            self.oracle.keeps_ongoing = self.is_chief
             self.oracle.reload()
 
     def on_trial_end(self, trial: Any) -> None:
-        """Report to the oracle, which saves."""
+        """Report the trial to the oracle, which saves it."""
         self.oracle.end_trial(trial)
         self.trial_ended()
 
-    def _run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
-        with objective_checks.chief_is_there():  # KerasTuner would fail the trial
-            super()._run_and_update_trial(trial, *args, **kwargs)
+    def trial_context(self) -> contextlib.AbstractContextManager[None]:
+        """Context in which KerasTuner runs a trial: a worker that loses its chief must not fail the trial."""
+        return lost_chief() if self.is_worker else contextlib.nullcontext()
 
-    def _populate_initial_space(self) -> None:
-        super()._populate_initial_space()
+    def space_populated(self) -> None:
+        """Read the state of the oracle when KerasTuner has filled its space."""
         self.reload()
 
     def _check_completed(self) -> None:
-        trials = self.oracle.get_best_trials(1) if self._is_worker() else list(self.oracle.trials.values())
+        trials = self.oracle.get_best_trials(1) if self.is_worker else list(self.oracle.trials.values())
         if trials and all(trial.status == "FAILED" for trial in trials):
             reasons = (trial.message for trial in trials if trial.message)
             raise RuntimeError(
-                f"All {len(trials)} trials have failed: there is no best one. The first: "
+                f"All {len(trials)} trials failed, so there is no best trial. Reason of the first: "
                 f"{next(reasons, 'see the logs of the workers').strip().splitlines()[-1]}"
             )
 
     def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any, *, wait: bool = True) -> Any:
-        """One run, read or trained; None for one that another process trains, unless that is waited for."""
+        """Read or train a run; with `wait=False`, return None if another process is training it."""
         epochs = kwargs["epochs"]
-        with objective_checks.raised():
+        with fatal_errors():
             done = self.ledger.read(values, seed)
             if done is not None and done.covers(epochs):
                 return done
@@ -274,7 +277,7 @@ class EntropyTuner(keras_tuner.Tuner):
                         done = trial_run.train(self, trial, values, seed, args, kwargs)
                         self.ledger.write(done)
                         if done.ended or "tuner/epochs" not in trial.hyperparameters.values:
-                            trial_run.forget_snapshot(self.ledger, values, seed)
+                            trial_run.delete_checkpoint(self.ledger, values, seed)
             except Timeout:
                 return None
         return done
@@ -283,7 +286,7 @@ class EntropyTuner(keras_tuner.Tuner):
         """The objective of a run.
 
         Raises:
-            FatalValueError: where the run has no such metric, as then no other one has it.
+            FatalValueError: If the run has no such metric; then no run has.
         """
         objective = self.oracle.objective
         try:
@@ -291,11 +294,11 @@ class EntropyTuner(keras_tuner.Tuner):
         except KeyError as error:
             raise errors.FatalValueError(
                 f"`objective` should be one of the metrics that training logs: {', '.join(run.history)}. Received: "
-                f"{objective.name!r}. Compile the model with it, or give `validation_data`."
+                f"{objective.name!r}. Compile the model with this metric, or give `validation_data`."
             ) from error
 
     def _metrics(self, runs: list[Run], bases: list[Run], epochs: int) -> dict[str, float]:
-        """The means over the seeds, and what each seed has of the objective."""
+        """Means of all metrics over the seeds, and the objective of each seed."""
         objective = self.oracle.objective
         rows = [run.metrics(self.epoch, objective, epochs) for run in runs]
         found = {name: statistics.fmean(row[name] for row in rows) for name in rows[0] if all(name in r for r in rows)}
@@ -308,12 +311,3 @@ class EntropyTuner(keras_tuner.Tuner):
             values = [objective.get_value(base.metrics(self.epoch, objective, epochs)) for base in bases]
             found[f"{objective.name}/{BASELINE}"] = statistics.fmean(values)
         return found
-
-
-def _objective(given: Any) -> Any:
-    """An objective, with the direction of losses and accuracies that KerasTuner does not know."""
-    if isinstance(given, str):
-        return keras_tuner.Objective(given, "min" if direction(given, None, "objective") else "max")
-    if not isinstance(given, keras_tuner.Objective):
-        raise TypeError(_checks.message("objective", "the name of a metric or one keras_tuner.Objective", given))
-    return given

@@ -1,4 +1,4 @@
-"""A search in several processes of this machine, by KerasTuner's protocol of a chief and its workers, supervised."""
+"""A search in several processes of this machine, a chief and its workers, which are restarted if they die."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ from pathlib import Path
 from typing import Any
 
 from keras_tuner import errors
-from keras_tuner.src.engine.trial import Trial
+from keras_tuner.engine.trial import Trial
 
 from keras_entropy import _files, _optional
 from keras_entropy.study.folder import held
 from keras_entropy.study.pool import environment, start
 from keras_entropy.tuning import ledger
-from keras_entropy.tuning.objective_checks import ChiefLostError
 from keras_entropy.tuning.oracles import STATE, read_state
+from keras_entropy.tuning.trial_errors import ChiefLostError
 
 LOGS = "workers"
 GIVEN_UP = "given_up"
-"""File in the folder of a trial that has killed its worker too often."""
+"""File in the folder of a trial that killed its worker too often."""
 
 _CHIEF = "chief"
 _TRIES, _KILLS = 3, 10
 _POLL = 0.2
 _FATAL, _ALONE = 3, 4
-"""Exit codes of a process that has raised, as it would again, and of one whose chief died amid an answer."""
+"""Exit codes of a process: it raised an error that would repeat; it lost its chief."""
 
 
 def run(
     arguments: Mapping[str, Any], fit: Mapping[str, Any], count: int, update: Callable[[list[Trial]], None]
 ) -> None:
-    """Search with as many workers, until no trial is left.
+    """Search with a chief and several workers, until no trial is left.
 
-    A process that dies is started again under its name and goes on with its trial. A trial that has killed its worker
-    three times, without an epoch or a seed between them, has failed.
+    A process that dies is restarted under its name and resumes its trial. A trial that kills its worker three times
+    without finishing an epoch or a seed in between fails.
 
     Args:
-        arguments: of `EntropyTuner`.
-        fit: of its `search`.
-        count: of workers.
-        update: is called with the trials, now and then.
+        arguments: Arguments of `EntropyTuner` by name.
+        fit: Arguments of `EntropyTuner.search` by name.
+        count: Integer. Number of workers.
+        update: Function that is called with the trials a few times per second.
 
     Raises:
-        FatalRuntimeError: with the message of a process that has raised.
+        FatalRuntimeError: If a process raised an error, with its message, or died too often.
     """
     cloudpickle = _optional.require("cloudpickle", extra="search")
     folder = Path(arguments["directory"])
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
     (folder / arguments["project_name"]).mkdir(exist_ok=True)
     with held(folder / arguments["project_name"]):
-        _files.remove_partial(folder / LOGS)  # of a search that was killed
+        _files.remove_partial(folder / LOGS)  # left by a killed search
     handle, name = tempfile.mkstemp(prefix=_files.PARTIAL, suffix=".pkl", dir=folder / LOGS)
     try:
         with os.fdopen(handle, "wb") as file:
-            pickle.dump(sys.path, file)  # the modules of the user's are found where they are here
+            pickle.dump(sys.path, file)  # so that the workers find the user's modules
             cloudpickle.dump((dict(arguments), dict(fit)), file)
         _Team(folder, Path(name), count, arguments["project_name"], update).work()
     finally:
@@ -70,7 +70,7 @@ def run(
 
 
 def main(payload: str, parent: int) -> None:
-    """What a process of the team does; whether it is the chief, its environment says."""
+    """Run one process of the team. Environment variables tell whether it is the chief."""
     start(parent)
     from keras_entropy.tuning.tuner import EntropyTuner
 
@@ -88,6 +88,8 @@ def main(payload: str, parent: int) -> None:
 
 
 class _Team:
+    """The processes of a search."""
+
     def __init__(
         self, folder: Path, payload: Path, count: int, project: str, update: Callable[[list[Trial]], None]
     ) -> None:
@@ -105,11 +107,11 @@ class _Team:
         self._shares = _shares(count)
         self._members: dict[str, subprocess.Popen[bytes]] = {}
         self._chiefs: dict[str, subprocess.Popen[bytes]] = {}
-        """Whom a worker asks, by its name."""
+        """The chief of each worker, by the name of the worker."""
         self._deaths: Counter[tuple[str, str]] = Counter()
 
     def work(self) -> None:
-        """Until the chief has ended."""
+        """Start all processes, restart those that die, and return when the chief has ended."""
         try:
             for name in (_CHIEF, *self._shares):
                 self._begin(name)
@@ -122,7 +124,7 @@ class _Team:
             for name in self._shares:
                 self._members[name].wait(timeout=60)
         except subprocess.TimeoutExpired:
-            pass  # a worker that hangs after the end of the work is stopped
+            pass  # stop a worker that hangs after the last trial
         finally:
             for process in self._members.values():
                 process.kill()
@@ -151,24 +153,26 @@ class _Team:
         if code == _FATAL:
             log = (self._folder / LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace")
             raise errors.FatalRuntimeError(log.rsplit("Error: ", 1)[-1].strip())
-        if code == _ALONE and self._chiefs[name].poll() is not None:  # neither its fault nor its trial's
+        if code == _ALONE and self._chiefs[name].poll() is not None:  # the chief died, not the worker
             self._begin(name)
             return
         trial = self._ongoing().get(name)
         progress = str(self._state()["end_order"]) if trial is None else self._progress(trial)
         self._deaths[trial or name, progress] += 1
         deaths = self._deaths[trial or name, progress]
-        killed = trial is None and code == -signal.SIGKILL  # from outside: it had nothing to do yet
+        killed = trial is None and code == -signal.SIGKILL  # killed from outside, before its first trial
         if deaths >= (_KILLS if killed else _TRIES):
             if trial is None:
                 raise errors.FatalRuntimeError(
-                    f"The process {name!r} died {deaths} times. See {self._folder / LOGS / f'{name}.log'}."
+                    f"The process {name!r} died {deaths} times. Its output is in {self._folder / LOGS / f'{name}.log'}."
                 )
-            _files.write_text(self._project / f"trial_{trial}" / GIVEN_UP, f"It killed its worker {_TRIES} times.\n")
+            _files.write_text(
+                self._project / f"trial_{trial}" / GIVEN_UP, f"The trial killed its worker {_TRIES} times.\n"
+            )
         self._begin(name)
 
     def _progress(self, trial: str) -> str:
-        """What there is of a trial: it changes with each epoch and seed."""
+        """The files of a trial and their times, which change with each epoch and seed."""
         found = self._trials().get(trial)
         if found is None:
             return ""
@@ -188,7 +192,7 @@ class _Team:
 
 
 def _shares(count: int) -> dict[str, tuple[list[int], str]]:
-    """The cores and the GPU of each worker."""
+    """Cores and GPU of each worker, by name."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = visible.split(",") if visible else [path.name[6:] for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
