@@ -1,4 +1,4 @@
-"""Keras layers that carry an entropy term."""
+"""Keras layers with an entropy term."""
 
 from keras_entropy.layers.activation import EntropyActivation
 from keras_entropy.layers.dual import DualDense

@@ -1,7 +1,7 @@
-"""An activation as a layer that carries the entropy term of its slope.
+"""An activation as a layer, with the entropy term of its slope.
 
 Sources:
-    [B] Bell, Sejnowski: "An information-maximization approach to blind separation and blind deconvolution" (1995).
+    Bell, Sejnowski: "An information-maximization approach to blind separation and blind deconvolution" (1995).
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from keras_entropy.regularizers import ActivationEntropy
 
 @keras.saving.register_keras_serializable(package="keras_entropy")
 class EntropyActivation(keras.layers.Layer):
-    """Apply an activation, and reward (or suppress) the entropy that it adds: `ActivationEntropy` from the input.
+    """Apply an activation, and reward (or suppress) the entropy that it adds: its mean log slope.
 
-    It sees the pre-activations, so it takes any elementwise activation: also relu, gelu and silu, whose output does
-    not tell their slope, and saturated sigmoids beyond the resolution of their output. For relu, whose slope is 0 or
-    1, the term counts dead units and has no gradient; nor has it any for leaky_relu, hard_sigmoid and linear.
+    Adds the term of `ActivationEntropy` (Bell and Sejnowski, 1995, eq. 3 and 11), computed from the inputs of the
+    activation. So it takes any elementwise activation, also relu, gelu and silu, and it resolves the slope of saturated
+    sigmoids. The term of relu, whose slope is 0 or 1, counts dead units and has no gradient; the terms of leaky_relu,
+    hard_sigmoid and linear have no gradient either.
 
     Args:
-        activation: a name or elementwise function of `keras.activations`, or a function of your own
-            (registered with Keras if the model is to be saved).
-        factor: a finite number; positive rewards entropy.
-        epsilon: noise floor in units of the slope. Defaults to 1e-6.
-        reduction: over units: `"mean"` (default) or `"sum"`.
-        axis: the axis of units or channels, for `reduction="sum"`. Defaults to -1.
-        **kwargs: of `keras.layers.Layer`, such as `name`.
+        activation: String or elementwise function of `keras.activations`, or a function of your own. Register your
+            function with Keras if you save the model.
+        factor: Float. A positive factor rewards entropy, a negative one suppresses it.
+        epsilon: Float, at least 0. Smallest slope that is resolved. Defaults to 1e-6.
+        reduction: String. `"mean"` or `"sum"` over the units. Defaults to `"mean"`.
+        axis: Integer. Axis of the units or channels, for `reduction="sum"`. Defaults to -1.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Call arguments:
-        inputs: pre-activations, any shape. The output has the same.
+        inputs: Tensor of any shape. The output has the same shape.
 
     Raises:
-        TypeError, ValueError: for bad arguments; for an activation that is not elementwise, such as softmax.
+        TypeError, ValueError: If an argument is invalid, or the activation is not elementwise, such as softmax.
 
     Examples:
         >>> import keras
@@ -63,16 +64,16 @@ class EntropyActivation(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Array) -> Array:
-        """The activation of `inputs`."""
+        """Apply the activation, and add the term to the losses."""
         self.add_loss(self.entropy.term(inputs))
         return self.activation(inputs)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape of the input."""
+        """Return the shape of the input."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         config = self.entropy.get_config()
         del config["of"]
         return {**super().get_config(), **config}

@@ -1,18 +1,19 @@
-"""Keras regularizers that reward or suppress the entropy that a layer's kernel passes on.
+"""Keras regularizers that reward or suppress the entropy that a layer passes on.
 
-`DenseEntropy` and `ConvCornerEntropy` are the source's terms [A]; `ConvEntropy` and `TotalCorrelation` measure the
-whole convolution, and redundancy; `ActivationEntropy` goes on through the activation.
+`DenseEntropy` and `ConvCornerEntropy` are the terms of Meni et al. (2023). `ConvEntropy` measures a whole convolution,
+`TotalCorrelation` the dependence between the outputs of a layer, `ActivationEntropy` the slope of an activation.
 
 Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
+    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
 """
 
 from keras_entropy.regularizers.activation import ActivationEntropy
 from keras_entropy.regularizers.base import EntropyRegularizer
+from keras_entropy.regularizers.conv import ConvEntropy
 from keras_entropy.regularizers.corner import ConvCornerEntropy
 from keras_entropy.regularizers.dense import DenseEntropy
-from keras_entropy.regularizers.exact import ConvEntropy, TotalCorrelation
 from keras_entropy.regularizers.sum import SumRegularizer
+from keras_entropy.regularizers.total_correlation import TotalCorrelation
 
 __all__ = [
     "ActivationEntropy",

@@ -1,7 +1,7 @@
-"""The slope of activations as a penalty on a layer's outputs.
+"""The log slope of an activation as a regularizer of a layer's outputs.
 
 Sources:
-    [B] Bell, Sejnowski: "An information-maximization approach to blind separation and blind deconvolution" (1995).
+    Bell, Sejnowski: "An information-maximization approach to blind separation and blind deconvolution" (1995).
 """
 
 from __future__ import annotations
@@ -17,34 +17,37 @@ from keras_entropy.regularizers.base import EntropyRegularizer
 
 @keras.saving.register_keras_serializable(package="keras_entropy")
 class ActivationEntropy(EntropyRegularizer):
-    """Reward (or suppress) what an activation adds to the entropy of a layer: the mean log slope, from the outputs.
+    """Reward (or suppress) the entropy that an activation adds to a layer: its mean log slope.
 
-    Adds -factor * mean over samples and pixels of log sqrt(phi'^2 + epsilon^2), averaged (or summed) over the units
-    [B, eq. 3, 11]. Together with the log-volume of the kernel it is the change of entropy of the layer
-    with its activation, which, unlike the log-volume alone, has a maximum: growing weights saturate the units.
-    `Dense(m, "sigmoid", kernel_regularizer=DenseEntropy(f), activity_regularizer=ActivationEntropy("sigmoid", f))`
-    maximises the entropy of that layer's output (for m <= d; with reduction="sum" in both for any m).
+    Adds -factor * mean over samples and pixels of log sqrt(phi'^2 + epsilon^2), averaged or summed over the units (Bell
+    and Sejnowski, 1995, eq. 3 and 11). Added to the log-volume of the kernel it gives the change of entropy of the
+    layer with its activation. This sum has a maximum, because growing weights saturate the units. `Dense(m, "sigmoid",
+    kernel_regularizer=DenseEntropy(f), activity_regularizer=ActivationEntropy("sigmoid", f))` maximises the entropy of
+    the output of a layer with m <= d; for any m, give both `reduction="sum"`.
 
-    It is for `activity_regularizer=` of a layer that applies the activation itself. Keras adds the term once for each
-    call of the layer. `EntropyActivation` is the layer for activations whose output does not tell their slope.
-    The slopes of linear and leaky_relu are constant, but for a step at 0: their term has no gradient.
+    Use it as `activity_regularizer=` of a layer that applies the activation itself; Keras adds the term once per call
+    of the layer. For an activation whose slope does not follow from its output, such as relu, gelu or silu, use the
+    layer `EntropyActivation`. The term of linear and leaky_relu has no gradient, because their slopes are piecewise
+    constant.
 
     Args:
-        activation: the activation of the layer: a name or function of `keras.activations`, one of
-            `functional.ACTIVATIONS_OF_OUTPUT`. relu, gelu and silu are not among them: see `EntropyActivation`.
-        factor: a finite number; positive rewards entropy.
-        epsilon: noise floor in units of the slope. Defaults to 1e-6.
-        reduction: over units: `"mean"` (default) or `"sum"`.
-        of: what is given when called: `"output"` of the activation (default), or its `"input"`.
-        axis: the axis of units or channels, for `reduction="sum"`. Defaults to -1.
+        activation: String or function of `keras.activations`. The activation of the layer, one of
+            `functional.ACTIVATIONS_OF_OUTPUT`.
+        factor: Float. A positive factor rewards entropy, a negative one suppresses it.
+        epsilon: Float, at least 0. Smallest slope that is resolved. Defaults to 1e-6.
+        reduction: String. `"mean"` or `"sum"` over the units. Defaults to `"mean"`.
+        of: String. What the regularizer is called on: the `"output"` of the activation, or its `"input"`. Defaults to
+            `"output"`.
+        axis: Integer. Axis of the units or channels, for `reduction="sum"`. Defaults to -1.
 
     Call arguments:
-        x: outputs (batch, ...). Keras 3.14 and later divide what is returned by the size of the batch, earlier
-            versions do not; the returned value is multiplied by it where Keras divides, so that a factor means the
-            same everywhere. `penalty` is the value itself.
+        x: Outputs of shape (batch, ...). Keras 3.14 and later divide the returned value by the batch size, earlier
+            versions do not. The returned value compensates for that, so a factor means the same in all versions. The
+            method `penalty` returns the value without this compensation.
 
     Raises:
-        TypeError, ValueError: for bad arguments, and for an activation whose output does not tell its slope.
+        TypeError, ValueError: If an argument is invalid, or the slope of the activation does not follow from its
+            output. When called: if `x` is a weight.
 
     Examples:
         >>> import keras, numpy as np
@@ -77,15 +80,15 @@ class ActivationEntropy(EntropyRegularizer):
         if isinstance(axis, bool) or not isinstance(axis, int):
             raise TypeError(_checks.message("axis", "an integer", axis))
         self.axis = axis
-        functional.log_slope(0.5, self.activation, of, self.epsilon)  # refuses what it cannot measure
+        functional.log_slope(0.5, self.activation, of, self.epsilon)  # raises for what it cannot measure
         self._divided = _keras.activity_losses_are_divided()
 
     def __call__(self, x: Array) -> Array:
-        """`penalty(x)` as Keras wants it from an activity regularizer."""
+        """Compute the term as Keras expects it from an activity regularizer."""
         if isinstance(x, keras.Variable):
             raise TypeError(
-                "ActivationEntropy measures the outputs of a layer. Received: a weight. Give it to "
-                "`activity_regularizer=`, and DenseEntropy, ConvEntropy or TotalCorrelation to `kernel_regularizer=`."
+                "ActivationEntropy measures the outputs of a layer. Received: a weight. Use it as "
+                "`activity_regularizer=`; for `kernel_regularizer=` use DenseEntropy, ConvEntropy or TotalCorrelation."
             )
         term = self.term(x)
         if not self._divided or not len(x.shape):
@@ -94,12 +97,12 @@ class ActivationEntropy(EntropyRegularizer):
         return term * batch
 
     def term(self, x: Array) -> Array:
-        """`penalty(x)` times the multiplier of a schedule: what is added to the loss."""
+        """Compute `penalty(x)` times the multiplier of a `FactorSchedule`, as it is added to the loss."""
         x = _backend.as_float(x)
         return self._times_multiplier(self.penalty(x) if _backend.is_host(x) else self._float_penalty(x))
 
     def penalty(self, x: Array) -> Array:
-        """-factor * mean log slope; summed over units for `reduction="sum"`."""
+        """Compute -factor * mean log slope; summed over the units with `reduction="sum"`."""
         value = -self.factor * self.measure(x)
         if self.reduction == "mean":
             return value
@@ -108,16 +111,16 @@ class ActivationEntropy(EntropyRegularizer):
         return value * x.shape[self.axis]
 
     def measure(self, x: Array) -> Array:
-        """The mean log slope of activations `x` (not of a kernel): a scalar in nats per unit."""
+        """Compute the mean log slope of activations `x` as a scalar in nats per unit."""
         values = self.log_magnitudes(x)
         return _backend.namespace(values).mean(values)
 
     def log_magnitudes(self, x: Array) -> Array:
-        """The log slope at each element of `x`."""
+        """Compute the log slope at each element of `x`."""
         return functional.log_slope(x, self.activation, self.of, self.epsilon)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         config = super().get_config()
         del config["every"]
         activation = (

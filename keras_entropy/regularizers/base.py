@@ -1,7 +1,7 @@
-"""What all entropy regularizers share: strength, noise floor, reduction, the steps that they act on.
+"""The base classes of the entropy regularizers: factor, noise floor, reduction, and the steps that they act on.
 
 Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
+    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ REDUCTIONS = ("mean", "sum")
 
 
 class EntropyRegularizer(keras.Regularizer):
-    """Base of the package's regularizers: a factor, a noise floor, a reduction, the steps to act on.
+    """Base class of the entropy regularizers.
 
-    A positive `factor` rewards entropy, a negative one suppresses it. (Section 4.1 of [A] says the opposite
-    of its own equations; the equations are followed.)
+    A positive `factor` rewards entropy, a negative one suppresses it. (The text of Meni et al., 2023, section 4.1, says
+    the opposite of their equations. This package follows the equations.)
 
-    Subclasses implement `penalty` and `log_magnitudes`.
+    Subclasses implement `check_kernel`, `penalty` and `log_magnitudes`.
 
     Args:
-        factor: strength of the term, a finite number.
-        epsilon: a noise floor in units of the kernel: it bounds the gradient by |factor| / (2 epsilon) for each
-            singular value or corner.
-        reduction: `"mean"` (per dimension or filter, so that one factor suits layers of any size) or `"sum"`.
-        every: act on every k-th training step only, with k times the weight, and skip the work on the others.
-            Steps are counted for each kernel, from the start of training in this process, by the reading of `losses`
-            in `train_step`: a step of your own that reads them twice counts twice. In validation, and in a
-            training loop without a `train_step`, the penalty is there each time, with weight 1.
+        factor: Float. Strength of the term.
+        epsilon: Float, at least 0. Standard deviation of the assumed noise, in kernel units. It bounds the gradient by
+            |factor| / (2 epsilon) per singular value or corner element.
+        reduction: String. `"mean"` over dimensions or filters, so that one factor suits layers of any size, or
+            `"sum"`.
+        every: Integer k. The term acts on every k-th training step only, with k times the weight, and costs nothing on
+            the others. Each kernel counts its steps from the start of training in this process. A step is counted
+            when `train_step` reads `losses`: a custom `train_step` that reads them twice counts twice. In
+            validation, and in a training loop without `train_step`, the term always acts, with weight 1. Defaults to 1.
     """
 
     unit: str
-    """The unit of `measure`."""
+    """String. Unit of `measure`."""
 
     layer_arguments: tuple[str, ...] = ()
-    """The constructor's arguments that describe the layer; `apply_entropy` takes them from it."""
+    """Tuple of strings. Arguments of the constructor that describe the layer; `apply_entropy` sets them."""
 
     def __init__(self, factor: Any, epsilon: float, reduction: str, every: int = 1) -> None:
         self.factor = factor
@@ -50,7 +51,14 @@ class EntropyRegularizer(keras.Regularizer):
         self.multiplier: float | keras.Variable = 1.0
 
     def __call__(self, x: Array) -> Array:
-        """The penalty of kernel `x`: a scalar of type floatx; NumPy arrays are computed on the host in float64."""
+        """Compute the penalty of a kernel.
+
+        Args:
+            x: Kernel: a Keras variable or a tensor; or a NumPy array, for which the penalty is computed in float64.
+
+        Returns:
+            The penalty as a scalar of dtype floatx; of float64 for a NumPy array.
+        """
         kernel = _backend.as_float(x)
         self.check_kernel(tuple(kernel.shape))
         if _backend.is_host(kernel):
@@ -58,7 +66,7 @@ class EntropyRegularizer(keras.Regularizer):
         return self._times_multiplier(_steps.on_every_kth_step(x, self.every, self._float_penalty, kernel, self))
 
     def _float_penalty(self, kernel: Array) -> Array:
-        # Keras adds the penalty to a loss of type floatx, whatever the kernel's type; TensorFlow does not mix them.
+        # Keras adds the penalty to a loss of dtype floatx, and TensorFlow does not add tensors of different dtypes.
         return keras.ops.cast(self.penalty(kernel), keras.backend.floatx())
 
     def _times_multiplier(self, penalty: Array) -> Array:
@@ -67,24 +75,24 @@ class EntropyRegularizer(keras.Regularizer):
         return penalty * keras.ops.cast(self.multiplier, penalty.dtype)
 
     def check_kernel(self, shape: tuple[int, ...]) -> None:
-        """Raise `ValueError` if a kernel of this shape is not one that the regularizer measures."""
+        """Raise `ValueError` if the regularizer cannot measure a kernel of this shape."""
         raise NotImplementedError
 
     def penalty(self, kernel: Array) -> Array:
-        """The scalar penalty of `kernel`, without the multiplier of a schedule."""
+        """Compute the penalty of `kernel` as a scalar, without the multiplier of a `FactorSchedule`."""
         raise NotImplementedError
 
     def log_magnitudes(self, kernel: Array) -> Array:
-        """The quantity that is rewarded, in nats, one value per dimension or filter."""
+        """Compute the rewarded quantity in nats, one value per dimension, filter or output."""
         raise NotImplementedError
 
     def measure(self, kernel: Array) -> Array:
-        """The mean of `log_magnitudes`: a scalar in nats, per dimension or per filter."""
+        """Compute the mean of `log_magnitudes` as a scalar in nats, as `unit` says."""
         values = self.log_magnitudes(_backend.as_float(kernel))
         return _backend.namespace(values).mean(values)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, as the plain Python numbers that the user gave."""
+        """Return the arguments of the constructor, as the Python numbers that the user gave."""
         return {"factor": self.factor, "epsilon": self.epsilon, "reduction": self.reduction, "every": self.every}
 
     def __repr__(self) -> str:
@@ -93,27 +101,28 @@ class EntropyRegularizer(keras.Regularizer):
 
 
 class TwoForms(EntropyRegularizer):
-    """Base of the terms that the source gives in two forms.
+    """Base class of the terms that Meni et al. (2023) give in two forms.
 
     Args:
-        factor: strength of the term.
-        epsilon: in form `"log"` the noise floor; in form `"reciprocal"` the epsilon of [A, eq. 24, 25].
-        reduction: `"mean"` or `"sum"` (the source's). The reciprocal of a determinant is one number: it has no mean.
-        form: `"log"` or `"reciprocal"`.
-        every: act on every k-th training step.
+        factor: Float, or one per filter. Strength of the term.
+        epsilon: Float. The noise floor in the form `"log"`; epsilon of Meni et al., 2023, eq. 24 and 25, in the form
+            `"reciprocal"`.
+        reduction: String. `"mean"`, or `"sum"` as in Meni et al. It has no effect on the reciprocal of a determinant.
+        form: String. `"log"` or `"reciprocal"`.
+        every: Integer. As in `EntropyRegularizer`.
     """
 
     def __init__(self, factor: Any, epsilon: float, reduction: str, form: str, every: int) -> None:
         super().__init__(factor, epsilon, reduction, every)
         self.form = _checks.one_of("form", form, FORMS)
         if form == "reciprocal" and self.epsilon == 0:
-            raise ValueError(_checks.message("epsilon", "positive where form='reciprocal'", epsilon))
+            raise ValueError(_checks.message("epsilon", "above 0 for form='reciprocal'", epsilon))
 
     @property
     def floor(self) -> float:
-        """The noise floor under the logarithm; the epsilon of the reciprocal form is none."""
+        """Float. The noise floor of the logarithm; 0 in the reciprocal form, whose epsilon is none."""
         return self.epsilon if self.form == "log" else 0.0
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "form": self.form}

@@ -1,7 +1,7 @@
-"""The corner elements of convolution filters as a penalty.
+"""The entropy of the corner elements of convolution filters as a regularizer.
 
 Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
+    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ CHANNELS = ("elements", "matrix")
 class ConvCornerEntropy(TwoForms):
     """Reward (or suppress) the entropy of the corner elements of convolution filters.
 
-    `form="log"` adds -sum of factor_d * log|c11| over the filters d (and input channels) [A, eq. 23];
-    `form="reciprocal"` adds the sum of factor_d / (|c11| + epsilon) [A, eq. 25]. The corner c11 is
-    `kernel[0, 0]` (`kernel[0]` in 1-D, `kernel[0, 0, 0]` in 3-D), for strided, dilated, grouped and
-    transposed convolutions too. The other weights of the filter are not looked at.
+    `form="log"` adds the sum of -factor_d * log|c11| over the filters d and input channels (Meni et al., 2023, eq. 23).
+    `form="reciprocal"` adds the sum of factor_d / (|c11| + epsilon) (Meni et al., 2023, eq. 25). The corner element c11
+    is `kernel[0, 0]` (`kernel[0]` in 1-D, `kernel[0, 0, 0]` in 3-D), for strided, dilated, grouped and transposed
+    convolutions too. All other weights of the filter are ignored.
 
-    `channels="elements"` treats every (input channel, filter) pair by itself: the source's reading, which is
-    not a bound on the entropy of a layer with several channels. `channels="matrix"` takes the log-volume of
-    the corner matrix K[0, 0], which bounds the log-volume per pixel from below.
+    `channels="elements"` treats every pair of an input channel and a filter by itself, as Meni et al. do. Its value is
+    not a bound on the entropy of a layer with several channels. `channels="matrix"` takes the log-volume of the
+    matrix of all corner elements, which is a lower bound of the log-volume per pixel.
 
     Args:
-        factor: a finite number, or one per filter; positive rewards entropy.
-        epsilon: noise floor in units of the kernel (log form) or the epsilon of eq. 25. Defaults to 1e-4.
-        reduction: `"mean"` over filters and input channels (default), for `channels="matrix"` over the
-            min(c_in, c_out) dimensions; or `"sum"` (the source's).
-        form: `"log"` (default) or `"reciprocal"`, which needs `channels="elements"`.
-        channels: `"elements"` (default) or `"matrix"`.
-        layout: where the filters of the kernel are: `"conv"` `(*spatial, c_in, c_out)`, default, for `Conv1D`,
-            `Conv2D`, `Conv3D` and pointwise kernels; `"transpose"` `(*spatial, c_out, c_in)`;
-            `"depthwise"` `(*spatial, c_in, multiplier)`, whose c_in * multiplier filters are counted in the
-            order of the layer's output channels. It matters for one factor per filter and for
-            `channels="matrix"` only.
-        groups: the `groups` of the layer; it matters for `channels="matrix"` only.
-        every: act on every k-th training step only, with k times the weight. Defaults to 1.
+        factor: Float, or one per filter. A positive factor rewards entropy, a negative one suppresses it.
+        epsilon: Float, at least 0. Standard deviation of the assumed noise, in kernel units; in the reciprocal form
+            epsilon of Meni et al., 2023, eq. 25, above 0. Defaults to 1e-4.
+        reduction: String. `"mean"` over filters and input channels, with `channels="matrix"` over the min(c_in, c_out)
+            dimensions; or `"sum"`, as in Meni et al. Defaults to `"mean"`.
+        form: String. `"log"` or `"reciprocal"`, which needs `channels="elements"`. Defaults to `"log"`.
+        channels: String. `"elements"` or `"matrix"`. Defaults to `"elements"`.
+        layout: String. Axes of the kernel: `"conv"`: `(*spatial, c_in, c_out)`, of `Conv1D`, `Conv2D`, `Conv3D` and
+            pointwise kernels; `"transpose"`: `(*spatial, c_out, c_in)`; `"depthwise"`: `(*spatial, c_in, multiplier)`,
+            whose c_in * multiplier filters are in the order of the layer's output channels. It has an effect only with
+            one factor per filter or `channels="matrix"`. Defaults to `"conv"`.
+        groups: Integer. `groups` of the layer. It has an effect only with `channels="matrix"`. Defaults to 1.
+        every: Integer k. The term acts on every k-th training step only, with k times the weight. Defaults to 1.
 
     Call arguments:
-        x: kernel, with one to three spatial dimensions.
+        x: Kernel with one to three spatial dimensions.
 
     Raises:
-        TypeError, ValueError: for bad arguments; when called, for a kernel without spatial dimensions or
-            another number of filters than factors.
+        TypeError, ValueError: If an argument is invalid. When called: if the kernel has no spatial dimensions, or
+            another number of filters than there are factors.
 
     Examples:
         >>> import keras
@@ -83,16 +83,16 @@ class ConvCornerEntropy(TwoForms):
         self.layout, self.groups = layouts.check_layout(layout, groups)
         if channels == "matrix" and (form == "reciprocal" or isinstance(self.factor, list)):
             raise ValueError(
-                "`channels='matrix'` measures all filters of a kernel together: it takes form='log' and one "
-                f"factor. Received: form={form!r}, factor={factor!r}. Use channels='elements'."
+                "`channels='matrix'` should go with form='log' and one factor, because it measures all filters "
+                f"together. Received: form={form!r}, factor={factor!r}. Use channels='elements'."
             )
 
     def check_kernel(self, shape: tuple[int, ...]) -> None:
-        """Refuse kernels without spatial dimensions, with no whole groups, or with another number of filters."""
+        """Raise `ValueError` if the kernel has no spatial dimensions, or the wrong number of filters."""
         if not 3 <= len(shape) <= 5:
             raise ValueError(
-                "ConvCornerEntropy measures kernels with one to three spatial dimensions: "
-                f"(*spatial, c_in, c_out). Received: a kernel of shape {shape}. Use DenseEntropy for matrices."
+                "ConvCornerEntropy measures kernels with one to three spatial dimensions, (*spatial, c_in, c_out). "
+                f"Received: a kernel of shape {shape}. Use DenseEntropy for matrices."
             )
         filters = self._filters(shape)
         if isinstance(self.factor, list) and len(self.factor) != filters:
@@ -107,7 +107,7 @@ class ConvCornerEntropy(TwoForms):
             )
 
     def penalty(self, kernel: Array) -> Array:
-        """[A, eq. 23] or [A, eq. 25]."""
+        """Meni et al., 2023, eq. 23 (form `"log"`) or eq. 25 (form `"reciprocal"`)."""
         corner = self._corner(kernel)
         xp = _backend.namespace(corner)
         if self.channels == "matrix":
@@ -124,7 +124,7 @@ class ConvCornerEntropy(TwoForms):
         return xp.mean(terms * factor) if self.reduction == "mean" else xp.sum(terms * factor)
 
     def log_magnitudes(self, kernel: Array) -> Array:
-        """Nats for each filter, averaged over its input channels; for `channels="matrix"` for each dimension."""
+        """Nats per filter, averaged over its input channels; per dimension with `channels="matrix"`."""
         corner = self._corner(kernel)
         xp = _backend.namespace(corner)
         if self.channels == "matrix":
@@ -132,7 +132,7 @@ class ConvCornerEntropy(TwoForms):
         return xp.mean(functional.log_magnitude(corner, self.floor), axis=0)
 
     def _corner(self, kernel: Array) -> Array:
-        """The corner elements, (c_in, filters) whatever the layout; split into groups for `channels="matrix"`."""
+        """The corner elements as (c_in, filters) for any layout, split into groups for `channels="matrix"`."""
         corner = functional.corner(kernel)
         xp = _backend.namespace(corner)
         if self.layout == "transpose":
@@ -143,7 +143,7 @@ class ConvCornerEntropy(TwoForms):
         return functional.split_groups(corner, groups) if self.channels == "matrix" else corner
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {
             **super().get_config(),
             "channels": self.channels,

@@ -1,7 +1,7 @@
-"""The log-volume of Dense kernels as a penalty.
+"""The log-volume of Dense kernels as a regularizer.
 
 Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
+    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from keras_entropy import _backend, _checks, functional
 from keras_entropy._backend import Array
 from keras_entropy.regularizers.base import TwoForms
 
-# Keeps the gradient of |det| finite at a singular matrix; far below what float32 resolves of any determinant.
+# Keeps the gradient of |det| finite at a singular matrix; float32 does not resolve determinants this small.
 _DETERMINANT_FLOOR = 1e-30
 
 
@@ -25,27 +25,28 @@ _DETERMINANT_FLOOR = 1e-30
 class DenseEntropy(TwoForms):
     """Reward (or suppress) the entropy that a Dense kernel passes on.
 
-    `form="log"` adds -factor * log-volume(kernel) [A, eq. 21], where the log-volume is that of the whole
-    kernel (`block="full"`) or log|det| of its leading square block (`block="leading"`, what the source
-    measures; it ignores all other weights). `form="reciprocal"` adds factor / (volume + epsilon)
-    [A, eq. 24]; volumes of kernels with more than a few units are far below float32's resolution of
-    epsilon, where that form is a constant without a gradient: an `EntropyWarning` says so.
+    `form="log"` adds -factor * log-volume of the kernel (Meni et al., 2023, eq. 21). `block="full"` takes the
+    log-volume of the whole kernel; `block="leading"` takes log|det| of its leading square block, as Meni et al. do, and
+    ignores all other weights. `form="reciprocal"` adds factor / (volume + epsilon) (Meni et al., 2023, eq. 24). In
+    float32, the volume of a kernel with more than a few units vanishes beside epsilon: the term is then a constant
+    without a gradient, and an `EntropyWarning` is issued.
 
-    The log form has no minimum: without another bound on the weights, such as `L2`, it makes them grow.
+    The log form has no minimum. Without another bound on the weights, such as `L2`, it makes them grow.
 
     Args:
-        factor: a finite number; positive rewards entropy.
-        epsilon: noise floor in units of the kernel (log form) or the epsilon of eq. 24. Defaults to 1e-4.
-        reduction: `"mean"` (per dimension, default) or `"sum"` (the source's).
-        form: `"log"` (default) or `"reciprocal"`.
-        block: `"full"` (default) or `"leading"`.
-        every: act on every k-th training step only, with k times the weight. Defaults to 1.
+        factor: Float. A positive factor rewards entropy, a negative one suppresses it.
+        epsilon: Float, at least 0. Standard deviation of the assumed noise, in kernel units; in the reciprocal form
+            epsilon of Meni et al., 2023, eq. 24, above 0. Defaults to 1e-4.
+        reduction: String. `"mean"` over the min(d, m) dimensions, or `"sum"`, as in Meni et al. Defaults to `"mean"`.
+        form: String. `"log"` or `"reciprocal"`. Defaults to `"log"`.
+        block: String. `"full"` or `"leading"`. Defaults to `"full"`.
+        every: Integer k. The term acts on every k-th training step only, with k times the weight. Defaults to 1.
 
     Call arguments:
-        x: kernel (d, m), of `Dense` or a rank-2 `EinsumDense`.
+        x: Kernel of shape (d, m), of `Dense` or a rank-2 `EinsumDense`.
 
     Raises:
-        TypeError, ValueError: for bad arguments; when called, for a kernel whose rank is not 2.
+        TypeError, ValueError: If an argument is invalid. When called: if the rank of the kernel is not 2.
 
     Examples:
         >>> import numpy as np
@@ -71,23 +72,23 @@ class DenseEntropy(TwoForms):
         self._warned = False
 
     def check_kernel(self, shape: tuple[int, ...]) -> None:
-        """Refuse kernels whose rank is not 2."""
+        """Raise `ValueError` if the rank of the kernel is not 2."""
         if len(shape) != 2:
             raise ValueError(
                 f"DenseEntropy measures kernels of shape (d, m). Received: a kernel of shape {shape}. "
-                "Use ConvEntropy or ConvCornerEntropy for convolutions; attention and other kernels of higher rank are "
-                "not one matrix."
+                "Use ConvEntropy or ConvCornerEntropy for convolutions. Kernels of attention layers are several "
+                "matrices."
             )
 
     def __call__(self, x: Array) -> Array:
-        """The penalty of kernel `x` (d, m): a scalar."""
+        """Compute the penalty of a kernel of shape (d, m) as a scalar."""
         penalty = super().__call__(x)
         if self.form == "reciprocal" and not self._warned:
             self._check_saturation(x)
         return penalty
 
     def penalty(self, kernel: Array) -> Array:
-        """[A, eq. 21] or [A, eq. 24]."""
+        """Meni et al., 2023, eq. 21 (form `"log"`) or eq. 24 (form `"reciprocal"`)."""
         if self.form == "reciprocal":
             log_det = functional.dense_log_volume(kernel, self.block, _DETERMINANT_FLOOR)
             return self.factor * functional.reciprocal(log_det, self.epsilon)
@@ -95,16 +96,16 @@ class DenseEntropy(TwoForms):
         return -self.factor * (log_volume / min(kernel.shape) if self.reduction == "mean" else log_volume)
 
     def log_magnitudes(self, kernel: Array) -> Array:
-        """(min(d, m),): log sqrt(s^2 + epsilon^2) of the singular values; epsilon is 0 in the reciprocal form."""
+        """Log sqrt(s^2 + epsilon^2) of the min(d, m) singular values s; epsilon is 0 in the reciprocal form."""
         return functional.dense_log_spectrum(kernel, self.block, self.floor)
 
     def measure(self, kernel: Array) -> Array:
-        """The log-volume divided by the number of dimensions min(d, m), in nats per dimension."""
+        """The log-volume divided by min(d, m), in nats per dimension."""
         kernel = _backend.as_float(kernel)
         return functional.dense_log_volume(kernel, self.block, self.floor) / min(kernel.shape)
 
     def _check_saturation(self, kernel: Array) -> None:
-        """Warn, once, if the first kernel of a shape has a determinant that float32 cannot tell from 0."""
+        """Warn once if the determinant of the first kernel of a shape vanishes beside epsilon in float32."""
         value = None if tuple(kernel.shape) in self._checked_shapes else _backend.host_value(kernel)
         if value is None:
             return
@@ -114,14 +115,14 @@ class DenseEntropy(TwoForms):
         if log_det < math.log(self.epsilon * np.finfo(np.float32).epsneg):
             self._warned = True
             warnings.warn(
-                f"DenseEntropy(form='reciprocal'): |det| is 10^{log_det / math.log(10):.1f} for a kernel of "
-                f"shape {value.shape}, below the float32 resolution of epsilon={self.epsilon}. The penalty is "
-                f"the constant factor / epsilon = {self.factor / self.epsilon:g} and has no gradient: it does "
-                "not guide training, it only shifts the loss. Use form='log'.",
+                f"DenseEntropy(form='reciprocal') has no gradient for a kernel of shape {value.shape}: its |det| is "
+                f"10^{log_det / math.log(10):.1f}, below the float32 resolution of epsilon={self.epsilon}. The penalty "
+                f"is the constant factor / epsilon = {self.factor / self.epsilon:g}, which only shifts the loss. Use "
+                "form='log'.",
                 _checks.EntropyWarning,
                 stacklevel=3,
             )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "block": self.block}

@@ -13,20 +13,20 @@ from keras_entropy._backend import Array
 
 @keras.saving.register_keras_serializable(package="keras_entropy")
 class SumRegularizer(keras.Regularizer):
-    """The sum of several regularizers: Keras gives each weight one.
+    """The sum of several regularizers, for a weight that needs more than one; Keras takes one per weight.
 
-    A log-volume has no minimum of its own, so it mostly goes with a term that bounds the weights.
+    A log-volume has no minimum, so it is mostly used beside a term that bounds the weights.
 
     Args:
-        regularizers: at least one `keras.Regularizer`, function of a weight, or Keras's name of one. A sum among them
-            is taken apart.
+        regularizers: Iterable of at least one regularizer: a `keras.Regularizer`, a function of a weight, or a name
+            that Keras knows, such as `"l2"`. The members of a `SumRegularizer` among them are taken one by one.
 
     Call arguments:
-        x: a weight.
+        x: A weight.
 
     Raises:
-        TypeError: for anything else.
-        ValueError: for none.
+        TypeError: If `regularizers` contains anything else.
+        ValueError: If `regularizers` is empty.
 
     Examples:
         >>> import keras
@@ -39,7 +39,7 @@ class SumRegularizer(keras.Regularizer):
         found: list[Any] = []
         for regularizer in regularizers:
             if not (callable(regularizer) or isinstance(regularizer, str | dict)):
-                raise TypeError(_checks.message("regularizers", "regularizers, or names of them", regularizer))
+                raise TypeError(_checks.message("regularizers", "regularizers, or names of regularizers", regularizer))
             known = keras.regularizers.get(regularizer)
             found += known.regularizers if isinstance(known, SumRegularizer) else [known]
         if not found:
@@ -52,14 +52,14 @@ class SumRegularizer(keras.Regularizer):
         return self.regularizers
 
     def __call__(self, x: Array) -> Array:
-        """The sum of the penalties of `x`: a scalar."""
+        """Compute the sum of the penalties of `x`."""
         return sum(regularizer(x) for regularizer in self.regularizers)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {"regularizers": [keras.regularizers.serialize(regularizer) for regularizer in self.regularizers]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SumRegularizer:
-        """The sum that a config describes."""
+        """Make the sum from the result of `get_config`."""
         return cls([keras.regularizers.deserialize(regularizer) for regularizer in config["regularizers"]])
