@@ -23,6 +23,7 @@ from keras_entropy.landscape import (
     exact,
     network_problem,
     perceptron_problem,
+    samplers,
     zhang_schedule,
 )
 
@@ -87,22 +88,20 @@ def network(seeds):
 def uniform(problem, count):
     """How many uniform samples have each training accuracy."""
     from keras_entropy.landscape.axis import axis_of, bins_of
-    from keras_entropy.landscape.pipeline import route_of
-    from keras_entropy.landscape.samplers.sampler import Tally, Window, start
 
-    route = route_of(problem, ("train_accuracy",), "numba")
-    window = Window(bins_of([axis_of(problem, "train_accuracy", {})]), np.zeros(41))
+    sampler = samplers.select_sampler(problem, ("train_accuracy",), "numba")
+    window = samplers.Window(bins_of([axis_of(problem, "train_accuracy", {})]), np.zeros(41))
     counts, block = np.zeros(41), 20_000
     for seed in range(count // block):
-        walkers = start(problem, block, 10_000 + seed)
-        route.advance(walkers, window, 0, Tally.empty(block, window))
+        walkers = samplers.init(problem, block, 10_000 + seed)
+        sampler.step(walkers, window, 0, samplers.WalkerInfo.zeros(block, window))
         counts += np.bincount(walkers.bins, minlength=41)
     return counts
 
 
 def loss(seeds):
     problem = network_problem(3, 6, datasets.spirals(seed=0))
-    first = density_of_states(problem, "train_loss", 1e8, 0, stop=0.1)
+    first = density_of_states(problem, "train_loss", 1e8, 0, target_loss=0.1)
     second = density_of_states(problem, "train_loss", 1e8, 1, edges={"train_loss": first.axes[0].edges})
     deepest = [f"{found.entropy[0]:.2f} +- {found.standard_error[0]:.2f}" for found in (first, second)]
     print(

@@ -20,47 +20,51 @@ import time
 import numpy as np
 
 from keras_entropy import datasets
-from keras_entropy.landscape import ball_problem, density_of_states, estimators, exact, network_problem, splitting
+from keras_entropy.landscape import (
+    ball_problem,
+    density_of_states,
+    estimators,
+    exact,
+    network_problem,
+    samplers,
+    splitting,
+)
 from keras_entropy.landscape.axis import Axis, bins_of
-from keras_entropy.landscape.pipeline import route_of
-from keras_entropy.landscape.samplers.sampler import Tally, Trajectories, Walkers, Window, seed_states
 
 WAYS = {
     "one component, Numba": ("numba", None),
     "one component, JAX": ("jax", None),
-    "1/2 Langevin": ("jax", Trajectories(0.5, 1)),
-    "1/2 of 3 steps": ("jax", Trajectories(0.5, 3)),
-    "9/10 of 3 steps": ("jax", Trajectories(0.9, 3)),
-    "9/10 of 10 steps": ("jax", Trajectories(0.9, 10)),
-    "9/10 of 30 steps": ("jax", Trajectories(0.9, 30)),
+    "1/2 Langevin": ("jax", samplers.HMC(0.5, 1)),
+    "1/2 of 3 steps": ("jax", samplers.HMC(0.5, 3)),
+    "9/10 of 3 steps": ("jax", samplers.HMC(0.9, 3)),
+    "9/10 of 10 steps": ("jax", samplers.HMC(0.9, 10)),
+    "9/10 of 30 steps": ("jax", samplers.HMC(0.9, 30)),
 }
 LAG = 1000
 
 
-def cost(trajectories):
+def cost(hmc):
     """Evaluations of a move, on average."""
-    return 1.0 if trajectories is None else 1 + trajectories.share * trajectories.leaps
+    return 1.0 if hmc is None else 1 + hmc.fraction * hmc.num_leapfrog_steps
 
 
 class Walk:
     """Walkers that start from the same points, whichever way they go."""
 
-    def __init__(self, route, window, parameters):
+    def __init__(self, sampler, window, parameters):
         count = len(parameters)
-        self.route, self.window = route, window
-        self.walkers = Walkers(
-            parameters.copy(), seed_states(1, count), np.full(count, -1), np.zeros((count, 2), np.int64)
-        )
-        self.tally = self.fresh()
+        self.sampler, self.window = sampler, window
+        self.walkers = samplers.init_at(parameters.copy(), samplers.random_states(1, count))
+        self.info = self.fresh()
 
     def fresh(self):
-        """A tally of nothing."""
-        return Tally.empty(len(self.walkers.bins), self.window, 0, (3, 0))
+        """Counters at 0."""
+        return samplers.WalkerInfo.zeros(len(self.walkers.bins), self.window, 0, (3, 0))
 
     def __call__(self, moves):
         """Seconds of processor time."""
-        self.tally, begin = self.fresh(), time.process_time()
-        self.route.advance(self.walkers, self.window, moves, self.tally)
+        self.info, begin = self.fresh(), time.process_time()
+        self.sampler.step(self.walkers, self.window, moves, self.info)
         return time.process_time() - begin
 
 
@@ -69,19 +73,19 @@ def compare(title, problem, name, bins, entropy, parameters, seconds, truth=None
     header = "Meval/s | trips (per Meval,   per s) | bins^2/eval, 1e3/s |"
     print(f"  {'':22} | {header}{'' if truth is None else ' rms of proposals, visits'}")
     ends = int(np.argmax(entropy)), 0
-    for way, (route, trajectories) in WAYS.items():
-        window = Window(bins, entropy, octaves=6, ends=ends, trajectories=trajectories)
-        walk = Walk(route_of(problem, (name,), route), window, parameters)
+    for way, (sampler, hmc) in WAYS.items():
+        window = samplers.Window(bins, entropy, octaves=6, ends=ends, hmc=hmc)
+        walk = Walk(samplers.select_sampler(problem, (name,), sampler), window, parameters)
         walk(0)  # places the walkers, and compiles
-        begin, lag = walk.walkers.bins.copy(), round(LAG / cost(trajectories))
+        begin, lag = walk.walkers.bins.copy(), round(LAG / cost(hmc))
         rate = lag / max(walk(lag), 1e-3)
         spread = np.mean((walk.walkers.bins - begin) ** 2) / LAG
         walk.walkers.trips[:] = 0
         moves = max(1, int(rate * seconds))
         spent = walk(moves)
-        evaluations = moves * cost(trajectories) * len(parameters) / 1e6
+        evaluations = moves * cost(hmc) * len(parameters) / 1e6
         trips = int(walk.walkers.trips[:, 1].sum())
-        errors = "" if truth is None else " {:.3f}, {:.3f}".format(*rms(walk.tally, bins, entropy, truth))
+        errors = "" if truth is None else " {:.3f}, {:.3f}".format(*rms(walk.info, bins, entropy, truth))
         print(
             f"  {way:22} | {evaluations / spent:7.2f} | {trips:6} ({trips / evaluations:6.2f}, {trips / spent:7.2f}) | "
             f"{spread:11.3f}, {1e3 * spread * evaluations / spent:5.0f} |{errors}",
@@ -89,11 +93,11 @@ def compare(title, problem, name, bins, entropy, parameters, seconds, truth=None
         )
 
 
-def rms(tally, bins, entropy, truth):
-    visits = tally.histogram.sum(0)
+def rms(info, bins, entropy, truth):
+    visits = info.histogram.sum(0)
     by_visits = estimators.from_histogram(entropy, visits)
     near = bins.neighbours((3, 0))
-    by_proposals = estimators.from_proposals(tally.proposals.sum(0), visits, near, by_visits)
+    by_proposals = estimators.from_proposals(info.proposals.sum(0), visits, near, by_visits)
     return [float(np.sqrt(np.mean((found - truth) ** 2))) for found in (by_proposals, by_visits)]
 
 
@@ -101,20 +105,20 @@ def ball(arguments):
     problem, edges = ball_problem(20), exact.ball_edges(20)
     entropy = exact.ball_entropy(20, edges)
     bins = bins_of([Axis("energy", edges)])
-    found = splitting.split(route_of(problem, ("energy",), "numba"), bins.axes, 400, 2000, 0)
-    parameters = found.spread(arguments.walkers, np.random.default_rng(0))
+    found = splitting.split(samplers.select_sampler(problem, ("energy",), "numba"), bins.axes, 400, 2000, 0)
+    parameters = found.select(arguments.walkers, np.random.default_rng(0))
     compare("ball in 20 dimensions", problem, "energy", bins, entropy, parameters, arguments.seconds, truth=entropy)
 
 
 def loss(arguments):
     problem = network_problem(3, 6, datasets.spirals(seed=0))
-    route = route_of(problem, ("train_loss",), "numba")
+    sampler = samplers.select_sampler(problem, ("train_loss",), "numba")
     for stop in arguments.stop:
-        found = density_of_states(problem, "train_loss", 3e7, stop=stop)
+        found = density_of_states(problem, "train_loss", 3e7, target_loss=stop)
         bins = bins_of(found.axes)
-        split = splitting.split(route, bins.axes, 400, 2000, 0)
-        window = Window(bins, found.entropy, octaves=6)
-        walk = Walk(route, window, split.spread(arguments.walkers, np.random.default_rng(0)))
+        split = splitting.split(sampler, bins.axes, 400, 2000, 0)
+        window = samplers.Window(bins, found.entropy, octaves=6)
+        walk = Walk(sampler, window, split.select(arguments.walkers, np.random.default_rng(0)))
         walk(50_000)  # what splitting has multiplied goes apart
         title = f"mean loss of (3, 6) down to {stop:g} ({found.entropy[0]:.0f} nats)"
         parameters = walk.walkers.parameters

@@ -20,11 +20,9 @@ import keras
 import numpy as np
 
 from keras_entropy import datasets
-from keras_entropy.landscape import density_of_states, keras_problem, network_problem
+from keras_entropy.landscape import density_of_states, keras_problem, network_problem, samplers
 from keras_entropy.landscape.axis import bins_of
-from keras_entropy.landscape.pipeline import route_of
-from keras_entropy.landscape.samplers.numba_sampler import CompiledRoute
-from keras_entropy.landscape.samplers.sampler import Tally, Window, octaves_of, start
+from keras_entropy.landscape.samplers.numba_sampler import NumbaSampler
 
 SHAPES = {"(3, 6)": (3, 6), "(4, 8)": (4, 8)}
 STOP = 0.3
@@ -33,17 +31,17 @@ STOP = 0.3
 class Way:
     """One way to move walkers, called for so many moves of each."""
 
-    def __init__(self, route, window, walkers, clock=time.perf_counter):
-        self.route, self.window, self.clock = route, window, clock
-        self.walkers = start(route.problem, walkers, 0)
+    def __init__(self, sampler, window, walkers, clock=time.perf_counter):
+        self.sampler, self.window, self.clock = sampler, window, clock
+        self.walkers = samplers.init(sampler.problem, walkers, 0)
         self.moves = 10
         self(self.moves)  # compiles
 
     def __call__(self, moves):
         """Moves per second."""
-        tally = Tally.empty(len(self.walkers.bins), self.window, 0, (3, 0))
+        info = samplers.WalkerInfo.zeros(len(self.walkers.bins), self.window, 0, (3, 0))
         begin = self.clock()
-        self.route.advance(self.walkers, self.window, moves, tally)
+        self.sampler.step(self.walkers, self.window, moves, info)
         return len(self.walkers.bins) * moves / (self.clock() - begin)
 
     def tuned(self, seconds):
@@ -80,17 +78,19 @@ def ways(shape, axis, seconds):
     depth, width = shape
     data = datasets.spirals(seed=0)
     problem = network_problem(depth, width, data)
-    found = density_of_states(problem, axis, 3e6, stop=STOP if axis == "train_loss" else None)
-    window = Window(bins_of(found.axes, found.visited), found.entropy[found.visited], 0.0, octaves_of(problem, axis))
+    found = density_of_states(problem, axis, 3e6, target_loss=STOP if axis == "train_loss" else None)
+    window = samplers.Window(
+        bins_of(found.axes, found.visited), found.entropy[found.visited], 0.0, samplers.octaves_of(problem, axis)
+    )
     kernel = problem.kernel((axis,))
     dense = [keras.layers.Dense(width, activation="relu") for _ in range(depth)]
     model = keras.Sequential([keras.Input((2,)), *dense, keras.layers.Dense(2)])
     of_keras = keras_problem(model, data, problem.half_width)
     made = {
-        "compiled, one core": Way(CompiledRoute(problem, kernel, 1), window, 64, time.process_time),
-        "compiled, two threads": Way(CompiledRoute(problem, kernel, 2), window, 64),
-        "NumPy, 64 walkers": Way(route_of(problem, (axis,), "numpy"), window, 64),
-        f"Keras on {keras.backend.backend()}, 64 walkers": Way(route_of(of_keras, (axis,)), window, 64),
+        "compiled, one core": Way(NumbaSampler(problem, kernel, 1), window, 64, time.process_time),
+        "compiled, two threads": Way(NumbaSampler(problem, kernel, 2), window, 64),
+        "NumPy, 64 walkers": Way(samplers.select_sampler(problem, (axis,), "numpy"), window, 64),
+        f"Keras on {keras.backend.backend()}, 64 walkers": Way(samplers.select_sampler(of_keras, (axis,)), window, 64),
         "set_weights + predict": Predict(model, np.concatenate([data.x_train, data.x_test]), problem.half_width),
     }
     return {name: way.tuned(seconds) for name, way in made.items()}, flops(depth, width)

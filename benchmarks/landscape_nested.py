@@ -69,7 +69,7 @@ def ball(arguments):
 def loss(arguments):
     problem = network_problem(3, 6, datasets.spirals(seed=0))
     begin = time.process_time()
-    found = density_of_states(problem, "train_loss", 3e7, arguments.seed, stop=arguments.stop)
+    found = density_of_states(problem, "train_loss", 3e7, arguments.seed, target_loss=arguments.stop)
     seconds = time.process_time() - begin
     title = f"mean loss of (3, 6) down to {arguments.stop}"
     compare(title, problem, "train_loss", found, seconds, arguments, arguments.slices)

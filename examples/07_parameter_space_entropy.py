@@ -17,7 +17,6 @@ from pathlib import Path
 
 from keras_entropy import datasets, stats
 from keras_entropy.landscape import density_of_states, network_problem
-from keras_entropy.landscape.entropy_figure import write_figure
 
 NETWORKS = {"3 x 6": (3, 6), "4 x 6": (4, 6), "3 x 8": (3, 8)}
 
@@ -42,7 +41,7 @@ def main():
             doubt = "" if found.converged else " ?"
             cells.append(f"S {found.entropy[-1]:6.1f}, A {mean[-1]:.3f} +- {error[-1]:.3f}{doubt}")
             if seed == 0 and name == "3 x 6":
-                write_figure(found, arguments.folder / "density_of_states.png", "test_accuracy")
+                found.plot("test_accuracy", arguments.folder / "density_of_states.png")
         print(f"{seed:8d}  " + "".join(f"{cell:>28s}" for cell in cells), flush=True)
     print("\nS: entropy of what has all training points right, nats; A: its mean test accuracy; ?: not converged")
     for name in ("4 x 6", "3 x 8") if arguments.sets > 1 else ():

@@ -28,7 +28,7 @@ def landscape(
         str, typer.Option(help="One or two of train_loss, train_accuracy and test_accuracy, separated by a comma.")
     ] = "train_accuracy,test_accuracy",
     strength: Annotated[float, typer.Option(min=0, help="Strength of the term strength |c|^2 in the loss.")] = 0.0,
-    stop: Annotated[float, typer.Option(help="Lowest training loss of an axis.")] = 0.1,
+    target_loss: Annotated[float, typer.Option(help="Lowest training loss of an axis.")] = 0.1,
     final_relu: Annotated[bool, typer.Option("--final-relu", help="Rectify the outputs too.")] = False,
     moves: Annotated[float, typer.Option(min=1, help="Number of moves of all walkers in all phases.")] = 1e8,
     data_seed: Annotated[int, typer.Option(min=0, help="Seed of the spirals.")] = 0,
@@ -41,7 +41,7 @@ def landscape(
 
     Writes density.json, landscape.png, and the state of the walk, from which --resume continues bit-identically.
 
-    Example: keras-entropy landscape --depth 4 --width 8 --axes train_loss --stop 0.2 --output runs/loss
+    Example: keras-entropy landscape --depth 4 --width 8 --axes train_loss --target-loss 0.2 --output runs/loss
     """
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
@@ -49,7 +49,6 @@ def landscape(
 
         from keras_entropy import datasets
         from keras_entropy.landscape import density_of_states, network_problem
-        from keras_entropy.landscape.entropy_figure import write_figure
 
         names = tuple(name.strip() for name in axes.split(","))
         data = datasets.spirals(data_seed)
@@ -66,14 +65,14 @@ def landscape(
                         names,
                         moves,
                         seed,
-                        stop=stop if "train_loss" in names else None,
+                        target_loss=target_loss if "train_loss" in names else None,
                         checkpoint=output / _WALK,
                         progress=show,
                     )
             except RuntimeError as error:  # the walk did not reach the lowest bin
-                raise ValueError(f"{error} With this command: more --moves, or another --stop.") from error
+                raise ValueError(f"{error} With this command: more --moves, or another --target-loss.") from error
             found.save(output / "density.json")
-            write_figure(found, output / "landscape.png", "test_accuracy")
+            found.plot("test_accuracy", output / "landscape.png")
             _print(found, output)
 
 

@@ -90,7 +90,7 @@ def figure3(folder, sets, moves):
     (folder / "figure3.png").write_bytes(plots.png(drawn))
 
 
-def figure2(folder, sets, moves, stop=0.02):
+def figure2(folder, sets, moves, target_loss=0.02):
     """Entropy over training loss and test accuracy, with and without the term."""
     means = {}
     drawn = Figure(figsize=(9.6, 7.6), layout="constrained")
@@ -100,8 +100,10 @@ def figure2(folder, sets, moves, stop=0.02):
         for seed in range(sets):
             problem = network_problem(4, 8, datasets.spirals(seed=seed), strength=strength)
             path = folder / f"figure2-{strength:g}-{seed}-{moves:.0e}.json"
-            options = {"seed": seed, "stop": stop, "edges": None if edges is None else {"train_loss": edges}}
-            found = walk(path, problem, ("train_loss", "test_accuracy"), moves, **options)
+            bins = None if edges is None else {"train_loss": edges}
+            found = walk(
+                path, problem, ("train_loss", "test_accuracy"), moves, seed=seed, target_loss=target_loss, edges=bins
+            )
             edges = found.axes[0].edges
             maps.append(found.entropy)
             whole = logsumexp(found.entropy, axis=1)
@@ -117,7 +119,7 @@ def figure2(folder, sets, moves, stop=0.02):
         print(f"figure 2, strength {strength:g}: {sets} data sets, {moves:.0e} moves; {doubtful} walks not converged")
     for strength, (x, curves) in means.items():
         axes[1, 0].plot(x, curves.mean(0), ".-", label=f"strength {strength:g}")
-        for loss in (0.5, 0.2, 0.1, 0.05, stop):
+        for loss in (0.5, 0.2, 0.1, 0.05, target_loss):
             at = np.argmin(np.abs(x - loss))
             print(f"  strength {strength:g}, loss {x[at]:.3f}: mean test accuracy {_mean(curves[:, at], 3)}")
     axes[1, 0].set(xlabel="training loss", ylabel="mean test accuracy", xlim=(0, 0.8))
@@ -170,7 +172,7 @@ def equilibrium(folder, shape, seed, moves, stop):
     """Losses and the mean test accuracy of all parameters that have them, from low to high."""
     problem = network_problem(*shape, datasets.spirals(seed=seed))
     path = folder / f"table1-{shape[0]}x{shape[1]}-{seed}-{moves:.0e}.json"
-    found = walk(path, problem, "train_loss", moves, seed=seed, stop=stop)
+    found = walk(path, problem, "train_loss", moves, seed=seed, target_loss=stop)
     mean = found.conditional_mean("test_accuracy")[0]
     seen = np.isfinite(mean)
     return found.axes[0].centers[seen], mean[seen]

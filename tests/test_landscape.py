@@ -7,10 +7,8 @@ import pytest
 from scipy import stats
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import Observable, exact, pipeline, splitting, wang_landau
-from keras_entropy.landscape.axis import Axis, bins_of
-from keras_entropy.landscape.samplers.numpy_sampler import GeneralRoute
-from keras_entropy.landscape.samplers.sampler import Tally, Window, seed_states, start
+from keras_entropy.landscape import Observable, exact, pipeline, samplers, splitting, wang_landau
+from keras_entropy.landscape.axis import Axis, axis_of, bins_of
 
 pytestmark = pytest.mark.once
 
@@ -19,24 +17,20 @@ def without_kernel(problem):
     return dataclasses.replace(problem, kernel=None)
 
 
-def routes(problem, axes):
-    return {"compiled": pipeline.route_of(problem, axes), "general": GeneralRoute(problem)}
-
-
-@pytest.mark.parametrize("name", ["compiled", "general"])
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("dimension", [10, 20])
-def test_at_the_exact_weights_the_histogram_is_flat(name, dimension):
+def test_at_the_exact_weights_the_histogram_is_flat(backend, dimension):
     problem = landscape.ball_problem(dimension)
     edges = exact.ball_edges(dimension, bins=12)
     entropy = exact.ball_entropy(dimension, edges)
-    route = routes(problem, ("energy",))[name]
-    walkers = start(problem, 200, 0)
-    window = Window(bins_of([Axis("energy", edges)]), entropy, octaves=6)
-    moves = 20_000 if name == "compiled" else 1500
-    route.advance(walkers, window, moves // 4, Tally.empty(200, window))  # from the top to all bins
-    tally = Tally.empty(200, window)
-    route.advance(walkers, window, moves, tally)
-    share = tally.histogram / moves * 12
+    sampler = samplers.select_sampler(problem, ("energy",), backend)
+    walkers = samplers.init(problem, 200, 0)
+    window = samplers.Window(bins_of([Axis("energy", edges)]), entropy, octaves=6)
+    moves = 20_000 if backend == "numba" else 1500
+    sampler.step(walkers, window, moves // 4, samplers.WalkerInfo.zeros(200, window))  # from the top to all bins
+    info = samplers.WalkerInfo.zeros(200, window)
+    sampler.step(walkers, window, moves, info)
+    share = info.histogram / moves * 12
     error = share.std(0, ddof=1) / np.sqrt(200)
     assert np.abs(share.mean(0) - 1).max() < np.maximum(0.03, 5 * error).max()
 
@@ -53,7 +47,7 @@ def test_ball_in_a_cube(dimension):
         assert found.visited.all()
         assert np.exp(found.entropy).sum() == pytest.approx(1)
         assert np.sqrt(np.mean((found.entropy - truth) ** 2)) < 0.3
-        assert np.sqrt(np.mean((found.other_entropy - truth) ** 2)) < 0.6
+        assert np.sqrt(np.mean((found.histogram_entropy - truth) ** 2)) < 0.6
         z.append((found.entropy - truth) / found.standard_error)
     assert 0.5 < np.sqrt(np.mean(np.square(z))) < 2.0
 
@@ -88,16 +82,16 @@ def test_perceptron():
     assert np.mean(chi) < 1.3
 
 
-@pytest.mark.parametrize("name", ["compiled", "general"])
-def test_proposals_are_symmetric(name):
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_proposals_are_symmetric(backend):
     """At flat weights as many are made from a bin to another as back, and the box is sampled uniformly."""
     problem = landscape.ball_problem(6)
     axis = Axis("energy", np.linspace(0.5, 3.5, 13))
-    window = Window(bins_of([axis]), np.zeros(12), octaves=3)
-    walkers = start(problem, 400, 1)
-    tally = Tally.empty(400, window, 0, (3, 0))
-    routes(problem, ("energy",))[name].advance(walkers, window, 2000, tally)
-    made = tally.proposals[:, :, :, 0].astype(float)
+    window = samplers.Window(bins_of([axis]), np.zeros(12), octaves=3)
+    walkers = samplers.init(problem, 400, 1)
+    info = samplers.WalkerInfo.zeros(400, window, 0, (3, 0))
+    samplers.select_sampler(problem, ("energy",), backend).step(walkers, window, 2000, info)
+    made = info.proposals[:, :, :, 0].astype(float)
     for distance in (1, 2, 3):
         difference = made[:, :-distance, 3 + distance] - made[:, distance:, 3 - distance]
         z = difference.mean(0) / (difference.std(0, ddof=1) / 20)
@@ -129,7 +123,7 @@ def test_a_network_as_uniform_samples_have_it(network):
 
 
 def test_bins_of_the_loss_are_found(network):
-    found = landscape.density_of_states(network, ["train_loss"], 4e6, stop=0.55)
+    found = landscape.density_of_states(network, ["train_loss"], 4e6, target_loss=0.55)
     (axis,) = found.axes
     assert axis.edges[1] == pytest.approx(0.55)
     assert found.visited.all()
@@ -139,14 +133,14 @@ def test_bins_of_the_loss_are_found(network):
 
 
 def test_seeds_and_threads(network):
-    from keras_entropy.landscape.samplers.numba_sampler import CompiledRoute
+    from keras_entropy.landscape.samplers.numba_sampler import NumbaSampler
 
     kernel = network.kernel(("train_accuracy",))
-    axis = pipeline.axis_of(network, "train_accuracy", {})
+    axis = axis_of(network, "train_accuracy", {})
     found = []
     for threads in (1, 2, 3):
-        route = CompiledRoute(network, kernel, threads)
-        split = splitting.split(route, (axis,), 100, 400, 5)
+        sampler = NumbaSampler(network, kernel, threads)
+        split = splitting.split(sampler, (axis,), 100, 400, 5)
         found.append(split.entropy.tobytes() + split.parameters.tobytes())
     assert found[0] == found[1] == found[2]
 
@@ -186,14 +180,14 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     options = {"axes": ["energy"], "moves": 1e4, "edges": {"energy": exact.ball_edges(5, bins=4)}, "walkers": 8}
     path = tmp_path / "walk"
     landscape.density_of_states(problem, checkpoint=path, **options)
-    with pytest.raises(ValueError, match="another problem"):
+    with pytest.raises(ValueError, match="different problem"):
         landscape.density_of_states(landscape.ball_problem(6), checkpoint=path, **options)
-    with pytest.raises(ValueError, match="another seed"):
+    with pytest.raises(ValueError, match="different seed"):
         landscape.density_of_states(problem, checkpoint=path, seed=1, **options)
     whole = path.read_bytes()
     for damaged in (whole[:-10], b"", whole[:100] + b"x" + whole[101:], b"something else"):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="torn, was edited"):
+        with pytest.raises(ValueError, match="is corrupted"):
             landscape.density_of_states(problem, checkpoint=path, **options)
         assert path.read_bytes() == damaged
 
@@ -205,7 +199,7 @@ def test_a_checkpoint_of_another_function_of_the_users_is_refused(tmp_path):
     options = {"axes": ["norm"], "moves": 1e4, "edges": {"norm": [0.0, 1.0, 3.0]}, "walkers": 8}
     landscape.density_of_states(square(2), checkpoint=tmp_path / "walk", **options)
     landscape.density_of_states(square(2), checkpoint=tmp_path / "walk", **options)
-    with pytest.raises(ValueError, match="another problem"):
+    with pytest.raises(ValueError, match="different problem"):
         landscape.density_of_states(square(4), checkpoint=tmp_path / "walk", **options)
 
 
@@ -234,7 +228,7 @@ def test_an_end_that_cannot_be_reached_is_an_error():
         landscape.density_of_states(problem, ["level"], 1e4)
     smooth = landscape.function_problem(lambda c: {"size": np.abs(c[0])}, 2, 1.0, {"size": Observable()})
     with pytest.raises(RuntimeError, match="Splitting has died out"):
-        landscape.density_of_states(smooth, ["size"], 1e4, stop=-1.0)
+        landscape.density_of_states(smooth, ["size"], 1e4, target_loss=-1.0)
 
 
 @pytest.mark.parametrize(
@@ -258,15 +252,15 @@ def test_an_end_that_cannot_be_reached_is_an_error():
         ({"seed": True}, "a finite number"),
         ({"walkers": 0}, "a positive integer"),
         ({"particles": 0}, "a positive integer"),
-        ({"edges": {"energy": [1.0, 0.5]}}, "rising finite numbers"),
-        ({"edges": {"energy": [0.0, 1.0, 1.0, 5.0]}}, "rising finite numbers"),
-        ({"edges": {"energy": [0.0, np.nan, 5.0]}}, "rising finite numbers"),
-        ({"edges": {"energy": "all"}}, "rising finite numbers"),
-        ({"edges": {"energy": 3.0}}, "rising finite numbers"),
+        ({"edges": {"energy": [1.0, 0.5]}}, "increasing finite numbers"),
+        ({"edges": {"energy": [0.0, 1.0, 1.0, 5.0]}}, "increasing finite numbers"),
+        ({"edges": {"energy": [0.0, np.nan, 5.0]}}, "increasing finite numbers"),
+        ({"edges": {"energy": "all"}}, "increasing finite numbers"),
+        ({"edges": {"energy": 3.0}}, "increasing finite numbers"),
         ({"edges": {"enrgy": [0.0, 1.0]}}, "one of 'energy', 'positive'"),
-        ({"edges": [0.0, 1.0]}, "a dictionary of the edges"),
-        ({"edges": None}, "`stop` should be"),
-        ({"edges": None, "stop": np.nan}, "a finite number"),
+        ({"edges": [0.0, 1.0]}, "a dictionary from names"),
+        ({"edges": None}, "`target_loss` should be"),
+        ({"edges": None, "target_loss": np.nan}, "a finite number"),
     ],
 )
 def test_bad_arguments_are_named(change, words):
@@ -293,23 +287,26 @@ def test_values_that_are_not_finite_somewhere_are_named():
     problem = landscape.ball_problem(3)
     problem = dataclasses.replace(problem, energy=energy, kernel=None, traceable=False)
     problem = dataclasses.replace(problem, observables={"size": Observable(), "root": Observable()})
-    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="'root' that is not finite.*within the box"):
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(ValueError, match="everywhere in the box.*'root' that is not finite"),
+    ):
         landscape.density_of_states(problem, "root", 1e4, edges={"root": [-3.0, 0.1, 0.2, 0.3]})
 
 
-@pytest.mark.parametrize("name", ["compiled", "general"])
-def test_a_start_outside_of_every_bin_is_named(name):
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_a_start_outside_of_every_bin_is_named(backend):
     problem, axis = landscape.ball_problem(5), Axis("energy", np.array([0.0, 0.5, 1.0, 5.0]))
-    plan = wang_landau.Plan(bins_of([axis], [True, True, False]), 2, 100, 100, (1, 0))
-    state = wang_landau.init(plan, np.zeros(2), np.full((4, 5), 0.9), seed_states(0, 4), 2)
-    with pytest.raises(ValueError, match="4 walkers outside of all 2 bins. Start from"):
-        wang_landau.step(routes(problem, ("energy",))[name], plan, state)
+    schedule = wang_landau.Schedule(bins_of([axis], [True, True, False]), 2, 100, 100, (1, 0))
+    state = wang_landau.init(schedule, np.zeros(2), np.full((4, 5), 0.9), samplers.random_states(0, 4), 2)
+    with pytest.raises(ValueError, match="4 walkers outside of all 2 bins. Start them from"):
+        wang_landau.step(samplers.select_sampler(problem, ("energy",), backend), schedule, state)
 
 
 @pytest.mark.parametrize(
     ("energy", "words"),
     [
-        (lambda c: {"other": c[0]}, "no 'value'"),
+        (lambda c: {"other": c[0]}, "a value for 'value'"),
         (lambda c: {"value": c}, r"of shape \(3,\)"),
         (lambda c: {"value": c[0] * np.nan}, "not finite"),
         ("text", "a function of parameters"),
@@ -330,11 +327,11 @@ def test_an_empty_box_is_refused(half_width, dimension):
     ("change", "words"),
     [
         ({"depth": 0}, "a positive integer"),
-        ({"loss": "median"}, "one of 'mean', 'sum'"),
+        ({"reduction": "median"}, "one of 'mean', 'sum'"),
         ({"ties": "last"}, "one of 'wrong', 'first'"),
         ({"strength": -1.0}, "at least 0"),
         ({"half_width": 0.0}, "above 0"),
-        ({"data": (np.ones((3, 2)), np.ones(3))}, "x_train, y_train, x_test, y_test"),
+        ({"data": (np.ones((3, 2)), np.ones(3))}, "x_train, y_train, x_test and y_test"),
         ({"data": (np.ones((3, 2)), np.ones(3), np.ones((3, 2)), np.ones(3, int))}, "integers from 0 on"),
         ({"data": (np.ones((3, 2)), np.ones(3, int), np.ones((3, 3)), np.ones(3, int))}, "as many inputs"),
         ({"data": (np.full((3, 2), np.nan), np.ones(3, int), np.ones((3, 2)), np.ones(3, int))}, "not finite"),
@@ -354,10 +351,16 @@ def test_it_is_saved_as_json(tmp_path):
     )
     found.save(tmp_path / "density.json")
     record = json.loads((tmp_path / "density.json").read_text())
-    assert record["schema"] == "keras-entropy/density-of-states/1"
+    assert record["schema"] == "keras-entropy/density-of-states/2"
     assert np.array(record["entropy"], float) == pytest.approx(found.entropy)
     again = landscape.DensityOfStates.load(tmp_path / "density.json")
-    np.testing.assert_equal(dataclasses.asdict(again), dataclasses.asdict(found))
+    for field in dataclasses.fields(found):
+        one, other = getattr(found, field.name), getattr(again, field.name)
+        if field.name == "axes":
+            one, other = ([(axis.name, axis.edges, axis.deep) for axis in axes] for axes in (one, other))
+        elif field.name == "means":
+            one, other = dict(one), dict(other)
+        np.testing.assert_equal(other, one)
     assert again.visited.dtype == bool
     assert again.histogram.dtype == np.int64
 
@@ -382,5 +385,5 @@ def test_a_file_of_something_else_is_refused(change, tmp_path):
     record = json.loads(path.read_text())
     change(record)
     path.write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="is no density of states"):
+    with pytest.raises(ValueError, match="is not a density of states"):
         landscape.DensityOfStates.load(path)

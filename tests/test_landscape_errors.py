@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import exact, pipeline, splitting
-from keras_entropy.landscape.samplers.sampler import Tally, Window, octaves_of, values_at
+from keras_entropy.landscape import exact, samplers, splitting
+from keras_entropy.landscape.axis import axis_of
 
 pytestmark = pytest.mark.once
 
@@ -41,9 +41,9 @@ def test_swapped_outputs_have_the_same_entropy(found):
 
 
 def test_splitting_alone_finds_the_entropy_of_the_deepest_bin(network, found):
-    axis = pipeline.axis_of(network, "train_accuracy", {})
-    route = pipeline.route_of(network, ("train_accuracy",))
-    alone = [splitting.split(route, (axis,), 300, 600, seed).entropy[-1] for seed in range(10, 16)]
+    axis = axis_of(network, "train_accuracy", {})
+    sampler = samplers.select_sampler(network, ("train_accuracy",))
+    alone = [splitting.split(sampler, (axis,), 300, 600, seed).entropy[-1] for seed in range(10, 16)]
     # The shares are unbiased, not their logs.
     estimate = np.log(np.mean(np.exp(alone)))
     error = np.std(alone, ddof=1) / np.sqrt(len(alone))
@@ -70,14 +70,14 @@ def test_four_times_the_moves_halve_the_errors():
 @pytest.mark.parametrize("moves", [999, 5000])
 def test_rounding_does_not_add_up(network, moves):
     """Bins that are kept from move to move are those of the parameters, but for what lies at an edge."""
-    route = pipeline.route_of(network, ("train_loss",))
-    axis = splitting.find_edges(route, "train_loss", 0.5, "low", 200, 200, 0)
-    split = splitting.split(route, (axis,), 200, 200, 0)
-    walkers = splitting.start(network, 200, 1)
-    walkers.parameters[:] = split.spread(200, np.random.default_rng(0))
-    window = Window(split.bins, split.entropy, octaves=octaves_of(network, "train_loss"))
-    route.advance(walkers, window, moves, Tally.empty(200, window))
-    loss = values_at(network, walkers.parameters)["train_loss"]
+    sampler = samplers.select_sampler(network, ("train_loss",))
+    axis = splitting.find_axis(sampler, "train_loss", 0.5, 200, 200, 0)
+    split = splitting.split(sampler, (axis,), 200, 200, 0)
+    walkers = samplers.init(network, 200, 1)
+    walkers.parameters[:] = split.select(200, np.random.default_rng(0))
+    window = samplers.Window(split.bins, split.entropy, octaves=samplers.octaves_of(network, "train_loss"))
+    sampler.step(walkers, window, moves, samplers.WalkerInfo.zeros(200, window))
+    loss = samplers.evaluate(network, walkers.parameters)["train_loss"]
     low, high = (np.minimum(split.bins.index([loss + drift]), split.bins.count - 1) for drift in (-2e-6, 2e-6))
     assert np.all((walkers.bins == low) | (walkers.bins == high))
     assert len(np.unique(walkers.bins)) > split.bins.count // 2

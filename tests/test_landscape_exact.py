@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_entropy.landscape import estimators, exact
-from keras_entropy.landscape.problems.problem import ball_problem, perceptron_problem
+from keras_entropy.landscape import ball_problem, estimators, exact, perceptron_problem
 
 pytestmark = pytest.mark.once
 
@@ -87,13 +86,13 @@ def proposals_of(entropy, rate, moves, band=3):
 
 
 def test_proposals_give_the_entropy_although_far_moves_are_not_counted():
-    entropy = estimators.normalised(-1.5 * np.arange(12.0))
+    entropy = estimators.normalize(-1.5 * np.arange(12.0))
     counts, histogram, near = proposals_of(entropy, 0.2, 1e9)
     assert estimators.from_proposals(counts, histogram, near, np.zeros(12)) == pytest.approx(entropy, abs=1e-3)
 
 
 def test_bins_without_proposals_keep_the_reference():
-    reference = estimators.normalised(np.array([0.0, -2.0, -4.0, -np.inf]))
+    reference = estimators.normalize(np.array([0.0, -2.0, -4.0, -np.inf]))
     counts, histogram = np.zeros((4, 7, 1)), np.zeros(4)
     assert estimators.from_proposals(counts, histogram, np.full((4, 7, 1), -1), reference) == pytest.approx(
         reference, abs=1e-6

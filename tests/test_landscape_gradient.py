@@ -8,44 +8,50 @@ import pytest
 from scipy import stats
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import Observable, exact, pipeline
+from keras_entropy.landscape import Observable, exact, pipeline, samplers
 from keras_entropy.landscape.axis import Axis, bins_of
-from keras_entropy.landscape.samplers.sampler import Tally, Trajectories, Window, start
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="gradients are JAX's")
-OPTIONS = {"axes": "energy", "edges": {"energy": exact.ball_edges(6, bins=8)}, "gradient_share": 0.5, "leapfrogs": 3}
+OPTIONS = {
+    "axes": "energy",
+    "edges": {"energy": exact.ball_edges(6, bins=8)},
+    "hmc_fraction": 0.5,
+    "num_leapfrog_steps": 3,
+}
 
 
 @on_jax
 @pytest.mark.parametrize(("dimension", "leaps"), [(10, 1), (20, 4)])
 def test_at_the_exact_weights_the_histogram_is_flat(dimension, leaps):
-    problem, walkers = landscape.ball_problem(dimension), start(landscape.ball_problem(dimension), 1000, 0)
+    problem, walkers = landscape.ball_problem(dimension), samplers.init(landscape.ball_problem(dimension), 1000, 0)
     edges = exact.ball_edges(dimension, bins=12)
     entropy = exact.ball_entropy(dimension, edges)
-    trajectories = Trajectories(0.5, leaps)
-    window = Window(bins_of([Axis("energy", edges)]), entropy, octaves=6, trajectories=trajectories)
-    route = pipeline.route_of(problem, ("energy",), "jax")
-    route.advance(walkers, window, 2000, Tally.empty(1000, window))  # from the top to all bins
-    tally = Tally.empty(1000, window, 0, (3, 0))
-    route.advance(walkers, window, 8000, tally)
-    share = tally.histogram / 8000 * 12
+    hmc = samplers.HMC(0.5, leaps)
+    window = samplers.Window(bins_of([Axis("energy", edges)]), entropy, octaves=6, hmc=hmc)
+    sampler = samplers.select_sampler(problem, ("energy",), "jax")
+    sampler.step(walkers, window, 2000, samplers.WalkerInfo.zeros(1000, window))  # from the top to all bins
+    info = samplers.WalkerInfo.zeros(1000, window, 0, (3, 0))
+    sampler.step(walkers, window, 8000, info)
+    share = info.histogram / 8000 * 12
     error = share.std(0, ddof=1) / np.sqrt(1000)
     assert error.max() < 0.02
     off = np.log(share.mean(0))
     assert np.abs(off).max() < 0.03 + 2 * error.max()
     assert np.abs(off / error).max() < 4
-    assert tally.histogram.sum() == 1000 * 8000
-    assert tally.proposals.sum() == pytest.approx(4000 * 1000, rel=0.1)  # those of the other moves only
+    assert info.histogram.sum() == 1000 * 8000
+    assert info.proposals.sum() == pytest.approx(4000 * 1000, rel=0.1)  # those of the other moves only
     assert np.all(np.abs(walkers.parameters) <= 1)
 
 
 @on_jax
-@pytest.mark.parametrize("trajectories", [None, Trajectories(0.5, 3)])
-def test_flat_weights_sample_the_box_uniformly(trajectories):
+@pytest.mark.parametrize("hmc", [None, samplers.HMC(0.5, 3)])
+def test_flat_weights_sample_the_box_uniformly(hmc):
     problem = landscape.ball_problem(5)
-    window = Window(bins_of([Axis("energy", np.linspace(0, 5, 6))]), np.zeros(5), trajectories=trajectories)
-    walkers = start(problem, 2000, 0)
-    pipeline.route_of(problem, ("energy",), "jax").advance(walkers, window, 200, Tally.empty(2000, window))
+    window = samplers.Window(bins_of([Axis("energy", np.linspace(0, 5, 6))]), np.zeros(5), hmc=hmc)
+    walkers = samplers.init(problem, 2000, 0)
+    samplers.select_sampler(problem, ("energy",), "jax").step(
+        walkers, window, 200, samplers.WalkerInfo.zeros(2000, window)
+    )
     for component in walkers.parameters.T:
         assert stats.kstest(component, "uniform", (-1, 2)).pvalue > 1e-4
 
@@ -59,8 +65,8 @@ def test_values_that_are_not_finite_somewhere_are_named(share):
         return {"energy": jnp.where(c[0] > 0.99, jnp.nan, 0.0) + (c**2).sum(0)}
 
     problem = landscape.function_problem(energy, 2, 1.0, {"energy": Observable()})
-    options = {"edges": {"energy": [0.0, 0.5, 1.0, 2.0]}, "gradient_share": share, "route": "jax"}
-    with pytest.raises(ValueError, match="'energy' that is not finite.*within the box"):
+    options = {"edges": {"energy": [0.0, 0.5, 1.0, 2.0]}, "hmc_fraction": share, "backend": "jax"}
+    with pytest.raises(ValueError, match="everywhere in the box.*'energy' that is not finite"):
         landscape.density_of_states(problem, "energy", 1e5, **options)
 
 
@@ -73,12 +79,12 @@ def test_a_force_that_is_not_finite_is_rejected():
         return {"energy": jnp.sqrt(jnp.abs(jnp.round(10 * c[0]) / 10 + 0 * c[0]) + 0.0) + c[1] ** 2}
 
     problem = landscape.function_problem(energy, 2, 1.0, {"energy": Observable()})
-    window = Window(bins_of([Axis("energy", np.linspace(0, 2, 5))]), np.arange(4.0), trajectories=Trajectories(0.5, 3))
-    walkers = start(problem, 500, 0)
-    tally = Tally.empty(500, window)
-    pipeline.route_of(problem, ("energy",), "jax").advance(walkers, window, 100, tally)
+    window = samplers.Window(bins_of([Axis("energy", np.linspace(0, 2, 5))]), np.arange(4.0), hmc=samplers.HMC(0.5, 3))
+    walkers = samplers.init(problem, 500, 0)
+    info = samplers.WalkerInfo.zeros(500, window)
+    samplers.select_sampler(problem, ("energy",), "jax").step(walkers, window, 100, info)
     assert np.all(np.isfinite(walkers.parameters))
-    assert tally.histogram.sum() == 500 * 100
+    assert info.histogram.sum() == 500 * 100
 
 
 @on_jax
@@ -148,8 +154,8 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS)
     monkeypatch.setattr(pipeline.wang_landau, "step", step)
-    for other in ({"gradient_share": 0.0, "route": "jax"}, {"leapfrogs": 2}):
-        with pytest.raises(ValueError, match="another trajectories"):
+    for other in ({"hmc_fraction": 0.0, "backend": "jax"}, {"num_leapfrog_steps": 2}):
+        with pytest.raises(ValueError, match="different .*num_leapfrog_steps"):
             landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS | other)
     again = landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS)
     assert again.entropy.tobytes() == whole.entropy.tobytes()
@@ -160,10 +166,10 @@ def test_an_interrupted_walk_goes_on_to_the_same_bits(tmp_path, monkeypatch):
 def test_two_kinds_of_moves_find_the_same_entropy_of_a_loss():
     problem = dataclasses.replace(landscape.network_problem(2, 4, datasets.spirals(seed=0)), kernel=None)
     split = {"walkers": 128, "particles": 100, "split_moves": 200}
-    expected = landscape.density_of_states(problem, "train_loss", 1e6, stop=0.6, **split)
+    expected = landscape.density_of_states(problem, "train_loss", 1e6, target_loss=0.6, **split)
     edges = {"train_loss": expected.axes[0].edges}
     found = landscape.density_of_states(
-        problem, "train_loss", 2e5, edges=edges, gradient_share=0.5, leapfrogs=2, **split
+        problem, "train_loss", 2e5, edges=edges, hmc_fraction=0.5, num_leapfrog_steps=2, **split
     )
     z = (found.entropy - expected.entropy) / np.hypot(found.standard_error, expected.standard_error)
     assert np.sqrt(np.mean(z**2)) < 2.5
@@ -171,7 +177,7 @@ def test_two_kinds_of_moves_find_the_same_entropy_of_a_loss():
 
 
 @on_jax
-@pytest.mark.parametrize("options", [{}, {"final_relu": True, "ties": "first", "loss": "sum", "strength": 0.1}])
+@pytest.mark.parametrize("options", [{}, {"final_relu": True, "ties": "first", "reduction": "sum", "strength": 0.1}])
 def test_a_network_in_jax_is_that_in_numpy(options):
     import jax
 
@@ -186,29 +192,29 @@ def test_a_network_in_jax_is_that_in_numpy(options):
 @pytest.mark.parametrize(
     ("energy", "words"),
     [
-        (lambda c: {"energy": np.abs(np.asarray(c)).max(0)}, "JAX finds no gradient of 'energy'"),
+        (lambda c: {"energy": np.abs(np.asarray(c)).max(0)}, "JAX cannot differentiate 'energy'"),
         (lambda c: {"energy": (c > 0).sum(0) / 2}, "is zero at all of 64 points"),
         (lambda c: {"energy": (0 * c[0]) ** 0.5}, "is not finite at some points"),
     ],
 )
 def test_an_energy_without_a_gradient_is_refused(energy, words):
     problem = landscape.function_problem(energy, 2, 1.0, {"energy": Observable()})
-    with pytest.raises(ValueError, match=words + ".*gradient_share=0"):
+    with pytest.raises(ValueError, match=words + ".*hmc_fraction=0"):
         landscape.density_of_states(problem, moves=1e4, **OPTIONS)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"gradient_share": 1.0}, "at least 0 and below 1"),
-        ({"gradient_share": -0.1}, "at least 0 and below 1"),
-        ({"gradient_share": "half"}, "a finite number"),
-        ({"leapfrogs": 0}, "a positive integer"),
-        ({"leapfrogs": 1.5}, "a positive integer"),
-        ({"axes": "positive"}, "has 7 levels and is flat between them. Use gradient_share=0"),
-        ({"axes": ["energy", "positive"]}, "is for one axis"),
-        ({"route": "numba"}, "needs route='jax'"),
-        ({"route": "numpy"}, "needs route='jax'"),
+        ({"hmc_fraction": 1.0}, "at least 0 and below 1"),
+        ({"hmc_fraction": -0.1}, "at least 0 and below 1"),
+        ({"hmc_fraction": "half"}, "a finite number"),
+        ({"num_leapfrog_steps": 0}, "a positive integer"),
+        ({"num_leapfrog_steps": 1.5}, "a positive integer"),
+        ({"axes": "positive"}, "which has 7 levels and is flat between them. Use hmc_fraction=0"),
+        ({"axes": ["energy", "positive"]}, "needs a single axis"),
+        ({"backend": "numba"}, "needs backend='jax'"),
+        ({"backend": "numpy"}, "needs backend='jax'"),
     ],
 )
 def test_bad_arguments_are_named(change, words):
@@ -217,8 +223,8 @@ def test_bad_arguments_are_named(change, words):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="there it serves")
-@pytest.mark.parametrize("route", [None, "jax"])
-def test_other_backends_are_refused(route):
+@pytest.mark.parametrize("backend", [None, "jax"])
+def test_other_backends_are_refused(backend):
     problem = dataclasses.replace(landscape.ball_problem(6), kernel=None)
-    with pytest.raises(ValueError, match="needs the JAX backend.*KERAS_BACKEND=jax, or use gradient_share=0"):
-        landscape.density_of_states(problem, moves=1e4, **OPTIONS, route=route)
+    with pytest.raises(ValueError, match="needs the JAX backend.*KERAS_BACKEND=jax, or use hmc_fraction=0"):
+        landscape.density_of_states(problem, moves=1e4, **OPTIONS, backend=backend)

@@ -12,14 +12,14 @@ from keras_entropy.landscape.kernels import random_walk
 from keras_entropy.landscape.kernels.exact_kernels import ball_kernel, perceptron_kernel
 from keras_entropy.landscape.kernels.network_kernel import OBSERVABLES, network_kernel
 from keras_entropy.landscape.kernels.random_walk import (
-    Walkers,
+    WalkerArrays,
     cell_of,
-    make_advance,
-    make_place,
+    make_init,
+    make_step,
     next_state,
     unit_uniform,
 )
-from keras_entropy.landscape.samplers.sampler import seed_states
+from keras_entropy.landscape.samplers import random_states
 
 pytestmark = pytest.mark.once
 
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.once
 def Target(edges0, edges1, bin_map, log_g):
     n = len(log_g)
     cells = np.stack([np.flatnonzero(bin_map >= 0)[:n], np.zeros(n, int)], 1)
-    return random_walk.Target(edges0, edges1, bin_map, cells, log_g, 0, n - 1)
+    return random_walk.WindowArrays(edges0, edges1, bin_map, cells, log_g, 0, n - 1)
 
 
 def new_walkers(kernel, parameters, seed, bins, band):
     count, observed = len(parameters), len(kernel.observables)
-    return Walkers(
+    return WalkerArrays(
         parameters=np.array(parameters, np.float64),
-        rng=seed_states(seed, count),
+        random_states=random_states(seed, count),
         bins=np.full(count, -1),
         values=np.zeros((count, 2)),
         work=kernel.work(count),
@@ -44,7 +44,7 @@ def new_walkers(kernel, parameters, seed, bins, band):
         trips=np.zeros((count, 2), np.int64),
         sums=np.zeros((count, bins, observed)),
         squares=np.zeros((count, bins, observed)),
-        counts=np.zeros((count, bins), np.int64),
+        observed=np.zeros((count, bins), np.int64),
     )
 
 
@@ -194,8 +194,8 @@ def small_network(per_move=("train_accuracy",)):
 def run(kernel, data, target, *, walkers=6, moves=4000, chunks=((0, 6),), log_f=1e-3, seed=11):
     start = np.random.default_rng(2).uniform(-1, 1, (walkers, kernel.dimension))
     state = new_walkers(kernel, start, seed, len(target.log_g), 5)
-    make_place(kernel)(state, target, data)
-    advance = make_advance(kernel)
+    make_init(kernel)(state, target, data)
+    advance = make_step(kernel)
 
     def part(chunk):
         advance(state, target, data, 1.0, log_f, moves, 6, 50, 700, *chunk)
@@ -220,22 +220,22 @@ def test_totals():
     kernel, data, target = small_network()
     state = run(kernel, data, target)
     assert (state.histogram.sum(axis=1) == 4000).all()
-    assert (state.counts.sum(axis=1) == 80).all()
+    assert (state.observed.sum(axis=1) == 80).all()
     assert (state.proposals.sum(axis=(1, 2, 3)) <= 4000).all()
     assert (state.proposals.sum(axis=(1, 2, 3)) > 3500).all()
     assert (state.accepted.sum(axis=1) < 4000).all()
     assert (np.abs(state.parameters) <= 1).all()
-    filled = state.counts > 0
-    own = state.sums[..., 1][filled] / state.counts[filled]
+    filled = state.observed > 0
+    own = state.sums[..., 1][filled] / state.observed[filled]
     assert own == pytest.approx(np.nonzero(filled)[1])  # the accuracy observed in a bin is that of the bin
-    assert np.abs(state.squares[..., 1][filled] / state.counts[filled] - own**2).max() < 1e-9
+    assert np.abs(state.squares[..., 1][filled] / state.observed[filled] - own**2).max() < 1e-9
 
 
 def test_walls_hold():
     kernel, data, target = small_network()
     free = run(kernel, data, target)
     low = free.bins.min()
-    walls = target._replace(bin_map=np.where(np.arange(25) <= low + 2, np.arange(25), -1))
+    walls = target._replace(mapping=np.where(np.arange(25) <= low + 2, np.arange(25), -1))
     state = run(kernel, data, walls)
     inside = state.histogram.sum(axis=1) > 0
     assert inside.any()
@@ -250,7 +250,7 @@ def test_random_numbers_are_uniform():
         for k in range(len(out)):
             out[k] = unit_uniform(next_state(state))
 
-    states = seed_states(5, 40)
+    states = random_states(5, 40)
     assert len(np.unique(states)) == states.size
     numbers = np.empty((40, 5000))
     for state, row in zip(states, numbers, strict=True):
@@ -288,8 +288,8 @@ def test_ball_is_flat_at_exact_weights(d):
     target = shells(d, 12, 0.8)
     start = np.random.default_rng(0).uniform(-0.3, 0.3, (16, d))
     state = new_walkers(kernel, start, 3, 12, 3)
-    make_place(kernel)(state, target, ())
-    make_advance(kernel)(state, target, (), 0.8, 0.0, 200_000, 5, 100, 1000, 0, 16)
+    make_init(kernel)(state, target, ())
+    make_step(kernel)(state, target, (), 0.8, 0.0, 200_000, 5, 100, 1000, 0, 16)
     share = state.histogram / 200_000 * 12
     error = share.std(axis=0, ddof=1) / 4
     assert (np.abs(share.mean(axis=0) - 1) < 5 * error).all()
@@ -303,12 +303,12 @@ def test_flat_weights_sample_the_box_uniformly():
     samples = []
     start = np.random.default_rng(2).uniform(-1, 1, (50, kernel.dimension))
     state = new_walkers(kernel, start, 4, 25, 5)
-    make_place(kernel)(state, target, data)
+    make_init(kernel)(state, target, data)
     for _ in range(20):
-        make_advance(kernel)(state, target, data, 1.0, 0.0, 1500, 6, 0, 500, 0, 50)
+        make_step(kernel)(state, target, data, 1.0, 0.0, 1500, 6, 0, 500, 0, 50)
         samples.append(state.parameters.copy())
     samples = np.concatenate(samples)
-    assert state.counts.sum() == 0
+    assert state.observed.sum() == 0
     assert stats.kstest(samples.ravel(), "uniform", args=(-1, 2)).pvalue > 1e-3
     each = [stats.kstest(column, "uniform", args=(-1, 2)).pvalue for column in samples.T]
     assert min(each) > 1e-3 / kernel.dimension
@@ -323,8 +323,8 @@ def test_perceptron_counts_and_shares():
     n = 10
     target = Target(np.arange(11.0), np.arange(6.0), np.repeat(np.arange(n), 5), np.zeros(n))
     state = new_walkers(kernel, rng.uniform(-1, 1, (20, 2)), 3, n, 3)
-    make_place(kernel)(state, target, data)
-    make_advance(kernel)(state, target, data, 1.0, 0.0, 50_000, 3, 7, 0, 0, 20)
+    make_init(kernel)(state, target, data)
+    make_step(kernel)(state, target, data, 1.0, 0.0, 50_000, 3, 7, 0, 0, 20)
     grid = (np.stack(np.meshgrid(np.arange(1000), np.arange(1000)), -1).reshape(-1, 2) + 0.5) / 500 - 1
     counts = ((grid @ points.T) * labels > 0).sum(axis=1)
     exact = np.bincount(counts, minlength=n) / len(grid)

@@ -57,7 +57,7 @@ def test_the_ball():
 
 def test_the_loss_of_a_network():
     problem, live = landscape.network_problem(1, 4, datasets.spirals(seed=0)), 100
-    found = landscape.density_of_states(problem, "train_loss", 4e6, stop=0.62)
+    found = landscape.density_of_states(problem, "train_loss", 4e6, target_loss=0.62)
     values, log_volume = ladder(problem, "train_loss", found.axes[0].edges[1], live, 25)
     edges, share, error = below(found)
     assert found.converged, found.status

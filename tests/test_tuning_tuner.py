@@ -387,9 +387,7 @@ def test_a_fit_of_the_users_trains_as_long_as_it_likes(tmp_path):
 
 
 def test_hyperparameters_in_the_users_fit_are_refused(tmp_path):
-    with pytest.raises(
-        errors.FatalValueError, match=r"not declare hyperparameters.*Received: batch.*in `build`"
-    ):
+    with pytest.raises(errors.FatalValueError, match=r"not declare hyperparameters.*Received: batch.*in `build`"):
         searched(tmp_path, hypermodel(OwnFit(declares=True)))
 
 

@@ -1,24 +1,24 @@
-"""The entropy of parameter space: how much of it has a certain loss or accuracy, by Wang-Landau sampling [B].
+"""The entropy of parameter space: how much of it has a certain loss or accuracy, by Wang-Landau sampling.
 
-[B] Zhang: "Entropy and generalization of a neural network's parameter space".
+Sources:
+    Wang & Landau (2001): Efficient, multiple-range random walk algorithm to calculate the density of states.
+    Belardinelli & Pereyra (2007): Fast algorithm to calculate density of states.
+    Zhang (2021): Correlation between entropy and generalizability in a neural network.
 """
 
 from keras_entropy.landscape.axis import Axis
 from keras_entropy.landscape.pipeline import Progress, density_of_states
+from keras_entropy.landscape.problems.exact_problems import ball_problem, perceptron_problem
+from keras_entropy.landscape.problems.function import function_problem
 from keras_entropy.landscape.problems.keras_model import keras_problem
 from keras_entropy.landscape.problems.network import network_problem
-from keras_entropy.landscape.problems.problem import (
-    Observable,
-    Problem,
-    ball_problem,
-    function_problem,
-    perceptron_problem,
-)
-from keras_entropy.landscape.result import DensityOfStates
+from keras_entropy.landscape.problems.problem import Observable, Problem
+from keras_entropy.landscape.result import ConditionalMean, DensityOfStates
 from keras_entropy.landscape.zhang_schedule import zhang_schedule
 
 __all__ = [
     "Axis",
+    "ConditionalMean",
     "DensityOfStates",
     "Observable",
     "Problem",

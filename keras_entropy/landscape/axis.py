@@ -15,14 +15,24 @@ from keras_entropy.landscape.problems.problem import Problem
 Array = np.ndarray[Any, Any]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Axis:
-    """Bins of one observable. Values beyond its ends count to the bins at the ends, so that the whole space counts.
+    """The bins of one observable.
+
+    Values beyond the first or the last edge count in the first or the last bin, so that the bins cover the whole box.
 
     Attributes:
-        name: of the observable.
-        edges: (n + 1,) rising.
-        deep: "low" or "high": the end that few parameters reach.
+        name: String. Name of the observable.
+        edges: Array (n + 1,), float64, read-only. Increasing edges of n bins.
+        deep: "low" or "high": the end of the axis that only a small part of the box reaches. Defaults to "low".
+
+    Raises:
+        ValueError: For edges that are not two or more increasing finite numbers.
+
+    Examples:
+        >>> from keras_entropy.landscape import Axis
+        >>> Axis("train_loss", [0.1, 0.2, 0.4]).bins
+        2
     """
 
     name: str
@@ -31,37 +41,38 @@ class Axis:
 
     def __post_init__(self) -> None:
         try:
-            edges = np.asarray(self.edges, dtype=np.float64)
+            edges = np.array(self.edges, dtype=np.float64)
         except (TypeError, ValueError):
             edges = np.zeros(0)
         if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0) or not np.all(np.isfinite(edges)):
-            raise ValueError(_checks.message("edges", "two or more rising finite numbers", self.edges))
+            raise ValueError(_checks.message("edges", "two or more increasing finite numbers", self.edges))
+        edges.setflags(write=False)
         object.__setattr__(self, "edges", edges)
 
     @property
     def bins(self) -> int:
-        """How many."""
+        """Number of bins."""
         return len(self.edges) - 1
 
     @property
     def centers(self) -> Array:
-        """(n,) middles of the bins."""
+        """Centers of the bins, array (n,)."""
         middles: Array = (self.edges[1:] + self.edges[:-1]) / 2
         return middles
 
     def index(self, values: Array) -> Array:
-        """Bins of values, clamped to the ends."""
+        """Return the bins of values."""
         found: Array = np.searchsorted(self.edges[1:-1], values, side="right")
         return found
 
 
 @dataclasses.dataclass(frozen=True)
 class Bins:
-    """The bins of all axes, flattened; those that are targets are numbered by `mapping`, the others are a wall.
+    """The bins of all axes, flattened. Walkers stay in the target bins; the other bins are a wall.
 
     Attributes:
-        axes: one or two.
-        mapping: (n,) or (n0 * n1,) number of each target bin, -1 elsewhere.
+        axes: One or two `Axis` objects.
+        mapping: Array (n,) or (n0 * n1,). Number of each target bin, -1 for the others.
     """
 
     axes: tuple[Axis, ...]
@@ -69,12 +80,12 @@ class Bins:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Bins of each axis."""
+        """Number of bins of each axis."""
         return tuple(axis.bins for axis in self.axes)
 
     @property
     def count(self) -> int:
-        """How many targets."""
+        """Number of target bins."""
         return int(self.mapping.max()) + 1
 
     @property
@@ -84,13 +95,20 @@ class Bins:
 
     @functools.cached_property
     def cells(self) -> Array:
-        """(n, 2) indices of each target bin along the axes, 0 along one that is not there."""
+        """Indices of each target bin along the axes, array (n, 2); 0 for an axis that does not exist."""
         chosen = np.flatnonzero(self.mapping >= 0)
         second = self.axes[1].bins if len(self.axes) > 1 else 1
         return np.stack([chosen // second, chosen % second], 1)
 
     def neighbours(self, bands: tuple[int, int]) -> Array:
-        """(n, 2 * band + 1, 2 * band + 1) target bins at each distance from each one; -1 where there is none."""
+        """Return the target bins near each target bin.
+
+        Args:
+            bands: Two integers. Largest distances along the axes.
+
+        Returns:
+            Array (n, 2 * band + 1, 2 * band + 1), the bin itself in the middle, -1 where there is no target bin.
+        """
         shape = self.axes[0].bins, self.axes[1].bins if len(self.axes) > 1 else 1
         padded = np.full([size + 2 * band for size, band in zip(shape, bands, strict=True)], -1)
         padded[bands[0] : bands[0] + shape[0], bands[1] : bands[1] + shape[1]] = self.mapping.reshape(shape)
@@ -100,7 +118,7 @@ class Bins:
         return found
 
     def index(self, values: Sequence[Array]) -> Array:
-        """Target bins of values of the axes' observables; -1 outside of them."""
+        """Return the target bins of values, one array for each axis; -1 outside of the target bins."""
         flat = np.zeros(np.shape(values[0]), dtype=np.int64)
         for axis, value in zip(self.axes, values, strict=True):
             flat = flat * axis.bins + axis.index(value)
@@ -108,14 +126,14 @@ class Bins:
         return found
 
     def spread(self, values: Array, fill: float) -> Array:
-        """Values of the target bins in the shape of the axes, `fill` elsewhere."""
+        """Return values of the target bins in the shape of the axes, with `fill` for the other bins."""
         whole = np.full(self.mapping.size, fill, dtype=np.result_type(values, type(fill)))
         whole[self.mapping >= 0] = values[self.mapping[self.mapping >= 0]]
         return whole.reshape(self.shape)
 
 
 def bins_of(axes: Iterable[Axis], targets: Array | None = None) -> Bins:
-    """Bins whose targets are all, or those of a mask in the shape of the axes."""
+    """Return the bins of axes; `targets` is a mask in the shape of the axes. Defaults to None: all bins are targets."""
     axes = tuple(axes)
     size = int(np.prod([axis.bins for axis in axes]))
     chosen = np.ones(size, bool) if targets is None else np.asarray(targets, bool).ravel()
@@ -124,13 +142,13 @@ def bins_of(axes: Iterable[Axis], targets: Array | None = None) -> Bins:
 
 
 def axis_of(problem: Problem, name: str, edges: Mapping[str, Array]) -> Axis | None:
-    """The axis of an observable; None where its edges are to be found by splitting.
+    """Return the axis of an observable, or None if it has neither edges nor levels.
 
     Raises:
-        TypeError, ValueError: for an observable that the problem does not have, and for edges of another kind.
+        TypeError, ValueError: For an observable that the problem does not have, and for invalid edges.
     """
     if not isinstance(edges, Mapping):
-        raise TypeError(_checks.message("edges", "a dictionary of the edges of observables, by name", edges))
+        raise TypeError(_checks.message("edges", "a dictionary from names of observables to edges", edges))
     for given in edges:
         _checks.one_of("edges", given, tuple(problem.observables))
     observable = problem.observables[_checks.one_of("axes", name, tuple(problem.observables))]

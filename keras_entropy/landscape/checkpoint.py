@@ -1,4 +1,4 @@
-"""A walk on disk: whole or not at all, and only of its own problem."""
+"""The checkpoint of a walk: written atomically, and read only for the same walk."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _files
-from keras_entropy.landscape.samplers.sampler import Tally, Walkers
+from keras_entropy.landscape.samplers.sampler import WalkerInfo, WalkerState
 from keras_entropy.landscape.wang_landau import State
 
-SCHEMA = "keras-entropy/landscape/1"
+SCHEMA = "keras-entropy/landscape/2"
 
 _PLAIN = ("phase", "moves", "log_f")
 _ARRAYS = ("log_g", "recent", "proposed", "visited")
-_PARTS = {"walkers": Walkers, "tally": Tally}
+_PARTS = {"walkers": WalkerState, "info": WalkerInfo}
 
 
 def write(path: str | os.PathLike[str], identity: dict[str, Any], state: State, extra: dict[str, Any]) -> None:
-    """Keep a state.
+    """Write a checkpoint, atomically.
 
     Args:
-        path: of the file.
-        identity: plain values that determine the walk: problem, arguments, versions.
-        state: of the walk.
-        extra: arrays that are kept beside it.
+        path: Path of the file.
+        identity: Plain values that determine the walk: problem, arguments, versions.
+        state: State of the walk.
+        extra: Arrays to store beside the state, by name.
     """
     head = {"schema": SCHEMA, "identity": identity, "state": {name: getattr(state, name) for name in _PLAIN}}
     arrays = {name: getattr(state, name) for name in _ARRAYS} | {
@@ -46,27 +46,36 @@ def write(path: str | os.PathLike[str], identity: dict[str, Any], state: State, 
 
 
 def read(path: str | os.PathLike[str], identity: dict[str, Any]) -> tuple[State, dict[str, Any]] | None:
-    """A state that was kept, and the arrays beside it; None where there is no file.
+    """Read a checkpoint.
+
+    Returns:
+        The state and the arrays beside it, or None if the file does not exist.
 
     Raises:
-        ValueError: for a file that is torn or was edited, of another version, or of another walk.
+        ValueError: If the file is corrupted, of another version, or of another walk.
     """
     path = Path(path)
     if not path.exists():
         return None
     whole = path.read_bytes()
     if len(whole) < 32 or hashlib.sha256(whole[32:]).digest() != whole[:32]:
-        raise ValueError(f"{path} is torn, was edited, or is no checkpoint. Delete it, or name another file.")
+        raise ValueError(
+            f"{path} is corrupted (checksum mismatch), or it is not a checkpoint. Delete it, or use another file."
+        )
     with np.load(io.BytesIO(whole[32:]), allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}
     head = json.loads(found.pop("head").tobytes())
     if head["schema"] != SCHEMA:
-        raise ValueError(f"{path} has schema {head['schema']!r}; this version reads {SCHEMA!r}.")
+        raise ValueError(
+            f"{path} has the schema {head['schema']!r}, and this version reads {SCHEMA!r}. Delete it, or use another "
+            "file."
+        )
     wanted = json.loads(json.dumps(identity))
     changed = [name for name in {**head["identity"], **wanted} if head["identity"].get(name) != wanted.get(name)]
     if changed:
         raise ValueError(
-            f"{path} is of a walk with another {', another '.join(changed)}. Name another file, or set it back."
+            f"{path} is the checkpoint of a walk with different {', '.join(changed)}. Use the same arguments to resume "
+            "it, or another file."
         )
     parts = {
         part: kind(**{field.name: found[f"{part}/{field.name}"] for field in dataclasses.fields(kind)})

@@ -1,50 +1,62 @@
-"""Figures of densities of states."""
+"""Figures of the entropy of the bins."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_entropy import _files, plots
-from keras_entropy.landscape.result import DensityOfStates
+from keras_entropy import plots
+from keras_entropy.landscape.axis import Axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Array = np.ndarray[Any, Any]
 
-def figure(found: DensityOfStates, mean: str | None = None) -> Figure:
-    """Entropy by bin: a curve with its errors, or a map for two axes [B, fig. 2].
+_LABEL = "entropy S = ln(V_bin / V_box), nats"
+
+
+def entropy_curve(
+    axis: Axis, entropy: Array, standard_error: Array, visited: Array, mean: tuple[str, Array] | None = None
+) -> Figure:
+    """Draw the entropy along one axis with error bars.
 
     Args:
-        found: what is drawn.
-        mean: observable whose mean in each bin is drawn as dots; for a map only where it is that of the second axis.
+        axis: The bins.
+        entropy: Array (n,), nats.
+        standard_error: Array (n,), nats.
+        visited: Array (n,) of booleans. Bins that are drawn.
+        mean: Name of an observable and its mean in each bin, drawn as dots. Defaults to None.
     """
-    drawn, axes = plots.blank(6.4, 4.2)
-    first = found.axes[0]
-    axes.set_xlabel(first.name.replace("_", " "))
-    if len(found.axes) == 1:
-        seen = found.visited
-        axes.errorbar(first.centers[seen], found.entropy[seen], found.standard_error[seen], fmt=".-", capsize=2)
-        axes.set_ylabel("entropy S = ln(V / V of the box), nats")
-        if mean is not None:
-            right = axes.twinx()
-            right.plot(first.centers, found.conditional_mean(mean)[0], "o", color="C1", markersize=3)
-            right.set_ylabel(f"mean {mean.replace('_', ' ')}, dots", color="C1")
-        return drawn
-    second = found.axes[1]
-    shown = np.where(found.visited, found.entropy, np.nan).T
-    mesh = axes.pcolormesh(first.edges, second.edges, shown, cmap="viridis")
-    drawn.colorbar(mesh, ax=axes, label="entropy S = ln(V / V of the box), nats")
-    axes.set_ylabel(second.name.replace("_", " "))
-    if mean == second.name:
-        weights = np.where(found.visited, np.exp(found.entropy - found.entropy.max(1, keepdims=True)), 0.0)
-        axes.plot(first.centers, weights @ second.centers / weights.sum(1), "o", color="w", markersize=3)
-    return drawn
+    figure, axes = plots.blank(6.4, 4.2)
+    axes.set_xlabel(axis.name.replace("_", " "))
+    axes.errorbar(axis.centers[visited], entropy[visited], standard_error[visited], fmt=".-", capsize=2)
+    axes.set_ylabel(_LABEL)
+    if mean is not None:
+        name, values = mean
+        right = axes.twinx()
+        right.plot(axis.centers, values, "o", color="C1", markersize=3)
+        right.set_ylabel(f"mean {name.replace('_', ' ')}, dots", color="C1")
+    return figure
 
 
-def write_figure(found: DensityOfStates, path: str | os.PathLike[str], mean: str | None = None) -> None:
-    """As PNG."""
-    with _files.replacing(path) as temporary:
-        temporary.write_bytes(plots.png(figure(found, mean)))
+def entropy_map(axes: tuple[Axis, ...], entropy: Array, visited: Array, *, with_mean: bool) -> Figure:
+    """Draw the entropy over two axes as a map (Zhang, 2021, fig. 2).
+
+    Args:
+        axes: The bins of both axes.
+        entropy: Array (n0, n1), nats.
+        visited: Array (n0, n1) of booleans. Bins that are drawn.
+        with_mean: Whether to draw the mean of the second observable in each bin of the first one as dots.
+    """
+    first, second = axes
+    figure, panel = plots.blank(6.4, 4.2)
+    panel.set_xlabel(first.name.replace("_", " "))
+    mesh = panel.pcolormesh(first.edges, second.edges, np.where(visited, entropy, np.nan).T, cmap="viridis")
+    figure.colorbar(mesh, ax=panel, label=_LABEL)
+    panel.set_ylabel(second.name.replace("_", " "))
+    if with_mean:
+        weights = np.where(visited, np.exp(entropy - entropy.max(1, keepdims=True)), 0.0)
+        panel.plot(first.centers, weights @ second.centers / weights.sum(1), "o", color="w", markersize=3)
+    return figure

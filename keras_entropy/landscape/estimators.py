@@ -1,4 +1,4 @@
-"""Entropies from what a sampler has counted at frozen weights."""
+"""Estimators of the entropy from the counts of a sampler at frozen weights."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-_PULL = 1e-6
-"""Weight of a reference, in counts."""
+_REFERENCE_WEIGHT = 1e-6
+"""Weight of the reference in `from_proposals`, in counts."""
 
 
-def normalised(entropy: Array) -> Array:
-    """Entropies shifted so that their exponentials add up to 1: the whole box has the entropy 0."""
+def normalize(entropy: Array) -> Array:
+    """Shift entropies so that their exponentials sum to 1: the entropy of the whole box is 0."""
     from scipy.special import logsumexp
 
     shifted: Array = entropy - logsumexp(entropy)
@@ -21,34 +21,35 @@ def normalised(entropy: Array) -> Array:
 
 
 def from_histogram(log_g: Array, histogram: Array) -> Array:
-    """Weights corrected by the visits that they led to; -inf without any.
+    """Estimate entropies by reweighting the histogram of visits.
 
     Args:
-        log_g: (n,) logs of the weights, at which the sampler was frozen.
-        histogram: (n,) visits.
+        log_g: Array (n,). Log weights, at which the sampler was frozen.
+        histogram: Array (n,). Visits.
 
     Returns:
-        (n,) entropies in nats, normalised.
+        Array (n,) of entropies in nats, normalized; -inf for a bin without visits.
     """
     with np.errstate(divide="ignore"):
-        return normalised(log_g + np.log(histogram))
+        return normalize(log_g + np.log(histogram))
 
 
 def from_proposals(proposals: Array, histogram: Array, neighbours: Array, reference: Array) -> Array:
-    """Entropies from how often moves between neighbouring bins were proposed, whether accepted or not.
+    """Estimate entropies from the moves that were proposed between near bins, accepted or rejected.
 
-    Proposals are symmetric, and a sampler whose weights depend on the bin alone is uniform within a bin, so the shares
-    of proposals obey g_i T_ij = g_j T_ji. Only pairs of near bins with counts both ways are used, by least squares:
-    all pairs together are biased, since long jumps towards the large bins are seen and their reverse is not.
+    Proposals are symmetric, and the sampler is uniform within a bin because its weights depend on the bin alone. So the
+    probabilities T of proposals obey detailed balance, g_i T_ij = g_j T_ji, which is solved by weighted least squares.
+    Only pairs of near bins with counts in both directions are used. The whole matrix would be biased: long jumps to the
+    large bins are counted, and their rare reverse moves are not.
 
     Args:
-        proposals: (n, w0, w1) counts from a bin to those near it, itself in the middle.
-        histogram: (n,) moves from each bin, those to far bins among them.
-        neighbours: (n, w0, w1) the near bins, -1 for none.
-        reference: (n,) entropies for bins that no pair connects, relative to the others.
+        proposals: Array (n, w0, w1). Counts from each bin to the bins near it, itself in the middle.
+        histogram: Array (n,). All moves from each bin, also to far bins.
+        neighbours: Array (n, w0, w1). Near bins of each bin, -1 for none.
+        reference: Array (n,). Entropies of bins that no pair connects, relative to the others.
 
     Returns:
-        (n,) entropies in nats, normalised; -inf where `reference` is.
+        Array (n,) of entropies in nats, normalized; -inf where `reference` is -inf.
     """
     n = len(histogram)
     flat = proposals.reshape(n, -1)
@@ -65,23 +66,23 @@ def from_proposals(proposals: Array, histogram: Array, neighbours: Array, refere
         np.add.at(matrix, (one, other), -weight)
         np.add.at(right, one, sign * weight * step)
     known = np.isfinite(reference)
-    # A weak pull towards the reference decides where no pair does.
-    matrix[known, known] += _PULL
-    right[known] += _PULL * reference[known]
+    # A small weight of the reference decides where no pair does.
+    matrix[known, known] += _REFERENCE_WEIGHT
+    right[known] += _REFERENCE_WEIGHT * reference[known]
     found = np.full(n, -np.inf)
     found[known] = np.linalg.solve(matrix[np.ix_(known, known)], right[known])
-    return normalised(found)
+    return normalize(found)
 
 
 def jackknife(counts: Array, estimate: Any) -> Array:
-    """Standard errors of an estimate from groups of independent walkers, each left out in turn.
+    """Estimate standard errors by leaving out each group of independent walkers in turn.
 
     Args:
-        counts: (groups, ...) what each group has counted.
-        estimate: function of a sum over groups.
+        counts: Array (groups, ...). Counts of each group.
+        estimate: Function of the counts summed over groups.
 
     Returns:
-        Standard errors in the shape of the estimate; NaN where leaving a group out leaves nothing.
+        Standard errors in the shape of the estimate; NaN if the estimate is not finite without one of the groups.
     """
     groups = len(counts)
     whole = counts.sum(0)

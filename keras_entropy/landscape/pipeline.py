@@ -1,4 +1,4 @@
-"""The entropy of parameter space: splitting, Wang-Landau, production."""
+"""The entropy of parameter space in three phases: splitting, Wang-Landau, production."""
 
 from __future__ import annotations
 
@@ -12,40 +12,42 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_entropy import _checks
-from keras_entropy.landscape import checkpoint as files
+from keras_entropy import _backend, _checks
+from keras_entropy.landscape import checkpoint as checkpoint_file
 from keras_entropy.landscape import splitting, wang_landau
 from keras_entropy.landscape.axis import Axis, Bins, axis_of
+from keras_entropy.landscape.estimate import estimate_result
 from keras_entropy.landscape.problems.problem import Problem
-from keras_entropy.landscape.result import DensityOfStates, assemble
-from keras_entropy.landscape.samplers.numpy_sampler import GeneralRoute
-from keras_entropy.landscape.samplers.sampler import Route, Trajectories, octaves_of, seed_states
+from keras_entropy.landscape.result import DensityOfStates
+from keras_entropy.landscape.samplers.sampler import HMC, Sampler, octaves_of, random_states
+from keras_entropy.landscape.samplers.selection import select_sampler
 
 Array = np.ndarray[Any, Any]
 
-_FINDING, _SPLITTING, _LEARNING = 0.05, 0.15, 0.1
-"""Shares of the moves, to find bins, to fill them, to learn the weights."""
+_EDGES, _SPLITTING, _LEARNING = 0.05, 0.15, 0.1
+"""Fractions of the moves: to find the edges of an axis, to split, to learn the weights."""
 
 _LEVELS, _DEEP_LEVELS = 30, 100
-"""Of splitting, where they are not known: along an accuracy, and to the bins of a loss."""
-
-ROUTES = ("numba", "jax", "numpy")
+"""Expected number of levels of splitting: along an accuracy, and along a loss down to its deepest bin."""
 
 _SECONDS = 10.0
-"""Between checkpoints."""
+"""Seconds between checkpoints."""
+
+_PROGRESS_SECONDS = 0.5
+"""Seconds between calls of `progress`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """What a run tells about itself.
+    """What a run reports while it goes on.
 
     Attributes:
-        phase: "splitting", "learning" or "production".
-        done: share of the moves of the whole run that are made.
-        moves_per_second: since the last time.
-        log_f: what a visit adds to a weight.
-        visited: share of the target bins seen in this phase, or since log_f changed.
-        round_trips: so far.
+        phase: String. "splitting", "learning" or "production".
+        done: Float. Fraction of the moves of the whole run that are made.
+        moves_per_second: Float. Moves per second since the last report.
+        log_f: Float. What each visit adds to a log weight.
+        visited: Float. Fraction of the target bins visited in this phase, or since log_f changed.
+        round_trips: Integer. Round trips so far.
     """
 
     phase: str
@@ -63,52 +65,56 @@ def density_of_states(
     seed: int = 0,
     *,
     edges: Mapping[str, Any] | None = None,
-    stop: float | None = None,
+    target_loss: float | None = None,
     walkers: int = 32,
     particles: int = 200,
     split_moves: int | None = None,
-    gradient_share: float = 0.0,
-    leapfrogs: int = 10,
-    route: str | None = None,
+    hmc_fraction: float = 0.0,
+    num_leapfrog_steps: int = 10,
+    backend: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> DensityOfStates:
-    """Entropy of the parameters that have a certain loss or accuracy, S = ln(V_bin / V_box) [B, eq. 8].
+    """Estimate the entropy S = ln(V_bin / V_box) of the parameters in each bin of a loss or accuracy, in nats.
 
-    Multilevel splitting from uniform samples finds walkers for all bins and a first estimate. Wang-Landau with the 1/t
-    schedule, all walkers sharing one set of weights, refines it over bins that are fixed beforehand. Production at
-    frozen weights gives the result: from the histogram, and from the proposals between near bins.
+    S is defined in (Zhang, 2021, eq. 8). Multilevel splitting from uniform samples finds walkers for all bins and a
+    first estimate. A Wang-Landau walk (Wang & Landau, 2001) with the 1/t schedule (Belardinelli & Pereyra, 2007), in
+    which all walkers share one set of weights, refines it over bins that are fixed beforehand. Production at frozen
+    weights gives two estimates: from the moves proposed between near bins, and from the histogram of visits.
 
     Args:
-        problem: the box and what is observed in it.
-        axes: names of one or two observables; the first one is that along which splitting goes.
-        moves: of all walkers together, in all phases.
-        seed: of the random numbers.
-        edges: of the bins of an observable, by its name; accuracies have one for each value, and losses bins of about
-            one nat down to `stop`, where nothing is given.
-        stop: for an observable without edges, the value of the deepest one.
-        walkers: how many.
-        particles: of splitting.
-        split_moves: of each particle for each level; by default so many that 15 % of all moves are for splitting, and
-            5 % to find the bins of a loss.
-        gradient_share: share, below 1, of the moves after splitting that are Hamiltonian trajectories of all parameters
-            in the potential of the weights, accepted by Metropolis's rule: the Wang-Landau molecular dynamics that [B]
-            announces. For one observable that has a gradient, such as a loss, on the JAX backend.
-        leapfrogs: steps of each such move, which evaluates the gradient once more than that; 1 is Metropolis-adjusted
-            Langevin.
-        route: what computes: "numba", machine code for the processor that evaluates what a move changes only, for the
-            problems that ship with this package; "jax", one compiled program for all walkers, for any energy that JAX
-            can trace, on the JAX backend; "numpy", any energy. By default the first of them that serves, "jax" for
-            moves along a gradient; for a user's own function "jax" is not tried unless asked for.
-        checkpoint: file that keeps the walk; it is gone on from, to the same bits, if it is there.
-        progress: is called now and then.
+        problem: `Problem`. The box of parameters, and the observables.
+        axes: One or two names of observables. Splitting goes along the first one. Defaults to `("train_accuracy",)`.
+        moves: Float. Number of moves of all walkers together, in all phases. Defaults to 1e8.
+        seed: Integer. Seed of the random numbers. Defaults to 0.
+        edges: Mapping from names of observables to increasing edges of bins. Without edges, an accuracy has one bin for
+            each value, and a loss has bins of about one nat down to `target_loss`. Defaults to None.
+        target_loss: Float. Deepest edge of an axis that has neither edges nor levels, such as a training loss. Defaults
+            to None.
+        walkers: Integer. Number of walkers. Defaults to 32.
+        particles: Integer. Number of particles of splitting. Defaults to 200.
+        split_moves: Integer. Moves of each particle at each level of splitting. Defaults to None: splitting takes 15 %
+            of the moves, and 5 % more if it has to find edges.
+        hmc_fraction: Float, below 1. Fraction of the moves after splitting that are Hamiltonian Monte Carlo along the
+            gradient of the observable; 0 for single-component moves only. It needs one axis whose observable has a
+            gradient, such as a loss, and the JAX backend. Defaults to 0.
+        num_leapfrog_steps: Integer. Leapfrog steps of each Hamiltonian trajectory; with 1 it is the Metropolis-adjusted
+            Langevin algorithm. Defaults to 10.
+        backend: String. What computes the moves. "numba" is machine code that evaluates what a move changes only, for
+            the problems of this package; "jax" is one compiled program for all walkers, for any energy that JAX can
+            trace, on the JAX backend of Keras; "numpy" evaluates any energy. Defaults to None: the first of them that
+            serves, "jax" with `hmc_fraction`; "jax" is not tried for a `function_problem`.
+        checkpoint: Path of a file that stores the walk. If it exists, the walk resumes from it and is bit-identical to
+            one that was never stopped. Defaults to None.
+        progress: Function that is called with a `Progress` about twice a second. Defaults to None.
 
     Returns:
-        A `DensityOfStates`; look at its `status` before you believe it.
+        A `DensityOfStates`. Read its `status` before you use it.
 
     Raises:
-        TypeError, ValueError: for arguments of another kind, a checkpoint of another walk, or a damaged one.
-        RuntimeError: where splitting does not reach the deep end.
+        TypeError, ValueError: For invalid arguments, and for a checkpoint that is corrupted or of another walk.
+        RuntimeError: If splitting does not reach the deep end of the first axis.
+        ModuleNotFoundError: If the problem needs Numba and it is not installed.
 
     Examples:
         >>> from keras_entropy.landscape import ball_problem, density_of_states, exact
@@ -118,107 +124,180 @@ def density_of_states(
     """
     begin = time.monotonic()
     names = _names(problem, axes)
-    total = _checks.positive_integer("moves", int(_checks.number("moves", moves)))
-    walkers = _checks.positive_integer("walkers", walkers)
-    particles = _checks.positive_integer("particles", particles)
-    seed = _checks.seed("seed", seed)
-    found_axes = [axis_of(problem, name, edges or {}) for name in names]
-    if split_moves is not None:
-        split_moves = _checks.positive_integer("split_moves", split_moves)
-
-    def moves_of_level(share: float, levels: int) -> int:
-        return split_moves or int(np.clip(share * total / (levels * particles), 100, 5000))
-
-    trajectories = _trajectories(problem, names, gradient_share, leapfrogs, route)
-    moving = route_of(problem, names, route or (None if trajectories is None else "jax"))
-    if trajectories is not None:
+    settings = _Settings(
+        problem=problem,
+        axes=tuple(axis_of(problem, name, edges or {}) for name in names),
+        names=names,
+        moves=_checks.positive_integer("moves", int(_checks.number("moves", moves))),
+        seed=_checks.seed("seed", seed),
+        target_loss=None if target_loss is None else float(_checks.number("target_loss", target_loss)),
+        walkers=_checks.positive_integer("walkers", walkers),
+        particles=_checks.positive_integer("particles", particles),
+        split_moves=None if split_moves is None else _checks.positive_integer("split_moves", split_moves),
+        hmc=_hmc(problem, names, hmc_fraction, num_leapfrog_steps, backend),
+    )
+    sampler = select_sampler(problem, names, backend or (None if settings.hmc is None else "jax"))
+    if settings.hmc is not None:
         from keras_entropy.landscape.samplers.hamiltonian import check_gradient
 
         check_gradient(problem, names[0])
-    identity = {
-        "problem": problem.digest,
-        "axes": list(names),
-        "edges": [None if axis is None else axis.edges.tolist() for axis in found_axes],
-        "number of moves": total,
-        "seed": seed,
-        "stop": stop,
-        "number of walkers": walkers,
-        "number of particles": particles,
-        "split_moves": split_moves,
-        "trajectories": None if trajectories is None else dataclasses.astuple(trajectories),
-        "route": type(moving).__name__,
-        "version": _versions(),
-    }
-    kept = None if checkpoint is None else files.read(checkpoint, identity)
-    if kept is None:
+    identity = settings.identity(sampler)
+    stored = None if checkpoint is None else checkpoint_file.read(checkpoint, identity)
+    if stored is None:
         if progress is not None:
             progress(Progress("splitting", 0.0, 0.0, 0.0, 0.0, 0))
-        done_axes = tuple(
-            axis or _found_axis(moving, name, stop, particles, moves_of_level(_FINDING, _DEEP_LEVELS), seed)
-            for axis, name in zip(found_axes, names, strict=True)
-        )
-        levels = _LEVELS if problem.observables[names[0]].levels else done_axes[0].bins
-        split = splitting.split(moving, done_axes, particles, moves_of_level(_SPLITTING, levels), seed)
-        bins, first, spent = split.bins, split.entropy, split.moves
-        plan = _plan(problem, bins, first, total, spent, walkers, trajectories)
-        rng = np.random.default_rng([seed, 2])
-        parameters = split.spread(walkers, rng)
-        seeds = seed_states(seed + 1_000_003, walkers)
-        state = wang_landau.init(plan, first, parameters, seeds, len(problem.observables))
-        before = 0.0
+        run = _start(sampler, settings)
     else:
-        state, extra = kept
-        done_axes = tuple(
-            Axis(name, extra[f"edges{i}"], problem.observables[name].deep) for i, name in enumerate(names)
-        )
-        bins, first, spent = Bins(done_axes, extra["mapping"]), extra["splitting"], int(extra["spent"])
-        plan = _plan(problem, bins, first, total, spent, walkers, trajectories)
-        before = float(extra["seconds"])
+        run = _resumed(settings, *stored)
 
-    def keep() -> None:
-        if checkpoint is None:
-            return
-        beside = {f"edges{i}": axis.edges for i, axis in enumerate(done_axes)}
-        beside |= {"mapping": bins.mapping, "splitting": first, "spent": np.array(spent)}
-        files.write(checkpoint, identity, state, {**beside, "seconds": np.array(before + time.monotonic() - begin)})
+    def save() -> None:
+        if checkpoint is not None:
+            checkpoint_file.write(checkpoint, identity, run.state, run.extra(time.monotonic() - begin))
 
-    keep()
-    _walk(moving, plan, state, spent, keep, progress)
-    keep()
-    counted = wang_landau.counts(moving, plan, state)
-    return assemble(problem.name, bins, counted, first, before + time.monotonic() - begin)
+    save()
+    _walk(sampler, run, save, progress)
+    save()
+    seconds = run.seconds + time.monotonic() - begin
+    return estimate_result(problem.name, tuple(problem.observables), run.schedule, run.state, run.splitting, seconds)
 
 
-def route_of(problem: Problem, axes: tuple[str, ...], name: str | None = None) -> Route:
-    """What moves the walkers of a problem: that of a name, or the first one that serves.
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """The checked arguments that determine a walk; an axis is None if splitting has to find its edges."""
 
-    Raises:
-        ValueError: for one that does not serve.
+    problem: Problem
+    axes: tuple[Axis | None, ...]
+    names: tuple[str, ...]
+    moves: int
+    seed: int
+    target_loss: float | None
+    walkers: int
+    particles: int
+    split_moves: int | None
+    hmc: HMC | None
+
+    def identity(self, sampler: Sampler) -> dict[str, Any]:
+        """Return the plain values that a checkpoint must match, by the names of the arguments."""
+        return {
+            "problem": self.problem.digest,
+            "axes": list(self.names),
+            "edges": [None if axis is None else axis.edges.tolist() for axis in self.axes],
+            "moves": self.moves,
+            "seed": self.seed,
+            "target_loss": self.target_loss,
+            "walkers": self.walkers,
+            "particles": self.particles,
+            "split_moves": self.split_moves,
+            "hmc_fraction": 0.0 if self.hmc is None else self.hmc.fraction,
+            "num_leapfrog_steps": None if self.hmc is None else self.hmc.num_leapfrog_steps,
+            "backend": type(sampler).__name__,
+            "NumPy version": np.__version__,
+            "machine": platform.machine(),
+        }
+
+    def moves_per_level(self, fraction: float, levels: int) -> int:
+        """Return the moves of each particle at each of `levels` levels that together take a fraction of all moves."""
+        return self.split_moves or int(np.clip(fraction * self.moves / (levels * self.particles), 100, 5000))
+
+    def schedule(self, bins: Bins, entropy: Array, spent: int) -> wang_landau.Schedule:
+        """Return the schedule of the walk after `spent` moves of splitting, which has found `entropy` (n,)."""
+        learning = max(1, int(_LEARNING * self.moves / self.walkers))
+        production = max(1, (self.moves - spent) // self.walkers - learning, int(0.5 * self.moves / self.walkers))
+        largest = int(np.argmax(entropy))
+        rows = np.flatnonzero(bins.mapping >= 0) // (bins.mapping.size // bins.axes[0].bins)
+        deep = rows == (rows.max() if bins.axes[0].deep == "high" else rows.min())
+        smallest = int(np.argmin(np.where(deep, entropy, np.inf)))
+        octaves = max(octaves_of(self.problem, axis.name) for axis in bins.axes)
+        return wang_landau.Schedule(bins, octaves, learning, production, (largest, smallest), self.hmc)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A walk after splitting.
+
+    Attributes:
+        schedule: Schedule of the walk.
+        state: State of the walk, which changes in place.
+        splitting: Array (n,). Entropies of the target bins by splitting.
+        spent: Integer. Moves of splitting.
+        seconds: Float. Wall time of the earlier processes that made this walk.
     """
-    if name is not None:
-        _checks.one_of("route", name, ROUTES)
-    kernel = None if problem.kernel is None or name not in (None, "numba") else problem.kernel(axes)
-    if kernel is not None:
-        from keras_entropy.landscape.samplers.numba_sampler import CompiledRoute
 
-        return CompiledRoute(problem, kernel)
-    if name == "numba":
-        raise ValueError(f"There is no kernel for {problem.name} along {', '.join(axes)}. Use route='jax' or 'numpy'.")
-    on_jax = keras.backend.backend() == "jax"
-    if name == "jax" and not on_jax:
-        raise ValueError("`route`='jax' needs the JAX backend. Set KERAS_BACKEND=jax, or use route='numpy'.")
-    if name == "jax" or (name is None and on_jax and problem.traceable):
-        from keras_entropy.landscape.samplers.jax_sampler import ScannedRoute
+    schedule: wang_landau.Schedule
+    state: wang_landau.State
+    splitting: Array
+    spent: int
+    seconds: float
 
-        return ScannedRoute(problem)
-    return GeneralRoute(problem)
+    def extra(self, seconds: float) -> dict[str, Array]:
+        """Return the arrays that a checkpoint stores beside the state, after `seconds` of this process."""
+        bins = self.schedule.bins
+        stored = {f"edges{i}": axis.edges for i, axis in enumerate(bins.axes)}
+        stored |= {"mapping": bins.mapping, "splitting": self.splitting, "spent": np.array(self.spent)}
+        return {**stored, "seconds": np.array(self.seconds + seconds)}
+
+
+def _start(sampler: Sampler, settings: _Settings) -> _Run:
+    """Split, and place the walkers."""
+    axes = tuple(
+        axis or _find_axis(sampler, name, settings) for axis, name in zip(settings.axes, settings.names, strict=True)
+    )
+    levels = _LEVELS if settings.problem.observables[settings.names[0]].levels else axes[0].bins
+    moves = settings.moves_per_level(_SPLITTING, levels)
+    split = splitting.split(sampler, axes, settings.particles, moves, settings.seed)
+    schedule = settings.schedule(split.bins, split.entropy, split.moves)
+    parameters = split.select(settings.walkers, np.random.default_rng([settings.seed, 2]))
+    states = random_states(settings.seed + 1_000_003, settings.walkers)
+    state = wang_landau.init(schedule, split.entropy, parameters, states, len(settings.problem.observables))
+    return _Run(schedule, state, split.entropy, split.moves, 0.0)
+
+
+def _resumed(settings: _Settings, state: wang_landau.State, stored: dict[str, Array]) -> _Run:
+    """Return the walk of a checkpoint."""
+    observables = settings.problem.observables
+    axes = tuple(Axis(name, stored[f"edges{i}"], observables[name].deep) for i, name in enumerate(settings.names))
+    entropy, spent = stored["splitting"], int(stored["spent"])
+    schedule = settings.schedule(Bins(axes, stored["mapping"]), entropy, spent)
+    return _Run(schedule, state, entropy, spent, float(stored["seconds"]))
+
+
+def _find_axis(sampler: Sampler, name: str, settings: _Settings) -> Axis:
+    if settings.target_loss is None:
+        raise ValueError(
+            f"`target_loss` should be the deepest value of {name!r}, or `edges` should have its bins. Received: "
+            "target_loss=None."
+        )
+    moves = settings.moves_per_level(_EDGES, _DEEP_LEVELS)
+    return splitting.find_axis(sampler, name, settings.target_loss, settings.particles, moves, settings.seed + 7)
+
+
+def _walk(sampler: Sampler, run: _Run, save: Callable[[], None], progress: Callable[[Progress], None] | None) -> None:
+    """Walk to the end, with a checkpoint and a report now and then."""
+    schedule, state = run.schedule, run.state
+    count = len(state.walkers.bins)
+    whole = run.spent + count * (schedule.learning + schedule.production)
+    earlier = schedule.learning if state.phase == wang_landau.PRODUCTION else 0
+    made = run.spent + count * (state.moves + earlier)
+    saved = reported = time.monotonic()
+    since = 0
+    while not wang_landau.is_finished(schedule, state):
+        info = wang_landau.step(sampler, schedule, state)
+        made, since = made + info.moves, since + info.moves
+        now = time.monotonic()
+        if now - saved > _SECONDS:
+            save()
+            saved = now
+        if progress is not None and now - reported > _PROGRESS_SECONDS:
+            rate = since / (now - reported)
+            progress(Progress(state.phase, made / whole, rate, state.log_f, info.visited, info.round_trips))
+            reported, since = now, 0
 
 
 def _names(problem: Problem, axes: Iterable[str]) -> tuple[str, ...]:
-    """The names of one or two axes.
+    """Return the names of one or two axes.
 
     Raises:
-        TypeError, ValueError: for something else, or for no problem.
+        TypeError, ValueError: For anything else.
     """
     if not isinstance(problem, Problem):
         raise TypeError(_checks.message("problem", "a Problem, such as network_problem(...)", problem))
@@ -230,93 +309,37 @@ def _names(problem: Problem, axes: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _trajectories(
-    problem: Problem, axes: tuple[str, ...], share: float, leapfrogs: int, route: str | None
-) -> Trajectories | None:
-    """Which moves go along the gradient: None for none.
+def _hmc(
+    problem: Problem, axes: tuple[str, ...], fraction: float, num_leapfrog_steps: int, backend: str | None
+) -> HMC | None:
+    """Return the settings of Hamiltonian Monte Carlo, or None for a fraction of 0.
 
     Raises:
-        TypeError, ValueError: for numbers of another kind, and where there is no gradient.
+        TypeError, ValueError: For invalid numbers, and if there is no gradient.
     """
-    leapfrogs = _checks.positive_integer("leapfrogs", leapfrogs)
-    share = float(_checks.number("gradient_share", share))
-    if not 0 <= share < 1:
-        remedy = "Moves of one component have to be among them, to count what leads from bin to bin."
-        raise ValueError(_checks.message("gradient_share", "at least 0 and below 1", share, remedy))
-    if not share:
+    num_leapfrog_steps = _checks.positive_integer("num_leapfrog_steps", num_leapfrog_steps)
+    fraction = float(_checks.number("hmc_fraction", fraction))
+    if not 0 <= fraction < 1:
+        remedy = "The other moves change one component; their proposals between bins give the entropy."
+        raise ValueError(_checks.message("hmc_fraction", "at least 0 and below 1", fraction, remedy))
+    if not fraction:
         return None
     if len(axes) > 1:
-        raise ValueError(f"`gradient_share` above 0 is for one axis. Received: axes={axes!r}. Use gradient_share=0.")
+        raise ValueError(f"`hmc_fraction` above 0 needs a single axis. Received: axes={axes!r}. Use hmc_fraction=0.")
     levels = problem.observables[axes[0]].levels
     if levels is not None:
         raise ValueError(
-            f"`gradient_share` above 0 needs an observable with a gradient, such as a loss; {axes[0]!r} has "
-            f"{levels + 1} levels and is flat between them. Use gradient_share=0."
+            f"`hmc_fraction` above 0 needs an observable with a gradient, such as a loss. Received: {axes[0]!r}, which "
+            f"has {levels + 1} levels and is flat between them. Use hmc_fraction=0."
         )
-    if route not in (None, "jax"):
+    if backend not in (None, "jax"):
         raise ValueError(
-            f"`gradient_share` above 0 needs route='jax', which has gradients. Received: route={route!r}. Leave "
-            "`route` out on the JAX backend, or use gradient_share=0."
+            f"`hmc_fraction` above 0 needs backend='jax', which has gradients. Received: backend={backend!r}. Omit "
+            "`backend` on the JAX backend, or use hmc_fraction=0."
         )
-    if keras.backend.backend() != "jax":
+    if not _backend.framework().transforms_functions:
         raise ValueError(
-            f"`gradient_share` above 0 needs the JAX backend. Received: {keras.backend.backend()}. Set "
-            "KERAS_BACKEND=jax, or use gradient_share=0."
+            f"`hmc_fraction` above 0 needs the JAX backend. Received: {keras.backend.backend()}. Set "
+            "KERAS_BACKEND=jax, or use hmc_fraction=0."
         )
-    return Trajectories(share, leapfrogs)
-
-
-def _walk(
-    route: Route,
-    plan: wang_landau.Plan,
-    state: wang_landau.State,
-    spent: int,
-    keep: Callable[[], None],
-    progress: Callable[[Progress], None] | None,
-) -> None:
-    count = len(state.walkers.bins)
-    whole = spent + count * (plan.learning + plan.production)
-    made = spent + count * (state.moves + (plan.learning if state.phase == wang_landau.PRODUCTION else 0))
-    kept = shown = time.monotonic()
-    since = 0
-    while not wang_landau.ended(plan, state):
-        info = wang_landau.step(route, plan, state)
-        made, since = made + info.moves, since + info.moves
-        now = time.monotonic()
-        if now - kept > _SECONDS:
-            keep()
-            kept = now
-        if progress is not None and now - shown > 0.5:
-            rate = since / (now - shown)
-            progress(Progress(state.phase, made / whole, rate, state.log_f, info.visited, info.round_trips))
-            shown, since = now, 0
-
-
-def _plan(
-    problem: Problem,
-    bins: Bins,
-    entropy: Array,
-    total: int,
-    spent: int,
-    walkers: int,
-    trajectories: Trajectories | None,
-) -> wang_landau.Plan:
-    learning = max(1, int(_LEARNING * total / walkers))
-    production = max(1, (total - spent) // walkers - learning, int(0.5 * total / walkers))
-    largest = int(np.argmax(entropy))
-    rows = np.flatnonzero(bins.mapping >= 0) // (bins.mapping.size // bins.axes[0].bins)
-    deep = rows == (rows.max() if bins.axes[0].deep == "high" else rows.min())
-    smallest = int(np.argmin(np.where(deep, entropy, np.inf)))
-    octaves = max(octaves_of(problem, axis.name) for axis in bins.axes)
-    return wang_landau.Plan(bins, octaves, learning, production, (largest, smallest), trajectories)
-
-
-def _found_axis(route: Route, name: str, stop: float | None, particles: int, moves: int, seed: int) -> Axis:
-    if stop is None:
-        raise ValueError(f"`stop` should be the deepest value of {name!r}, or `edges` its bins. Received: stop=None.")
-    deep = route.problem.observables[name].deep
-    return splitting.find_edges(route, name, float(_checks.number("stop", stop)), deep, particles, moves, seed + 7)
-
-
-def _versions() -> dict[str, str]:
-    return {"numpy": np.__version__, "machine": platform.machine()}
+    return HMC(fraction, num_leapfrog_steps)

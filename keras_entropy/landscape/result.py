@@ -1,78 +1,67 @@
-"""What a run has found: the entropy of each bin, how sure it is, and whether it may be believed."""
+"""The result of a run: the entropy of each bin, its standard error, and whether the run has converged."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from keras_entropy import _checks, _files
-from keras_entropy.landscape import estimators
-from keras_entropy.landscape.axis import Axis, Bins
+from keras_entropy import _checks, _files, plots
+from keras_entropy._frozen import FrozenDict
+from keras_entropy.landscape import entropy_figure
+from keras_entropy.landscape.axis import Axis
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = np.ndarray[Any, Any]
 
-SCHEMA = "keras-entropy/density-of-states/1"
-GROUPS = 32
-"""Of independent walkers, from which errors are estimated: with so few of them (error / its estimate)^2 is 31/29 on
-average, not 1."""
-
-_ROUND_TRIPS, _STARVED, _DISAGREE = 20, 0.2, 3.0
+SCHEMA = "keras-entropy/density-of-states/2"
 
 
-@dataclasses.dataclass(frozen=True)
-class Counts:
-    """What production has counted, by groups of walkers.
+class ConditionalMean(NamedTuple):
+    """Mean of an observable over all parameters of each bin, NaN for a bin in which it was not recorded.
 
     Attributes:
-        log_g: (n,) logs of the frozen weights.
-        histogram: (groups, n) visits.
-        proposals: (groups, n, ...) proposals to near bins.
-        neighbours: (n, ...) what bins these are.
-        accepted: (n,) accepted moves from each bin.
-        round_trips: over all walkers.
-        observed: (groups, n) how often observables were noted.
-        sums: name -> (groups, n) sums of an observable; squares: the same of its square.
-        squares: of it.
+        mean: Array in the shape of the bins.
+        standard_error: Array. Standard error of the mean.
+        standard_deviation: Array. Standard deviation of the observable within the bin.
     """
 
-    log_g: Array
-    histogram: Array
-    proposals: Array
-    neighbours: Array
-    accepted: Array
-    round_trips: int
-    observed: Array
-    sums: dict[str, Array]
-    squares: dict[str, Array]
+    mean: Array
+    standard_error: Array
+    standard_deviation: Array
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class DensityOfStates:
-    """Entropy S = ln(V_bin / V_box) of the bins of one or two observables [B, eq. 8]; the whole box has 0.
+    """Entropy S = ln(V_bin / V_box) of the bins of one or two observables (Zhang, 2021, eq. 8).
 
-    Arrays have the shape of the bins, (n,) or (n0, n1).
+    The entropy of the whole box is 0. All arrays are read-only and have the shape of the bins, (n,) or (n0, n1).
 
     Attributes:
-        problem: its name.
-        axes: the bins.
-        entropy: nats; -inf where a bin was not visited.
-        standard_error: nats, by leaving out each of 32 groups of independent walkers in turn; NaN where not visited.
-        visited: bins that production has seen.
-        targets: bins that were fixed to be sampled, before it began.
-        histogram: visits in production.
-        acceptance: share of accepted moves by bin.
-        round_trips: from the largest bin to the deep end and back, over all walkers.
-        other_entropy: by a second estimator: the first one goes by proposals between near bins, this one by visits.
-        splitting_entropy: by splitting alone, independent of the walk.
-        moves: of production.
-        seconds: of wall time, whole.
-        converged: whether nothing speaks against it.
-        status: in words: what speaks against it and what to do.
+        problem: String. Name of the problem.
+        axes: Tuple of one or two `Axis` objects.
+        entropy: Array, nats. -inf for a bin that was not visited.
+        standard_error: Array, nats. Jackknife over groups of independent walkers; NaN for a bin that was not visited.
+        visited: Array of booleans. Bins that production visited.
+        targets: Array of booleans. Bins that were sampled, fixed before the walk began.
+        histogram: Array of integers. Visits in production.
+        acceptance_rate: Array. Fraction of accepted moves from each bin.
+        round_trips: Integer. Round trips between the largest bin and the deep end, over all walkers.
+        histogram_entropy: Array, nats. A second estimate: from visits, while `entropy` is from the moves that were
+            proposed between near bins.
+        splitting_entropy: Array, nats. An estimate by multilevel splitting alone, independent of the walk.
+        moves: Integer. Moves of production, over all walkers.
+        seconds: Float. Wall time of the whole run.
+        converged: Boolean. Whether all checks of convergence passed.
+        status: String. Which checks failed and what to do.
+        means: Read-only mapping from names of observables to `ConditionalMean`s.
     """
 
     problem: str
@@ -82,47 +71,93 @@ class DensityOfStates:
     visited: Array
     targets: Array
     histogram: Array
-    acceptance: Array
+    acceptance_rate: Array
     round_trips: int
-    other_entropy: Array
+    histogram_entropy: Array
     splitting_entropy: Array
     moves: int
     seconds: float
     converged: bool
     status: str
-    means: dict[str, tuple[Array, Array, Array]]
+    means: Mapping[str, ConditionalMean]
 
-    def conditional_mean(self, name: str) -> tuple[Array, Array, Array]:
-        """Mean of an observable over all parameters of a bin [B, eq. 9].
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, field.name, _read_only(value))
+        means = {name: ConditionalMean(*map(_read_only, mean)) for name, mean in self.means.items()}
+        object.__setattr__(self, "means", FrozenDict(means))
+
+    def conditional_mean(self, name: str) -> ConditionalMean:
+        """Return the mean of an observable over all parameters of each bin (Zhang, 2021, eq. 9).
 
         Args:
-            name: of the observable.
+            name: String. Name of the observable.
 
         Returns:
-            Mean, its standard error, and the standard deviation within the bin; NaN where nothing was noted.
+            A `ConditionalMean`: mean, standard error and standard deviation.
 
         Raises:
-            ValueError: for an observable that was not noted.
+            ValueError: For an observable that was not recorded.
+
+        Examples:
+            >>> from keras_entropy.landscape import ball_problem, density_of_states, exact
+            >>> found = density_of_states(ball_problem(10), "energy", 1e5, edges={"energy": exact.ball_edges(10, 8)})
+            >>> found.conditional_mean("positive").mean.shape
+            (8,)
         """
         return self.means[_checks.one_of("name", name, tuple(self.means))]
 
+    def plot(self, mean: str | None = None, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw the entropy: a curve with error bars for one axis, a map for two (Zhang, 2021, fig. 2).
+
+        Args:
+            mean: String. Name of an observable whose mean in each bin is drawn as dots. A map shows it only for the
+                observable of the second axis. Defaults to None.
+            path: Path of a file to write the figure to; the suffix gives the format, PNG without one. Defaults to None.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            ModuleNotFoundError: If matplotlib is not installed.
+            ValueError: For an observable that was not recorded, and for a suffix that matplotlib does not know.
+
+        Examples:
+            >>> from keras_entropy.landscape import ball_problem, density_of_states, exact
+            >>> found = density_of_states(ball_problem(10), "energy", 1e5, edges={"energy": exact.ball_edges(10, 8)})
+            >>> figure = found.plot(mean="positive")
+        """
+        if len(self.axes) > 1:
+            figure = entropy_figure.entropy_map(
+                self.axes, self.entropy, self.visited, with_mean=mean == self.axes[1].name
+            )
+        else:
+            curve = None if mean is None else (mean, self.conditional_mean(mean).mean)
+            figure = entropy_figure.entropy_curve(self.axes[0], self.entropy, self.standard_error, self.visited, curve)
+        if path is not None:
+            with _files.replacing(path) as temporary:
+                figure.savefig(temporary, dpi=100, format=plots.format_of(path))
+        return figure
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a JSON file, whole or not at all."""
+        """Write the result to a JSON file, atomically."""
         record: dict[str, Any] = {"schema": SCHEMA}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             record[field.name] = value.tolist() if isinstance(value, np.ndarray) else value
         record["axes"] = [{"name": a.name, "edges": a.edges.tolist(), "deep": a.deep} for a in self.axes]
-        record["means"] = {name: [part.tolist() for part in parts] for name, parts in self.means.items()}
+        record["means"] = {name: [part.tolist() for part in mean] for name, mean in self.means.items()}
         _files.write_text(path, json.dumps(_files.strict(record)) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> DensityOfStates:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: for a file that is no density of states, or of another version.
+            FileNotFoundError: If the file does not exist.
+            ValueError: If the file holds something else, or a result of another version.
         """
         try:
             record = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -130,122 +165,27 @@ class DensityOfStates:
                 raise TypeError(f"its schema is not {SCHEMA!r}")
             axes = tuple(Axis(axis["name"], np.array(axis["edges"]), axis["deep"]) for axis in record.pop("axes"))
             shape = tuple(axis.bins for axis in axes)
-            means = {name: tuple(map(_numbers, parts)) for name, parts in record.pop("means").items()}
-            arrays = {name: _numbers(value) for name, value in record.items() if isinstance(value, list)}
-            for array in (*arrays.values(), *(part for parts in means.values() for part in parts)):
+            means = {name: ConditionalMean(*map(_array, mean)) for name, mean in record.pop("means").items()}
+            arrays = {name: _array(value) for name, value in record.items() if isinstance(value, list)}
+            for array in (*arrays.values(), *(part for mean in means.values() for part in mean)):
                 if array.shape != shape:
                     raise TypeError(f"it has an array of shape {array.shape} for bins of shape {shape}")
-            return cls(**{**record, **arrays}, axes=axes, means=means)  # type: ignore[arg-type]
+            return cls(**{**record, **arrays}, axes=axes, means=means)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise ValueError(f"{path} is no density of states: {what}. Write one with DensityOfStates.save.") from error
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise ValueError(
+                f"{path} is not a density of states: {reason}. Write one with DensityOfStates.save."
+            ) from error
 
 
-def _numbers(values: Any) -> Array:
-    """An array as it was: flags and counts as such, all else as float64, also what stands there as text."""
+def _read_only(array: Array) -> Array:
+    """Return a read-only copy of an array."""
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy
+
+
+def _array(values: Any) -> Array:
+    """Return an array of booleans, integers or, for anything else, float64, which also reads "nan" and "-inf"."""
     found = np.asarray(values)
     return found if found.dtype.kind in "bi" else np.array(values, np.float64)
-
-
-def assemble(problem: str, bins: Bins, counts: Counts, splitting: Array, seconds: float) -> DensityOfStates:
-    """Entropies, errors and a verdict from what production has counted.
-
-    Args:
-        problem: its name.
-        bins: that were sampled.
-        counts: of production.
-        splitting: (n,) entropies of the target bins by splitting alone.
-        seconds: of wall time.
-    """
-
-    def by_visits(part: Array) -> Array:
-        return estimators.from_histogram(counts.log_g, part[:, -1])
-
-    def by_proposals(part: Array) -> Array:
-        proposals = part[:, :-1].reshape(counts.neighbours.shape)
-        return estimators.from_proposals(proposals, part[:, -1], counts.neighbours, by_visits(part))
-
-    flat = counts.proposals.reshape(*counts.histogram.shape, -1)
-    both = np.concatenate([flat, counts.histogram[..., None]], 2)
-    histogram = counts.histogram.sum(0)
-    entropy, other = by_proposals(both.sum(0)), by_visits(both.sum(0))
-
-    def with_difference(part: Array) -> Array:
-        found = by_proposals(part)
-        return np.stack([found, _apart(found, by_visits(part))])
-
-    error, spread = estimators.jackknife(both, with_difference)
-    sure = np.isfinite(entropy) & np.isfinite(other) & (spread > 0)
-    difference = 0.0
-    if sure.any():
-        difference = float(np.sqrt(np.mean((_apart(entropy, other)[sure] / spread[sure]) ** 2)))
-    reasons = _reasons(histogram, counts, entropy, other, difference)
-    said = reasons or ["Nothing speaks against it: all bins visited, estimators agree."]
-    means = {}
-    observed = counts.observed.sum(0)
-    for name, sums in counts.sums.items():
-        both = np.stack([sums, counts.observed], 1)
-        mean_error = estimators.jackknife(both, lambda part: part[0] / part[1])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = sums.sum(0) / observed
-            deviation = np.sqrt(np.maximum(counts.squares[name].sum(0) / observed - mean**2, 0.0))
-        means[name] = tuple(bins.spread(part, np.nan) for part in (mean, mean_error, deviation))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        acceptance = counts.accepted / histogram
-    return DensityOfStates(
-        problem=problem,
-        axes=bins.axes,
-        entropy=bins.spread(entropy, -np.inf),
-        standard_error=bins.spread(error, np.nan),
-        visited=bins.spread(histogram > 0, False),
-        targets=bins.targets,
-        histogram=bins.spread(histogram, 0),
-        acceptance=bins.spread(acceptance, np.nan),
-        round_trips=counts.round_trips,
-        other_entropy=bins.spread(other, np.nan),
-        splitting_entropy=bins.spread(splitting, -np.inf),
-        moves=int(histogram.sum()),
-        seconds=seconds,
-        converged=not reasons,
-        status=" ".join([*said, *_remarks(bins)]),
-        means=means,  # type: ignore[arg-type]
-    )
-
-
-def _remarks(bins: Bins) -> list[str]:
-    """What a reader should know of a run that may be right."""
-    missing = int(np.sum(~bins.targets))
-    if not missing or len(bins.axes) > 1:  # with two axes most pairs have no parameters
-        return []
-    return [f"{missing} of {bins.targets.size} bins were no targets: no particle of splitting came there."]
-
-
-def _apart(one: Array, other: Array) -> Array:
-    """The difference of two entropies; NaN where one is not finite."""
-    both = np.isfinite(one) & np.isfinite(other)
-    return np.subtract(one, other, out=np.full_like(one, np.nan), where=both)
-
-
-def _reasons(histogram: Array, counts: Counts, entropy: Array, other: Array, in_errors: float) -> list[str]:
-    """What speaks against a run, each with what to do."""
-    found = []
-    empty = int(np.sum(histogram == 0))
-    if empty:
-        found.append(f"{empty} of {len(histogram)} target bins were not visited: use more moves.")
-    if counts.round_trips < _ROUND_TRIPS:
-        found.append(
-            f"Only {counts.round_trips} round trips, of at least {_ROUND_TRIPS}: use more moves, or stop at a less "
-            "deep end."
-        )
-    starved = int(np.sum((histogram > 0) & (histogram < _STARVED * histogram.mean())))
-    if starved:
-        found.append(
-            f"{starved} bins have less than {_STARVED:g} of the mean number of visits: the weights were frozen too "
-            "early. Use more moves."
-        )
-    if in_errors > _DISAGREE:
-        found.append(
-            f"The two estimators differ by {in_errors:.1f} standard errors (root mean square; at most "
-            f"{np.nanmax(np.abs(_apart(entropy, other))):.2g} nats): use more moves."
-        )
-    return found

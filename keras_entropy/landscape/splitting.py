@@ -1,7 +1,12 @@
-"""Multilevel splitting: how much of the box lies beyond each threshold, in steps that are easy to count.
+"""Multilevel splitting: the fraction of the box beyond each threshold, in steps that are easy to count.
 
-Uniform samples are kept where they lie beyond a threshold that a fair share of them has passed, multiplied to their old
-number, and moved at random beyond it; the shares multiply. It is the start of a walk, and an estimate by itself.
+Start from uniform samples. Keep the particles beyond a threshold that a fair fraction of them has passed, multiply them
+to the old number, move them at random beyond the threshold, and repeat; the fractions multiply. The result is the start
+of a Wang-Landau walk, and an independent estimate.
+
+Sources:
+    Kahn & Harris (1951): Estimation of particle transmission by random sampling.
+    Au & Beck (2001): Estimation of small failure probabilities in high dimensions by subset simulation.
 """
 
 from __future__ import annotations
@@ -14,29 +19,38 @@ from typing import Any
 import numpy as np
 
 from keras_entropy.landscape.axis import Axis, Bins, bins_of
-from keras_entropy.landscape.samplers.sampler import Route, Tally, Walkers, Window, octaves_of, start, values_at
+from keras_entropy.landscape.samplers.sampler import (
+    Sampler,
+    WalkerInfo,
+    WalkerState,
+    Window,
+    evaluate,
+    init,
+    init_at,
+    octaves_of,
+)
 
 Array = np.ndarray[Any, Any]
 
-KEPT = math.exp(-1)
-"""Share of the particles that a level keeps: levels of one nat."""
+_KEPT = math.exp(-1)
+"""Fraction of the particles that a level keeps, so that a level is one nat."""
 
-_LEVELS = 1000
+_MAX_LEVELS = 1000
 
-_LOOKS = 8
-"""Times at which the positions of a level are noted: who was beyond the next threshold at any of them goes on."""
+_SNAPSHOTS = 8
+"""Times at which the positions of a level are stored. Each stored position beyond the next threshold is kept."""
 
 
 @dataclasses.dataclass
 class Splitting:
-    """What splitting has found.
+    """The result of splitting.
 
     Attributes:
-        bins: the axes, and as targets the bins that were seen.
-        entropy: (n,) of the targets, in nats, relative to the whole box.
-        parameters: (m, d) of particles in all of them.
-        found: (m,) their bins.
-        moves: that it took.
+        bins: `Bins`. The axes; the targets are the bins that particles have visited.
+        entropy: Array (n,), nats. Entropies of the target bins; the entropy of the whole box is 0.
+        parameters: Array (m, d). Particles in all target bins.
+        found: Array (m,). Target bins of the particles.
+        moves: Integer. Moves of all particles.
     """
 
     bins: Bins
@@ -45,83 +59,88 @@ class Splitting:
     found: Array
     moves: int
 
-    def spread(self, count: int, rng: np.random.Generator) -> Array:
-        """(count, d) particles that stand as evenly over the bins as they can, in random order."""
+    def select(self, count: int, rng: np.random.Generator) -> Array:
+        """Return (count, d) particles, spread over the bins as evenly as possible, in random order."""
         order = rng.permutation(len(self.found))
         chosen = np.linspace(0, self.bins.count - 1, count).round().astype(int)
-        seen: dict[int, list[int]] = {}
+        by_bin: dict[int, list[int]] = {}
         for particle in order:
-            seen.setdefault(int(self.found[particle]), []).append(int(particle))
-        there = np.array(sorted(seen))
-        turns = {bin_: itertools.cycle(particles) for bin_, particles in seen.items()}
-        rows = [next(turns[int(there[np.argmin(np.abs(there - bin_))])]) for bin_ in chosen]
+            by_bin.setdefault(int(self.found[particle]), []).append(int(particle))
+        filled = np.array(sorted(by_bin))
+        turns = {bin_: itertools.cycle(particles) for bin_, particles in by_bin.items()}
+        rows = [next(turns[int(filled[np.argmin(np.abs(filled - bin_))])]) for bin_ in chosen]
         parameters: Array = self.parameters[rng.permutation(rows)]
         return parameters
 
 
-def find_edges(route: Route, name: str, stop: float, deep: str, particles: int, moves: int, seed: int) -> Axis:
-    """Bins of about one nat, from the whole box to the value at which to stop.
+def find_axis(sampler: Sampler, name: str, target: float, particles: int, moves: int, seed: int) -> Axis:
+    """Find bins of about one nat, from the whole box to a target value.
 
     Args:
-        route: that moves the particles.
-        name: of the observable.
-        stop: value of the deepest edge.
-        deep: "low" or "high": on which side of it few parameters lie.
-        particles: how many.
-        moves: of each, for each level.
-        seed: of the random numbers.
+        sampler: Sampler that moves the particles.
+        name: String. Name of the observable.
+        target: Float. Value of the deepest edge.
+        particles: Integer. Number of particles.
+        moves: Integer. Moves of each particle at each level.
+        seed: Integer. Seed of the random numbers.
 
     Raises:
-        RuntimeError: where no particle comes nearer to `stop`.
+        RuntimeError: If no particle comes closer to `target`.
     """
+    deep = sampler.problem.observables[name].deep
     sign = 1.0 if deep == "low" else -1.0
-    walkers = start(route.problem, particles, seed)
-    values = sign * values_at(route.problem, walkers.parameters)[name]
+    walkers = init(sampler.problem, particles, seed)
+    values = sign * evaluate(sampler.problem, walkers.parameters)[name]
     thresholds: list[float] = []
     top = float(values.max())
-    for _ in range(_LEVELS):
-        threshold = float(np.quantile(values, KEPT))
+    for _ in range(_MAX_LEVELS):
+        threshold = float(np.quantile(values, _KEPT))
         kept = values <= threshold
-        if threshold <= sign * stop:
+        if threshold <= sign * target:
             break
         if kept.all() or (thresholds and threshold >= thresholds[-1]):
-            raise RuntimeError(_extinct(name, sign * values.min(), stop, particles, moves))
+            raise RuntimeError(_died_out(name, sign * values.min(), target, particles, moves))
         thresholds.append(threshold)
-        walkers = _multiplied(walkers, kept)
-        edges = np.sort(sign * np.array([threshold, threshold + 1.0]))
-        bins = bins_of([Axis(name, np.sort([edges[0] - 1, *edges]), deep)])
-        beyond = np.arange(2) == (0 if deep == "low" else 1)
-        window = Window(Bins(bins.axes, np.where(beyond, 0, -1)), np.zeros(1), octaves=octaves_of(route.problem, name))
-        route.advance(walkers, window, moves, Tally.empty(len(walkers.bins), window))
-        values = sign * values_at(route.problem, walkers.parameters)[name]
+        walkers = _multiplied(walkers, walkers.parameters[kept])
+        window = _beyond(sampler, name, sign, threshold, deep)
+        sampler.step(walkers, window, moves, WalkerInfo.zeros(len(walkers.bins), window))
+        values = sign * evaluate(sampler.problem, walkers.parameters)[name]
     else:
-        raise RuntimeError(_extinct(name, sign * values.min(), stop, particles, moves))
-    lowest = min(float(values.min()), sign * stop - 1e-9)
-    edges = np.unique([lowest, sign * stop, *thresholds, max(top, thresholds[0] + 1e-9)])
+        raise RuntimeError(_died_out(name, sign * values.min(), target, particles, moves))
+    lowest = min(float(values.min()), sign * target - 1e-9)
+    edges = np.unique([lowest, sign * target, *thresholds, max(top, thresholds[0] + 1e-9)])
     return Axis(name, np.sort(sign * edges), deep)
 
 
-def split(route: Route, axes: tuple[Axis, ...], particles: int, moves: int, seed: int) -> Splitting:
-    """Entropies of all bins, by splitting along the first axis towards its deep end, and towards the other one.
+def _beyond(sampler: Sampler, name: str, sign: float, threshold: float, deep: str) -> Window:
+    """Return the window of the values beyond a threshold, at flat weights."""
+    edges = np.sort(sign * np.array([threshold, threshold + 1.0]))
+    bins = bins_of([Axis(name, np.sort([edges[0] - 1, *edges]), deep)])
+    beyond = np.arange(2) == (0 if deep == "low" else 1)
+    return Window(Bins(bins.axes, np.where(beyond, 0, -1)), np.zeros(1), octaves=octaves_of(sampler.problem, name))
+
+
+def split(sampler: Sampler, axes: tuple[Axis, ...], particles: int, moves: int, seed: int) -> Splitting:
+    """Estimate the entropies of all bins, by splitting along the first axis to its deep end, and to the other end.
 
     Args:
-        route: that moves the particles.
-        axes: one or two, with edges.
-        particles: how many.
-        moves: of each, for each level; half of them spread what was multiplied, half are counted.
-        seed: of the random numbers.
+        sampler: Sampler that moves the particles.
+        axes: One or two axes.
+        particles: Integer. Number of particles.
+        moves: Integer. Moves of each particle at each level: half to spread the multiplied particles, half to count.
+        seed: Integer. Seed of the random numbers.
 
     Raises:
-        RuntimeError: where the particles do not reach the deep end.
+        RuntimeError: If no particle reaches the deep end.
     """
     upwards = axes[0].deep == "high"
-    down = _Descent(route, axes, upwards, moves, start(route.problem, particles, seed))
+    down = _Descent(sampler, axes, upwards, moves, init(sampler.problem, particles, seed))
     if not down.run():
         reached = float(axes[0].centers[down.rows[down.level]])
-        raise RuntimeError(_extinct(axes[0].name, reached, float(axes[0].centers[down.rows[-1]]), particles, moves))
+        raise RuntimeError(_died_out(axes[0].name, reached, float(axes[0].centers[down.rows[-1]]), particles, moves))
     entropy, pool, spent = down.entropy, down.pool, down.spent
-    if not np.isfinite(entropy[down.row == down.rows[0]]).any():  # the other end is not seen from the box itself
-        up = _Descent(route, axes, not upwards, moves, start(route.problem, particles, seed + 1))
+    if not np.isfinite(entropy[down.row == down.rows[0]]).any():  # uniform samples do not reach the other end
+        up = _Descent(sampler, axes, not upwards, moves, init(sampler.problem, particles, seed + 1))
         up.run()
         entropy = np.where(np.isfinite(entropy), entropy, up.entropy)
         pool, spent = pool + up.pool, spent + up.spent
@@ -133,87 +152,84 @@ def split(route: Route, axes: tuple[Axis, ...], particles: int, moves: int, seed
 
 
 class _Descent:
-    """Splitting along the first axis, from the whole box towards one of its ends.
+    """Splitting along the first axis, from the whole box to one of its ends.
 
     Args:
-        route: that moves the particles.
-        axes: of the bins.
-        upwards: whether the end is that of high values.
-        moves: of each particle, for each level; the first half spreads what was multiplied, the second is counted.
-        walkers: the particles, at uniform points.
+        sampler: Sampler that moves the particles.
+        axes: Axes of the bins.
+        upwards: Whether the end is that of high values.
+        moves: Moves of each particle at each level: half to spread the multiplied particles, half to count.
+        walkers: The particles, at uniform points.
     """
 
-    def __init__(self, route: Route, axes: tuple[Axis, ...], upwards: bool, moves: int, walkers: Walkers) -> None:
-        self._route, self._axes, self._moves, self._walkers = route, axes, moves, walkers
-        self._octaves = max(octaves_of(route.problem, axis.name) for axis in axes)
+    def __init__(
+        self, sampler: Sampler, axes: tuple[Axis, ...], upwards: bool, moves: int, walkers: WalkerState
+    ) -> None:
+        self._sampler, self._axes, self._moves, self._walkers = sampler, axes, moves, walkers
+        self._octaves = max(octaves_of(sampler.problem, axis.name) for axis in axes)
         n0, size = axes[0].bins, int(np.prod([axis.bins for axis in axes]))
         self.rows = np.arange(n0) if upwards else np.arange(n0)[::-1]
         self.row = np.arange(size) // (size // n0)  # of each bin, along the first axis
         self.level, self.spent = 0, 0
         self.entropy = np.full(size, -np.inf)
         self.pool: list[tuple[Array, Array]] = []
-        self._seen: list[tuple[Array, Array]] = []  # positions at this level and their bins
-        self._reached = 0.0  # log of the share of the box beyond the level
+        self._snapshots: list[tuple[Array, Array]] = []  # positions at this level and their bins
+        self._log_fraction = 0.0  # log of the fraction of the box beyond the level
 
     def run(self) -> bool:
-        """Go from level to level; False where no particle passes the next one."""
+        """Go from level to level, and return False if no particle passes the next threshold."""
         last = len(self.rows) - 1
         while True:
             shares = self._shares()
             by_row = np.bincount(self.row, shares)[self.rows]
-            passed = np.cumsum(by_row[::-1])[::-1]  # share at each row and beyond
-            target = max(int(np.flatnonzero(passed >= KEPT / 2)[-1]), self.level + 1)
-            done = target >= last and passed[last] >= KEPT / 2
+            passed = np.cumsum(by_row[::-1])[::-1]  # share of each row and all rows beyond
+            target = max(int(np.flatnonzero(passed >= _KEPT / 2)[-1]), self.level + 1)
+            done = target >= last and passed[last] >= _KEPT / 2
             taken = np.isin(self.row, self.rows[self.level :] if done else self.rows[self.level : target])
             with np.errstate(divide="ignore"):
-                self.entropy[taken] = self._reached + np.log(shares[taken])
+                self.entropy[taken] = self._log_fraction + np.log(shares[taken])
             if done:
                 return True
-            parameters, found = (np.concatenate(part) for part in zip(*self._seen, strict=True))
+            parameters, found = (np.concatenate(part) for part in zip(*self._snapshots, strict=True))
             kept = np.flatnonzero(np.isin(self.row[found], self.rows[target:]))
             if not len(kept):
                 return False
-            self._reached += math.log(passed[target])
-            self._walkers = _placed(self._walkers, parameters[kept])
+            self._log_fraction += math.log(passed[target])
+            self._walkers = _multiplied(self._walkers, parameters[kept])
             self.level = target
 
     def _shares(self) -> Array:
-        """Of each bin, among what lies beyond the level; the particles are moved for it."""
+        """Move the particles beyond the level, and return the share of each bin there."""
         beyond = np.isin(self.row, self.rows[self.level :])
         bins = bins_of(self._axes, beyond.reshape([axis.bins for axis in self._axes]))
         window = Window(bins, np.zeros(bins.count), octaves=self._octaves)
         particles, spread = len(self._walkers.bins), self._moves // 2
-        self._route.advance(self._walkers, window, spread, Tally.empty(particles, window))
-        lost = self._walkers.bins < 0  # by a rounding of what is just beyond the level
+        self._sampler.step(self._walkers, window, spread, WalkerInfo.zeros(particles, window))
+        lost = self._walkers.bins < 0  # by rounding, just beyond the level
         if lost.any() and not lost.all():
-            self._walkers = _multiplied(self._walkers, ~lost)
-        tally, chosen = Tally.empty(particles, window), np.flatnonzero(beyond)
-        counted = max(1, (self._moves - spread) // _LOOKS)
-        self._seen = []
-        for _ in range(_LOOKS):
-            self._route.advance(self._walkers, window, counted, tally)
-            self._seen.append((self._walkers.parameters.copy(), chosen[self._walkers.bins]))
-        self.spent += (spread + counted * _LOOKS) * particles
-        self.pool.append(self._seen[-1])
+            self._walkers = _multiplied(self._walkers, self._walkers.parameters[~lost])
+        info, chosen = WalkerInfo.zeros(particles, window), np.flatnonzero(beyond)
+        counted = max(1, (self._moves - spread) // _SNAPSHOTS)
+        self._snapshots = []
+        for _ in range(_SNAPSHOTS):
+            self._sampler.step(self._walkers, window, counted, info)
+            self._snapshots.append((self._walkers.parameters.copy(), chosen[self._walkers.bins]))
+        self.spent += (spread + counted * _SNAPSHOTS) * particles
+        self.pool.append(self._snapshots[-1])
         shares = np.zeros(len(beyond))
-        shares[beyond] = tally.histogram.sum(0) / tally.histogram.sum()
+        shares[beyond] = info.histogram.sum(0) / info.histogram.sum()
         return shares
 
 
-def _multiplied(walkers: Walkers, kept: Array) -> Walkers:
-    """The kept walkers, as often as all together; each goes on with random numbers of its own."""
-    return _placed(walkers, walkers.parameters[kept])
-
-
-def _placed(walkers: Walkers, parameters: Array) -> Walkers:
-    """The walkers at so many positions: at each as often as at the others, or at some of them, evenly chosen."""
+def _multiplied(walkers: WalkerState, parameters: Array) -> WalkerState:
+    """Return all walkers, with their own random states, at the given positions, each used about equally often."""
     count, given = len(walkers.bins), len(parameters)
     rows = np.arange(count) % given if given <= count else np.arange(count) * given // count
-    return Walkers(parameters[rows].copy(), walkers.seeds, np.full(count, -1), walkers.trips.copy())
+    return init_at(parameters[rows].copy(), walkers.random_states)
 
 
-def _extinct(name: str, reached: float, wanted: float, particles: int, moves: int) -> str:
+def _died_out(name: str, reached: float, wanted: float, particles: int, moves: int) -> str:
     return (
-        f"Splitting has died out: none of {particles} particles came beyond {name} = {reached:.6g} on the way to "
-        f"{wanted:.6g}, with {moves} moves each. Use more `particles` or `split_moves`, or stop at a less deep end."
+        f"Splitting has died out at {name} = {reached:.6g} on the way to {wanted:.6g}: none of {particles} particles "
+        f"went further in {moves} moves. Use more `particles` or `split_moves`, or an axis that ends less deep."
     )

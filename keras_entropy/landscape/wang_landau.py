@@ -1,4 +1,12 @@
-"""Wang-Landau with 1/t over fixed bins, then production at frozen weights; with a state that can be kept."""
+"""The Wang-Landau walk over fixed bins, with the 1/t schedule, and production at frozen weights.
+
+`init` makes the `State`, and `step` advances it and returns an `Info`. A `State` holds everything that the walk depends
+on, so that a walk that was stopped and resumed is bit-identical.
+
+Sources:
+    Wang & Landau (2001): Efficient, multiple-range random walk algorithm to calculate the density of states.
+    Belardinelli & Pereyra (2007): Fast algorithm to calculate density of states (the 1/t schedule).
+"""
 
 from __future__ import annotations
 
@@ -9,34 +17,40 @@ import numpy as np
 
 from keras_entropy.landscape import estimators
 from keras_entropy.landscape.axis import Bins
-from keras_entropy.landscape.result import GROUPS, Counts
-from keras_entropy.landscape.samplers.sampler import Route, Tally, Trajectories, Walkers, Window
+from keras_entropy.landscape.samplers.sampler import HMC, Sampler, WalkerInfo, WalkerState, Window, init_at
 
 Array = np.ndarray[Any, Any]
 
 LEARNING, PRODUCTION = "learning", "production"
 
-_FIRST_LOG_F, _FLAT = 0.01, 0.2
+GROUPS = 32
+"""Groups of independent walkers, from which standard errors are estimated. With this number the mean of
+(error / estimated error)^2 is 31/29, not 1."""
+
+_FIRST_LOG_F, _FLATNESS = 0.01, 0.2
+"""First value of log_f, and the share of the mean that all bins of the histogram must reach before log_f is halved."""
+
 _BURST, _CHUNK = 50, 20_000
-"""Moves of a walker between two looks at the common weights, and between two looks at the checkpoint."""
+"""Moves of each walker in one step: of learning, after which the shared weights are updated, and of production."""
 
 _OBSERVE_EVERY = 50
+"""Moves after which production records the observables."""
 
 
 @dataclasses.dataclass
 class State:
-    """Everything that a walk depends on.
+    """Everything that a walk depends on; n is the number of target bins.
 
     Attributes:
-        phase: "learning" of the weights, then "production".
-        moves: made in this phase by each walker.
-        log_f: what a visit adds to a weight.
-        log_g: (n,) logs of the weights, float64.
-        recent: (n,) visits since log_f was changed.
-        proposed: (n, ...) proposals to near bins, of all of learning.
-        visited: (n,) visits of all of learning.
-        walkers: their positions and random states.
-        tally: of production, by groups.
+        phase: "learning" while the weights change, then "production".
+        moves: Integer. Moves of each walker in this phase.
+        log_f: Float. What each visit adds to a log weight.
+        log_g: Array (n,), float64. Log weights.
+        recent: Array (n,). Visits since log_f changed.
+        proposed: Array (n, ...). Proposals to near bins in all of learning.
+        visited: Array (n,). Visits in all of learning.
+        walkers: Positions and random states.
+        info: Counts of production, in groups of walkers.
     """
 
     phase: str
@@ -46,8 +60,8 @@ class State:
     recent: Array
     proposed: Array
     visited: Array
-    walkers: Walkers
-    tally: Tally
+    walkers: WalkerState
+    info: WalkerInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +69,9 @@ class Info:
     """What one step did.
 
     Attributes:
-        moves: of all walkers together.
-        visited: share of the target bins seen since the phase, or the present log_f, began.
-        round_trips: so far.
+        moves: Integer. Moves of all walkers together.
+        visited: Float. Fraction of the target bins visited in this phase, or since log_f changed.
+        round_trips: Integer. Round trips so far.
     """
 
     moves: int
@@ -66,16 +80,16 @@ class Info:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """How long each phase is, in moves of each walker, and what is walked over.
+class Schedule:
+    """The phases of a walk, and the window that it samples.
 
     Attributes:
-        bins: the axes and their target bins.
-        octaves: of small moves.
-        learning: moves of each walker with changing weights.
-        production: with frozen ones.
-        ends: target bins of a round trip.
-        trajectories: which moves go along the gradient; None for none.
+        bins: `Bins`. The axes and their target bins.
+        octaves: Integer. See `Window`.
+        learning: Integer. Moves of each walker while the weights change.
+        production: Integer. Moves of each walker at frozen weights.
+        ends: Two integers. Target bins between which round trips are counted.
+        hmc: `HMC`, or None for single-component moves only. Defaults to None.
     """
 
     bins: Bins
@@ -83,115 +97,96 @@ class Plan:
     learning: int
     production: int
     ends: tuple[int, int]
-    trajectories: Trajectories | None = None
+    hmc: HMC | None = None
+
+    @property
+    def bands(self) -> tuple[int, int]:
+        """Largest distances along the axes at which proposals are counted."""
+        return (3, 0) if len(self.bins.axes) == 1 else (2, 2)
+
+    def window(self, log_g: Array, log_f: float) -> Window:
+        """Return the window at these weights."""
+        return Window(self.bins, log_g, log_f, self.octaves, self.ends, hmc=self.hmc)
 
 
-def init(plan: Plan, entropy: Array, parameters: Array, seeds: Array, observables: int) -> State:
-    """The state before the first move.
+def init(schedule: Schedule, entropy: Array, parameters: Array, random_states: Array, observables: int) -> State:
+    """Return the state before the first move.
 
     Args:
-        plan: of the walk.
-        entropy: (n,) first guess of the weights.
-        parameters: (B, d) of the walkers.
-        seeds: (B, 4) of their random numbers.
-        observables: how many are noted.
+        schedule: Schedule of the walk.
+        entropy: Array (n,). Initial log weights.
+        parameters: Array (B, d). Positions of the walkers.
+        random_states: Array (B, 4). Their random states.
+        observables: Integer. Number of observables that production records.
     """
-    count = len(parameters)
-    walkers = Walkers(parameters.copy(), seeds, np.full(count, -1), np.zeros((count, 2), np.int64))
-    tally = Tally.empty(min(GROUPS, count), _window(plan, entropy, 0.0), observables, bands(plan))
-    recent, visited = (np.zeros(plan.bins.count, np.int64) for _ in range(2))
-    proposed = np.zeros(tally.proposals.shape[1:], np.int64)
-    return State(LEARNING, 0, _FIRST_LOG_F, entropy.astype(np.float64), recent, proposed, visited, walkers, tally)
+    walkers = init_at(parameters.copy(), random_states)
+    groups = min(GROUPS, len(parameters))
+    info = WalkerInfo.zeros(groups, schedule.window(entropy, 0.0), observables, schedule.bands)
+    recent, visited = (np.zeros(schedule.bins.count, np.int64) for _ in range(2))
+    proposed = np.zeros(info.proposals.shape[1:], np.int64)
+    return State(LEARNING, 0, _FIRST_LOG_F, entropy.astype(np.float64), recent, proposed, visited, walkers, info)
 
 
-def step(route: Route, plan: Plan, state: State) -> Info:
-    """Go on by one burst of learning, or by one chunk of production; the state is changed in place.
+def step(sampler: Sampler, schedule: Schedule, state: State) -> Info:
+    """Make one burst of learning, or one chunk of production, and change the state in place.
 
     Raises:
-        ValueError: where no walker stands in a target bin.
+        ValueError: If no walker is in a target bin.
     """
     if state.phase == LEARNING:
-        info = _learn(route, plan, state)
-        if state.moves >= plan.learning:
+        info = _learn(sampler, schedule, state)
+        if state.moves >= schedule.learning:
             state.phase, state.moves, state.log_f = PRODUCTION, 0, 0.0
             state.recent[:] = 0
             state.walkers.trips[:] = 0
         return info
-    return _produce(route, plan, state)
+    return _produce(sampler, schedule, state)
 
 
-def ended(plan: Plan, state: State) -> bool:
-    """Whether no move is left."""
-    return state.phase == PRODUCTION and state.moves >= plan.production
+def is_finished(schedule: Schedule, state: State) -> bool:
+    """Return whether the walk has made all its moves."""
+    return state.phase == PRODUCTION and state.moves >= schedule.production
 
 
-def counts(route: Route, plan: Plan, state: State) -> Counts:
-    """What production has counted."""
-    names = list(route.problem.observables)
-    tally = state.tally
-    return Counts(
-        log_g=state.log_g,
-        histogram=tally.histogram,
-        proposals=tally.proposals,
-        neighbours=plan.bins.neighbours(bands(plan)),
-        accepted=tally.accepted.sum(0),
-        round_trips=int(state.walkers.trips[:, 1].sum()),
-        observed=tally.observed,
-        sums={name: tally.sums[..., i] for i, name in enumerate(names)},
-        squares={name: tally.squares[..., i] for i, name in enumerate(names)},
-    )
-
-
-def _learn(route: Route, plan: Plan, state: State) -> Info:
-    window = _window(plan, state.log_g, state.log_f)
-    moves = min(_BURST, plan.learning - state.moves)
-    tally = Tally.empty(len(state.walkers.bins), window, 0, bands(plan))
-    route.advance(state.walkers, window, moves, tally)
+def _learn(sampler: Sampler, schedule: Schedule, state: State) -> Info:
+    window = schedule.window(state.log_g, state.log_f)
+    moves = min(_BURST, schedule.learning - state.moves)
+    counted = WalkerInfo.zeros(len(state.walkers.bins), window, 0, schedule.bands)
+    sampler.step(state.walkers, window, moves, counted)
     if np.all(state.walkers.bins < 0):
         raise ValueError(
             f"The walkers should start in target bins. Received: {len(state.walkers.bins)} walkers outside of all "
-            f"{plan.bins.count} bins. Start from parameters that splitting has found, or widen the edges."
+            f"{schedule.bins.count} bins. Start them from parameters that splitting has found, or widen the edges."
         )
-    visits = tally.histogram.sum(0)
-    state.proposed += tally.proposals.sum(0)
+    visits = counted.histogram.sum(0)
+    state.proposed += counted.proposals.sum(0)
     state.visited += visits
     state.log_g += state.log_f * visits
     state.recent += visits
     state.moves += moves
-    inverse = plan.bins.count / (state.moves * len(state.walkers.bins))
-    if state.log_f > inverse and state.recent.min() > _FLAT * state.recent.mean():
+    inverse = schedule.bins.count / (state.moves * len(state.walkers.bins))
+    if state.log_f > inverse and state.recent.min() > _FLATNESS * state.recent.mean():
         state.log_f /= 2
         state.recent[:] = 0
     state.log_f = max(inverse, state.log_f)
-    quarter = 4 * state.moves // plan.learning
-    if quarter > 4 * (state.moves - moves) // plan.learning:
-        # Proposals know the steps between bins long before walkers have been everywhere.
-        near = plan.bins.neighbours(bands(plan))
+    quarter = 4 * state.moves // schedule.learning
+    if quarter > 4 * (state.moves - moves) // schedule.learning:
+        # Proposals give the steps between bins long before the walkers have been everywhere.
+        near = schedule.bins.neighbours(schedule.bands)
         state.log_g = estimators.from_proposals(state.proposed, state.visited, near, state.log_g)
         state.recent[:] = 0
     return _info(state, moves, state.recent)
 
 
-def _produce(route: Route, plan: Plan, state: State) -> Info:
-    window = _window(plan, state.log_g, 0.0)
-    moves = min(_CHUNK, plan.production - state.moves)
-    tally = Tally.empty(len(state.walkers.bins), window, len(route.problem.observables), bands(plan))
-    route.advance(state.walkers, window, moves, tally, _OBSERVE_EVERY)
-    grouped = tally.grouped(len(state.tally.histogram))
-    for field in dataclasses.fields(Tally):
-        getattr(state.tally, field.name).__iadd__(getattr(grouped, field.name))
+def _produce(sampler: Sampler, schedule: Schedule, state: State) -> Info:
+    window = schedule.window(state.log_g, 0.0)
+    moves = min(_CHUNK, schedule.production - state.moves)
+    counted = WalkerInfo.zeros(len(state.walkers.bins), window, len(sampler.problem.observables), schedule.bands)
+    sampler.step(state.walkers, window, moves, counted, _OBSERVE_EVERY)
+    state.info.add(counted.sum_groups(len(state.info.histogram)))
     state.moves += moves
-    return _info(state, moves, state.tally.histogram.sum(0))
+    return _info(state, moves, state.info.histogram.sum(0))
 
 
 def _info(state: State, moves: int, visits: Array) -> Info:
     return Info(moves * len(state.walkers.bins), float(np.mean(visits > 0)), int(state.walkers.trips[:, 1].sum()))
-
-
-def _window(plan: Plan, log_g: Array, log_f: float) -> Window:
-    return Window(plan.bins, log_g, log_f, plan.octaves, plan.ends, trajectories=plan.trajectories)
-
-
-def bands(plan: Plan) -> tuple[int, int]:
-    """Distances along the axes up to which proposals are counted."""
-    return (3, 0) if len(plan.bins.axes) == 1 else (2, 2)

@@ -1,4 +1,8 @@
-"""The schedule of [B] as it was published, to be compared with."""
+"""The published schedule of Zhang (2021), for comparison.
+
+Sources:
+    Zhang (2021): Correlation between entropy and generalizability in a neural network.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,19 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _checks
-from keras_entropy.landscape.axis import axis_of, bins_of
-from keras_entropy.landscape.pipeline import route_of
+from keras_entropy.landscape.axis import Bins, axis_of, bins_of
 from keras_entropy.landscape.problems.problem import Problem
 from keras_entropy.landscape.result import DensityOfStates
-from keras_entropy.landscape.samplers.sampler import Tally, Window, start
+from keras_entropy.landscape.samplers.sampler import WalkerInfo, Window, init
+from keras_entropy.landscape.samplers.selection import select_sampler
 
 Array = np.ndarray[Any, Any]
 
-_ADAPT = 1000
+_ADAPT_EVERY = 1000
 _LOW, _HIGH = 0.3, 0.7
 _WARNING = (
-    "Zhang's schedule adapts its steps while it samples and ends at a finite ln f: its error does not fall below a few "
-    "tenths of a nat, however many moves are made, and with few moves it is wrong by hundreds. Use density_of_states."
+    "Zhang's schedule adapts its step size while it samples and ends at a finite ln f. Its error does not fall below a "
+    "few tenths of a nat with any number of moves, and with few moves it is hundreds of nats. Use density_of_states."
 )
 
 
@@ -36,25 +40,27 @@ def zhang_schedule(
     edges: Mapping[str, Any] | None = None,
     stages: int = 10_000,
 ) -> DensityOfStates:
-    """Wang-Landau as [B] describes it, with a warning: for comparisons, not for results.
+    """Estimate the entropy with the schedule of Zhang (2021), with a warning: for comparison, not for results.
 
-    One walker; stage n of equal length adds ln f = 5 / (n + 10) for each visit; the step is changed by 10 % after every
-    1000 moves, to keep the share of accepted ones between 0.3 and 0.7. The weights at the end are the entropy. [B]
-    makes 3.2e6 moves in each of 10,000 stages. A move changes one component, by up to the step.
+    There is one walker. In stage n each visit adds ln f = 5 / (n + 10); all stages have the same length. A move changes
+    one component by up to the step size, which changes by 10 % after every 1000 moves to keep the acceptance rate
+    between 0.3 and 0.7. The final weights are the entropy. The paper makes 3.2e6 moves in each of 10,000 stages.
 
     Args:
-        problem: one with a kernel: a network or an exact problem of this package.
-        axes: names of one or two observables.
-        moves: in all stages together.
-        seed: of the random numbers.
-        edges: of the bins, by name; accuracies have one for each value where nothing is given.
-        stages: how many.
+        problem: `Problem` with a compiled kernel: a network or an exact problem of this package.
+        axes: One or two names of observables. Defaults to `("train_accuracy",)`.
+        moves: Float. Number of moves in all stages together. Defaults to 1e8.
+        seed: Integer. Seed of the random numbers. Defaults to 0.
+        edges: Mapping from names of observables to increasing edges of bins. Without edges, an accuracy has one bin for
+            each value. Defaults to None.
+        stages: Integer. Number of stages. Defaults to 10,000.
 
     Returns:
-        A `DensityOfStates` that is never converged, without errors and means.
+        A `DensityOfStates` that is never converged, without standard errors and means.
 
     Raises:
-        TypeError, ValueError: for arguments of another kind, and for an observable without bins.
+        TypeError, ValueError: For invalid arguments, and for an observable without bins.
+        ModuleNotFoundError: If Numba is not installed.
 
     Examples:
         >>> import warnings
@@ -75,46 +81,62 @@ def zhang_schedule(
     bins = bins_of(axis for axis in found if axis is not None)
     total = _checks.positive_integer("moves", int(_checks.number("moves", moves)))
     stages = _checks.positive_integer("stages", stages)
-    moving = route_of(problem, names, "numba")  # the others keep the weights for the length of a call
-    walkers = start(problem, 1, _checks.seed("seed", seed))
+    sampler = select_sampler(problem, names, "numba")  # the others do not change the weights within a call
+    walkers = init(problem, 1, _checks.seed("seed", seed))
     log_g, histogram, accepted = np.zeros(bins.count), np.zeros(bins.count, np.int64), np.zeros(bins.count, np.int64)
-    step, since, recent = 1.0, 0, 0
+    step_size, since, recent = 1.0, 0, 0
     for stage in range(stages):
         left = total * (stage + 1) // stages - total * stage // stages
         log_f = 5 / (stage + 10)
         while left > 0:
-            made = min(left, _ADAPT - since)
-            window = Window(bins, log_g, log_f, 0, (bins.count - 1, 0), step)
-            tally = Tally.empty(1, window)
-            moving.advance(walkers, window, made, tally)
-            log_g += log_f * tally.histogram[0]
-            histogram += tally.histogram[0]
-            accepted += tally.accepted[0]
-            left, since, recent = left - made, since + made, recent + int(tally.accepted.sum())
-            if since == _ADAPT:
-                share, since, recent = recent / since, 0, 0
-                step = min(2.0, step * (1.1 if share > _HIGH else 0.9 if share < _LOW else 1.0))
-    seen = histogram > 0
-    entropy = np.where(seen, log_g, -np.inf)
+            moves_now = min(left, _ADAPT_EVERY - since)
+            window = Window(bins, log_g, log_f, 0, (bins.count - 1, 0), step_size)
+            info = WalkerInfo.zeros(1, window)
+            sampler.step(walkers, window, moves_now, info)
+            log_g += log_f * info.histogram[0]
+            histogram += info.histogram[0]
+            accepted += info.accepted[0]
+            left, since, recent = left - moves_now, since + moves_now, recent + int(info.accepted.sum())
+            if since == _ADAPT_EVERY:
+                rate, since, recent = recent / since, 0, 0
+                step_size = min(2.0, step_size * (1.1 if rate > _HIGH else 0.9 if rate < _LOW else 1.0))
+    status = f"{_WARNING} The last ln f was {5 / (stages + 9):.2g}."
+    trips = int(walkers.trips[0, 1])
+    return _result(problem, bins, log_g, histogram, accepted, trips, time.monotonic() - begin, status)
+
+
+def _result(
+    problem: Problem,
+    bins: Bins,
+    log_g: Array,
+    histogram: Array,
+    accepted: Array,
+    trips: int,
+    seconds: float,
+    status: str,
+) -> DensityOfStates:
+    """Return the result of final weights (n,) and counts (n,)."""
+    visited = histogram > 0
+    entropy = np.where(visited, log_g, -np.inf)
     entropy -= entropy.max() + math.log(np.exp(entropy - entropy.max()).sum())
-    nothing = bins.spread(np.full(bins.count, np.nan), np.nan)
+    unknown = bins.spread(np.full(bins.count, np.nan), np.nan)
     with np.errstate(invalid="ignore"):
-        acceptance = accepted / histogram
+        acceptance_rate = accepted / histogram
     return DensityOfStates(
         problem=problem.name,
         axes=bins.axes,
         entropy=bins.spread(entropy, -np.inf),
-        standard_error=nothing,
-        visited=bins.spread(seen, False),
+        standard_error=unknown,
+        visited=bins.spread(visited, False),
         targets=bins.targets,
         histogram=bins.spread(histogram, 0),
-        acceptance=bins.spread(acceptance, np.nan),
-        round_trips=int(walkers.trips[0, 1]),
-        other_entropy=nothing,
-        splitting_entropy=nothing,
-        moves=total,
-        seconds=time.monotonic() - begin,
+        acceptance_rate=bins.spread(acceptance_rate, np.nan),
+        round_trips=trips,
+        histogram_entropy=unknown,
+        splitting_entropy=unknown,
+        moves=int(histogram.sum()),
+        seconds=seconds,
         converged=False,
-        status=f"{_WARNING} The last ln f was {5 / (stages + 9):.2g}.",
+        status=status,
         means={},
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-from keras_entropy.landscape.kernels.network_kernel import Kernel
+from keras_entropy.landscape.kernels.kernel import Kernel
 
 
 @functools.cache

@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from keras_entropy.landscape.kernels.kernel import Kernel
 from keras_entropy.landscape.kernels.network_layers import STATE, Blocks, Shape, label_rows, point_functions
 from keras_entropy.landscape.kernels.simd_rows import inlined, read_double, read_single, write_double, write_single
 
 OBSERVABLES = ("train_loss", "train_accuracy", "test_accuracy")
-
-
-class Kernel(NamedTuple):
-    """What the driver needs of a model: sizes and compiled functions.
-
-    `load(parameters, data, work) -> (a, b)` evaluates everything; `propose(work, data, parameters, i, new) -> (a, b)`
-    gives the observables of the axes with component i changed; `accept(work, data, parameters, i, new)` makes that the
-    present state, and is called before `parameters[i] = new`; `observe(work, data, parameters)` gives the observables
-    named by `observables`, as floats. With one axis, b is 0.
-    """
-
-    dimension: int
-    words: int
-    dtype: type
-    observables: tuple[str, ...]
-    prepare: Callable[..., tuple[Any, ...]]
-    load: Any
-    propose: Any
-    accept: Any
-    observe: Any
-
-    def work(self, walkers: int) -> NDArray[Any]:
-        """Scratch arrays of the walkers, each beginning at the start of a cache line."""
-        spare = 64 // np.dtype(self.dtype).itemsize
-        flat: NDArray[Any] = np.zeros(walkers * self.words + spare, self.dtype)
-        first = -flat.ctypes.data % 64 // flat.itemsize
-        return flat[first : first + walkers * self.words].reshape(walkers, self.words)
 
 
 @functools.cache

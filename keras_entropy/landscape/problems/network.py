@@ -1,4 +1,8 @@
-"""The networks of [B]: small, fully connected, with every parameter in a box."""
+"""The parameter space of a small, fully connected network (Zhang, 2021).
+
+Sources:
+    Zhang (2021): Correlation between entropy and generalizability in a neural network.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _checks
-from keras_entropy.landscape.problems.problem import Observable, Problem, digest
+from keras_entropy.landscape.problems.classification import REDUCTIONS, TIES, checked_data, observables_of
+from keras_entropy.landscape.problems.problem import Problem, digest
 
 Array = np.ndarray[Any, Any]
 
@@ -22,28 +27,33 @@ def network_problem(
     data: Iterable[Any],
     *,
     final_relu: bool = False,
-    loss: str = "mean",
+    reduction: str = "mean",
     strength: float = 0.0,
     half_width: float | None = None,
     ties: str = "wrong",
 ) -> Problem:
-    """Parameter space of a classifier of `depth` hidden layers with `width` rectified units each [B, eq. 3-7].
+    """Create the problem of a classifier with ReLU layers (Zhang, 2021, eqs. 3-7).
 
-    Observables are "train_loss", "train_accuracy" and "test_accuracy". The parameters stand layer by layer: the kernel
-    (inputs, outputs) row by row, then the bias, which is the order of Keras's `get_weights`.
+    Observables are "train_loss", the cross-entropy in nats, "train_accuracy" and "test_accuracy". The parameters are
+    ordered layer by layer, the kernel (inputs, outputs) row by row and then the bias, as in Keras's `get_weights`.
 
     Args:
-        depth: hidden layers.
-        width: units of each.
-        data: x_train (n, inputs), y_train (n,) labels from 0 on, x_test, y_test.
-        final_relu: True to rectify the outputs too, as eq. 3 is printed for all layers.
-        loss: "mean" of the cross-entropies of all points, or their "sum" (eq. 5).
-        strength: of the term strength |c|^2 that the loss then holds (eq. 6).
-        half_width: of the box; by default 2 / sqrt(width), as in [B].
-        ties: "wrong" where the right output has to be larger than all others, "first" where the first of equals wins.
+        depth: Integer. Number of hidden layers.
+        width: Integer. Number of units of each hidden layer.
+        data: x_train (n, inputs), y_train (n,), x_test (m, inputs), y_test (m,), with integer labels from 0 on.
+        final_relu: Boolean. Whether the output layer has a ReLU too, as eq. 3 is printed. Defaults to False.
+        reduction: String. Whether the loss is the "mean" of the cross-entropies of the points, or their "sum", as eq. 5
+            is printed. Defaults to "mean".
+        strength: Float. Strength of the regularization term strength * |c|^2 in the loss (eq. 6). Defaults to 0.
+        half_width: Float. Half width of the box. Defaults to 2 / sqrt(width), as in the paper.
+        ties: String. How equal outputs are classified: "wrong" if the output of the label must be larger than all
+            others, "first" if the first of equal outputs wins. Defaults to "wrong".
+
+    Returns:
+        A `Problem`.
 
     Raises:
-        TypeError, ValueError: for arguments of another kind.
+        TypeError, ValueError: For invalid arguments.
 
     Examples:
         >>> from keras_entropy import datasets
@@ -52,22 +62,15 @@ def network_problem(
         116
     """
     depth, width = _checks.positive_integer("depth", depth), _checks.positive_integer("width", width)
-    _checks.one_of("loss", loss, ("mean", "sum"))
-    _checks.one_of("ties", ties, ("wrong", "first"))
+    _checks.one_of("reduction", reduction, REDUCTIONS)
+    _checks.one_of("ties", ties, TIES)
     strength = _checks.non_negative("strength", strength)
     half_width = 2 / math.sqrt(width) if half_width is None else float(_checks.number("half_width", half_width))
     x_train, y_train, x_test, y_test = arrays = checked_data(data)
     classes = max(2, int(max(y_train.max(), y_test.max(initial=0))) + 1)
     sizes = [x_train.shape[1], *[width] * depth, classes]
-    energy = functools.partial(
-        _energy, sizes, (x_train, y_train, x_test, y_test), final_relu, loss == "sum", strength, ties == "first"
-    )
-    observables = {
-        "train_loss": Observable(),
-        "train_accuracy": Observable(len(y_train), "high"),
-        "test_accuracy": Observable(max(1, len(y_test)), "high"),
-    }
-    options: dict[str, Any] = {"final_relu": bool(final_relu), "ties": ties, "reduction": loss}
+    energy = functools.partial(_energy, sizes, arrays, final_relu, reduction == "sum", strength, ties == "first")
+    options: dict[str, Any] = {"final_relu": bool(final_relu), "ties": ties, "reduction": reduction}
 
     def kernel(axes: tuple[str, ...]) -> Any:
         from keras_entropy.landscape.kernels.network_kernel import network_kernel
@@ -79,7 +82,7 @@ def network_problem(
         name=f"network of {depth} hidden layers of {width} units",
         dimension=sum((a + 1) * b for a, b in itertools.pairwise(sizes)),
         half_width=half_width,
-        observables=observables,
+        observables=observables_of(y_train, y_test),
         energy=energy,
         digest=digest("network", sizes, sorted(options.items()), strength, half_width, *arrays),
         traceable=True,
@@ -97,7 +100,7 @@ def _energy(
     first_wins: bool,
     parameters: Any,
 ) -> dict[str, Any]:
-    """What is observed at parameters (d, B), as arrays of their kind: NumPy's or JAX's."""
+    """Return the observables at parameters (d, B), NumPy arrays or JAX arrays."""
     xp = np if isinstance(parameters, np.ndarray) else parameters.__array_namespace__()
     x_train, y_train, x_test, y_test = data
     # Apart, so that JAX leaves out the test points where only a gradient of the loss is asked for.
@@ -113,7 +116,7 @@ def _energy(
 
 
 def _logits(xp: Any, sizes: list[int], final_relu: bool, points: Array, parameters: Any) -> Any:
-    """(classes, points, B) outputs at parameters (d, B)."""
+    """Return (classes, points, B) outputs at parameters (d, B)."""
     values = xp.repeat(points.T[:, :, None], parameters.shape[1], 2)
     begin = 0
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
@@ -135,30 +138,3 @@ def _accuracy(xp: Any, logits: Any, labels: Array, first_wins: bool) -> Any:
         own = xp.take_along_axis(logits, labels[None, :, None], 0)
         right = (logits >= own).sum(0) == 1
     return right.mean(0)
-
-
-def checked_data(data: Iterable[Any], dimensions: int | None = 2) -> tuple[Array, Array, Array, Array]:
-    """Points of so many dimensions, or of any, as float64, and their labels.
-
-    Raises:
-        ValueError: for something else.
-    """
-    parts = tuple(np.asarray(part) for part in data)
-    if len(parts) != 4:
-        raise ValueError(f"`data` should be x_train, y_train, x_test, y_test. Received: {len(parts)} arrays.")
-    x_train, y_train, x_test, y_test = parts
-    for x, y, name in ((x_train, y_train, "train"), (x_test, y_test, "test")):
-        bad = x.ndim < 2 or (dimensions is not None and x.ndim != dimensions)
-        if bad or y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or y.min(initial=0) < 0:
-            inputs = "inputs" if dimensions == 2 else "..."
-            raise ValueError(
-                f"x_{name} should be (n, {inputs}) and y_{name} (n,) integers from 0 on. Received: shapes {x.shape} "
-                f"and {y.shape}, labels of {y.dtype}."
-            )
-        if not np.all(np.isfinite(x)):
-            raise ValueError(f"x_{name} holds values that are not finite.")
-    if not len(x_train) or x_train.shape[1:] != x_test.shape[1:]:
-        raise ValueError(
-            f"x_train should hold points with as many inputs as x_test. Received: {x_train.shape}, {x_test.shape}."
-        )
-    return x_train.astype(np.float64), y_train.astype(np.int64), x_test.astype(np.float64), y_test.astype(np.int64)

@@ -1,4 +1,4 @@
-"""What is sampled: a box of parameters and what is observed in it."""
+"""What is sampled: a box of parameters, and observables in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _backend, _checks
-from keras_entropy.runs.identity import identity
+from keras_entropy._frozen import FrozenDict
 
 Array = np.ndarray[Any, Any]
 Energy = Callable[[Any], Mapping[str, Any]]
@@ -18,11 +18,21 @@ Energy = Callable[[Any], Mapping[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Observable:
-    """A function of the parameters that an axis or a mean may be of.
+    """A function of the parameters that can be an axis, or whose mean in each bin is recorded.
 
     Attributes:
-        levels: n where it takes the values 0/n, 1/n, ..., n/n only, such as an accuracy; None for any number.
-        deep: "high" or "low": the end that few parameters reach.
+        levels: Integer n for an observable that takes the values 0/n, 1/n, ..., n/n only, such as an accuracy; None for
+            one that changes continuously. Defaults to None.
+        deep: "low" or "high": the end of the values that only a small part of the box reaches, such as "low" for a loss
+            and "high" for an accuracy. Defaults to "low".
+
+    Raises:
+        TypeError, ValueError: For other values of the arguments.
+
+    Examples:
+        >>> from keras_entropy.landscape import Observable
+        >>> Observable(levels=40, deep="high")
+        Observable(levels=40, deep='high')
     """
 
     levels: int | None = None
@@ -34,20 +44,24 @@ class Observable:
         _checks.one_of("deep", self.deep, ("high", "low"))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """A box [-half_width, half_width]^dimension and observables in it.
+    """A box [-half_width, half_width]^dimension of parameters, and observables in it.
+
+    `network_problem`, `keras_problem`, `function_problem`, `ball_problem` and `perceptron_problem` make one.
 
     Attributes:
-        name: in words.
-        dimension: d, number of parameters.
-        half_width: of the box, the same for each parameter.
-        observables: by name.
-        energy: function of a NumPy array of parameters (d, B), walkers last, that returns (B,) for each observable.
-        digest: of everything that determines the energy, so that a checkpoint of another problem is refused.
-        traceable: whether the energy also takes arrays of JAX, within its compiler, where that is the backend.
-        kernel: makes the compiled kernel for the axes that it is given, or gives None where there is none for them.
-        data: arrays of that kernel.
+        name: String. Description of the problem.
+        dimension: Integer d. Number of parameters.
+        half_width: Float. Half width of the box, the same for each parameter.
+        observables: Mapping from names to `Observable`s.
+        energy: Function of a NumPy array of parameters (d, B), one column for each walker, that returns a mapping with
+            an array (B,) for each observable.
+        digest: String. Hash of everything that determines the energy; a checkpoint of another problem is refused.
+        traceable: Boolean. Whether `energy` also takes JAX arrays inside compiled code. Defaults to False.
+        kernel: Function that returns the compiled kernel for the axes in its argument, or None if there is none for
+            them. None for a problem without kernels. Defaults to None.
+        data: Arrays for the kernel.
     """
 
     name: str
@@ -63,122 +77,29 @@ class Problem:
     def __post_init__(self) -> None:
         _checks.positive_integer("dimension", self.dimension)
         if not _checks.number("half_width", self.half_width) > 0:
-            raise ValueError(_checks.message("half_width", "above 0, or the box is empty", self.half_width))
+            raise ValueError(_checks.message("half_width", "above 0", self.half_width, "A box of width 0 is empty."))
         if not self.observables:
-            raise ValueError(_checks.message("observables", "at least one, by name", dict(self.observables)))
-
-
-def function_problem(
-    energy: Energy,
-    dimension: int,
-    half_width: float,
-    observables: Mapping[str, Observable],
-    *,
-    name: str = "user's function",
-) -> Problem:
-    """A problem of any function.
-
-    Args:
-        energy: function of a NumPy array of parameters (d, B), walkers last, that returns (B,) for each observable.
-        dimension: d.
-        half_width: of the box [-half_width, half_width]^d.
-        observables: what the energy returns, by name.
-        name: in words. A checkpoint is checked by it, and by the text of the function and the values that it encloses.
-
-    Raises:
-        TypeError, ValueError: for other arguments, and for an energy that does not return what it should.
-
-    Examples:
-        >>> from keras_entropy.landscape import Observable, function_problem
-        >>> problem = function_problem(lambda x: {"square": (x**2).sum(0)}, 3, 1.0, {"square": Observable()})
-        >>> problem.dimension
-        3
-    """
-    if not callable(energy):
-        raise TypeError(_checks.message("energy", "a function of parameters (d, B)", energy))
-    problem = Problem(name, dimension, half_width, dict(observables), energy)
-    checked_values(problem, energy(uniform_parameters(problem, 3)), 3)
-    known = digest(name, dimension, half_width, sorted(observables.items()), identity(energy))
-    return dataclasses.replace(problem, digest=known)
-
-
-def ball_problem(dimension: int) -> Problem:
-    """|x|^2 in the cube [-1, 1]^d, an observable "energy" whose entropy is known.
-
-    Args:
-        dimension: d.
-
-    Examples:
-        >>> from keras_entropy.landscape import ball_problem
-        >>> ball_problem(10).observables["energy"].deep
-        'low'
-    """
-
-    def energy(parameters: Any) -> dict[str, Any]:
-        positive = (parameters > 0) + 0.0 * parameters
-        return {"energy": (parameters**2).sum(0), "positive": positive.sum(0) / dimension}
-
-    def kernel(axes: tuple[str, ...]) -> Any:
-        from keras_entropy.landscape.kernels.exact_kernels import ball_kernel
-
-        return ball_kernel(dimension) if axes == ("energy",) else None
-
-    return Problem(
-        f"ball in a cube of {dimension} dimensions",
-        dimension,
-        1.0,
-        {"energy": Observable(), "positive": Observable(levels=dimension, deep="high")},
-        energy,
-        digest=digest("ball", dimension),
-        traceable=True,
-        kernel=kernel,
-    )
-
-
-def perceptron_problem(train: tuple[Array, Array], test: tuple[Array, Array]) -> Problem:
-    """The accuracies of a perceptron with two weights in [-1, 1]^2, whose entropy is known.
-
-    Args:
-        train: points (n, 2) and labels (n,) of -1 or 1.
-        test: the same.
-    """
-    sets = {"train_accuracy": train, "test_accuracy": test}
-
-    def energy(parameters: Array) -> dict[str, Array]:
-        return {name: np.mean(y[:, None] * (x @ parameters) > 0, axis=0) for name, (x, y) in sets.items()}
-
-    def kernel(axes: tuple[str, ...]) -> Any:
-        from keras_entropy.landscape.kernels.exact_kernels import perceptron_kernel
-
-        return perceptron_kernel() if axes == tuple(sets) else None
-
-    return Problem(
-        "perceptron with two weights",
-        2,
-        1.0,
-        {name: Observable(levels=len(y), deep="high") for name, (_, y) in sets.items()},
-        energy,
-        digest=digest("perceptron", *train, *test),
-        kernel=kernel,
-        data=(*train, *test),
-    )
+            raise ValueError(_checks.message("observables", "a mapping with at least one observable", self.observables))
+        object.__setattr__(self, "observables", FrozenDict(self.observables))
 
 
 def checked_values(problem: Problem, values: Mapping[str, Any], count: int) -> dict[str, Array]:
-    """What an energy has returned, as float64.
+    """Return the values of an energy at `count` points, as float64.
 
     Raises:
-        ValueError: for another shape, a missing observable, or values that are not finite.
+        ValueError: For a missing observable, another shape, or values that are not finite.
     """
     found = {}
     for name in problem.observables:
         if name not in values:
-            raise ValueError(f"The energy returned no {name!r}. It returned: {', '.join(map(repr, values))}.")
+            raise ValueError(
+                f"`energy` should return a value for {name!r}. Received: {', '.join(map(repr, values)) or 'nothing'}."
+            )
         array = np.asarray(_backend.to_host(values[name]), dtype=np.float64)
         if array.shape != (count,):
             raise ValueError(
-                f"The energy should return {name!r} of shape ({count},), a value for each walker (parameters come as "
-                f"(d, B), walkers last). Received: shape {array.shape}."
+                f"`energy` should return {name!r} of shape ({count},), one value for each column of the parameters "
+                f"(d, {count}). Received: shape {array.shape}."
             )
         check_finite(name, np.all(np.isfinite(array)))
         found[name] = array
@@ -186,23 +107,23 @@ def checked_values(problem: Problem, values: Mapping[str, Any], count: int) -> d
 
 
 def check_finite(name: str, finite: Any) -> None:
-    """Raise `ValueError` unless all values of an observable were finite."""
+    """Raise `ValueError` unless all values of an observable are finite."""
     if not finite:
         raise ValueError(
-            f"The energy returned a value of {name!r} that is not finite, for parameters within the box. Return a "
-            "large number where there is none, or choose a smaller `half_width`."
+            f"`energy` should return finite values everywhere in the box. Received: a value of {name!r} that is not "
+            "finite. Return a large number instead, or choose a smaller `half_width`."
         )
 
 
 def uniform_parameters(problem: Problem, count: int) -> Array:
-    """(d, B) points of the box."""
+    """Return (d, count) uniform points of the box, the same at each call."""
     draws = np.random.default_rng(0).uniform(-1.0, 1.0, (problem.dimension, count))
     points: Array = draws * problem.half_width
     return points
 
 
 def digest(*parts: Any) -> str:
-    """Equal for equal parts, arrays by their bits."""
+    """Return a hash of the parts: of the bytes of an array, of the `repr` of anything else."""
     whole = hashlib.sha256()
     for part in parts:
         whole.update(np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else repr(part).encode())

@@ -1,9 +1,14 @@
-"""Moves of all parameters at once along the gradient of an observable: molecular dynamics in the weights of a walk.
+"""Hamiltonian Monte Carlo: moves of all parameters at once along the gradient of an observable.
 
-The walkers of Wang-Landau stand in a potential V = ln g(E(x)), whose force is -g'(E) grad E with g' the slope of the
-weights. [B] announces its molecular dynamics; here each trajectory ends with a Metropolis test, so that the time step
-biases nothing (Duane, Kennedy, Pendleton & Roweth, "Hybrid Monte Carlo", 1987; with one leapfrog step it is the
-Metropolis-adjusted Langevin algorithm of Roberts & Tweedie, 1996).
+The walkers of a Wang-Landau run move in the potential V = ln g(E(x)), whose gradient is g'(E) grad E, with g' the slope
+of the log weights. This is the Wang-Landau molecular dynamics that Zhang (2021) proposes as future work, with a
+Metropolis test at the end of each trajectory, so that the step size causes no bias (Duane et al., 1987). With one
+leapfrog step it is the Metropolis-adjusted Langevin algorithm (Roberts & Tweedie, 1996).
+
+Sources:
+    Duane, Kennedy, Pendleton & Roweth (1987): Hybrid Monte Carlo.
+    Roberts & Tweedie (1996): Exponential convergence of Langevin distributions and their discrete approximations.
+    Zhang (2021): Correlation between entropy and generalizability in a neural network.
 """
 
 from __future__ import annotations
@@ -21,19 +26,20 @@ from keras_entropy.landscape.problems.problem import Problem, uniform_parameters
 Array = np.ndarray[Any, Any]
 
 _REACH, _SPREAD = 0.15, 0.4
-"""The usual step in units of the length over which the potential of one component rises by a nat, and how much the log
-of a step scatters about it. Tried on networks and balls; a wrong choice costs acceptance, and nothing else."""
+"""Median step size, in units of the length over which the potential of one component rises by a nat, and standard
+deviation of the log of the step size. They were tuned on networks and balls; other values only change the acceptance
+rate."""
 
-_LOOKED_AT = 64
-"""Points of the box at which a gradient is looked at."""
+_CHECKED_POINTS = 64
+"""Number of points of the box at which `check_gradient` evaluates the gradient."""
 
 
 class Slope(NamedTuple):
-    """The slope of the log weights along an observable: linear between knots, constant beyond them.
+    """Slope of the log weights along an observable: linear between knots, constant beyond them.
 
     Attributes:
-        knots: (n - 1,) rising values of the observable, the edges between n target bins.
-        slopes: (n - 1,) nats per unit of it.
+        knots: Array (n - 1,). Increasing values of the observable, the edges between n target bins.
+        slopes: Array (n - 1,). Nats per unit of the observable.
     """
 
     knots: Any
@@ -41,41 +47,41 @@ class Slope(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """Where trajectories of B walkers end.
+    """End points of the trajectories of B walkers.
 
     Attributes:
-        parameters: (d, B).
-        values: (B,) of the observable.
-        gain: (B,) nats, to be added to the log of the ratio of the weights: kinetic energy that was lost, and the log
-            of the ratio of the densities with which the end and the start would have drawn this step.
+        parameters: Array (d, B).
+        values: Array (B,). Values of the observable.
+        log_ratio: Array (B,), nats. Added to the log ratio of the weights in the Metropolis test: the loss of kinetic
+            energy, and the log ratio of the densities of this step size at the end and at the start.
     """
 
     parameters: Any
     values: Any
-    gain: Any
+    log_ratio: Any
 
 
 def check_gradient(problem: Problem, name: str) -> None:
-    """Look at the gradient of an observable at uniform points of the box.
+    """Evaluate the gradient of an observable at uniform points of the box.
 
     Raises:
-        ValueError: where JAX finds none, or one that is not finite, or zero everywhere.
+        ValueError: If JAX cannot differentiate the energy, or if the gradient is not finite or zero everywhere.
     """
-    points = jnp.asarray(uniform_parameters(problem, _LOOKED_AT), jnp.float32)
-    remedy = "Use gradient_share=0, or an energy that JAX can differentiate."
+    points = jnp.asarray(uniform_parameters(problem, _CHECKED_POINTS), jnp.float32)
+    remedy = "Use hmc_fraction=0, or an energy that JAX can differentiate."
     try:
         gradient = np.asarray(jax.jit(jax.grad(lambda x: problem.energy(x)[name].sum()))(points))
     except (TypeError, AttributeError, jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
-        words = str(error).splitlines()[0]
-        raise ValueError(f"JAX finds no gradient of {name!r}: {words}. {remedy}") from error
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"JAX cannot differentiate {name!r}: {reason}. {remedy}") from error
     if not np.all(np.isfinite(gradient)):
         raise ValueError(f"The gradient of {name!r} is not finite at some points of the box. {remedy}")
     if not gradient.any():
-        raise ValueError(f"The gradient of {name!r} is zero at all of {_LOOKED_AT} points of the box. {remedy}")
+        raise ValueError(f"The gradient of {name!r} is zero at all of {_CHECKED_POINTS} points of the box. {remedy}")
 
 
 def slope_of(bins: Bins, log_g: Array) -> Slope:
-    """The slope of log weights (n,) of the target bins of one axis."""
+    """Return the slope of log weights (n,) of the target bins of one axis."""
     chosen = bins.cells[:, 0]
     if len(chosen) < 2:
         return Slope(np.zeros(1), np.zeros(1))
@@ -83,69 +89,82 @@ def slope_of(bins: Bins, log_g: Array) -> Slope:
 
 
 def trajectory(
-    observable: Callable[[Any], Any], slope: Slope, half_width: float, parameters: Any, key: Any, leaps: Any
+    observable: Callable[[Any], Any],
+    slope: Slope,
+    half_width: float,
+    parameters: Any,
+    key: Any,
+    num_leapfrog_steps: Any,
 ) -> Trajectory:
-    """From random momenta by leapfrog steps of a random length.
+    """Draw momenta and a step size, and integrate.
 
-    The length is log-normal about a scale that the force at the start sets, so that it fits shallow and deep bins
-    alike. The end would set another one: `gain` holds the ratio of both densities, and what `leapfrog` has lost of the
-    kinetic energy. With it goes the ratio of the true weights; that the force is of smoothed ones costs acceptance.
+    The step size is log-normal about a scale that the force at the start sets, so that it fits shallow and deep bins
+    alike. The force at the end sets another scale; `Trajectory.log_ratio` corrects for that, and for the kinetic energy
+    that the integration loses. The caller adds the ratio of the true weights: a force from smoothed weights lowers the
+    acceptance rate and causes no bias.
 
     Args:
-        observable: function of parameters (d, B) to (B,).
-        slope: of the log weights along it.
-        half_width: of the box.
-        parameters: (d, B), inside of it.
-        key: of the random numbers.
-        leaps: how many steps.
+        observable: Function of parameters (d, B) that returns (B,).
+        slope: Slope of the log weights along the observable.
+        half_width: Float. Half width of the box.
+        parameters: Array (d, B), inside the box.
+        key: Random key of JAX.
+        num_leapfrog_steps: Integer. Leapfrog steps.
     """
 
-    def push(x: Any) -> tuple[Any, Any]:
-        values, back = jax.vjp(observable, x)
-        (gradient,) = back(jnp.ones_like(values))
+    def potential_gradient(x: Any) -> tuple[Any, Any]:
+        values, pullback = jax.vjp(observable, x)
+        (gradient,) = pullback(jnp.ones_like(values))
         return jnp.interp(values, slope.knots, slope.slopes) * gradient, values
 
-    def scale(force: Any) -> Any:
-        """(B,) logs of the usual steps, which end at the size of the box."""
+    def log_scale(force: Any) -> Any:
+        """Return (B,) logs of the median step sizes, which are at most the half width of the box."""
         return jnp.log(jnp.minimum(_REACH / jnp.sqrt((force**2).mean(0)), half_width))
 
     keys = jax.random.split(key)
-    begin = push(parameters)
+    begin = potential_gradient(parameters)
     drawn = jax.random.normal(keys[0], begin[1].shape)
-    usual = scale(begin[0])
+    usual = log_scale(begin[0])
     momenta = jax.random.normal(keys[1], parameters.shape)
-    step = jnp.exp(usual + _SPREAD * drawn)
-    end, last, force, values = leapfrog(push, (parameters, momenta, *begin), step, half_width, leaps)
-    back = drawn + (usual - scale(force)) / _SPREAD
+    step_size = jnp.exp(usual + _SPREAD * drawn)
+    end, last, force, values = leapfrog(
+        potential_gradient, (parameters, momenta, *begin), step_size, half_width, num_leapfrog_steps
+    )
+    back = drawn + (usual - log_scale(force)) / _SPREAD
     return Trajectory(end, values, ((momenta**2).sum(0) - (last**2).sum(0) + drawn**2 - back**2) / 2)
 
 
 def leapfrog(
-    push: Callable[[Any], tuple[Any, Any]], begin: tuple[Any, ...], step: Any, half_width: float, leaps: Any
+    potential_gradient: Callable[[Any], tuple[Any, Any]],
+    begin: tuple[Any, ...],
+    step_size: Any,
+    half_width: float,
+    num_leapfrog_steps: Any,
 ) -> tuple[Any, ...]:
-    """Steps in a box from whose walls the parameters bounce.
+    """Integrate by leapfrog steps in a box that reflects the parameters at its walls.
 
-    Each keeps volume and is undone by a step from reversed momenta, bounces included, whatever the force.
+    Each step preserves volume, and a step from reversed momenta undoes it, reflections included, for any force.
 
     Args:
-        push: function of parameters (d, B) to the gradient of the potential, (d, B), and something to be handed on.
-        begin: parameters and momenta (d, B), and what `push` gives there.
-        step: (B,) of time; a component moves by so much on average where there is no force.
-        half_width: of the box.
-        leaps: how many.
+        potential_gradient: Function of parameters (d, B) that returns the gradient of the potential, (d, B), and an
+            auxiliary value.
+        begin: Parameters (d, B), momenta (d, B), and what `potential_gradient` returns there.
+        step_size: Array (B,). Without a force, a component moves by this length on average.
+        half_width: Float. Half width of the box.
+        num_leapfrog_steps: Integer. Number of steps.
 
     Returns:
         The same four at the end.
     """
 
-    def leap(_: Any, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+    def leapfrog_step(_: Any, carry: tuple[Any, ...]) -> tuple[Any, ...]:
         x, momenta, force, _ = carry
-        momenta = momenta - step / 2 * force
-        unfolded = jnp.mod(x + step * momenta + half_width, 4 * half_width)
-        back = unfolded > 2 * half_width
-        x = jnp.where(back, 4 * half_width - unfolded, unfolded) - half_width
-        force, values = push(x)
-        return x, jnp.where(back, -momenta, momenta) - step / 2 * force, force, values
+        momenta = momenta - step_size / 2 * force
+        unfolded = jnp.mod(x + step_size * momenta + half_width, 4 * half_width)
+        reflected = unfolded > 2 * half_width
+        x = jnp.where(reflected, 4 * half_width - unfolded, unfolded) - half_width
+        force, values = potential_gradient(x)
+        return x, jnp.where(reflected, -momenta, momenta) - step_size / 2 * force, force, values
 
-    end: tuple[Any, ...] = jax.lax.fori_loop(0, leaps, leap, begin)
+    end: tuple[Any, ...] = jax.lax.fori_loop(0, num_leapfrog_steps, leapfrog_step, begin)
     return end

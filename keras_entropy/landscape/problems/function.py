@@ -1,0 +1,56 @@
+"""The parameter space of any function."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from keras_entropy import _checks
+from keras_entropy.landscape.problems.problem import (
+    Energy,
+    Observable,
+    Problem,
+    checked_values,
+    digest,
+    uniform_parameters,
+)
+from keras_entropy.runs.identity import identity
+
+
+def function_problem(
+    energy: Energy,
+    dimension: int,
+    half_width: float,
+    observables: Mapping[str, Observable],
+    *,
+    name: str = "user's function",
+) -> Problem:
+    """Create a problem from any function of the parameters.
+
+    Args:
+        energy: Function of a NumPy array of parameters (d, B), one column for each walker, that returns a mapping with
+            an array (B,) for each observable.
+        dimension: Integer d. Number of parameters.
+        half_width: Float. The box is [-half_width, half_width]^d.
+        observables: Mapping from the names that `energy` returns to `Observable`s.
+        name: String. Description of the problem. A checkpoint stores it, together with the code of `energy` and the
+            values that it encloses. Defaults to "user's function".
+
+    Returns:
+        A `Problem`.
+
+    Raises:
+        TypeError, ValueError: For invalid arguments, and if `energy` returns something else.
+
+    Examples:
+        >>> from keras_entropy.landscape import Observable, function_problem
+        >>> problem = function_problem(lambda x: {"square": (x**2).sum(0)}, 3, 1.0, {"square": Observable()})
+        >>> problem.dimension
+        3
+    """
+    if not callable(energy):
+        raise TypeError(_checks.message("energy", "a function of parameters (d, B)", energy))
+    problem = Problem(name, dimension, half_width, observables, energy)
+    checked_values(problem, energy(uniform_parameters(problem, 3)), 3)
+    known = digest(name, dimension, half_width, sorted(observables.items()), identity(energy))
+    return dataclasses.replace(problem, digest=known)
