@@ -29,9 +29,11 @@ if BLOCKED:
 import keras  # noqa: E402
 import pytest  # noqa: E402
 
-from keras_entropy.runs import memory, pipelines  # noqa: E402
+from keras_entropy import _backend  # noqa: E402
+from keras_entropy.runs import memory  # noqa: E402
 
-pipelines.tune_none()  # the end of a pipeline can wait for minutes for the thread that tunes it
+# The end of a pipeline can wait for minutes for the thread that tunes it.
+_backend.framework().disable_pipeline_tuning()
 # After a run of a study the next collection would look through all that is set aside.
 _unfreeze, gc.unfreeze = gc.unfreeze, lambda: None
 

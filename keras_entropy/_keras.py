@@ -1,10 +1,17 @@
-"""The one place that reaches for what Keras does not export."""
+"""The one file that touches private names of Keras: what a model, a layer or `fit` knows but does not export.
+
+`tests/test_private_names.py` lists each private name with its purpose and fails first when Keras moves one.
+
+Some functions look at the Python frames that are running. Keras calls a regularizer with a variable alone, and a
+callback with a model alone; which model, which step and which other callbacks are there, only the caller knows.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import inspect
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -16,21 +23,30 @@ from keras.src.applications import convnext
 from keras.src.backend import get_keras_mask, get_stateless_scope, in_stateless_scope
 from keras.src.backend.common import global_state
 from keras.src.losses.loss import scale_loss_for_distribution, unscale_loss_for_distribution
+from keras.src.models.functional import Functional
+from keras.src.trainers import epoch_iterator
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+
+from keras_entropy import _backend
 
 Layer = Any
 Model = Any
+EpochIterator = epoch_iterator.EpochIterator
 LayerScale = convnext.LayerScale
 mask_of = get_keras_mask
 scale_loss = scale_loss_for_distribution
 
 
+# Layers
+
+
 def sublayers(layer: Layer) -> list[Layer]:
-    """The direct sublayers of a layer or model, in the order in which they were added."""
+    """Return the direct sublayers of a layer or model, in the order in which they were added."""
     return list(layer._layers)
 
 
 def layers_of(layer: Layer) -> Iterator[Layer]:
-    """A layer or model and all layers in it, to any depth."""
+    """Yield a layer or model and all layers in it, to any depth."""
     stack = [layer]
     while stack:
         layer = stack.pop()
@@ -38,9 +54,34 @@ def layers_of(layer: Layer) -> Iterator[Layer]:
         yield layer
 
 
+def own_variables(layer: Layer) -> list[Any]:
+    """Return the weights that a layer holds itself, not through a sublayer."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def stored_weight(layer: Layer, name: str) -> Any:
+    """Return the attribute `name` of a layer; the variable, where the attribute shows it with its low-rank adapters."""
+    private = getattr(layer, f"_{name}", None)
+    return private if isinstance(private, keras.Variable) else getattr(layer, name)
+
+
+def attention_projections(layer: Layer) -> Iterator[tuple[Layer, int]]:
+    """Yield the projections of an attention layer, each with the axis of its kernel that counts the heads."""
+    if isinstance(layer, keras.layers.MultiHeadAttention | keras.layers.GroupQueryAttention):
+        for name, axis in (("query", 1), ("key", 1), ("value", 1), ("gate", 1), ("output", 0)):
+            projection = getattr(layer, f"_{name}_dense", None)
+            if projection is not None:
+                yield projection, axis
+
+
+def logits_before(y_pred: Any) -> Any:
+    """Return the logits of which a sigmoid or softmax of Keras made `y_pred`; None if unknown, as always on JAX."""
+    return getattr(y_pred, "_keras_logits", None)
+
+
 @contextlib.contextmanager
 def fresh_names() -> Iterator[None]:
-    """Within the block automatic names of layers are counted from the start, whatever the process has built before."""
+    """Count the automatic names of layers from the start in this context, whatever the process has built before."""
     counted = global_state.get_global_attribute("object_name_uids")
     global_state.set_global_attribute("object_name_uids", None)
     try:
@@ -49,94 +90,134 @@ def fresh_names() -> Iterator[None]:
         global_state.set_global_attribute("object_name_uids", counted)
 
 
-def own_variables(layer: Layer) -> list[Any]:
-    """The weights that a layer holds itself, not through a sublayer."""
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
+@functools.cache
+def activity_losses_are_divided() -> bool:
+    """Whether this version of Keras divides what an activity regularizer returns by the size of the batch."""
+    layer = keras.layers.Identity(activity_regularizer=lambda x: ops.cast(1.0, x.dtype), name="probe", dtype="float32")
+    layer(ops.ones((2, 1)))
+    return float(ops.convert_to_numpy(layer.losses[0])) != 1.0
 
 
-def graph_of(layer: Any) -> Any:
-    """The graph of a functional or built sequential model, with `inputs` and `outputs`; None for anything else."""
+# Graphs of models
+
+
+def graph_of(layer: Layer) -> Any:
+    """Return the graph of a functional or built sequential model, with `inputs` and `outputs`; None for others."""
     if isinstance(layer, keras.Sequential):
         return layer._functional
-    functional = isinstance(layer, keras.Model) and hasattr(layer, "_nodes") and hasattr(layer, "operations")
-    return layer if functional else None
+    return layer if isinstance(layer, Functional) else None
+
+
+def is_plain(model: Model) -> bool:
+    """Whether a model is sequential or functional and no subclass, so that it does what its layers show."""
+    return type(model) in (keras.Sequential, keras.Model, Functional)
 
 
 def nodes_of(graph: Any) -> list[Any]:
-    """The calls that a graph consists of, those of the inputs first."""
+    """Return the calls that a graph consists of, those of the inputs first."""
     return [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
 
 
-def attention_projections(layer: Layer) -> Iterator[tuple[Layer, int]]:
-    """The projections of an attention layer, and the axis of each kernel that counts the heads."""
-    if isinstance(layer, keras.layers.MultiHeadAttention | keras.layers.GroupQueryAttention):
-        for name, axis in (("query", 1), ("key", 1), ("value", 1), ("gate", 1), ("output", 0)):
-            projection = getattr(layer, f"_{name}_dense", None)
-            if projection is not None:
-                yield projection, axis
+def origin_of(tensor: Any) -> tuple[Any, int]:
+    """Return the call that computes a symbolic tensor, and the position of the tensor among its outputs."""
+    operation, node_index, tensor_index = tensor._keras_history
+    return operation._inbound_nodes[node_index], tensor_index
 
 
-def rebuild_step_functions(model: Model) -> None:
-    """Make the next training and test step be traced anew. Not for use between `on_train_begin` and the end of fit."""
-    model.train_function = None
-    model.test_function = None
+def call_count(layer: Layer) -> int:
+    """Return how often a layer is called in functional models."""
+    return len(layer._inbound_nodes)
 
 
-def callback_list_of(callback: keras.callbacks.Callback) -> keras.callbacks.CallbackList | None:
-    """The `CallbackList` that is calling `callback` now. Keras tells a callback its model, not its siblings."""
-    for frame in frames():
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
-            return caller
-    return None
+# Calls that are running
 
 
-def frames() -> Iterator[FrameType]:
-    """The Python frames that are running now, innermost first."""
+def _frames() -> Iterator[FrameType]:
+    """Yield the Python frames that are running, innermost first."""
     frame = inspect.currentframe()
     while frame is not None:
         yield frame
         frame = frame.f_back
 
 
+def callback_list_of(callback: keras.callbacks.Callback) -> keras.callbacks.CallbackList | None:
+    """Return the `CallbackList` that is calling `callback`, with its siblings."""
+    for frame in _frames():
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
+            return caller
+    return None
+
+
 def is_fitting(model: Model) -> bool:
     """Whether `fit` or `evaluate` of a model is running in this thread."""
-    return any(f.f_code.co_name in ("fit", "evaluate") and f.f_locals.get("self") is model for f in frames())
+    return any(f.f_code.co_name in ("fit", "evaluate") and f.f_locals.get("self") is model for f in _frames())
 
 
 def is_inside_fit(layer: Layer) -> bool:
     """Whether `fit` or `evaluate` of a model that holds a layer is running in this thread."""
-    running = (f.f_locals.get("self") for f in frames() if f.f_code.co_name in ("fit", "evaluate"))
+    running = (f.f_locals.get("self") for f in _frames() if f.f_code.co_name in ("fit", "evaluate"))
     return any(isinstance(model, keras.Model) and any(x is layer for x in layers_of(model)) for model in running)
 
 
+def is_in_train_step() -> bool:
+    """Whether the `train_step` of a model is running or being traced, not its `test_step`."""
+    names = (frame.f_code.co_name for frame in _frames())
+    return next((name for name in names if name in ("train_step", "test_step")), None) == "train_step"
+
+
 def models_tracing(x: Any) -> Iterator[Model]:
-    """The models that are being called now, if it is to trace a compiled step in which `x` is a tensor."""
-    if keras.backend.backend() == "jax":
-        import jax
+    """Yield the models that are being called, if that traces a compiled step in which `x` is a tensor."""
+    if _backend.framework().is_tracing(x):
+        callers = (frame.f_locals.get("self") for frame in _frames())
+        yield from (caller for caller in callers if isinstance(caller, keras.Model))
 
-        tracing = isinstance(x, jax.core.Tracer)
-    elif keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
 
-        tracing = not tf.executing_eagerly()
-    else:
-        tracing = False  # torch compiles anew by itself where an attribute has changed
-    callers = (frame.f_locals.get("self") for frame in frames()) if tracing else ()
-    return (caller for caller in callers if isinstance(caller, keras.Model))
+def regularized_layer(variable: Any) -> Layer | None:
+    """Return the layer that holds a variable itself, in the model that is collecting its regularization losses."""
+    for frame in _frames():
+        if frame.f_code.co_name == "_get_regularization_losses":
+            for layer in layers_of(frame.f_locals["self"]):
+                if any(own is variable for own in own_variables(layer)):
+                    return layer
+    return None
+
+
+def ids_of_variables(value: Any) -> Iterator[int]:
+    """Yield the ids of the variables that have the tensor `value` in the stateless scope that is open, if one is."""
+    scope = get_stateless_scope() if in_stateless_scope() else None
+    mapping = {} if scope is None else scope.state_mapping
+    return (key for key, mapped in mapping.items() if mapped is value)
+
+
+def variable_creation() -> contextlib.AbstractContextManager[Any]:
+    """Create variables that outlive the step that is being traced.
+
+    In a stateless scope Keras creates them later by itself.
+    """
+    return contextlib.nullcontext() if in_stateless_scope() else _backend.framework().outside_of_graphs()
+
+
+# Changes of a model for the length of one fit
+
+
+def rebuild_step_functions(model: Model) -> None:
+    """Trace the next training and test step anew. Not for use between `on_train_begin` and the end of `fit`."""
+    model.train_function = None
+    model.test_function = None
 
 
 class Change:
     """A change to a model that must not outlive the `fit` that made it.
 
-    `fit` tells callbacks when it ends, but not when it ends by an exception. A change left over by such a fit
-    is undone when the fit's callbacks are garbage; if a traceback still holds them, when the model is next
-    trained or evaluated, before anything is compiled.
+    `fit` tells callbacks when it ends, but not when it ends by an exception. A change left over by such a `fit` is
+    undone when its callbacks are collected as garbage; if a traceback still holds them, when the model is trained or
+    evaluated next, before anything is compiled.
 
     Args:
-        model: the model.
-        callback: the callback that makes the change, called by Keras now.
-        undo: function that takes the change back.
+        model: The model.
+        callback: The callback that makes the change, called by Keras now.
+        undo: Function that takes the change back.
     """
 
     _MAKERS = ("make_train_function", "make_test_function")
@@ -172,33 +253,36 @@ class Change:
 
     @property
     def stale(self) -> bool:
-        """Whether the fit that made the change is no longer running in this thread."""
+        """Whether the `fit` that made the change has ended, or runs in another thread."""
         owner = None if self._owner is None else self._owner()
         return owner is None or not any(
             value is owner
-            for frame in frames()
+            for frame in _frames()
             for value in (frame.f_locals.get("callbacks"), frame.f_locals.get("self"))
         )
 
 
 def release_stale(model: Model) -> None:
-    """Undo what fits that ended by an exception left on a model."""
+    """Undo the changes that a `fit` that ended by an exception left on a model."""
     for change in list(model.__dict__.get("_keras_entropy_changes", ())):
         if change.stale:
             change.release()
 
 
 def _make_function(model: weakref.ref[Model], name: str, *args: Any, **kwargs: Any) -> Any:
-    """Stands before `Model.make_train_function` and `make_test_function` while a model is changed."""
+    """Stand in for `Model.make_train_function` and `make_test_function` while a model is changed."""
     release_stale(model())
     return getattr(type(model()), name)(model(), *args, **kwargs)
 
 
+# Losses and states of a step
+
+
 class _TaskLoss(keras.metrics.Mean):
-    """A mean that only `record` feeds, and that is NaN, not 0, where nothing was recorded."""
+    """A mean that only `record` feeds, and that is NaN, not 0, if nothing was recorded."""
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: a training step of the user's own may call it on every metric of the model."""
+        """Do nothing: a custom training step may call this on every metric of the model."""
 
     def record(self, value: Any, samples: Any) -> None:
         """Count the mean loss of a batch."""
@@ -209,16 +293,16 @@ class _TaskLoss(keras.metrics.Mean):
         return self.total / self.count
 
     def _has_value(self) -> bool:
-        """False on JAX inside a training step that does not map the metrics' variables."""
+        """False on JAX inside a training step that does not map the variables of the metrics."""
         scope = get_stateless_scope() if in_stateless_scope() else None
         mapped = scope is not None and scope.get_current_value(self.total) is not None
         return mapped or self.total._value is not None
 
 
 def track_task_loss(model: Model, callback: keras.callbacks.Callback) -> Change | str:
-    """Let `model` report the compiled loss without penalties as a metric named `task_loss`.
+    """Make `model` report the compiled loss without penalties, as a metric named `task_loss`.
 
-    It listens at `CompileLoss.call`, which every backend calls once a step inside the compiled function, so
+    It listens at `CompileLoss.call`, which every backend calls once a step inside the compiled function, so that
     outputs, loss weights, sample weights and reductions are Keras's own. Nothing that trains is touched.
 
     Returns:
@@ -256,10 +340,10 @@ def track_task_loss(model: Model, callback: keras.callbacks.Callback) -> Change 
 
 
 class StepState:
-    """A number that compiled training steps read and that is not a weight.
+    """A number that compiled training steps read and write, and that is not a weight.
 
-    Keras maps the state of seed generators into every step on all backends and saves it nowhere; on JAX no
-    other untracked variable can be read inside one.
+    Keras maps the state of seed generators into every step on all backends, and saves it nowhere. On JAX no other
+    untracked variable can be read inside a step.
     """
 
     def __init__(self, value: float, name: str) -> None:
@@ -273,41 +357,24 @@ class StepState:
             aggregation="only_first_replica",
         )
 
-    def attach(self, model: Model) -> None:
+    def attach(self, layer: Layer) -> None:
         """Let the steps of a model or layer see the state."""
-        model._seed_generators.append(self)
+        layer._seed_generators.append(self)
 
-    def detach(self, model: Model) -> None:
-        """Leave the model as it was."""
-        model._seed_generators[:] = [generator for generator in model._seed_generators if generator is not self]
-
-
-def infer(model: Model, x: Any) -> Any:
-    """The outputs of a model in inference mode, computed eagerly."""
-    return model(x, training=False) if model._call_has_training_arg else model(x)
+    def detach(self, layer: Layer) -> None:
+        """Leave the model or layer as it was."""
+        layer._seed_generators[:] = [generator for generator in layer._seed_generators if generator is not self]
 
 
-@functools.cache
-def activity_losses_are_divided() -> bool:
-    """Whether this version of Keras divides what an activity regularizer returns by the size of the batch."""
-    layer = keras.layers.Identity(activity_regularizer=lambda x: ops.cast(1.0, x.dtype), name="probe", dtype="float32")
-    layer(ops.ones((2, 1)))
-    return float(ops.convert_to_numpy(layer.losses[0])) != 1.0
+# The parts of `fit`, for runs whose steps are taken elsewhere
 
 
-def members(regularizer: Any) -> tuple[Any, ...]:
-    """The regularizers that a regularizer is the sum of; itself, if it is no sum; none for None."""
-    if regularizer is None:
-        return ()
-    return tuple(getattr(regularizer, "_keras_entropy_members", (regularizer,)))
+def build_for_fit(model: Model, x: Any, y: Any, batch_size: int) -> None:
+    """Build the metrics and the optimizer of a model as `fit` does: from a first batch, which takes random numbers."""
+    model._symbolic_build(iterator=EpochIterator(x, y, batch_size=batch_size, shuffle=True))
 
 
-def regularizers_of(model: Model) -> Iterator[Any]:
-    """All regularizer objects of a model's layers and variables, each once, built or not."""
-    seen: set[int] = set()
-    for layer in layers_of(model):
-        held = [*vars(layer).values(), *(getattr(v, "regularizer", None) for v in own_variables(layer))]
-        for member in (member for value in held for member in members(value)):
-            if isinstance(member, keras.Regularizer) and id(member) not in seen:
-                seen.add(id(member))
-                yield member
+def arrays_as_fed(x: Any, y: Any) -> Any:
+    """Return inputs and targets whole, in the dtypes in which `fit` on JAX feeds them; None if they are no arrays."""
+    adapter = EpochIterator(x, y, batch_size=sys.maxsize).data_adapter
+    return next(adapter.get_jax_iterator()) if type(adapter) is ArrayDataAdapter else None

@@ -12,10 +12,11 @@ import keras
 import numpy as np
 
 from keras_entropy import _checks, _keras, _optional, profile
-from keras_entropy._slopes import infer_rows, means_on_sample
 from keras_entropy.layers import DualDense, EntropyActivation
 from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
+from keras_entropy.profile.activation_means import infer_rows, means_on_sample
 from keras_entropy.regularizers import EntropyRegularizer
+from keras_entropy.regularizers.sum import regularizers_of
 
 # A monitor of val_loss loses changes of the task loss below this fraction of it when float32 cannot hold them
 # beside the penalty; near convergence an epoch changes the loss by about that much.
@@ -128,7 +129,7 @@ class EntropyLogger(keras.callbacks.Callback):
             # Keras is iterating over the old list object: it must not change.
             self._siblings = [c for c in callback_list.callbacks if c is not self]
             callback_list.callbacks = [self, *map(_without_missing_validation, self._siblings)]
-            if any(isinstance(r, EntropyRegularizer) for r in _keras.regularizers_of(self.model)):
+            if any(isinstance(r, EntropyRegularizer) for r in regularizers_of(self.model)):
                 _warn_of_penalised_monitors(self._siblings)
         if self.sample is not None and self.model.built:
             infer_rows(self.model, self.sample)  # a sample that the model does not take fails now
@@ -287,7 +288,7 @@ class FactorSchedule(keras.callbacks.Callback):
         _keras.release_stale(model)
         if self._change is not None:
             self._change.release()
-        regularizers = [r for r in _keras.regularizers_of(model) if isinstance(r, EntropyRegularizer)]
+        regularizers = [r for r in regularizers_of(model) if isinstance(r, EntropyRegularizer)]
         if not regularizers:
             dual = any(isinstance(layer, DualDense) for layer in _keras.layers_of(model))
             remedy = "Give its DualDense an `decision_weight` other than 0" if dual else "Attach one"

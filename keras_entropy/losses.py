@@ -52,7 +52,7 @@ class _OfLogits(keras.losses.Loss):
                 "units that are on or off by themselves there is SigmoidEntropy."
             )
         # TensorFlow and torch know where a tensor comes from, JAX does not.
-        if self.from_logits and getattr(y_pred, "_keras_logits", None) is not None:
+        if self.from_logits and _keras.logits_before(y_pred) is not None:
             raise ValueError(
                 f"{name} takes logits. Received: the output of a sigmoid or softmax. End the model with "
                 f"activation=None, or give {name}(from_logits=False)."

@@ -13,11 +13,10 @@ from typing import Any
 import keras
 
 import keras_entropy
-from keras_entropy import _checks, _files, datasets, plots, profile
+from keras_entropy import _backend, _checks, _files, datasets, plots, profile
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
-from keras_entropy.runs import pipelines
 from keras_entropy.runs.data_order import Batches, EpochOrder
 from keras_entropy.runs.interrupt import InterruptWatch
 from keras_entropy_cli.presets import TERMS, NamedModel
@@ -147,7 +146,7 @@ class Run:
     def train(self) -> bool:
         """Train to the last epoch and write the results; return False if the user stopped the training early."""
         _files.remove_partial(self.output)
-        pipelines.tune_none()
+        _backend.framework().disable_pipeline_tuning()
         finished = True
         x_train, y_train, x_test, y_test = self.data
         if self.arguments.model == "autoencoder":

@@ -87,13 +87,13 @@ def search(
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
 
-        from keras_entropy.runs import pipelines
+        from keras_entropy import _backend
         from keras_entropy.tuning.output_folder import holds_search
         from keras_entropy_cli.presets import NamedData
 
         options.check_folder(output, "search", exists=holds_search(output), overwrite=overwrite, resume=resume)
         with interruptible(f"Finished runs are in {output}. Continue with the same command and --resume."):
-            pipelines.tune_none()
+            _backend.framework().disable_pipeline_tuning()
             data = NamedData(dataset, None if data_dir is None else str(data_dir), model == "autoencoder")
             arrays = data(seed)
             build = _build(model.value, user_module, arrays[0].shape[1:], data)

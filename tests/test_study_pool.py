@@ -14,8 +14,8 @@ import pytest
 from filelock import FileLock
 from study_cases import build, build_or_fail, data, data_of_seed
 
-from keras_entropy import DenseEntropy, EntropyWarning
-from keras_entropy.runs import memory, pipelines
+from keras_entropy import DenseEntropy, EntropyWarning, _backend
+from keras_entropy.runs import memory
 from keras_entropy.study import Arm, Study, environment, pool, read_records, single_run
 
 ARMS = [Arm("none"), Arm("volume", "first", DenseEntropy, tune={"factor": [0.0, 0.1]})]
@@ -82,8 +82,8 @@ def test_pipelines_of_tensorflow_are_not_tuned(monkeypatch):
     made = tf.data.experimental.AutotuneOptions
     monkeypatch.setattr(made, "__init__", inspect.unwrap(made.__init__))  # put back after the test
     assert tf.data.Options().autotune.enabled is None  # as TensorFlow likes it
-    pipelines.tune_none()
-    pipelines.tune_none()  # once more changes nothing
+    _backend.framework().disable_pipeline_tuning()
+    _backend.framework().disable_pipeline_tuning()  # once more changes nothing
     assert tf.data.Options().autotune.enabled is False
 
 

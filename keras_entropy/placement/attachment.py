@@ -8,10 +8,11 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _backend, _checks, _keras, _steps
+from keras_entropy import _backend, _checks, _keras
 from keras_entropy.placement.resolution import Placement, Reference, adapt_to_layer, resolve_placement
 from keras_entropy.profile import MeasurableWeight
-from keras_entropy.regularizers import ActivationEntropy, EntropyRegularizer, SumRegularizer
+from keras_entropy.regularizers import ActivationEntropy, EntropyRegularizer, SumRegularizer, step_counter
+from keras_entropy.regularizers.sum import members
 
 
 class Attachment:
@@ -57,7 +58,7 @@ class Attachment:
                 setattr(holder, name, _without(getattr(holder, name), term))
             for variable in _keras.own_variables(weight.layer):  # adapters made since took the layer's regularizer
                 variable.regularizer = _without(variable.regularizer, term)
-            _steps.stop_counting(weight.layer, weight.variable, term)
+            step_counter.stop_counting(weight.layer, weight.variable, term)
         if self._terms:
             _keras.rebuild_step_functions(self._model)
         self._terms = ()
@@ -154,7 +155,7 @@ def _attach(terms: list[tuple[MeasurableWeight, Any]]) -> None:
         setattr(holder, name, combined)
     for weight, term in terms:
         if getattr(term, "every", 1) > 1:
-            _steps.count_steps(weight.layer, weight.variable, term)
+            step_counter.count_steps(weight.layer, weight.variable, term)
 
 
 def _pairs(placement: Any, regularizer: Any) -> list[tuple[Any, Any]]:
@@ -167,7 +168,7 @@ def _pairs(placement: Any, regularizer: Any) -> list[tuple[Any, Any]]:
         expected = "None, because `placement` is a dict of placements to regularizers"
         raise TypeError(_checks.message("regularizer", expected, regularizer))
     pairs = list(placement.items()) if isinstance(placement, Mapping) else [(placement, regularizer)]
-    pairs = [(inner, member) for inner, term in pairs for member in _keras.members(term) or [term]]
+    pairs = [(inner, member) for inner, term in pairs for member in members(term) or [term]]
     for _, term in pairs:
         if isinstance(term, ActivationEntropy) or not isinstance(term, keras.Regularizer):
             raise TypeError(_checks.message("regularizer", "a keras.Regularizer of kernels", term))
@@ -204,16 +205,16 @@ def _with(present: Any, term: Any) -> Any:
 
 
 def _without(regularizer: Any, term: Any) -> Any:
-    rest = list(_keras.members(regularizer))
+    rest = list(members(regularizer))
     index = next((i for i, member in enumerate(rest) if member is term), None)
     if index is None:
         return regularizer
     del rest[index]
     before = regularizer.before if isinstance(regularizer, SumRegularizer) else None
-    while before is not None and any(member is term for member in _keras.members(before)):
+    while before is not None and any(member is term for member in members(before)):
         before = before.before if isinstance(before, SumRegularizer) else None
-    members = _keras.members(before)
-    if len(members) == len(rest) and all(a is b for a, b in zip(members, rest, strict=True)):
+    below = members(before)
+    if len(below) == len(rest) and all(a is b for a, b in zip(below, rest, strict=True)):
         return before
     without = SumRegularizer(rest)
     without.before = before

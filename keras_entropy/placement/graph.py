@@ -85,8 +85,8 @@ class _Search:
                 return []
             outer, outer_call, node = call
             return [(node.input_tensors[position], outer, outer_call)]
-        operation, node_index, tensor_index = tensor._keras_history
-        node = operation._inbound_nodes[node_index]
+        node, tensor_index = _keras.origin_of(tensor)
+        operation = node.operation
         inner = _inner(operation)
         if inner is not None:
             return [(inner.outputs[tensor_index], inner, (graph, call, node))]

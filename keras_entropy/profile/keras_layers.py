@@ -17,8 +17,7 @@ from keras_entropy.profile.linear_map import Described, HostArray, LinearMap, re
 
 def _kernel_of(layer: Any, layout: str = "dense", name: str = "kernel", **arguments: Any) -> LinearMap:
     """The kernel of a layer; with low-rank adapters, the merged kernel is its current value."""
-    private = getattr(layer, f"_{name}", None)
-    variable = private if isinstance(private, keras.Variable) else getattr(layer, name)
+    variable = _keras.stored_weight(layer, name)
     if getattr(layer, "lora_enabled", False):
         arguments["current"] = functools.partial(_merged, layer, variable)
     return LinearMap(variable, layout, **arguments)

@@ -8,6 +8,7 @@ from typing import Any
 from keras_entropy import _keras
 from keras_entropy.profile.linear_map import LinearMap, registered
 from keras_entropy.regularizers import EntropyRegularizer
+from keras_entropy.regularizers.sum import members
 
 
 def weights_of(layer: Any, describe: Callable[[Any], Any] | None = None) -> dict[str, LinearMap | str]:
@@ -58,7 +59,7 @@ def own_variables(layer: Any) -> dict[str, Any]:
 
 def _unknown(layer: Any, variable: Any) -> LinearMap | str:
     """A weight that no function describes: its entropy regularizer gives the layout, if it has one."""
-    for regularizer in _keras.members(variable.regularizer):
+    for regularizer in members(variable.regularizer):
         if isinstance(regularizer, EntropyRegularizer):
             rank = len(variable.shape)
             return LinearMap(variable, "dense" if rank == 2 else getattr(regularizer, "layout", "dense"))

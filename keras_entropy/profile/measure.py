@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy import _backend, _keras, functional
+from keras_entropy import _backend, functional
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.profile.linear_map import HostArray
 from keras_entropy.profile.weights import MeasurableWeight
@@ -24,6 +24,7 @@ from keras_entropy.regularizers import (
     EntropyRegularizer,
     TotalCorrelation,
 )
+from keras_entropy.regularizers.sum import members
 
 MEASURES = ("corner", "log_volume", "total_correlation")
 """Names of the measures: of a corner or leading block, of the whole kernel, and of the dependence between outputs."""
@@ -142,7 +143,7 @@ def penalty(model: Any) -> float:
     """
     total = 0.0
     for variable in model.trainable_variables:
-        for regularizer in _keras.members(variable.regularizer):
+        for regularizer in members(variable.regularizer):
             if isinstance(regularizer, EntropyRegularizer):
                 total += float(regularizer(np.asarray(_backend.to_host(variable), dtype=np.float64)))
     return total

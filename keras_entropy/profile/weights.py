@@ -15,6 +15,7 @@ from keras_entropy.profile.keras_layers import einsum
 from keras_entropy.profile.layer_weights import own_variables, weights_of
 from keras_entropy.profile.linear_map import HostArray, LinearMap
 from keras_entropy.regularizers import EntropyRegularizer
+from keras_entropy.regularizers.sum import members
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ class MeasurableWeight:
     @property
     def regularizer(self) -> EntropyRegularizer | None:
         """The first `EntropyRegularizer` that is attached to the weight, or None."""
-        found = _keras.members(getattr(self.variable, "regularizer", None))
+        found = members(getattr(self.variable, "regularizer", None))
         return next((member for member in found if isinstance(member, EntropyRegularizer)), None)
 
     @property

@@ -10,8 +10,9 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _backend, _checks, _steps
+from keras_entropy import _backend, _checks
 from keras_entropy._backend import Array
+from keras_entropy.regularizers import step_counter
 
 FORMS = ("log", "reciprocal")
 REDUCTIONS = ("mean", "sum")
@@ -63,7 +64,7 @@ class EntropyRegularizer(keras.Regularizer):
         self.check_kernel(tuple(kernel.shape))
         if _backend.is_host(kernel):
             return self._times_multiplier(self.penalty(kernel))
-        return self._times_multiplier(_steps.on_every_kth_step(x, self.every, self._float_penalty, kernel, self))
+        return self._times_multiplier(step_counter.on_every_kth_step(x, self.every, self._float_penalty, kernel, self))
 
     def _float_penalty(self, kernel: Array) -> Array:
         # Keras adds the penalty to a loss of dtype floatx, and TensorFlow does not add tensors of different dtypes.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _keras
 from keras_entropy._backend import Array
 
 
@@ -47,10 +47,6 @@ class SumRegularizer(keras.Regularizer):
         self.regularizers: tuple[Any, ...] = tuple(found)
         self.before: Any = None
 
-    @property
-    def _keras_entropy_members(self) -> tuple[Any, ...]:
-        return self.regularizers
-
     def __call__(self, x: Array) -> Array:
         """Compute the sum of the penalties of `x`."""
         return sum(regularizer(x) for regularizer in self.regularizers)
@@ -63,3 +59,21 @@ class SumRegularizer(keras.Regularizer):
     def from_config(cls, config: dict[str, Any]) -> SumRegularizer:
         """Make the sum from the result of `get_config`."""
         return cls([keras.regularizers.deserialize(regularizer) for regularizer in config["regularizers"]])
+
+
+def members(regularizer: Any) -> tuple[Any, ...]:
+    """Return the regularizers that a sum consists of; the regularizer itself if it is no sum; none for None."""
+    if regularizer is None:
+        return ()
+    return regularizer.regularizers if isinstance(regularizer, SumRegularizer) else (regularizer,)
+
+
+def regularizers_of(model: Any) -> Iterator[Any]:
+    """Yield all regularizer objects of a model's layers and variables, built or not, each once, sums taken apart."""
+    seen: set[int] = set()
+    for layer in _keras.layers_of(model):
+        held = [*vars(layer).values(), *(getattr(v, "regularizer", None) for v in _keras.own_variables(layer))]
+        for member in (member for value in held for member in members(value)):
+            if isinstance(member, keras.Regularizer) and id(member) not in seen:
+                seen.add(id(member))
+                yield member

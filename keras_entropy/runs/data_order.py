@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_entropy import _backend
+
 
 class Batches(keras.utils.PyDataset):
     """Training batches in an order that depends on the seed and the epoch.
@@ -62,7 +64,4 @@ class EpochOrder(keras.callbacks.Callback):
         """Called by Keras."""
         if self._batches is not None:
             self._batches.begin(epoch)
-        if keras.backend.backend() == "torch":
-            import torch
-
-            torch.manual_seed(self._seed * 1_000_003 + epoch)
+        _backend.framework().seed_shared_generator(self._seed * 1_000_003 + epoch)

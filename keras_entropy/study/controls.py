@@ -7,9 +7,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.models.functional import Functional
 
-from keras_entropy import _backend, _checks
+from keras_entropy import _backend, _checks, _keras
 from keras_entropy._backend import Array
 from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.placement.resolution import Placement, adapt_to_layer
@@ -83,14 +82,14 @@ def batch_normalised(model: Any, placement: Placement) -> Any:
 
     The copy has the initial weights of the model, the seeds of its random layers, and is compiled as it was.
     """
-    if type(model) not in (keras.Sequential, keras.Model, Functional):
+    if not _keras.is_plain(model):
         raise TypeError(
             f"Batch normalisation is put into Sequential and Functional models, not into a {type(model).__name__}, "
             "which may do more than its layers show. Give `build` an argument that adds it."
         )
     weights = resolve_placement(model, placement)
     own = {id(layer) for layer in model.layers}
-    bad = [w.path for w in weights if id(w.layer) not in own or len(w.layer._inbound_nodes) != 1]
+    bad = [w.path for w in weights if id(w.layer) not in own or _keras.call_count(w.layer) != 1]
     if bad:
         raise ValueError(
             f"Batch normalisation is put after a model's own layers, used once; not after {', '.join(bad)}."

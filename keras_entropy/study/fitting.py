@@ -6,22 +6,18 @@ from __future__ import annotations
 
 import contextlib
 import operator
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import keras
 import numpy as np
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
-from keras.src.trainers.epoch_iterator import EpochIterator
 
+from keras_entropy import _keras
 from keras_entropy.study import machine, single_run
 from keras_entropy.study.programs import Program, equal
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.single_run import Job, Task
-
-if keras.backend.backend() == "jax":
-    import jax
 
 State = tuple[list[Any], ...]
 """Values of a model's trainable, non-trainable and optimizer variables, in this order."""
@@ -73,9 +69,8 @@ class Fitting:
             self.data = {kind: _leaves(tree, known) for kind, tree in trees.items()}
             keras.utils.set_random_seed(task.seed)
             # As in `fit`, this takes a batch, and so random numbers, where the metrics are still to be built.
-            first = EpochIterator(run.x_train, run.y_train, batch_size=job.batch_size, shuffle=True)
-            run.model._symbolic_build(iterator=first)
-            self._orders = EpochIterator(np.arange(self.rows("train")), batch_size=job.batch_size, shuffle=True)
+            _keras.build_for_fit(run.model, run.x_train, run.y_train, job.batch_size)
+            self._orders = _keras.EpochIterator(np.arange(self.rows("train")), batch_size=job.batch_size, shuffle=True)
             self._callbacks = keras.callbacks.CallbackList(
                 single_run.callbacks_of(job, task.seed, self._watch), model=run.model
             )
@@ -204,10 +199,9 @@ def _check(model: Any) -> None:
 
 def _as_fed(x: Any, y: Any) -> Any:
     """Inputs and targets, whole, in the types in which Keras feeds them."""
-    if ArrayDataAdapter is type(adapter := EpochIterator(x, y, batch_size=sys.maxsize).data_adapter):
-        found = next(adapter.get_jax_iterator())
-        if all(isinstance(array, np.ndarray) for array in jax.tree.leaves(found)):
-            return found
+    found = _keras.arrays_as_fed(x, y)
+    if found is not None and all(isinstance(array, np.ndarray) for array in jax.tree.leaves(found)):
+        return found
     raise NotStepwiseError(f"the data are not arrays, but {type(x).__name__} and {type(y).__name__}")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from keras_entropy import _backend
+
 __all__ = [
     "device",
     "versions",
@@ -19,24 +21,7 @@ __all__ = [
 @functools.cache
 def device() -> str:
     """The accelerator that training takes, else the processor."""
-    return _accelerator() or _processor()
-
-
-def _accelerator() -> str:
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        found = jax.devices()[0]
-        return "" if found.platform == "cpu" else str(found.device_kind)
-    if backend == "torch":
-        import torch
-
-        return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
-    import tensorflow as tf
-
-    found = tf.config.list_physical_devices("GPU")
-    return str(tf.config.experimental.get_device_details(found[0]).get("device_name", "GPU")) if found else ""
+    return _backend.framework().accelerator() or _processor()
 
 
 def _processor() -> str:

@@ -19,8 +19,8 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _optional
-from keras_entropy.runs import memory, pipelines
+from keras_entropy import _backend, _optional
+from keras_entropy.runs import memory
 from keras_entropy.study import single_run
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.single_run import Job, Task
@@ -187,8 +187,8 @@ start(parent)
 
 
 def start(parent: int) -> None:
-    """In each process of the pool: leave Ctrl-C to the parent, do not outlive it, and tune no input pipelines."""
-    pipelines.tune_none()
+    """In each process of the pool: leave Ctrl-C to the parent, do not outlive it, do not tune input pipelines."""
+    _backend.framework().disable_pipeline_tuning()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

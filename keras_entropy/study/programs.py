@@ -6,12 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import keras
+import jax
 import numpy as np
-
-if keras.backend.backend() == "jax":
-    import jax
-    from jax.extend import core
+from jax.extend import core
 
 # Calls of another traced function, by the version of JAX, and where they keep it.
 _CALLS = {

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
+import jax
 import numpy as np
 
 from keras_entropy.runs import memory
@@ -22,9 +22,6 @@ from keras_entropy.study.fitting import Fitting, NotStepwiseError, State
 from keras_entropy.study.programs import Common
 from keras_entropy.study.records import Key, RunRecord
 from keras_entropy.study.single_run import Job, Task
-
-if keras.backend.backend() == "jax":
-    import jax
 
 
 def grouped(tasks: Sequence[Task], size: int) -> list[list[Task]]:

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from keras_entropy import _checks, _optional
+from keras_entropy import _backend, _checks, _optional
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import folder, machine, plan, pool, records
 from keras_entropy.study.arms import OWN_AXES, Arm, axes
@@ -225,7 +225,7 @@ class Study:
             raise ValueError("Give `workers` or `executor`, not both: an executor has its own.")
         workers = _cores() if workers is None else _checks.positive_integer("workers", workers)
         replicas = _checks.positive_integer("replicas", replicas)
-        if replicas > 1 and machine.versions()["backend"] != "jax":
+        if replicas > 1 and not _backend.framework().transforms_functions:
             raise ValueError(f"`replicas`={replicas} needs the JAX backend. Set KERAS_BACKEND=jax, or use replicas=1.")
         payload = pool.packed(self._job())
         names = [arm.name for arm in self.arms]

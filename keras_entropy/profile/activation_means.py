@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_entropy import _keras, functional
+from keras_entropy import functional
 from keras_entropy._backend import Array
 from keras_entropy.layers.dual import DualDense, expanded
 
@@ -90,8 +91,9 @@ def infer_rows(model: Any, sample: Any, start: int = 0) -> None:
     """Call the model on the rows of a sample from `start`, as many as fit in one call, without changing its state."""
     batch = keras.tree.map_structure(lambda x: x[start : start + _ROWS], sample)
     # No state of the model, such as that of a random generator, changes in the scope.
+    takes_training = "training" in inspect.signature(model.call).parameters
     with keras.StatelessScope():
-        _keras.infer(model, batch)
+        model(batch, training=False) if takes_training else model(batch)
 
 
 @contextlib.contextmanager
