@@ -65,6 +65,30 @@ def whole_heap(monkeypatch):
 
 
 @pytest.fixture
+def train_here(monkeypatch):
+    """Studies train in this process: starting others takes seconds."""
+    from concurrent.futures import Executor, Future
+
+    from keras_entropy.study import Study
+
+    class Here(Executor):
+        def submit(self, function, /, *args, **kwargs):
+            future = Future()
+            future.set_result(function(*args, **kwargs))
+            return future
+
+    run = Study.run
+    here = {"workers": None, "replicas": 1, "executor": Here()}
+    monkeypatch.setattr(Study, "run", lambda study, **options: run(study, **{**options, **here}))
+
+
+@pytest.fixture
+def no_prepared_sets(monkeypatch, tmp_path):
+    """A machine on which TensorFlow Datasets has prepared nothing."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no_data"))
+
+
+@pytest.fixture
 def quick_kernels(monkeypatch):
     """Kernels drawn by NumPy: JAX compiles a program for each shape that it draws, up to a second each."""
 

@@ -11,10 +11,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from what_helps import VARIANTS, tasks
 
-from keras_entropy._files import write_text
 from keras_entropy.stats import holm
 from keras_entropy.study import compare, read_records, result_tables
-from keras_entropy.study.arm_groups import written
 from keras_entropy.study.document import DASH, Table
 
 INPUTS = ("centred", "standardised")
@@ -62,6 +60,13 @@ class Test:
         return tuple(scale * value for value in (a.estimate, a.low, a.high))
 
 
+def written(point):
+    """A point of the grid in words."""
+    return ", ".join(
+        f"{axis}={value:.12g}" if isinstance(value, float) else f"{axis}={value}" for axis, value in point.items()
+    )
+
+
 def report(output):
     order = list(tasks("."))
     found = [path.parent for path in Path(output).glob("*/runs.jsonl")]
@@ -79,7 +84,7 @@ def report(output):
     for kind in dict.fromkeys(kind_of(test.task) for test in tests):
         print(matrix([test for test in tests if kind_of(test.task) == kind]).to_markdown(), end="\n\n")
     draw(tests, Path(output) / "what_helps.png")
-    write_text(Path(output) / "what_helps.csv", frame(tests).to_csv(index=False, lineterminator="\n"))
+    frame(tests).to_csv(Path(output) / "what_helps.csv", index=False, lineterminator="\n")
     print(f"Written to {output}: what_helps.png, what_helps.csv\n")
     for test in tests:
         if test.verdict in ("better", "worse"):

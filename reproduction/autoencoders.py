@@ -1,8 +1,4 @@
-"""Figures 3 to 6 of source A: autoencoders with the reciprocal of a determinant in the loss, stopped early.
-
-Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks", section 5.2.
-"""
+"""Autoencoders with the determinant term and early stopping (Meni et al., 2023, section 5.2, figures 3 to 6)."""
 
 from __future__ import annotations
 
@@ -17,42 +13,42 @@ from typing import Any
 
 import keras
 
-from keras_entropy import DenseEntropy, models
-from keras_entropy._checks import EntropyWarning
-from keras_entropy._files import PARTIAL
-from keras_entropy.study import Arm, Study
-from keras_entropy.study.records import RunRecord
-from reproduction import autoencoder_page, published
-from reproduction.entries import Entry, Outcome, Settings
+from keras_entropy import DenseEntropy, EntropyWarning, models
+from keras_entropy.study import Arm, RunRecord, Study
+from reproduction import autoencoder_page
+from reproduction.autoencoder_page import CONSTANT, LOG, NONE, RECIPROCAL
+from reproduction.entries import Outcome, Settings
 from reproduction.image_data import Images, images
-from reproduction.protocol import choices, less, scaled
-from reproduction.study_runs import trained as records_of
+from reproduction.output_folder import PARTIAL
+from reproduction.paper_numbers import meni
+from reproduction.protocol import differences, own_choices, parameter, select
+from reproduction.study_runs import run_study
 
-NONE, RECIPROCAL, CONSTANT, LOG = "none", "eq. 24", "constant", "eq. 21"
 MONITORS = ("val_loss", "val_task_loss")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How the autoencoders are trained [A, section 5.2]."""
+    """How the autoencoders are trained."""
 
-    train: int = scaled("Training images")
-    test: int = scaled("Validation images")
-    side: int = scaled("Pixels of a side")
-    widths: tuple[int, ...] = scaled("Latent widths")
-    factors: tuple[float, ...] = scaled("Values of lambda besides 0")
-    seeds: int = scaled("Seeds")
-    patience: int = scaled("Patience of early stopping")
-    epochs: int = scaled("Limit of epochs", ours=True)
-    batch_size: int = scaled("Batch size", ours=True)
-    learning_rate: float = scaled("Learning rate of Adam", ours=True)
-    epsilon: float = scaled("Epsilon of eq. 24 (the paper: below 0.001)", ours=True)
-    log_factors: tuple[float, ...] = scaled("Values of lambda for eq. 21, stopped on the task alone", ours=True)
+    train: int = parameter("Training images")
+    test: int = parameter("Validation images")
+    side: int = parameter("Pixels of a side")
+    widths: tuple[int, ...] = parameter("Latent widths")
+    factors: tuple[float, ...] = parameter("Values of lambda besides 0")
+    seeds: int = parameter("Seeds")
+    patience: int = parameter("Patience of early stopping")
+    epochs: int = parameter("Limit of epochs", ours=True)
+    batch_size: int = parameter("Batch size", ours=True)
+    learning_rate: float = parameter("Learning rate of Adam", ours=True)
+    epsilon: float = parameter("Epsilon of eq. 24 (the paper: below 0.001)", ours=True)
+    log_factors: tuple[float, ...] = parameter("Values of lambda for eq. 21, stopped on the task alone", ours=True)
 
 
+_PAPER = meni("autoencoders")
 FULL = Protocol(
-    train=60000, test=10000, side=28, widths=published.WIDTHS, factors=published.FACTORS, seeds=10, patience=7,
-    epochs=200, batch_size=32, learning_rate=1e-3, epsilon=1e-7, log_factors=(1e-4, 1e-3, 1e-2),
+    train=60000, test=10000, side=28, widths=tuple(_PAPER["widths"]), factors=tuple(_PAPER["factors"]), seeds=10,
+    patience=7, epochs=200, batch_size=32, learning_rate=1e-3, epsilon=1e-7, log_factors=(1e-4, 1e-3, 1e-2),
 )  # fmt: skip
 SMALL = Protocol(
     train=2000, test=500, side=28, widths=(20, 60, 180), factors=(1e-4, 1e-2, 1.0), seeds=3, patience=7, epochs=40,
@@ -62,44 +58,53 @@ SMALL = Protocol(
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One data set, with the names of its prepared sets."""
+    """A data set.
 
+    Attributes:
+        data: Its name on the page.
+        sets: Names of its prepared sets, the whole one first.
+        full: Protocol of the paper.
+        small: Protocol of the small scale.
+    """
+
+    data: str
     sets: tuple[str, ...]
     full: Protocol
     small: Protocol
 
 
-CASES = {
-    "MNIST": Case(("mnist",), FULL, SMALL),
-    "CIFAR-10": Case(
-        ("cifar10", "cifar10_small"),
-        dataclasses.replace(FULL, train=50000, side=32),
-        dataclasses.replace(SMALL, side=16),
-    ),
-}
+MNIST = Case("MNIST", ("mnist",), FULL, SMALL)
+CIFAR10 = Case(
+    "CIFAR-10",
+    ("cifar10", "cifar10_small"),
+    dataclasses.replace(FULL, train=50000, side=32),
+    dataclasses.replace(SMALL, side=16),
+)
+CASES = {"a-fig3": MNIST, "a-fig4": MNIST, "a-fig5": CIFAR10, "a-fig6": CIFAR10}
 PARTNERS = {"a-fig3": "a-fig4", "a-fig4": "a-fig3", "a-fig5": "a-fig6", "a-fig6": "a-fig5"}
-"""The figures that show other numbers of the same runs."""
+"""Figures that show another number of the same runs."""
 
 
 def build(shape: Sequence[int], learning_rate: float, width: int) -> Any:
-    """The compiled autoencoder."""
+    """The compiled autoencoder of a latent width."""
     model = models.autoencoder(shape, width)
     model.compile(keras.optimizers.Adam(learning_rate), "mse")
     return model
 
 
-def reciprocal(epsilon: float) -> Callable[[float], Any]:
-    """Eq. 24 of a factor."""
+def determinant_term(epsilon: float) -> Callable[[float], Any]:
+    """Makes the reciprocal term of a factor (Meni et al., 2023, eq. 24)."""
     return functools.partial(DenseEntropy, epsilon=epsilon, form="reciprocal", block="leading", reduction="sum")
 
 
 def arms(protocol: Protocol, monitor: str) -> list[Arm]:
-    """No term and eq. 24; stopped on all of the loss also its number as a constant, stopped on the task also eq. 21.
+    """The baseline, eq. 24, and one more arm.
 
-    Stopped on the task a constant is no term at all; stopped on all of the loss, eq. 21 never ends, since it has no
-    minimum.
+    Stopped on the whole loss, the third arm is a constant of the size of eq. 24; stopped on the task alone, such a
+    constant would equal the baseline, and the third arm is eq. 21. Stopped on the whole loss, eq. 21 would train to the
+    limit of epochs, because it has no minimum.
     """
-    term, factors = reciprocal(protocol.epsilon), {"factor": protocol.factors}
+    term, factors = determinant_term(protocol.epsilon), {"factor": protocol.factors}
     found = [Arm(NONE), Arm(RECIPROCAL, "first", term, grid=factors)]
     if monitor == "val_loss":
         return [*found, Arm(CONSTANT, "first", term, constant=True, grid=factors)]
@@ -107,8 +112,8 @@ def arms(protocol: Protocol, monitor: str) -> list[Arm]:
     return [*found, *([Arm(LOG, "first", log, grid={"factor": protocol.log_factors})] if protocol.log_factors else [])]
 
 
-def study(protocol: Protocol, data: Images, monitor: str, output: Path) -> tuple[Study, tuple[str, ...]]:
-    """The study with early stopping on `monitor`, and what it warns of, which belongs on the page."""
+def study(protocol: Protocol, data: Images, monitor: str, output: Path | None) -> tuple[Study, tuple[str, ...]]:
+    """The study of one monitor of early stopping, and its warnings, which the page prints."""
     x, x_val = data.data.x_train, data.data.x_test
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EntropyWarning)
@@ -130,26 +135,15 @@ def study(protocol: Protocol, data: Images, monitor: str, output: Path) -> tuple
     return made, tuple(str(w.message) for w in caught if issubclass(w.category, EntropyWarning))
 
 
-def trained(
-    protocol: Protocol, data: Images, settings: Settings, partner: str = ""
-) -> tuple[dict[str, list[RunRecord]], tuple[str, ...]]:
-    """The records by what early stopping watched, and the warnings of the studies."""
-    records: dict[str, list[RunRecord]] = {}
-    said: list[str] = []
-    for monitor in MONITORS:
-        made, warned = study(protocol, data, monitor, settings.output / monitor)
-        said += warned
-        if partner:
-            borrow(made, settings.output.resolve().parent / partner / monitor)
-        records[monitor] = records_of(made, settings)
-    return records, tuple(said)
-
-
 def borrow(made: Study, source: Path) -> bool:
-    """Copy the records of the same study from another folder; True if there were any.
+    """Copy the records of the same study from another folder.
 
-    Figures 3 and 4, and 5 and 6, show two numbers of the same runs: the second takes them from the folder of the first
-    where both stand side by side.
+    Args:
+        made: The study. Its own records, if there are any, stay.
+        source: Folder with `study.json` and `runs.jsonl`.
+
+    Returns:
+        Whether records were copied.
     """
     target, runs = made.output, source / "runs.jsonl"
     if target is None or target.exists() or not runs.exists():
@@ -169,41 +163,31 @@ def borrow(made: Study, source: Path) -> bool:
     return True
 
 
-def run(settings: Settings, *, name: str, case: str, protocol: Protocol | None = None) -> Outcome:
-    """Train, or take the runs of the partner figure, and write the page of a figure."""
-    chosen = CASES[case]
-    own = protocol or (chosen.small if settings.scale == "small" else chosen.full)
-    own = dataclasses.replace(own, seeds=settings.seeds or own.seeds)
-    data = images(settings, chosen.sets, own.train, own.test, own.side)
-    records, warned = trained(own, data, settings, PARTNERS[name])
+def run(name: str, settings: Settings) -> Outcome:
+    """Train the runs of a figure, or take those of its partner from the folder beside it, and analyse them."""
+    case = CASES[name]
+    protocol = select(settings, case.small, case.full)
+    data = images(settings, case.sets, protocol.train, protocol.test, protocol.side)
+    records: dict[str, list[RunRecord]] = {}
+    warned: list[str] = []
+    for monitor in MONITORS:
+        made, said = study(protocol, data, monitor, settings.output / monitor)
+        warned += said
+        borrow(made, settings.output.resolve().parent / PARTNERS[name] / monitor)
+        records[monitor] = run_study(made, settings)
     findings = autoencoder_page.Findings(
         name=name,
-        data=case if data.name == chosen.sets[0] else data.name,
+        data=case.data if data.name == case.sets[0] else data.name,
         records=records,
-        factors=own.factors,
-        widths=own.widths,
-        epsilon=own.epsilon,
-        epochs=own.epochs,
-        warned=warned,
-        chosen=choices(own),
+        factors=protocol.factors,
+        widths=protocol.widths,
+        epsilon=protocol.epsilon,
+        epochs=protocol.epochs,
+        warned=tuple(warned),
+        choices=own_choices(protocol),
     )
     return Outcome(
-        reduced=(*less(own, chosen.full), *data.reduced),
+        reduced=(*differences(protocol, case.full), *data.reduced),
         blocks=autoencoder_page.blocks(findings),
         verdicts=autoencoder_page.verdicts(findings),
     )
-
-
-def _entry(name: str, title: str, case: str) -> Entry:
-    return Entry(name=name, title=title, claim=published.CLAIMS[name], run=functools.partial(run, name=name, case=case))
-
-
-ENTRIES = {
-    entry.name: entry
-    for entry in (
-        _entry("a-fig3", "validation MSE of MNIST autoencoders by latent width and lambda", "MNIST"),
-        _entry("a-fig4", "stopping epochs of MNIST autoencoders by latent width and lambda", "MNIST"),
-        _entry("a-fig5", "validation MSE of CIFAR-10 autoencoders by latent width and lambda", "CIFAR-10"),
-        _entry("a-fig6", "stopping epochs of CIFAR-10 autoencoders by latent width and lambda", "CIFAR-10"),
-    )
-}

@@ -1,58 +1,92 @@
-"""Photographs and masks of a reproduction: from folders, or made of the digits that ship with scikit-learn."""
+"""Photographs and masks from folders. Without a folder, enlarged digits of scikit-learn replace them."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from keras_entropy import datasets
-from keras_entropy.datasets import Array, Dataset
+from keras_entropy.datasets import Dataset
 from reproduction.entries import Settings
-from reproduction.image_data import resized
+from reproduction.image_data import Array, resized
 
-PHOTOGRAPHS, MASKS, WEIGHTS = "imagenette", "segmentation", "weights"
+PHOTOGRAPHS, MASKS = "imagenette", "segmentation"
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderData:
+    """Data that each process of a study loads for itself.
+
+    Attributes:
+        folder: Folder of the images; None for the digits.
+        load: Returns the `Dataset`; a process reads the files once.
+    """
+
+    folder: Path | None
+    load: Callable[[], Dataset]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Numbers of training and test images. Faulty data raise an error here, before the first run."""
+        data = self.load()
+        return len(data.x_train), len(data.x_test)
+
+
+def photograph_data(settings: Settings, side: int, images: int | None) -> FolderData:
+    """The photographs that the settings name; see `photographs`."""
+    folder = find(settings, PHOTOGRAPHS)
+    return FolderData(folder, functools.partial(photographs, _text(folder), side, images))
+
+
+def mask_data(settings: Settings, height: int, width: int, images: int | None) -> FolderData:
+    """The photographs with masks that the settings name; see `masks`."""
+    folder = find(settings, MASKS)
+    return FolderData(folder, functools.partial(masks, _text(folder), height, width, images))
 
 
 def find(settings: Settings, name: str) -> Path | None:
-    """The folder of a set: that of the settings, or the one of that name in it; None where none is named.
+    """The folder of an image set.
+
+    Args:
+        settings: How the entry is run. `data` names the folder, or one that holds it under `name`.
+        name: Name of the set.
+
+    Returns:
+        The folder, or None if the settings name none.
 
     Raises:
-        FileNotFoundError: if neither is there, or none is named for the full scale.
+        FileNotFoundError: If `data` holds no such set, or if the full scale has no `data`.
     """
     data = settings.data
     if data is None:
         if settings.scale == "full":
-            raise FileNotFoundError(f"The full scale needs a set {name!r}. Name its folder with `data` (--data).")
+            raise FileNotFoundError(f"The full scale needs the set {name!r}. Name its folder with `data` (--data).")
         return None
     for folder in (Path(data) / name, Path(data)):
         if (folder / "train").is_dir():
             return folder.resolve()
     raise FileNotFoundError(
-        f"There is no data set in {data}: neither {Path(data) / name / 'train'} nor {Path(data) / 'train'}. "
-        "Name a folder that holds one, or leave `data` out for the digits that ship with scikit-learn."
+        f"{data} holds no data set: neither {Path(data) / name / 'train'} nor {Path(data) / 'train'} is a folder. "
+        "Name a folder that holds one, or leave `data` out to use the digits of scikit-learn."
     )
 
 
-@functools.lru_cache(maxsize=1)  # a process reads the files once for all of its runs
+@functools.lru_cache(maxsize=1)
 def photographs(folder: str | None, side: int, images: int | None) -> Dataset:
-    """Square photographs with standardised channels.
+    """Square photographs, their channels standardised by the training images.
 
     Args:
-        folder: with `train/<class>` and `test/<class>`; None for enlarged digits.
-        side: of the images in pixels.
-        images: how many to train on, drawn evenly from the classes; None for all.
-
-    Returns:
-        A `Dataset`; mean and deviation of its channels are those of the images to train on.
+        folder: Folder with `train/CLASS` and `test/CLASS`; None for enlarged digits.
+        side: Integer, height and width in pixels.
+        images: Integer, number of training images, the same for each class; None for all.
     """
     found = _enlarged(side) if folder is None else datasets.image_folder(folder, (side, side))
     x, y, x_test, y_test = found
-    kept = _evenly(y, images)
+    kept = _balanced(y, images)
     x, y = x[kept], y[kept]
     mean, deviation = x.mean((0, 1, 2)), np.maximum(x.std((0, 1, 2)), 1e-6)
     return Dataset((x - mean) / deviation, y, (x_test - mean) / deviation, y_test, found.class_names)
@@ -60,16 +94,16 @@ def photographs(folder: str | None, side: int, images: int | None) -> Dataset:
 
 @functools.lru_cache(maxsize=1)
 def masks(folder: str | None, height: int, width: int, images: int | None) -> Dataset:
-    """Photographs with binary masks (n, height, width, 1).
+    """Photographs with binary masks of shape (n, height, width, 1).
 
-    Masks of more than two classes become those of the class that covers most of the training images, whatever is not
-    zero in masks of two.
+    A mask of several classes becomes that of the class that covers most of the training images.
 
     Args:
-        folder: with `<split>/images` and `<split>/masks`; None for enlarged digits, whose strokes are the mask.
-        height: in pixels.
-        width: in pixels.
-        images: how many to train on; None for all.
+        folder: Folder with `train` and `test`, each with `images` and `masks`; None for enlarged digits, whose strokes
+            are the mask.
+        height: Integer, height in pixels.
+        width: Integer, width in pixels.
+        images: Integer, number of training images; None for all.
     """
     if folder is None:
         side = min(height, width)
@@ -86,39 +120,23 @@ def masks(folder: str | None, height: int, width: int, images: int | None) -> Da
 
 
 def mask_class(classes: Array) -> int | None:
-    """The class number that covers most; None for masks of at most two numbers, where all that is not 0 is meant."""
+    """The class that covers most pixels; None for at most two classes, where every number above 0 is the mask."""
     values, counts = np.unique(classes, return_counts=True)
     return int(values[np.argmax(counts)]) if len(values) > 2 else None
 
 
-def archive(data: Path | None, name: str, suffixes: tuple[str, ...]) -> Path | None:
-    """The first file of trained weights whose name starts as that of an architecture; None if there is none.
-
-    It is looked for in `data` and its folder `weights`, and where Keras keeps what it has downloaded.
-    """
-    places = [] if data is None else [Path(data) / WEIGHTS, Path(data)]
-    ends = "|".join(map(re.escape, suffixes))
-    own = re.compile(rf"{re.escape(name)}([^0-9A-Za-z].*)?({ends})")  # not its version 2
-    for place in (*places, _keras_models()):
-        found = sorted(p for p in place.glob(f"{name}*") if own.fullmatch(p.name) and "notop" not in p.name)
-        if found:
-            return found[0]
-    return None
-
-
-def _keras_models() -> Path:
-    """Where Keras keeps the weights that it has downloaded."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+def _text(folder: Path | None) -> str | None:
+    return None if folder is None else str(folder)
 
 
 def _enlarged(side: int) -> Dataset:
-    """The digits as red, green and blue images."""
+    """The digits as images with three channels."""
     digits = datasets.digits()
     x, x_test = (np.repeat(resized(images, side), 3, axis=-1) for images in (digits.x_train, digits.x_test))
     return dataclasses.replace(digits, x_train=x, x_test=x_test)
 
 
-def _evenly(labels: Array, images: int | None) -> Array:
+def _balanced(labels: Array, images: int | None) -> Array:
     """Indices of the first images of each class."""
     if images is None or images >= len(labels):
         return np.arange(len(labels))

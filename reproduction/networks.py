@@ -1,21 +1,30 @@
-"""Classifiers of photographs as source A trains them: any architecture by name, plain, augmented, and with dropout."""
+"""Classifiers of photographs (Meni et al., 2023, section 5.4), and the corner term that is put on convolutions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
-from keras_entropy import models
+from keras_entropy import ConvCornerEntropy, models
 
 RESIDUAL = "small residual network"
 STRATEGIES = ("plain", "augmentation", "augmentation + dropout")
-RATE = 0.5
+DROPOUT = 0.5
+
+
+def corner_term(epsilon: float, form: str = "reciprocal") -> Callable[[float], Any]:
+    """Makes the corner term of a factor (Meni et al., 2023, eq. 25; eq. 23 for the form "log").
+
+    It is a sum over filters and channels, as the equations are.
+    """
+    return functools.partial(ConvCornerEntropy, epsilon=epsilon, form=form, reduction="sum")
 
 
 def network(name: str, input_shape: Sequence[int], classes: int) -> Any:
-    """An architecture of `keras_entropy.models` by name, or the small residual network, uncompiled."""
+    """An uncompiled architecture by its name in `keras_entropy.models`, or the small residual network."""
     if name == RESIDUAL:
         return residual(input_shape, classes)
     if name == "cnn":
@@ -24,10 +33,10 @@ def network(name: str, input_shape: Sequence[int], classes: int) -> Any:
 
 
 def residual(input_shape: Sequence[int], classes: int, filters: Sequence[int] = (16, 32, 64)) -> Any:
-    """A ResNet small enough for a processor: a stem, and one bottleneck block at each width.
+    """A small ResNet: a stem, and one bottleneck block for each width.
 
-    A block is 1x1, 3x3, 1x1 with batch normalisation and a projection on its skip, as ResNet-50 has where widths
-    change.
+    A block has convolutions of 1x1, 3x3 and 1x1 with batch normalisation, and a projection on its skip connection, as
+    ResNet-50 has wherever the width changes.
     """
     x = inputs = keras.Input(tuple(input_shape))
     x = _normalised(x, filters[0], 3, 1, "stem", True)
@@ -51,20 +60,20 @@ def _normalised(x: Any, filters: int, side: int, strides: int, name: str, activa
 
 
 def classifier(architecture: str, side: int, classes: int, learning_rate: float = 0.01, strategy: str = "plain") -> Any:
-    """A compiled classifier of square photographs [A, section 5.4].
+    """A compiled classifier of square photographs (Meni et al., 2023, section 5.4).
 
     Args:
-        architecture: its name.
-        side: of the images in pixels.
-        classes: number of classes.
-        learning_rate: of stochastic gradient descent.
-        strategy: one of `STRATEGIES`. Augmentation is flips, and up to 20 % of rotation and of zoom; dropout has rate
-            0.5. The layers that it is put between are those of `with_dropout`.
+        architecture: Name of the architecture.
+        side: Integer, height and width of the images in pixels.
+        classes: Integer, number of classes.
+        learning_rate: Float, learning rate of stochastic gradient descent. Defaults to 0.01.
+        strategy: One of `STRATEGIES`. Augmentation is flips, and up to 20 % of rotation and of zoom. Dropout has a rate
+            of 0.5, see `with_dropout`. Defaults to "plain".
 
     Returns:
-        A model in which the architecture is one layer, so that its kernels have one path in all strategies.
+        A model in which the architecture is one layer, so that its kernels have the same paths in all strategies.
     """
-    base = with_dropout(network(architecture, (side, side, 3), classes), RATE if "dropout" in strategy else 0.0)
+    base = with_dropout(network(architecture, (side, side, 3), classes), DROPOUT if "dropout" in strategy else 0.0)
     layers: list[Any] = [keras.Input((side, side, 3))]
     if "augmentation" in strategy:
         layers += [
@@ -78,9 +87,10 @@ def classifier(architecture: str, side: int, classes: int, learning_rate: float 
 
 
 def with_dropout(model: Any, rate: float) -> Any:
-    """A functional model with dropout of a rate before its Dense layers, all but the first where there are several.
+    """A functional model with dropout.
 
-    Where the architecture has dropout of its own, it gets the rate instead.
+    Dropout layers of the architecture itself get the rate. Without such layers, dropout is put before each Dense layer
+    except the first, or before the only one.
     """
     own = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     dense = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dense)]

@@ -1,48 +1,44 @@
-"""Figures 1, 8 and 9 of source A: where networks keep entropy, beside random networks of the same architecture.
-
-Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks", sections 5, 5.4 and 5.5.
-"""
+"""Entropy profiles of trained and of random networks (Meni et al., 2023, figures 1, 8 and 9)."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_entropy import ConvCornerEntropy, entropy_profile, models, resolve_placement
-from keras_entropy.study import Arm, Study
-from keras_entropy.study.records import RunRecord
-from reproduction import image_folders, profile_page, segmentation, trained_weights
-from reproduction.entries import Entry, Outcome, Settings
+from keras_entropy.study import Arm, RunRecord, Study
+from reproduction import profile_page, segmentation
+from reproduction.entries import Outcome, Settings
+from reproduction.estimates import mean, plural
+from reproduction.image_folders import photograph_data
 from reproduction.networks import RESIDUAL, classifier
 from reproduction.photograph_page import BASELINE, METRIC
 from reproduction.profile_page import Case
-from reproduction.protocol import less, scaled
+from reproduction.protocol import differences, parameter, select
 from reproduction.segmentation_page import METRIC as IOU
-from reproduction.study_runs import trained as records_of
-
-ARCHIVES = (".h5", ".keras", ".npz")
+from reproduction.study_runs import run_study
+from reproduction.trained_weights import FORMATS, KEPT, PRETRAINED, WeightSaving, pretrained, restored
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How profiles are taken, and the networks trained that no file of weights is there for."""
+    """How profiles are measured, and how networks without pretrained weights are trained."""
 
-    measures: tuple[str, ...] = scaled("Measures", ours=True)
-    twins: int = scaled("Random networks of each architecture", ours=True)
-    largest: int | None = scaled("Weights up to which volumes are measured", ours=True)
-    seeds: int = scaled("Networks that are trained where there are no weights", ours=True)
-    side: int = scaled("Pixels of a side of the photographs they are trained on", ours=True)
-    images: int | None = scaled("Photographs they are trained on at most", ours=True)
-    epochs: int = scaled("Epochs they are trained", ours=True)
+    measures: tuple[str, ...] = parameter("Measures", ours=True)
+    random: int = parameter("Random networks of each architecture", ours=True)
+    largest: int | None = parameter("Weights of a network, at most, for the log-volume", ours=True)
+    seeds: int = parameter("Networks that are trained if there are no weights", ours=True)
+    side: int = parameter("Pixels of a side of the photographs they are trained on", ours=True)
+    images: int | None = parameter("Photographs they are trained on at most", ours=True)
+    epochs: int = parameter("Epochs they are trained", ours=True)
 
 
 FULL = Protocol(
-    measures=("corner", "log_volume"), twins=3, largest=None, seeds=3, side=96, images=None, epochs=100
+    measures=("corner", "log_volume"), random=3, largest=None, seeds=3, side=96, images=None, epochs=100
 )  # fmt: skip
 SMALL = dataclasses.replace(FULL, largest=5_000_000, side=32, images=1000, epochs=15)
 
@@ -52,9 +48,9 @@ class Figure:
     """What a figure shows.
 
     Attributes:
-        network: its architecture, by name.
-        stand_in: what is trained, or read from a file, where there are no weights of that.
-        pattern: the contrast between layers that the paper describes, of `profile_pages.PATTERNS`.
+        network: Name of its architecture.
+        stand_in: Network that is shown, trained, if there are no pretrained weights of that architecture.
+        pattern: Contrast between layers that the paper describes, one of `profile_page.PATTERNS`.
     """
 
     network: str
@@ -65,99 +61,94 @@ class Figure:
 FIGURES = {
     "a-fig1": Figure("vgg16", "squeezenet", "early"),
     "a-fig8": Figure("resnet50", RESIDUAL, "pre-skip"),
+    "a-fig9": Figure("unet", "unet", "ends"),
 }
 
 
-def reproduced(name: str, settings: Settings, protocol: Protocol) -> Outcome:
-    """Figure 1 or 8 by a protocol."""
-    protocol = dataclasses.replace(protocol, seeds=settings.seeds or protocol.seeds)
-    figure, reduced = FIGURES[name], []
-    weights = image_folders.archive(settings.data, figure.network, (".h5", ".keras"))
-    cases = []
-    if weights is not None:
-        cases += _cases(figure, protocol, [models.by_name(figure.network, weights=weights)], figure.network)
-    else:
-        model = models.by_name(figure.network, (32, 32, 3), 10)  # the convolutions do not depend on it
-        cases += _cases(figure, protocol, [], figure.network, model)
-        stand_in, networks, trained = _stand_in(figure, settings, protocol)
-        reduced.append(
-            f"There are no trained weights of {figure.network} on this machine (they are looked for in the folder of "
-            f"the data, its folder {image_folders.WEIGHTS}, and Keras's folder of models): its random profile is "
-            f"shown, and what training does is seen in {stand_in}."
-        )
-        if not trained:  # nothing of the protocol of training is used
-            protocol = dataclasses.replace(protocol, side=FULL.side, images=FULL.images, epochs=FULL.epochs)
-        cases += _cases(figure, protocol, networks, stand_in)
-    reduced += less(protocol, dataclasses.replace(FULL, seeds=protocol.seeds))
-    return _outcome(name, cases, reduced, figure.pattern)
-
-
-def unets(settings: Settings, protocol: Protocol, training: segmentation.Protocol) -> Outcome:
-    """Figure 9 by protocols of the profiles and of training."""
-    count = settings.seeds or protocol.seeds
-    protocol, training = dataclasses.replace(protocol, seeds=count), dataclasses.replace(training, seeds=count)
-    trained = segmentation.train(settings, training, factors=())
-    networks = [model for record in trained.records if (model := trained.model(record)) is not None]
-    unused = {name: getattr(segmentation.FULL, name) for name in ("factors", "patience", "min_delta")}
-    whole = dataclasses.replace(segmentation.FULL, seeds=count)
-    reduced = [*less(dataclasses.replace(training, **unused), whole), *trained.reduced]
-    name = f"the U-Net, trained here ({_count(networks)}, {_reached(trained.records, IOU)})"
-    cases = _cases(Figure("unet", "unet", "ends"), protocol, networks, name, trained.build())
-    return _outcome("a-fig9", cases, reduced, "ends")
-
-
-def _outcome(name: str, cases: Sequence[Case], reduced: Sequence[str], pattern: str) -> Outcome:
+def run(name: str, settings: Settings) -> Outcome:
+    """Measure the networks of a figure, after training those that are missing."""
+    protocol, figure = select(settings, SMALL, FULL), FIGURES[name]
+    cases, reduced = _unets(figure, settings, protocol) if name == "a-fig9" else _networks(figure, settings, protocol)
     return Outcome(
         reduced=tuple(reduced),
-        blocks=tuple(profile_page.blocks(cases, pattern)),
-        verdicts=tuple(profile_page.verdicts(name, cases, pattern)),
+        blocks=tuple(profile_page.blocks(cases, figure.pattern)),
+        verdicts=tuple(profile_page.verdicts(name, cases, figure.pattern)),
     )
+
+
+def _networks(figure: Figure, settings: Settings, protocol: Protocol) -> tuple[list[Case], list[str]]:
+    """The profiles of figure 1 or 8, and sentences on what is reduced."""
+    full, reduced = dataclasses.replace(FULL, seeds=protocol.seeds), []
+    weights = pretrained(settings.data, figure.network)
+    if weights is not None:
+        network = models.by_name(figure.network, weights=weights)
+        cases = _cases(figure, protocol, [network], figure.network)
+    else:
+        fresh = models.by_name(figure.network, (32, 32, 3), 10)  # the size of the input does not change the kernels
+        cases = _cases(figure, protocol, [], figure.network, fresh)
+        stand_in, networks, trained = _stand_in(figure, settings, protocol)
+        reduced.append(
+            f"This machine has no pretrained weights of {figure.network} (neither in the folder of the data, nor in "
+            f"its folder {PRETRAINED}, nor in Keras's folder of models). Its random profile is shown, and {stand_in} "
+            "shows what training does."
+        )
+        if not trained:  # then the protocol of training was not used
+            protocol = dataclasses.replace(protocol, side=FULL.side, images=FULL.images, epochs=FULL.epochs)
+        cases += _cases(figure, protocol, networks, stand_in)
+    return cases, [*reduced, *differences(protocol, full)]
+
+
+def _unets(figure: Figure, settings: Settings, protocol: Protocol) -> tuple[list[Case], list[str]]:
+    """The profiles of figure 9, and sentences on what is reduced."""
+    training = dataclasses.replace(select(settings, segmentation.SMALL, segmentation.FULL), seeds=protocol.seeds)
+    trained = segmentation.train(settings, dataclasses.replace(training, factors=()))
+    networks = [model for record in trained.records if (model := trained.model(record)) is not None]
+    unused = {name: getattr(segmentation.FULL, name) for name in ("factors", "patience", "min_delta")}
+    full = dataclasses.replace(segmentation.FULL, seeds=protocol.seeds)
+    name = f"the U-Net, trained here ({plural(len(networks), 'network')}, {_reached(trained.records, IOU)})"
+    cases = _cases(figure, protocol, networks, name, trained.build())
+    return cases, [*differences(dataclasses.replace(training, **unused), full), *trained.reduced]
 
 
 def _stand_in(figure: Figure, settings: Settings, protocol: Protocol) -> tuple[str, list[Any], bool]:
-    """Trained networks in the place of those without weights: what they are, and whether they are trained here."""
-    weights = (
-        image_folders.archive(settings.data, figure.stand_in, ARCHIVES) if figure.stand_in in models.names() else None
-    )
+    """Trained networks that replace those without weights: what they are, the models, whether they are trained here."""
+    name = figure.stand_in
+    weights = pretrained(settings.data, name, (*FORMATS, ".npz")) if name in models.names() else None
     if weights is not None:
-        network = models.by_name(figure.stand_in, weights=weights)
-        return f"{figure.stand_in} with the weights of {weights.name}", [network], False
-    name = figure.stand_in if figure.stand_in == RESIDUAL else "cnn"
+        return f"{name} with the weights of {weights.name}", [models.by_name(name, weights=weights)], False
+    name = name if name == RESIDUAL else "cnn"
     networks, reached = _trained(name, settings, protocol)
-    return f"{name}, trained here ({_count(networks)}, {reached})", networks, True
+    return f"{name}, trained here ({plural(len(networks), 'network')}, {reached})", networks, True
 
 
 def _trained(name: str, settings: Settings, protocol: Protocol) -> tuple[list[Any], str]:
-    """Train a classifier of photographs with several seeds; and how well it does in the end."""
-    folder = image_folders.find(settings, image_folders.PHOTOGRAPHS)
-    data = functools.partial(
-        image_folders.photographs, None if folder is None else str(folder), protocol.side, protocol.images
-    )
-    build = functools.partial(classifier, name, protocol.side, len(data().class_names))
-    place = settings.output / trained_weights.FOLDER
+    """Classifiers of photographs, trained with several seeds, and their accuracy in words."""
+    data = photograph_data(settings, protocol.side, protocol.images)
+    build = functools.partial(classifier, name, protocol.side, len(data.load().class_names))
+    folder = settings.output / KEPT
     study = Study(
         build,
         [Arm(BASELINE)],
         range(protocol.seeds),
-        data=data,
+        data=data.load,
         output=settings.output / "study",
         epochs=protocol.epochs,
         metric=METRIC,
-        callbacks=trained_weights.Keeping(place),
+        callbacks=WeightSaving(folder),
     )
-    records = records_of(study, settings)
-    restored = [trained_weights.restored(build(), record, place) for record in records]
-    return [m.layers[-1] for m in restored if m is not None], _reached(records, METRIC)  # without what is around it
+    records = run_study(study, settings)
+    trained = [restored(build(), record, folder) for record in records]
+    return [m.layers[-1] for m in trained if m is not None], _reached(records, METRIC)  # the architecture alone
 
 
 def _reached(records: Sequence[RunRecord], metric: str) -> str:
-    """The mean of a metric of finished runs, in words."""
+    """Mean of a metric over the finished runs, in words."""
     values = [record.value(metric) for record in records if record.ok]
-    return f"{metric} {sum(values) / len(values):.2f}" if values else "none finished"
+    return f"{metric} {mean(values):.2f}" if values else "none finished"
 
 
 def _cases(figure: Figure, protocol: Protocol, networks: Sequence[Any], said: str, fresh: Any = None) -> list[Case]:
-    """A case for each measure: the trained networks, and random ones of the same architecture."""
+    """One case for each measure: the trained networks, and random ones of the same architecture."""
     networks = [convolutions(network) for network in networks]
     if not networks and fresh is None:
         return []
@@ -167,68 +158,20 @@ def _cases(figure: Figure, protocol: Protocol, networks: Sequence[Any], said: st
     for measure in protocol.measures:
         if measure == "log_volume" and protocol.largest is not None and model.count_params() > protocol.largest:
             continue
-        found.append(
-            Case(
-                said,
-                measure,
-                tuple(entropy_profile(network, measure) for network in networks),
-                tuple(entropy_profile(model, measure, randomize=seed) for seed in range(protocol.twins)),
-                marked,
-            )
-        )
+        trained = tuple(entropy_profile(network, measure) for network in networks)
+        random = tuple(entropy_profile(model, measure, randomize=seed) for seed in range(protocol.random))
+        found.append(Case(said, measure, trained, random, marked))
     return found
 
 
 def _marked(model: Any, pattern: str) -> frozenset[str]:
-    """The paths of the layers that a pattern is about, where the architecture says it."""
+    """Paths of the layers that a pattern is about, if the architecture defines them."""
     if pattern != "pre-skip":
         return frozenset()
     return frozenset(w.path for w in resolve_placement(model, "pre_skip", regularizer=ConvCornerEntropy(1.0)))
 
 
 def convolutions(model: Any) -> Any:
-    """A functional model up to what its first Dense layer reads; another one as it is."""
+    """A functional model up to the input of its first Dense layer; the model itself if it has none."""
     dense = next((layer for layer in model.layers if isinstance(layer, keras.layers.Dense)), None)
     return model if dense is None else keras.Model(model.inputs, dense.input, name=model.name)
-
-
-def _count(networks: Sequence[Any]) -> str:
-    return f"{len(networks)} network{'' if len(networks) == 1 else 's'}"
-
-
-def _run(name: str) -> Callable[[Settings], Outcome]:
-    def run(settings: Settings) -> Outcome:
-        return reproduced(name, settings, FULL if settings.scale == "full" else SMALL)
-
-    return run
-
-
-def _run_unets(settings: Settings) -> Outcome:
-    if settings.scale == "full":
-        return unets(settings, FULL, segmentation.FULL)
-    return unets(settings, SMALL, segmentation.SMALL)
-
-
-ENTRIES = {
-    "a-fig1": Entry(
-        name="a-fig1",
-        title="Entropy profile of VGG-16, trained and random",
-        claim="A trained VGG-16 keeps most of its entropy in the early layers (about -2.2 nats per filter in the "
-        "first, -5.5 late), which a random network does less; it has few outliers, a random one far more (figure 1, "
-        "section 5).",
-        run=_run("a-fig1"),
-    ),
-    "a-fig8": Entry(
-        name="a-fig8",
-        title="Entropy profile of ResNet-50",
-        claim="ResNet-50 preserves entropy before its skip connections (figure 8, sections 5.4 and 6).",
-        run=_run("a-fig8"),
-    ),
-    "a-fig9": Entry(
-        name="a-fig9",
-        title="Entropy profile of a U-Net trained on masks",
-        claim='The entropy change of a trained U-Net has a distinct "U" shape: it keeps entropy at the beginning and '
-        "the end (figure 9, sections 5.5 and 6).",
-        run=_run_unets,
-    ),
-}

@@ -1,12 +1,12 @@
-"""A number by latent width, as figures 3 to 6 of source A draw it: a colour for each lambda, a line for each arm."""
+"""Curves by latent width (Meni et al., 2023, figures 3 to 6): a colour for each lambda, a line style for each arm."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_entropy.study.comparison import ArmResult, Comparison
-from keras_entropy.study.figures import BLACK, COLOURS
+from keras_entropy.study import ArmResult, Comparison
+from keras_entropy.study.figures import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,14 +15,14 @@ LINES = (("-", "o"), ("-", "s"), (":", "^"), ("--", "D"), ("-.", "v"))
 
 
 def by_width(panels: Mapping[str, Comparison], title: str, label: str, *, axis: str, own: str) -> Figure:
-    """Mean and t interval of each arm against an axis, in one panel for each comparison.
+    """Mean and t interval of each arm against an axis of the grid, in one panel for each comparison.
 
     Args:
-        panels: comparisons by the title of their panel.
-        title: of the figure.
-        label: of the vertical axis, which all panels share.
-        axis: which stands below, such as "width".
-        own: the axis of the arms that has a colour for each of its values.
+        panels: Comparisons by the title of their panel.
+        title: Title of the figure.
+        label: Label of the vertical axis, which all panels share.
+        axis: Name of the horizontal axis, such as "width".
+        own: Name of the arms' axis whose values have the colours.
     """
     from matplotlib.figure import Figure
 
@@ -41,9 +41,11 @@ def by_width(panels: Mapping[str, Comparison], title: str, label: str, *, axis: 
         for one in comparison.rows:
             shown.setdefault(one.label, []).append(one)
         for i, (curve, members) in enumerate(shown.items()):
-            aside = (i - (len(shown) - 1) / 2) * 0.016 * (places[-1] - places[0])  # equal curves stay in sight
+            aside = (
+                (i - (len(shown) - 1) / 2) * 0.016 * (places[-1] - places[0])
+            )  # so that equal curves are both visible
             first = members[0]
-            colour = COLOURS[values.index(first.own[own]) % len(COLOURS)] if own in first.own else BLACK
+            colour = COLOURS[values.index(first.own[own]) % len(COLOURS)] if own in first.own else "black"
             line, marker = LINES[arms.index(first.arm) % len(LINES)]
             curves[curve] = _curve(panel, members, axis, aside, colour, line, marker)
         panel.set_xticks(places, [f"{place:g}" for place in places])

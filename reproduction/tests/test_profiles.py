@@ -8,11 +8,10 @@ import pytest
 from keras_entropy import models
 from keras_entropy.profile import EntropyProfile, ProfileRecord
 from keras_entropy.study.document import Picture, Table
-from reproduction import image_folders, profile_page, profiles, segmentation
-from reproduction.entries import Settings
+from reproduction import Settings, profile_page, profiles, segmentation, trained_weights
 from reproduction.profile_page import Case
 
-TINY = dataclasses.replace(profiles.SMALL, side=8, images=40, epochs=1, seeds=2, twins=2, largest=100_000)
+TINY = dataclasses.replace(profiles.SMALL, side=8, images=40, epochs=1, seeds=2, random=2, largest=100_000)
 UNET = dataclasses.replace(segmentation.SMALL, height=16, width=16, images=16, filters=(4, 8), epochs=1, batch_size=8)
 
 
@@ -29,7 +28,7 @@ def test_a_pattern_that_random_networks_have_too_is_not_one_of_training():
     case = Case(
         "net", "corner", (profile(-2, -3, -4), profile(-2.1, -3, -4.1)), (profile(-3, -4, -5), profile(-3, -4, -5.2))
     )
-    assert case.contrasts("early", case.trained).estimate == pytest.approx(2)
+    assert case.contrasts("early", case.trained) == pytest.approx([2, 2])
     beyond = case.beyond("early")  # both samples vary, and the interval carries both
     assert beyond.estimate == pytest.approx(-0.1)
     assert beyond.method == "Welch t"
@@ -61,21 +60,28 @@ def test_the_paper_s_fall_beside_that_of_random_networks():
     )
 
 
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(profiles, "SMALL", TINY)
+    monkeypatch.setattr(segmentation, "SMALL", UNET)
+
+
+@pytest.mark.usefixtures("train_here", "tiny")
 def test_a_tiny_unet(tmp_path):
-    outcome = profiles.unets(Settings(output=tmp_path, workers=1, progress=False), TINY, UNET)
+    outcome = profiles.run("a-fig9", Settings(output=tmp_path, progress=False))
     assert [b.name for b in outcome.blocks if isinstance(b, Picture)] == ["profile1.png", "profile2.png"]
     assert sum("n = 2 and 2 networks" in verdict for verdict in outcome.verdicts) == 2
     assert any("strokes" in sentence for sentence in outcome.reduced)
     assert not any("Values of lambda" in sentence for sentence in outcome.reduced)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("train_here", "tiny")
 def test_a_figure_without_weights_says_what_stands_in(tmp_path, monkeypatch):
     monkeypatch.setitem(profiles.FIGURES, "a-fig1", profiles.Figure("mobilenet", "squeezenet", "early"))
-    monkeypatch.setattr(image_folders, "_keras_models", lambda: tmp_path)
-    outcome = profiles.reproduced("a-fig1", Settings(output=tmp_path, workers=1, progress=False), TINY)
+    monkeypatch.setattr(trained_weights, "_keras_models", lambda: tmp_path)
+    outcome = profiles.run("a-fig1", Settings(output=tmp_path, progress=False))
     assert any(
-        "no trained weights of mobilenet" in s and "cnn, trained here (2 networks, val_accuracy" in s
+        "no pretrained weights of mobilenet" in s and "cnn, trained here (2 networks, val_accuracy" in s
         for s in outcome.reduced
     )
     summary = next(b for b in outcome.blocks if isinstance(b, Table))
@@ -86,11 +92,12 @@ def test_a_figure_without_weights_says_what_stands_in(tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.usefixtures("tiny")
 def test_weights_of_the_very_architecture_are_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_folders, "_keras_models", lambda: tmp_path / "none")
+    monkeypatch.setattr(trained_weights, "_keras_models", lambda: tmp_path / "none")
     monkeypatch.setitem(profiles.FIGURES, "a-fig1", profiles.Figure("cnn", "squeezenet", "early"))
     models.by_name("cnn").save(tmp_path / "cnn.keras")
-    settings = Settings(output=tmp_path / "out", data=tmp_path, workers=1, progress=False)
-    outcome = profiles.reproduced("a-fig1", settings, TINY)
-    assert not any("no trained weights" in sentence for sentence in outcome.reduced)
+    settings = Settings(output=tmp_path / "out", data=tmp_path, progress=False)
+    outcome = profiles.run("a-fig1", settings)
+    assert not any("no pretrained weights" in sentence for sentence in outcome.reduced)
     assert any("one trained network" in verdict for verdict in outcome.verdicts)
