@@ -1,272 +1,162 @@
-import csv
-import gc
-import json
-import os
-import signal
+"""`keras-entropy` itself: help, version, errors in the arguments, and how every command ends after an error."""
+
+import errno
+import re
 import subprocess
 import sys
-import time
 
-import keras
-import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from conftest import BLOCKED
-
-pytest.importorskip("sklearn", reason="the digits need scikit-learn")
-
+import keras_entropy
 from keras_entropy_cli.app import app
+from keras_entropy_cli.errors import interruptible, one_line, user_errors
 
-FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", "logs"}
+COMMANDS = ("train", "profile", "study", "search", "landscape")
+USAGE_ERRORS = [
+    (["tarin"], "No such command"),
+    (["train", "--colour", "red"], "No such option"),
+    (["train", "--model", "transformer"], "--model"),
+    (["train", "--regularizer", "corner"], "--regularizer"),
+    (["train", "--epochs", "0"], "--epochs"),
+    (["train", "--epochs", "many"], "--epochs"),
+    (["train", "--batch-size", "0"], "--batch-size"),
+    (["train", "--seed", "-1"], "--seed"),
+    (["train", "--learning-rate", "0"], "should be above 0"),
+    (["train", "--learning-rate", "-1"], "should be above 0"),
+    (["train", "--learning-rate", "nan"], "should be above 0"),
+    (["train", "--overwrite", "--resume"], "exclude each other"),
+    (["profile"], "model"),
+    (["profile", "cnn", "--measure", "paper"], "--measure"),
+    (["profile", "cnn", "--json", "p.svg", "--plot", "p.svg"], "two files"),
+    (["study"], "Give the file of a study"),
+    (["study", "nothing.toml"], "does not exist"),
+    (["study", "nothing.toml", "--overwrite", "--resume"], "exclude each other"),
+    (["search", "--tuner", "best"], "--tuner"),
+    (["search", "--holdout-seeds", "1"], "--holdout-seeds"),
+    (["search", "--overwrite", "--resume"], "exclude each other"),
+    (["landscape", "--moves", "0"], "--moves"),
+    (["landscape", "--resume", "--output", "nothing"], "holds no walk"),
+    (["landscape", "--overwrite", "--resume"], "exclude each other"),
+]
 
 
 def command(*arguments):
-    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
-def process(environment, output, *arguments):
-    """A run of its own, to be killed."""
-    # Started from a background job of a shell, it would inherit that Ctrl-C is ignored.
-    code = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code += "sys.modules['tensorflow'] = None\n" if BLOCKED else ""
-    code += "from keras_entropy_cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "train", "--output", str(output), *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_help_has_an_example(name):
+    result = command(*([name] if name else []), "--help")
+
+    assert result.exit_code == 0
+    assert f"Example: keras-entropy {name or 'train'}" in result.output
 
 
-def wait_for(path, running):
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert running.poll() is None, running.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name):
+    (found,) = [one for one in typer.main.get_command(app).commands.values() if one.name == name]
+
+    assert [p.name for p in found.params if p.name != "help" and not getattr(p, "help", None)] == []
 
 
-def table(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
+def test_the_commands_are_listed_with_what_they_do():
+    result = command("--help")
+
+    for name in COMMANDS:
+        assert re.search(rf"{name} +[A-Z]", result.output)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Four epochs on the digits, alone."""
-    output = tmp_path_factory.mktemp("run") / "out"
-    result = command("--epochs", 4, "--output", output)
-    assert result.exit_code == 0, result.output
-    return output, result.output
+def test_version():
+    result = command("--version")
+
+    assert result.exit_code == 0
+    assert result.output == f"keras-entropy {keras_entropy.__version__}\n"
 
 
-def test_a_run_leaves_what_it_promises(trained):
-    output, printed = trained
-
-    assert {path.name for path in output.iterdir()} == FILES
-    history = table(output / "history.csv")
-    assert [row["epoch"] for row in history] == ["1", "2", "3", "4"]
-    assert {"loss", "task_loss", "val_task_loss", "entropy/conv1", "entropy/conv2", "entropy/head"} <= set(history[0])
-    layers = {row["path"]: row for row in table(output / "layers.csv")}
-    assert float(layers["conv1"]["after"]) == float(history[-1]["entropy/conv1"])
-    assert [row["penalised"] for row in layers.values()] == ["True", "False", "False"]
-    model = keras.models.load_model(output / "model.keras")
-    assert model.get_layer("conv1").kernel_regularizer.factor == 1e-3
-    assert "Entropy change of each layer" in printed
-    assert json.loads((output / "run.json").read_text())["schema"] == "keras-entropy/train/2"
-    assert (output / "entropy.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_it_learns(trained):
-    assert float(table(trained[0] / "history.csv")[-1]["val_accuracy"]) > 0.5  # by chance it would be 0.1
-
-
-def test_a_second_run_refuses_and_loses_nothing(trained):
-    output, _ = trained
-    before = {path: path.read_bytes() for path in output.iterdir() if path.is_file()}
-
-    result = command("--output", output)
+@pytest.mark.parametrize(("arguments", "words"), USAGE_ERRORS, ids=[" ".join(case[0]) for case in USAGE_ERRORS])
+def test_errors_in_the_arguments_are_explained(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = command(*arguments)
 
     assert result.exit_code == 2
-    assert "not empty" in result.output
-    assert "--overwrite" in result.output
-    assert {path: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
-
-
-def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
-    for factor in (1e-3, 1e-2):
-        result = command("--epochs", 1, "--factor", factor, "--output", tmp_path / "a", "--overwrite")
-        assert result.exit_code == 0, result.output
-        for name in ("notes.txt", "checkpoint-best.keras"):
-            (tmp_path / "a" / name).write_text("mine")
-    assert json.loads((tmp_path / "a" / "run.json").read_text())["arguments"]["factor"] == 1e-2
-    for name in ("notes.txt", "checkpoint-best.keras"):
-        assert (tmp_path / "a" / name).read_text() == "mine"
-
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "thesis.tex").write_text("mine")
-    result = command("--output", tmp_path / "b", "--overwrite")
-    assert result.exit_code == 2
-    assert "is not the folder of a run" in result.output
-
-    result = command("--output", tmp_path / "a", "--overwrite", "--placement", "nowhere")
-    assert result.exit_code == 2  # a mistake in the arguments costs nothing
-    assert (tmp_path / "a" / "model.keras").exists()
-
-
-def test_a_run_killed_before_its_record_was_there_is_started_anew(tmp_path):
-    (tmp_path / ".partial-123-run.json").write_text("{")
-
-    assert command("--output", tmp_path, "--epochs", 1).exit_code == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("epoch", [0, 2])
-def test_a_killed_run_resumes_to_the_same_bits(trained, epoch, tmp_path, child_environment):
-    running = process(child_environment, tmp_path / "out", "--epochs", 4)
-    wait_for(tmp_path / "out" / (f"checkpoint-{epoch:04}.keras" if epoch else "run.json"), running)
-    running.kill()
-    running.wait()
-    running.stderr.close()
-    (tmp_path / "out" / ".partial-torn.keras").write_bytes(b"half a file")
-
-    result = command("--output", tmp_path / "out", "--resume")
-
-    assert result.exit_code == 0, result.output
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
-    assert (tmp_path / "out" / "history.csv").read_text() == (trained[0] / "history.csv").read_text()
-    weights = [
-        keras.models.load_model(folder / "model.keras").get_weights() for folder in (trained[0], tmp_path / "out")
-    ]
-    for a, b in zip(*weights, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.slow
-def test_ctrl_c_leaves_what_was_finished(tmp_path, child_environment):
-    running = process(child_environment, tmp_path / "out", "--epochs", 1000)
-    wait_for(tmp_path / "out" / "checkpoint-0002.keras", running)
-    os.kill(running.pid, signal.SIGINT)
-    errors = running.communicate(timeout=120)[1]
-
-    assert running.returncode == 130
-    assert "--resume" in errors
-    assert "Traceback" not in errors
-    done = len(table(tmp_path / "out" / "history.csv"))
-    assert f"Stopped after {done} of 1000 epochs" in errors
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
-    result = command("--output", tmp_path / "out", "--resume", "--epochs", done + 1)
-    assert result.exit_code == 0, result.output
-    assert len(table(tmp_path / "out" / "history.csv")) == done + 1
-
-
-def test_a_ctrl_c_that_hits_the_garbage_collector_is_not_lost(tmp_path):
-    def hit(phase, info):
-        if (tmp_path / "out" / "checkpoint-0001.keras").exists():
-            gc.callbacks.remove(hit)
-            signal.raise_signal(signal.SIGINT)
-
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    gc.callbacks.append(hit)
-    try:
-        result = command("--output", tmp_path / "out", "--epochs", 30)
-        assert hit not in gc.callbacks
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-    assert result.exit_code == 130, result.output
-    assert "--resume" in result.output
-
-
-def test_resume_goes_beyond_a_finished_run_but_not_against_it(trained):
-    output, _ = trained
-    result = command("--output", output, "--resume", "--factor", 3)
-    assert result.exit_code == 2
-    assert "--factor 0.001. Resume it without --factor 3.0" in result.output
-
-    result = command("--output", output, "--resume", "--epochs", 2)
-    assert result.exit_code == 2
-    assert "finished 4 epochs" in result.output
-
-
-@pytest.mark.parametrize("rate", [0, -1, "nan"])
-def test_a_learning_rate_is_above_0(rate, tmp_path):
-    result = command("--output", tmp_path / "out", "--learning-rate", rate)
-
-    assert result.exit_code == 2
-    assert "should be above 0" in result.output
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("text", ["", '{"schema": "keras-', "[]", "{}"])
-def test_a_damaged_record_is_named(text, tmp_path):
-    (tmp_path / "run.json").write_text(text)
-
-    result = command("--output", tmp_path, "--resume")
-
-    assert result.exit_code == 2
-    assert "run.json is" in result.output
-    assert "--overwrite" in result.output
-
-
-def test_an_output_that_cannot_be_a_folder(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    for output in (tmp_path / "file", tmp_path / "file" / "sub"):
-        result = command("--output", output)
-        assert result.exit_code == 2
-        assert "Error:" in result.output
+    assert words in result.stderr
+    assert result.stdout == ""
+    assert isinstance(result.exception, SystemExit)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("error", "said"),
     [
-        (["--resume"], "no run to resume"),
-        (["--resume", "--overwrite"], "exclude each other"),
-        (["--dataset", "mnist", "--data-dir", "/nowhere"], "tfds build"),
-        (["--dataset", "/no/folder"], "no folder /no/folder"),
-        (["--dataset", "spirals"], "needs images"),
-        (["--placement", "conv7"], "conv1, conv2"),
-        (["--model", "autoencoder", "--regularizer", "ConvCornerEntropy"], "ConvCornerEntropy can act on"),
-        (["--factor", "nan"], "`factor`"),
-        (["--epochs", 0], "--epochs"),
-        (["--model", "transformer"], "--model"),
+        (ValueError("bad\nvalue"), "Error: bad value\n"),
+        (TypeError("a\x1b[31mb\x07"), "Error: a?[31mb?\n"),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), "No space left on device: 'runs/x'\n"),
+        (
+            ModuleNotFoundError('Install it with: pip install "keras-entropy[plot]"'),
+            'pip install "keras-entropy[plot]"',
+        ),
+        (MemoryError(), "Error: Out of memory."),
     ],
 )
-def test_mistakes_are_one_line_and_exit_code_2(arguments, words, tmp_path):
-    result = command("--output", tmp_path / "out", *arguments)
+def test_errors_of_user_and_machine_are_one_line(error, said, capsys):
+    with pytest.raises(typer.Exit) as caught, user_errors():
+        raise error
 
-    assert result.exit_code == 2
-    assert words in result.output
-    assert isinstance(result.exception, SystemExit)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("placement", ["none", "all"])
-def test_autoencoders_and_placements(placement, tmp_path):
-    result = command("--model", "autoencoder", "--placement", placement, "--epochs", 1, "--output", tmp_path / "out")
-
-    assert result.exit_code == 0, result.output
-    penalised = [row["penalised"] for row in table(tmp_path / "out" / "layers.csv")]
-    assert penalised == [str(placement == "all")] * 2
+    written = capsys.readouterr()
+    assert caught.value.exit_code == 2
+    assert said in written.err
+    assert written.err.count("\n") == 1
+    assert written.out == ""
 
 
-def test_help_has_an_example():
-    result = CliRunner().invoke(app, ["train", "--help"])
+@pytest.mark.parametrize("error", [KeyError("bug"), AssertionError(), RuntimeError("bug"), BrokenPipeError()])
+def test_other_errors_are_not_hidden(error):
+    with pytest.raises(type(error)) as caught, user_errors():
+        raise error
 
-    assert result.exit_code == 0
-    assert "Example: keras-entropy train" in result.output
+    assert caught.value is error
 
 
-@pytest.mark.data
-@pytest.mark.skipif(BLOCKED, reason="prepared sets need TensorFlow")
-def test_mnist(data_folder, tmp_path):
-    result = command(
-        "--dataset", "mnist", "--data-dir", data_folder / "tfds", "--model", "autoencoder", "--epochs", 1,
-        "--batch-size", 500, "--output", tmp_path / "out",
-    )  # fmt: skip
+def test_ctrl_c_says_how_to_continue(capsys):
+    with pytest.raises(typer.Exit) as caught, user_errors(), interruptible("Continue with\n--resume."):
+        raise KeyboardInterrupt
 
-    assert result.exit_code == 0, result.output
-    assert float(table(tmp_path / "out" / "history.csv")[0]["val_task_loss"]) < 0.1
+    assert caught.value.exit_code == 130
+    assert capsys.readouterr().err == "\nStopped. Continue with --resume.\n"
+
+
+def test_one_line_keeps_letters_of_all_languages():
+    assert one_line(" größe \n\t 大 \x00") == "größe 大 ?"
+
+
+@pytest.mark.processes
+def test_help_version_and_errors_in_the_arguments_do_not_wait_for_keras(child_environment, tmp_path):
+    code = (
+        "import sys, time\n"
+        "from keras_entropy_cli import main\n"
+        "try: main()\n"
+        "finally: print('LOADED', [n for n in ('keras', 'numpy', 'tensorflow', 'jax', 'torch') if n in sys.modules],\n"
+        "    time.process_time(), file=sys.stderr)"
+    )
+    seconds = {}
+    for arguments in [[], ["--help"], ["--version"], *([c, "--help"] for c in COMMANDS), *(c[0] for c in USAGE_ERRORS)]:
+        child = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(
+            child, env=child_environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert "Traceback" not in done.stderr
+        loaded, seconds[" ".join(arguments)] = re.search(r"LOADED (\[.*\]) (.*)$", done.stderr).groups()
+        assert (arguments, loaded) == (arguments, "[]")
+    assert {call: s for call, s in seconds.items() if float(s) >= 1.5} == {}
+
+
+@pytest.mark.processes
+def test_python_m_keras_entropy_is_the_command(child_environment, tmp_path):
+    child = [sys.executable, "-m", "keras_entropy", "profile", "cnn", "--json", "p.json"]
+    done = subprocess.run(child, env=child_environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "conv1" in done.stdout
+    assert (tmp_path / "p.json").is_file()

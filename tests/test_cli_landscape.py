@@ -76,7 +76,7 @@ def test_two_axes_and_the_loss(tmp_path):
         (["--moves", "nan"], "moves"),
         (["--depth", 0], "--depth"),
         (["--strength", -1], "--strength"),
-        (["--axes", "train_loss", "--target-loss", -1.0], "--moves"),
+        (["--depth", 1, "--width", 3, "--axes", "train_loss", "--target-loss", -1.0], "--moves"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(arguments, words, tmp_path):
@@ -87,6 +87,7 @@ def test_what_a_user_can_mend_is_one_line(arguments, words, tmp_path):
     assert not list(tmp_path.glob("out/*"))
 
 
+@pytest.mark.processes
 def test_ctrl_c_and_resume_end_with_the_same_bits(tmp_path, child_environment):
     arguments = ["--depth", "2", "--width", "4", "--axes", "train_accuracy", "--moves", "1e7"]
     whole = command(*arguments, "--output", tmp_path / "whole")

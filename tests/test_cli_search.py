@@ -1,8 +1,13 @@
+"""`keras-entropy search`."""
+
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from quick import inline_pool, quick_training
 from typer.testing import CliRunner
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
@@ -10,17 +15,24 @@ pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 from keras_entropy import datasets
 from keras_entropy_cli.app import app
 
-QUICK = ["--max-trials", 2, "--epochs", 1, "--holdout-seeds", 2, "--batch-size", 256]
+QUICK = ["--max-trials", 2, "--epochs", 1, "--seeds", 1, "--holdout-seeds", 2, "--batch-size", 64]
 
 
 def command(*arguments):
     return CliRunner().invoke(app, ["search", *map(str, arguments)])
 
 
+@pytest.fixture
+def quick():
+    with quick_training(), inline_pool():
+        yield
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search") / "out"
-    result = command(*QUICK, "--output", folder)
+    with quick_training(), inline_pool():
+        result = command(*QUICK, "--output", folder)
     assert result.exit_code == 0, result.output
     return folder, result.output
 
@@ -36,6 +48,7 @@ def test_it_ends_with_a_verdict(done):
     assert {row["entropy/regularizer"] for row in rows[:2]} <= {"ConvCornerEntropy", "ConvEntropy"}
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_folder_with_a_search_is_replaced_or_gone_on_with_only_if_asked(done):
     folder, _ = done
     before = (folder / "search" / "oracle.json").read_bytes()
@@ -84,7 +97,6 @@ def test_the_inputs_are_changed_alike_in_all_runs_and_the_targets_are_not(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--overwrite", "--resume"], "exclude each other"),
         (["--resume"], "holds no search to resume"),
         (["--dataset", "spirals"], "needs images"),
         (["--dataset", "nothing"], "nothing"),
@@ -122,6 +134,7 @@ def broken():
 """
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_model_of_the_users(tmp_path):
     (tmp_path / "mine.py").write_text(OWN)
     result = command(*QUICK, "--output", tmp_path / "out", "--user-module", f"{tmp_path / 'mine.py'}:build")
@@ -145,9 +158,13 @@ def test_a_module_without_a_model_is_refused(name, words, tmp_path):
     assert words in result.output
 
 
-def test_two_workers(tmp_path):
-    result = command(*QUICK, "--output", tmp_path / "out", "--workers", 2)
-    assert result.exit_code == 0, result.output
+@pytest.mark.processes
+def test_two_workers(tmp_path, child_environment):
+    child = [sys.executable, "-m", "keras_entropy", "search", *QUICK, "--output", tmp_path / "out", "--workers", 2]
+    done = subprocess.run(list(map(str, child)), env=child_environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["sentence"] in " ".join(done.stdout.split())
     assert {path.name for path in (tmp_path / "out" / "workers").iterdir()} == {
         "chief.log",
         "worker-0.log",

@@ -1,0 +1,332 @@
+"""`keras-entropy train`."""
+
+import contextlib
+import csv
+import gc
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from quick import quick_training
+from typer.testing import CliRunner
+
+from conftest import BLOCKED
+
+pytest.importorskip("sklearn", reason="the digits need scikit-learn")
+
+from keras_entropy_cli.app import app
+
+FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", "logs"}
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def process(environment, output, *arguments):
+    """Start a run in another process, to be killed."""
+    # Started from a background job of a shell, it would inherit that Ctrl-C is ignored.
+    code = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "sys.modules['tensorflow'] = None\n" if BLOCKED else ""
+    code += "from keras_entropy_cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "train", "--output", str(output), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path, running):
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert running.poll() is None, running.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def table(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def quick():
+    with quick_training():
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Four epochs on all digits."""
+    output = tmp_path_factory.mktemp("run") / "out"
+    result = command("--epochs", 4, "--output", output)
+    assert result.exit_code == 0, result.output
+    return output, result.output
+
+
+def test_a_run_leaves_what_it_promises(trained):
+    output, printed = trained
+
+    assert {path.name for path in output.iterdir()} == FILES
+    history = table(output / "history.csv")
+    assert [row["epoch"] for row in history] == ["1", "2", "3", "4"]
+    assert {"loss", "task_loss", "val_task_loss", "entropy/conv1", "entropy/conv2", "entropy/head"} <= set(history[0])
+    layers = {row["path"]: row for row in table(output / "layers.csv")}
+    assert float(layers["conv1"]["after"]) == float(history[-1]["entropy/conv1"])
+    assert [row["penalised"] for row in layers.values()] == ["True", "False", "False"]
+    model = keras.models.load_model(output / "model.keras")
+    assert model.get_layer("conv1").kernel_regularizer.factor == 1e-3
+    assert "Entropy change of each layer" in printed
+    assert json.loads((output / "run.json").read_text())["schema"] == "keras-entropy/train/2"
+    assert (output / "entropy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_learns(trained):
+    assert float(table(trained[0] / "history.csv")[-1]["val_accuracy"]) > 0.5  # by chance it would be 0.1
+
+
+def test_a_second_run_refuses_and_loses_nothing(trained):
+    output, _ = trained
+    before = {path: path.read_bytes() for path in output.iterdir() if path.is_file()}
+
+    result = command("--output", output)
+
+    assert result.exit_code == 2
+    assert "not empty" in result.output
+    assert "--overwrite" in result.output
+    assert {path: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("quick")
+def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
+    for factor in (1e-3, 1e-2):
+        result = command("--epochs", 1, "--factor", factor, "--output", tmp_path / "a", "--overwrite")
+        assert result.exit_code == 0, result.output
+        for name in ("notes.txt", "checkpoint-best.keras"):
+            (tmp_path / "a" / name).write_text("mine")
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["arguments"]["factor"] == 1e-2
+    for name in ("notes.txt", "checkpoint-best.keras"):
+        assert (tmp_path / "a" / name).read_text() == "mine"
+
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.tex").write_text("mine")
+    result = command("--output", tmp_path / "b", "--overwrite")
+    assert result.exit_code == 2
+    assert "is not the folder of a run" in result.output
+
+    result = command("--output", tmp_path / "a", "--overwrite", "--placement", "nowhere")
+    assert result.exit_code == 2  # a mistake in the arguments costs nothing
+    assert (tmp_path / "a" / "model.keras").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_killed_before_its_record_was_there_is_started_anew(tmp_path):
+    (tmp_path / ".partial-123-run.json").write_text("{")
+
+    assert command("--output", tmp_path, "--epochs", 1).exit_code == 0
+
+
+class Killed(BaseException):
+    """The process is dead."""
+
+
+@contextlib.contextmanager
+def killed_at(change, folder):
+    """Die before the change of that number to the files in a folder. A dead process does not clean up either.
+
+    Yields the list of all changes.
+    """
+    changes = []
+
+    def dies(act):
+        def act_or_die(path, *args, **kwargs):
+            if Path(path).is_relative_to(folder) and Path(path).exists():
+                changes.append(f"{act.__name__} {path}")
+                if len(changes) > change:
+                    raise Killed
+            return act(path, *args, **kwargs)
+
+        return act_or_die
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "link")):
+            patch.setattr(owner, name, dies(getattr(owner, name)))
+        yield changes
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Two quick epochs without a kill."""
+    output = tmp_path_factory.mktemp("whole") / "out"
+    with quick_training(), killed_at(math.inf, output) as changes:
+        result = command(*TWO_EPOCHS, "--output", output)
+    assert result.exit_code == 0, result.output
+    return output, len(changes)
+
+
+CHANGES = 16
+TWO_EPOCHS = ["--model", "autoencoder", "--epochs", 2, "--batch-size", 64]
+
+
+def test_a_run_changes_its_files_this_often(whole):
+    assert whole[1] == CHANGES
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("change", range(CHANGES))
+def test_a_run_killed_at_any_change_of_its_files_resumes_to_the_same_bits(whole, change, tmp_path):
+    output = tmp_path / "out"
+    with killed_at(change, output), pytest.raises(Killed):
+        command(*TWO_EPOCHS, "--output", output)
+
+    if (output / "run.json").exists():
+        result = command("--output", output, "--resume")
+    else:
+        result = command(*TWO_EPOCHS, "--output", output)
+
+    assert result.exit_code == 0, result.output
+    check_same(output, whole[0])
+
+
+def check_same(output, expected):
+    assert {path.name for path in output.iterdir()} == FILES
+    assert (output / "history.csv").read_text() == (expected / "history.csv").read_text()
+    weights = [keras.models.load_model(folder / "model.keras").get_weights() for folder in (expected, output)]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.processes
+def test_a_killed_run_resumes_to_the_same_bits(trained, tmp_path, child_environment):
+    running = process(child_environment, tmp_path / "out", "--epochs", 4)
+    wait_for(tmp_path / "out" / "checkpoint-0002.keras", running)
+    running.kill()
+    running.wait()
+    running.stderr.close()
+    (tmp_path / "out" / ".partial-torn.keras").write_bytes(b"half a file")
+
+    result = command("--output", tmp_path / "out", "--resume")
+
+    assert result.exit_code == 0, result.output
+    check_same(tmp_path / "out", trained[0])
+
+
+@pytest.mark.processes
+def test_ctrl_c_leaves_what_was_finished(tmp_path, child_environment):
+    running = process(child_environment, tmp_path / "out", "--epochs", 1000)
+    wait_for(tmp_path / "out" / "checkpoint-0002.keras", running)
+    os.kill(running.pid, signal.SIGINT)
+    errors = running.communicate(timeout=120)[1]
+
+    assert running.returncode == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    done = len(table(tmp_path / "out" / "history.csv"))
+    assert f"Stopped after {done} of 1000 epochs" in errors
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    result = command("--output", tmp_path / "out", "--resume", "--epochs", done + 1)
+    assert result.exit_code == 0, result.output
+    assert len(table(tmp_path / "out" / "history.csv")) == done + 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_ctrl_c_that_hits_the_garbage_collector_is_not_lost(tmp_path):
+    def hit(phase, info):
+        if (tmp_path / "out" / "checkpoint-0001.keras").exists():
+            gc.callbacks.remove(hit)
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.callbacks.append(hit)
+    try:
+        result = command("--output", tmp_path / "out", "--epochs", 30)
+        assert hit not in gc.callbacks
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+    assert result.exit_code == 130, result.output
+    assert "--resume" in result.output
+
+
+def test_resume_goes_beyond_a_finished_run_but_not_against_it(trained):
+    output, _ = trained
+    result = command("--output", output, "--resume", "--factor", 3)
+    assert result.exit_code == 2
+    assert "--factor 0.001. Resume it without --factor 3.0" in result.output
+
+    result = command("--output", output, "--resume", "--epochs", 2)
+    assert result.exit_code == 2
+    assert "finished 4 epochs" in result.output
+
+
+@pytest.mark.parametrize("text", ["", '{"schema": "keras-', "[]", "{}"])
+def test_a_damaged_record_is_named(text, tmp_path):
+    (tmp_path / "run.json").write_text(text)
+
+    result = command("--output", tmp_path, "--resume")
+
+    assert result.exit_code == 2
+    assert "run.json is" in result.output
+    assert "--overwrite" in result.output
+
+
+def test_an_output_that_cannot_be_a_folder(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file", tmp_path / "file" / "sub"):
+        result = command("--output", output)
+        assert result.exit_code == 2
+        assert "Error:" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--resume"], "no run to resume"),
+        (["--dataset", "mnist", "--data-dir", "/nowhere"], "tfds build"),
+        (["--dataset", "/no/folder"], "no folder /no/folder"),
+        (["--dataset", "spirals"], "needs images"),
+        (["--placement", "conv7"], "conv1, conv2"),
+        (["--model", "autoencoder", "--regularizer", "ConvCornerEntropy"], "ConvCornerEntropy can act on"),
+        (["--factor", "nan"], "`factor`"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(arguments, words, tmp_path):
+    result = command("--output", tmp_path / "out", *arguments)
+
+    assert result.exit_code == 2
+    assert words in result.output
+    assert isinstance(result.exception, SystemExit)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("placement", ["none", "all"])
+def test_autoencoders_and_placements(placement, tmp_path):
+    result = command("--model", "autoencoder", "--placement", placement, "--epochs", 1, "--output", tmp_path / "out")
+
+    assert result.exit_code == 0, result.output
+    penalised = [row["penalised"] for row in table(tmp_path / "out" / "layers.csv")]
+    assert penalised == [str(placement == "all")] * 2
+
+
+@pytest.mark.data
+@pytest.mark.skipif(BLOCKED, reason="prepared sets need TensorFlow")
+def test_mnist(data_folder, tmp_path):
+    result = command(
+        "--dataset", "mnist", "--data-dir", data_folder / "tfds", "--model", "autoencoder", "--epochs", 1,
+        "--batch-size", 500, "--output", tmp_path / "out",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert float(table(tmp_path / "out" / "history.csv")[0]["val_task_loss"]) < 0.1
