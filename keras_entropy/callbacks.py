@@ -1,4 +1,4 @@
-"""Callbacks: `EntropyLogger` watches entropy and the loss without penalties, `FactorSchedule` steers factors."""
+"""Callbacks: `EntropyLogger` logs entropies and the loss without penalties, `FactorSchedule` changes factors."""
 
 from __future__ import annotations
 
@@ -18,56 +18,54 @@ from keras_entropy.profile.activation_means import infer_rows, means_on_sample
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import regularizers_of
 
-# A monitor of val_loss loses changes of the task loss below this fraction of it when float32 cannot hold them
-# beside the penalty; near convergence an epoch changes the loss by about that much.
 _VISIBLE_CHANGE = 1e-3
-
+"""Relative change of the task loss that a monitor of `val_loss` should see; near convergence an epoch makes one."""
 
 PENALISED = ("loss", "val_loss")
-"""What Keras logs with the penalty in it."""
+"""Keys of the logs that contain the penalty."""
 
 
 class EntropyLogger(keras.callbacks.Callback):
     """Log the entropy change of every layer, the entropy penalty and the loss without it, each epoch.
 
-    At the end of each epoch it adds to `logs`, and so to History, CSVLogger, TensorBoard, EarlyStopping and
-    every other callback, wherever it stands in the list:
+    At the end of each epoch the logger adds these entries to `logs`. History, CSVLogger, TensorBoard, EarlyStopping and
+    all other callbacks see them, in any order of the callbacks:
 
-    * `entropy/<layer path>`: nats per filter, dimension or output, for each measurable layer;
-    * with a `sample`, `entropy/<layer path>/activation`: nats per unit that the activation adds, its mean log slope on
-      the sample; and `entropy/<layer path>/total`, the sum of the two (not for total correlation). With
-      `measure="log_volume"` and a square kernel that is the change of entropy of the layer with its activation;
-      and of each `DualDense` `entropy/<layer path>/sigmoid`: the mean of its sigmoid entropy, in bits per unit, over
-      the positions that a mask leaves;
-    * `entropy_penalty`: the sum of the entropy penalties of kernels at the weights of the end of the epoch; terms of
-      activations, which depend on the data, are in `loss` only;
-    * `task_loss` and `val_task_loss`: the compiled loss without any penalty, averaged as Keras averages
-      `loss`; `val_task_loss` is NaN in an epoch without validation.
+    * `entropy/<layer path>`: entropy change of each measurable layer, in nats per filter, dimension or output;
+    * `entropy/<layer path>/activation`, with a `sample`: mean log slope of the activation on the sample, in nats per
+      unit; and `entropy/<layer path>/total`: the sum of this and the entry above (not for total correlation). With
+      `measure="log_volume"` and a square kernel it is the entropy change of the layer with its activation;
+    * `entropy/<layer path>/sigmoid`, with a `sample`: mean sigmoid entropy of a `DualDense`, in bits per unit, over the
+      positions that its mask includes;
+    * `entropy_penalty`: sum of the entropy penalties of all kernels at the end of the epoch. Penalties of activations,
+      which depend on the data, are part of `loss` only;
+    * `task_loss` and `val_task_loss`: compiled loss without any penalty, averaged like Keras's `loss`.
+      `val_task_loss` is NaN in an epoch without validation.
 
-    To stop, save or reduce the learning rate on the task alone, give Keras's callbacks
-    `monitor="val_task_loss", mode="min"`. Training is not touched: weights and history are the same bits as
-    without the logger, and the model is left as it was when `fit` ends, by an exception too.
+    To stop, save or reduce the learning rate by the task alone, give Keras's callbacks
+    `monitor="val_task_loss", mode="min"`. The logger does not change training: weights and history are bit-identical to
+    those without it. When `fit` ends, also with an exception, the model is as it was before.
 
     Args:
-        layers: which layers: None for all that are measurable, a glob on layer paths, several globs, or a
-            predicate on layers.
-        measure: None: each layer in its own entropy regularizer's quantity, in `"corner"` where it has none;
-            or for all `"corner"`: log|det| of the leading block of a Dense kernel per dimension, mean log|c11|
-            of a convolution per filter; `"log_volume"`: the exact log-volume per dimension; `"total_correlation"`: the
-            total correlation per output.
-        log_dir: if given, TensorBoard event files are written there, without TensorFlow: all scalars of
-            `logs`, a histogram per layer of its filters or dimensions, and a box plot of all layers.
-            For the exact measures histograms take singular values, cheap up to a few thousand units.
-        sample: inputs of the model to measure activations on, in inference mode, at the end of each epoch: arrays of a
-            few hundred rows, as for `model.predict`. Those of recurrent layers are left out.
+        layers: Which layers to log: a glob on layer paths, several globs, or a predicate on layers. Defaults to None,
+            all measurable layers.
+        measure: String. What to log: `"corner"`: log|det| of the leading block of a matrix, in nats per dimension, and
+            mean log|c11| of a convolution, in nats per filter; `"log_volume"`: the log-volume of the whole kernel, in
+            nats per dimension; `"total_correlation"`: the total correlation of the outputs, in nats per output.
+            Defaults to None: each layer in the quantity of its own entropy regularizer, or `"corner"` if it has none.
+        log_dir: Path of a folder for TensorBoard event files: all scalars of `logs`, a histogram per layer of its
+            filters or dimensions, and a box plot of all layers. TensorFlow is not needed. Histograms of
+            `"log_volume"` and `"total_correlation"` take singular values. Defaults to None: no files.
+        sample: Inputs of the model as for `model.predict`, some hundred rows, to measure activations on, in inference
+            mode, at the end of each epoch. Activations of recurrent layers are not measured. Defaults to None.
 
     Attributes:
-        layers_logged: tuple of `WeightEntropy`, one per layer, of the last epoch; `penalised` is False for a
-            frozen layer, which Keras leaves out of the loss.
+        layers_logged: Tuple of `WeightEntropy`, one per layer, of the last epoch. `penalised` is False for a frozen
+            layer, which Keras does not penalise.
 
     Raises:
-        ValueError, TypeError: for an unknown measure; in `fit`, for a glob that matches no layer.
-        ModuleNotFoundError: if `log_dir` is given and the extras `tensorboard` and `plot` are not installed.
+        ValueError, TypeError: If an argument is invalid. In `fit`: if a glob matches no layer.
+        ModuleNotFoundError: If `log_dir` is given and tensorboard or matplotlib is not installed.
 
     Examples:
         >>> import keras, numpy as np
@@ -108,11 +106,11 @@ class EntropyLogger(keras.callbacks.Callback):
         self._warned: set[str] = set()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
-        """A fresh logger with the same arguments: KerasTuner copies callbacks for each trial."""
+        """Make a new logger with the same arguments; KerasTuner copies callbacks for each trial."""
         return type(self)(self.layers, self.measure, self.log_dir, self.sample)
 
     def set_model(self, model: Any) -> None:
-        """Called by Keras before the training step is compiled."""
+        """Prepare the model; Keras calls this before it compiles the training step."""
         super().set_model(model)
         self._finish()
         tracking = _keras.track_task_loss(model, self)
@@ -122,24 +120,24 @@ class EntropyLogger(keras.callbacks.Callback):
             self._tracking = tracking
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Go first among the callbacks, so that all see the entropies; warn of monitors of the penalty."""
+        """Move the logger to the first place in the list of callbacks, and warn of monitors of the penalty."""
         self._fitting = True
         callback_list = _keras.callback_list_of(self)
         if callback_list is not None:
-            # Keras is iterating over the old list object: it must not change.
+            # Keras is iterating over the old list, which must not change.
             self._siblings = [c for c in callback_list.callbacks if c is not self]
             callback_list.callbacks = [self, *map(_without_missing_validation, self._siblings)]
             if any(isinstance(r, EntropyRegularizer) for r in regularizers_of(self.model)):
                 _warn_of_penalised_monitors(self._siblings)
         if self.sample is not None and self.model.built:
-            infer_rows(self.model, self.sample)  # a sample that the model does not take fails now
+            infer_rows(self.model, self.sample)  # raises now if the sample does not fit the model
         if self.log_dir is not None:
             from keras_entropy.events import EventWriter
 
             self._writer = EventWriter(self.log_dir)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measure, and add to `logs`."""
+        """Measure the layers and add the entries to `logs`."""
         logs = {} if logs is None else logs
         metrics = list(logs)
         weights = profile.select(profile.measurable_weights(self.model), self.layers)
@@ -155,8 +153,8 @@ class EntropyLogger(keras.callbacks.Callback):
                 name = type(self.model).__name__
                 self._warn(
                     "task_loss",
-                    f"EntropyLogger cannot log task_loss: the train_step or compute_loss of {name} does not go through "
-                    "the compiled loss, or not through Keras's own step on JAX.",
+                    f"EntropyLogger cannot log task_loss: the train_step or compute_loss of {name} does not use the "
+                    "compiled loss, or, on JAX, not Keras's own step.",
                 )
             if "val_task_loss" not in logs:
                 logs["val_task_loss"] = math.nan
@@ -166,11 +164,11 @@ class EntropyLogger(keras.callbacks.Callback):
             self._write_events(epoch, logs)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Leave the model as it was."""
+        """Restore the model."""
         self._finish()
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Leave the model as it was after `evaluate(callbacks=[...])`."""
+        """Restore the model after `evaluate(callbacks=[...])`."""
         if not self._fitting:
             self._finish()
 
@@ -184,8 +182,8 @@ class EntropyLogger(keras.callbacks.Callback):
         self._reset()
 
     def _activations(self, weights: list[MeasurableWeight]) -> dict[str, float]:
-        """What the activations add, the sums with what the kernels do, and the sigmoid entropies."""
-        # A recurrent cell has several activations, inside of a loop that a backend may have compiled.
+        """Mean log slopes of activations, their sums with the entropies of kernels, and sigmoid entropies."""
+        # A recurrent cell has several activations, inside a loop that the backend may have compiled.
         layers = {
             weight.layer_path: weight.layer
             for weight in weights
@@ -202,9 +200,10 @@ class EntropyLogger(keras.callbacks.Callback):
         return found
 
     def _keep_validation_columns(self, metrics: list[str], logs: dict[str, Any]) -> None:
-        """Let a CSVLogger that sees its first epoch, without validation, keep columns for the validation to come.
+        """Give a CSVLogger columns for validation, although its first epoch has none.
 
-        It fixes its columns then, and takes a key that starts with "val_" as a sign that it has seen them all.
+        CSVLogger fixes its columns in the first epoch, and adds those of validation unless a key starts with "val_", as
+        `val_task_loss` does.
         """
         for callback in self._siblings:
             if isinstance(callback, keras.callbacks.CSVLogger) and callback.keys is None:
@@ -215,13 +214,13 @@ class EntropyLogger(keras.callbacks.Callback):
         if penalty and math.isfinite(spacing) and spacing > _VISIBLE_CHANGE * abs(task_loss):
             self._warn(
                 "spacing",
-                f"The entropy penalty is {penalty:.4g}, where neighbouring float32 numbers are {spacing:.1g} "
-                f"apart; the task loss is {task_loss:.4g}. A monitor of `loss` or `val_loss` cannot see it "
-                'improve. Monitor "val_task_loss" with mode="min" instead, or lower the factor.',
+                f"The entropy penalty is {penalty:.4g} and the task loss {task_loss:.4g}. Float32 numbers near the "
+                f"penalty are {spacing:.1g} apart, so `loss` and `val_loss` do not show that the task loss improves. "
+                'Monitor "val_task_loss" with mode="min", or lower the factor.',
             )
 
     def _warn(self, topic: str, words: str) -> None:
-        """Warn once per fit and topic."""
+        """Warn once per topic and call of `fit`."""
         if topic not in self._warned:
             self._warned.add(topic)
             warnings.warn(words, _checks.EntropyWarning, stacklevel=3)
@@ -244,7 +243,7 @@ def _checked_sample(sample: Any) -> Any:
         return None
     rows = [len(x) if len(getattr(x, "shape", ())) else 0 for x in keras.tree.flatten(sample)]
     if not rows or not all(rows) or len(set(rows)) > 1:
-        expected = "arrays (n, ...), n > 0, as for `model.predict`, with the same n for all inputs"
+        expected = "arrays of shape (n, ...), as for `model.predict`, with the same n > 0 for all inputs"
         raise ValueError(_checks.message("sample", expected, keras.tree.map_structure(np.shape, sample)))
     return sample
 
@@ -252,21 +251,30 @@ def _checked_sample(sample: Any) -> Any:
 class FactorSchedule(keras.callbacks.Callback):
     """Multiply the factors of all entropy regularizers of the model by `schedule(epoch)`, each epoch.
 
-    Effective on every backend, compiled or not, without a new trace. What is saved during training holds no
-    trace of it. The multiplier is a function of the epoch, so that a run restored by `BackupAndRestore` goes
-    on with the right one. It is logged as `entropy_multiplier`, and like a scheduled learning rate it stays
-    at its last value when `fit` ends (`regularizer.multiplier`, not part of its config).
+    It works on every backend, compiled or not, and does not retrace the training step. It multiplies the
+    `decision_weight` of a `DualDense` too. The multiplier depends only on the epoch, so a run that `BackupAndRestore`
+    restores continues with the right one. It is logged as `entropy_multiplier`, and is not part of saved models. When
+    `fit` ends, the regularizers keep the last multiplier as `regularizer.multiplier`, like an optimizer keeps a
+    scheduled learning rate.
 
     Args:
-        schedule: takes the epoch, counted from 0, and returns a finite number. 0 switches the term off.
+        schedule: Function that takes the epoch, counted from 0, and returns a float. 0 turns the terms off.
 
     Raises:
-        TypeError: if `schedule` is not callable; in `fit`, if it returns no number.
-        ValueError: in `fit`, if it returns NaN or an infinity, or the model has no entropy regularizer.
+        TypeError: If `schedule` is not callable. In `fit`: if it does not return a number.
+        ValueError: In `fit`: if `schedule` returns NaN or an infinity, the model has no entropy regularizer, or another
+            `FactorSchedule` acts on one.
 
     Examples:
-        >>> from keras_entropy import FactorSchedule
-        >>> warm_up = FactorSchedule(lambda epoch: min(1.0, (epoch + 1) / 5))
+        >>> import keras, numpy as np
+        >>> from keras_entropy import DenseEntropy, FactorSchedule
+        >>> warm_up = FactorSchedule(lambda epoch: min(1.0, (epoch + 1) / 4))
+        >>> dense = keras.layers.Dense(3, kernel_regularizer=DenseEntropy(1e-3))
+        >>> model = keras.Sequential([keras.Input((4,)), dense])
+        >>> model.compile("sgd", "mse")
+        >>> history = model.fit(np.ones((8, 4)), np.ones((8, 3)), epochs=2, verbose=0, callbacks=[warm_up])
+        >>> history.history["entropy_multiplier"]
+        [0.25, 0.5]
     """
 
     def __init__(self, schedule: Callable[[int], float]) -> None:
@@ -279,11 +287,11 @@ class FactorSchedule(keras.callbacks.Callback):
         self._states: list[_keras.StepState] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FactorSchedule:
-        """A fresh callback with the same schedule: KerasTuner copies callbacks for each trial."""
+        """Make a new callback with the same schedule; KerasTuner copies callbacks for each trial."""
         return type(self)(self.schedule)
 
     def set_model(self, model: Any) -> None:
-        """Called by Keras before the training step is compiled."""
+        """Prepare the model; Keras calls this before it compiles the training step."""
         super().set_model(model)
         _keras.release_stale(model)
         if self._change is not None:
@@ -291,10 +299,10 @@ class FactorSchedule(keras.callbacks.Callback):
         regularizers = [r for r in regularizers_of(model) if isinstance(r, EntropyRegularizer)]
         if not regularizers:
             dual = any(isinstance(layer, DualDense) for layer in _keras.layers_of(model))
-            remedy = "Give its DualDense an `decision_weight` other than 0" if dual else "Attach one"
+            remedy = "Set a `decision_weight` of its DualDense" if dual else "Attach one with apply_entropy"
             raise ValueError(f"FactorSchedule found no entropy regularizer in the model. {remedy} first.")
         if any(isinstance(regularizer.multiplier, keras.Variable) for regularizer in regularizers):
-            raise ValueError("Two FactorSchedules steer the same regularizer. Combine them into one schedule.")
+            raise ValueError("Two FactorSchedules act on the same regularizer. Combine them into one.")
         before = [float(regularizer.multiplier) for regularizer in regularizers]
         self._states = [_keras.StepState(value, "entropy_multiplier") for value in before]
         self._value = math.nan
@@ -311,7 +319,7 @@ class FactorSchedule(keras.callbacks.Callback):
         self._change = _keras.Change(model, self, undo)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Set the multiplier of this epoch."""
+        """Set the multiplier."""
         value = _checks.number(f"schedule({epoch})", self.schedule(epoch))
         for state in self._states:
             state.state.assign(value)
@@ -323,15 +331,15 @@ class FactorSchedule(keras.callbacks.Callback):
             logs["entropy_multiplier"] = self._value
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Leave the model as it was, with the last multiplier in the regularizers."""
+        """Restore the model; the regularizers keep the last multiplier."""
         if self._change is not None:
             self._change.release()
 
 
 class _SkipsMissingValidation:
-    """A monitor of `val_task_loss` that does not see the NaN of an epoch without validation.
+    """A monitor of `val_task_loss` that skips epochs without validation.
 
-    Keras's monitors skip an epoch whose key is missing; a NaN they would take for their best value.
+    Keras's monitors skip an epoch whose key is missing, but take a NaN for their best value.
     """
 
     def __init__(self, callback: keras.callbacks.Callback) -> None:
@@ -355,7 +363,7 @@ def _without_missing_validation(callback: Any) -> Any:
 
 
 def watches_penalty(callback: Any) -> bool:
-    """Whether a callback of Keras stops, slows or saves by a loss that holds the penalty."""
+    """Whether a callback of Keras stops, saves or reduces the learning rate by a loss with the penalty."""
     monitors = isinstance(callback, keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau) or (
         isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_best_only
     )
@@ -367,8 +375,8 @@ def _warn_of_penalised_monitors(callbacks: list[keras.callbacks.Callback]) -> No
         if watches_penalty(callback):
             name = type(callback).__name__
             warnings.warn(
-                f'{name}(monitor="{callback.monitor}") watches the task loss plus the penalty: a change of the '
-                f'penalty alone can stop, save or slow training. Use {name}(monitor="val_task_loss", mode="min").',
+                f'{name}(monitor="{callback.monitor}") monitors the task loss plus the penalty, so a change of the '
+                f'penalty alone can trigger it. Use {name}(monitor="val_task_loss", mode="min").',
                 _checks.EntropyWarning,
                 stacklevel=2,
             )

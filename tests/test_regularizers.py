@@ -210,9 +210,7 @@ def test_reciprocal_without_gradient_is_said_once_in_words():
     model.compile("sgd", "mse")
     x, y = batch_of(model)
 
-    with pytest.warns(
-        EntropyWarning, match=r"has no gradient.*resolution of epsilon=0.0001.*100.*.*form='log'"
-    ) as caught:
+    with pytest.warns(EntropyWarning, match=r"has no gradient.*epsilon=0.0001.*100.*form='log'") as caught:
         model.fit(x, y, epochs=2, verbose=0)
 
     assert len([w for w in caught if w.category is EntropyWarning]) == 1

@@ -1,7 +1,7 @@
-"""The layer of two weight sets whose units can be made to decide.
+"""A Dense layer with two weight sets and the sigmoid entropy of its units as a term.
 
 Sources:
-    [C] Bouarfa Mahi: "Optimizing a Model Using Entropy: A Novel Approach" (2025).
+    Bouarfa Mahi: "Optimizing a Model Using Entropy: A Novel Approach" (2025).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from keras_entropy.regularizers import EntropyRegularizer
 Shape = tuple[int | None, ...]
 
 _NOT_QUANTISED = (
-    "DualDense cannot be quantised: it computes with w + G, so w and G would be rounded one by one. Give "
-    "keras.layers.Dense the kernel w + G, and quantise that."
+    "DualDense cannot be quantised, because w and G would be rounded one by one. Copy the kernel w + G to a "
+    "keras.layers.Dense, and quantise that."
 )
 
 
 class _Decisions(EntropyRegularizer):
-    """Minus a factor times the mean `functional.sigmoid_entropy` of logits; a FactorSchedule finds it by its class."""
+    """-factor * mean sigmoid entropy of logits, as an entropy regularizer, so that a FactorSchedule finds it."""
 
     unit = "bits per unit"
 
@@ -33,7 +33,7 @@ class _Decisions(EntropyRegularizer):
         super().__init__(factor, 0.0, "mean")
 
     def term(self, logits: Array, mask: Array | None) -> Array:
-        """What is added to the loss; a mask has the first axes of the logits, and False where they do not count."""
+        """Compute the term; a mask has the first axes of the logits, and False for positions that do not count."""
         ops = keras.ops
         entropy = functional.sigmoid_entropy(logits)
         if mask is None:
@@ -42,12 +42,12 @@ class _Decisions(EntropyRegularizer):
             counts = ops.broadcast_to(expanded(mask, entropy), ops.shape(entropy))
             total = ops.sum(ops.where(counts, entropy, ops.zeros_like(entropy)))
             count = ops.sum(ops.cast(counts, entropy.dtype))
-        mean = ops.divide_no_nan(total, count)  # 0 of a batch in which nothing counts
+        mean = ops.divide_no_nan(total, count)  # 0 if no position counts
         return self._times_multiplier(ops.cast(-self.factor * mean, keras.backend.floatx()))
 
 
 def expanded(mask: Array, units: Array) -> Array:
-    """A mask of positions as booleans that broadcast to the units at them."""
+    """Return a mask of positions as booleans, with axes added until it broadcasts to the units."""
     while len(mask.shape) < len(units.shape):
         mask = keras.ops.expand_dims(mask, axis=-1)
     return keras.ops.cast(mask, "bool")
@@ -55,61 +55,60 @@ def expanded(mask: Array, units: Array) -> Array:
 
 @keras.saving.register_keras_serializable(package="keras_entropy")
 class DualDense(keras.layers.Layer):
-    """Dense with two weight sets that are added, z = x (w + G) + b, and the sigmoid entropy of z as a term [C].
+    """A Dense layer with two weight sets, z = x (w + G) + b, and the sigmoid entropy of z as a term (Mahi, 2025).
 
     Adds `decision_weight` * mean of `functional.sigmoid_entropy(z)` in bits to the loss, over samples, positions and
-    units. Its gradient is the same for both sets: dH/dw = dH/dG = -z D (1 - D) x / ln 2 with D = sigmoid(z), and
-    dH/db without x. A positive factor drives each unit to 0 or 1, to the side on which it is; it knows no labels. A
-    negative one keeps units undecided. (The factors of regularizers are the other way round: there a positive one
-    rewards entropy.) A `FactorSchedule` steers it. Call the layer on (batch, time, features) itself: `TimeDistributed`
-    adds the term once for each step of time.
+    units. The gradient is the same for both sets: dH/dw = dH/dG = -z D (1 - D) x / ln 2 with D = sigmoid(z), and
+    dH/db without x. A positive weight drives each unit to the nearer of 0 and 1, whatever the labels; a negative weight
+    keeps units undecided. (In a regularizer, a positive factor rewards entropy.) A `FactorSchedule` multiplies the
+    weight. Call the layer on (batch, time, features) directly: `TimeDistributed` would add the term once per time step.
 
-    The second set adds nothing that the layer can compute. Under gradient descent w - G never changes and w + G moves
-    as one set at twice the learning rate, and under Adam too; b moves once. (Not so with clipping by the global norm,
-    decoupled weight decay as of AdamW, or steps that depend on the size of the weights as of Adafactor.) Regularizers
-    act on w and on G, never on the sum. On one set alone the other evades them; L2 of u and of v on the two is L2 of
-    u v / (u + v) on w + G at a minimum.
+    The second weight set does not change what the layer can compute. Under gradient descent and under Adam, w - G never
+    changes, and w + G moves like a single set with twice the learning rate; b moves like a single bias. (This does not
+    hold with clipping by the global norm, decoupled weight decay as in AdamW, or steps that depend on the size of the
+    weights as in Adafactor.) Regularizers act on w and on G, not on the sum: the other set can undo the effect of a
+    regularizer on one set. L2 with factors u and v on the two sets acts, at a minimum, like L2 with u v / (u + v) on
+    w + G.
 
     Args:
-        units: of the output.
-        activation: what is applied to z. Defaults to `"sigmoid"`. The term is of z whatever it is.
-        use_bias: whether there is b. Defaults to True.
-        kernel_initializer: of w. Defaults to `"glorot_uniform"`.
-        dual_initializer: of G. Defaults to `"zeros"`.
-        bias_initializer: of b. Defaults to `"zeros"`.
-        kernel_regularizer: of w alone.
-        dual_regularizer: of G alone.
-        bias_regularizer: of b.
-        activity_regularizer: of the output.
-        kernel_constraint: of w.
-        dual_constraint: of G.
-        bias_constraint: of b.
-        decision_weight: a finite number. Defaults to 0: no term, and no cost. It can be set later, but not while `fit`
-            is running: that is what `FactorSchedule` is for.
-        **kwargs: of `keras.layers.Layer`, such as `name`.
+        units: Integer. Number of output units.
+        activation: Activation that is applied to z; the term is computed from z in any case. Defaults to `"sigmoid"`.
+        use_bias: Boolean. Whether the layer has a bias b. Defaults to True.
+        kernel_initializer: Initializer of w. Defaults to `"glorot_uniform"`.
+        dual_initializer: Initializer of G. Defaults to `"zeros"`.
+        bias_initializer: Initializer of b. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of w alone. Defaults to None.
+        dual_regularizer: Regularizer of G alone. Defaults to None.
+        bias_regularizer: Regularizer of b. Defaults to None.
+        activity_regularizer: Regularizer of the output. Defaults to None.
+        kernel_constraint: Constraint of w. Defaults to None.
+        dual_constraint: Constraint of G. Defaults to None.
+        bias_constraint: Constraint of b. Defaults to None.
+        decision_weight: Float. Weight of the term. Defaults to 0: no term and no cost.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Call arguments:
-        * inputs: (batch, ..., d), of a floating-point type. The output is (batch, ..., units).
-        * mask: (batch, ...), as Keras passes it on; positions where it is False are left out of the mean.
+        * inputs: Tensor of shape (batch, ..., d), of a floating-point dtype. The output has shape (batch, ..., units).
+        * mask: Mask of shape (batch, ...), which Keras passes on. Positions with False are left out of the mean.
 
     Attributes:
-        kernel: w, (d, units).
-        dual_kernel: G, (d, units).
-        bias: (units,), or None.
-        decision_weight: the next step of `fit` and `evaluate` is traced anew where it is set; a step that you compiled
-            yourself keeps the factor that it was traced with.
+        kernel: w, of shape (d, units).
+        dual_kernel: G, of shape (d, units).
+        bias: b, of shape (units,), or None.
+        decision_weight: Weight of the term. It can be set between two calls of `fit`; the next step of `fit` and
+            `evaluate` is then traced again. A step that you compiled yourself keeps the weight it was traced with.
 
     Raises:
-        TypeError, ValueError: for bad arguments; when called, for inputs that are integers or of rank below 2; for a
-            factor that is set while `fit` or `evaluate` is running.
-        NotImplementedError: for `enable_lora` and `quantize`.
+        TypeError, ValueError: If an argument is invalid, or if `decision_weight` is set while `fit` or `evaluate` is
+            running. When called: if the inputs are integers, or their rank is below 2.
+        NotImplementedError: By `enable_lora` and `quantize`.
 
     Examples:
         >>> import keras, numpy as np
         >>> from keras_entropy import DualDense
         >>> layer = DualDense(3, decision_weight=0.5)
         >>> _ = layer(np.zeros((2, 5)))
-        >>> keras.ops.convert_to_numpy(layer.losses[0]).item()  # a unit at sigmoid(0) = 1/2 has 1 bit
+        >>> keras.ops.convert_to_numpy(layer.losses[0]).item()  # sigmoid(0) = 1/2 has 1 bit
         0.5
     """
 
@@ -154,7 +153,7 @@ class DualDense(keras.layers.Layer):
 
     @property
     def decision_weight(self) -> float:
-        """The factor of the term; 0 where there is none."""
+        """Float. Weight of the term; 0 for no term."""
         return self._decision_weight
 
     @decision_weight.setter
@@ -162,8 +161,8 @@ class DualDense(keras.layers.Layer):
         value = _checks.number("decision_weight", value)
         if _keras.is_inside_fit(self):
             raise ValueError(
-                f"`decision_weight` of {self.name!r} should be set between two calls of `fit`, not by a callback while "
-                "one is running: its step is compiled. To change a factor by epoch use FactorSchedule."
+                f"`decision_weight` of {self.name!r} should be set between two calls of `fit`. Received: a value while "
+                "`fit` or `evaluate` is running, whose step is compiled. To change it by epoch, use FactorSchedule."
             )
         self._decision_weight = value
         if not value:
@@ -171,16 +170,17 @@ class DualDense(keras.layers.Layer):
         elif self.entropy is None:
             self.entropy = _Decisions(-value)
         else:
-            self.entropy.factor = -value  # what a schedule left in the multiplier stays
+            self.entropy.factor = -value  # the multiplier that a schedule set stays
         for model in self._compiled_in:
             _keras.rebuild_step_functions(model)
 
     def build(self, input_shape: Shape) -> None:
-        """Make w, G and b for inputs of a shape."""
+        """Create w, G and b."""
         inputs = input_shape[-1]
         if inputs is None:
             raise ValueError(
-                f"The last axis of the inputs of DualDense should have a known size. Received: shape {input_shape}."
+                f"The last axis of the inputs of DualDense should have a known size. Received: shape {input_shape}. "
+                "Set it in keras.Input."
             )
         shape = (inputs, self.units)
         self.kernel = self.add_weight(
@@ -210,10 +210,10 @@ class DualDense(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Array, mask: Array | None = None) -> Array:
-        """The activation of z."""
+        """Apply the layer, and add the term to the losses."""
         self._check_type(inputs)
         self._compiled_in.update(_keras.models_tracing(inputs))
-        # One addition of the weights each step, whatever the batch.
+        # Adding the weights costs one addition per step, whatever the batch size.
         z = keras.ops.matmul(inputs, keras.ops.add(self.kernel, self.dual_kernel))
         if self.bias is not None:
             z = keras.ops.add(z, self.bias)
@@ -225,32 +225,32 @@ class DualDense(keras.layers.Layer):
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if not keras.backend.is_float_dtype(dtype):
             raise TypeError(
-                f"The inputs of DualDense {self.name!r} should be of a floating-point type. Received: {dtype}. "
-                "Cast them, and scale images to about 1: x.astype('float32') / 255."
+                f"The inputs of DualDense {self.name!r} should be of a floating-point dtype. Received: {dtype}. "
+                "Cast them, and scale images to 0 to 1: x.astype('float32') / 255."
             )
 
     def compute_output_spec(self, inputs: Array, mask: Array | None = None) -> Array:
-        """Of the output: its type is that of the layer's computations."""
+        """Return the shape and dtype of the output; the dtype is the compute dtype of the layer."""
         self._check_type(inputs)
         return super().compute_output_spec(inputs, mask=mask)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(batch, ..., units)."""
+        """Return (batch, ..., units)."""
         return (*input_shape[:-1], self.units)
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refused: with G, the layer has an addition to its kernel already."""
+        """Raise `NotImplementedError`: G is an addition to the kernel already."""
         raise NotImplementedError(
-            "DualDense takes no low-rank adapter: G is already an addition to w, of full rank. To adapt it alone, set "
-            "`layer.kernel.trainable = False`; for an adapter, give keras.layers.Dense the kernel w + G."
+            "DualDense has no low-rank adapter, because G is already an addition to w, of full rank. To train G alone, "
+            "set `layer.kernel.trainable = False`. For an adapter, copy the kernel w + G to a keras.layers.Dense."
         )
 
     def quantize(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refused: what would be rounded is the sum of the two sets."""
+        """Raise `NotImplementedError`: the two sets would be rounded one by one."""
         raise NotImplementedError(_NOT_QUANTISED)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         initializers, regularizers, constraints = keras.initializers, keras.regularizers, keras.constraints
         return {
             **super().get_config(),

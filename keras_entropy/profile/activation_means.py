@@ -1,4 +1,4 @@
-"""What activations do, measured on data: the entropy that they add, and how undecided their units are."""
+"""Activations measured on data: the entropy that they add, and how undecided their units are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from keras_entropy import functional
 from keras_entropy._backend import Array
 from keras_entropy.layers.dual import DualDense, expanded
 
-_ROWS = 128  # of the sample in one call of the model
+_ROWS = 128
+"""Rows of the sample in one call of the model."""
 
 
 Quantity = Callable[[Array], Array]
@@ -23,7 +24,7 @@ Quantity = Callable[[Array], Array]
 
 
 class _Recorder:
-    """Stands for the activation of a layer and keeps the means of quantities at what it is called with."""
+    """Replaces the activation of a layer, and sums quantities of its inputs."""
 
     def __init__(self, layer: Any, quantities: Mapping[str, Quantity]) -> None:
         self.activation = layer.activation
@@ -44,23 +45,23 @@ class _Recorder:
         return self.activation(z)
 
     def call(self, *args: Any, **kwargs: Any) -> Array:
-        """Stands for the `call` of a layer that takes a mask, which Keras gives by name, to see it."""
+        """Replaces the `call` of a layer, to see the mask that Keras gives by name."""
         self._mask = kwargs.get("mask")
         return self._call(*args, **kwargs)
 
 
 def means_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> dict[str, dict[str, float]]:
-    """What the activation of each layer does on average over a sample, with the model in inference mode.
+    """Measure activations on a sample, with the model in inference mode.
 
     Args:
-        model: a built Keras model.
-        layers: layers of the model by name, each with an attribute `activation`.
-        sample: inputs of the model, as arrays (n, ...), alone or in a list or dict.
+        model: A built Keras model.
+        layers: Mapping of layers of the model by name. Each has an attribute `activation`.
+        sample: Inputs of the model: an array of shape (n, ...), or a list or dict of arrays.
 
     Returns:
-        By name, for the layers that the model called: "activation", the log slope in nats per unit, where the
-        activation is elementwise; "sigmoid", the sigmoid entropy in bits per unit, of a `DualDense`,
-        over the positions that its mask leaves.
+        A dict by name, for the layers that the model called, of dicts: `"activation"`: mean log slope in nats per unit,
+        if the activation is elementwise; `"sigmoid"`: mean sigmoid entropy of a `DualDense` in bits per unit, over the
+        positions that its mask includes.
     """
     recorders = {
         name: _Recorder(layer, quantities) for name, layer in layers.items() if (quantities := _quantities(layer))
@@ -88,17 +89,17 @@ def _quantities(layer: Any) -> dict[str, Quantity]:
 
 
 def infer_rows(model: Any, sample: Any, start: int = 0) -> None:
-    """Call the model on the rows of a sample from `start`, as many as fit in one call, without changing its state."""
+    """Call the model on up to 128 rows of a sample from `start` on, without changing its state."""
     batch = keras.tree.map_structure(lambda x: x[start : start + _ROWS], sample)
-    # No state of the model, such as that of a random generator, changes in the scope.
     takes_training = "training" in inspect.signature(model.call).parameters
+    # In this scope no state of the model changes, such as that of a random generator.
     with keras.StatelessScope():
         model(batch, training=False) if takes_training else model(batch)
 
 
 @contextlib.contextmanager
 def _in_place(layer: Any, name: str, stand_in: Any) -> Iterator[None]:
-    """Past Keras's tracking of attributes, so that a layer that is an activation stays tracked."""
+    """Replace an attribute without Keras's tracking, so that a layer used as activation stays tracked."""
     attributes = vars(layer)
     before = attributes.get(name)
     attributes[name] = stand_in
