@@ -113,7 +113,7 @@ class TestErrors:
         ("arguments", "words"),
         [
             (["nothing.keras"], "no file nothing.keras"),
-            (["vgg61"], "Close to it: .*VGG16"),
+            (["vgg61"], "Similar names: .*VGG16"),
             (["cnn", "--weights", "nothing.weights.h5"], "no file of weights"),
             (["cnn", "--placement", "pre_skip"], "finds no kernel.*conv1, conv2, head"),
             (["cnn", "--placement", "conv9"], "'conv9'.*conv1"),

@@ -67,8 +67,8 @@ class TestByName:
         ) as caught:
             models.by_name(name)
 
-        assert (f"Close to it: {close}" if close else "lists all") in str(caught.value)
-        assert ("Close" in str(caught.value)) == (close is not None)
+        assert (f"Similar names: {close}" if close else "lists all") in str(caught.value)
+        assert ("Similar" in str(caught.value)) == (close is not None)
 
     @pytest.mark.parametrize("name", [None, 3, ""])
     def test_what_is_no_name_is_refused(self, name):
@@ -125,7 +125,7 @@ class TestFilesOfKeras:
         path = saved(models.cnn((8, 8, 1), 3), tmp_path / f"w{suffix}")
 
         words = (
-            rf"w{re.escape(suffix)} is damaged, or holds weights of other layers than '{name}' with input \(8, 8, 1\)"
+            rf"w{re.escape(suffix)} is damaged, or has the weights of other layers than '{name}' with input \(8, 8, 1\)"
         )
         with pytest.raises(ValueError, match=words) as caught:
             models.by_name(name, shape, classes, path)
@@ -137,7 +137,7 @@ class TestFilesOfKeras:
         path = saved(keras.Sequential(layers), tmp_path / f"w{suffix}")
 
         with pytest.raises(ValueError, match=r"other layers than.*([Ee]xpected [42].*6|[Ee]xpected 2 layers.*3)"):
-            files.load_keras(keras.Sequential(layers[:-1]), path)
+            files.load_weights(keras.Sequential(layers[:-1]), path)
 
     @pytest.mark.parametrize("share", [0, 0.5, 0.99])
     def test_a_file_that_is_cut_off_is_told(self, share, suffix, tmp_path):

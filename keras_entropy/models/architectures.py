@@ -1,8 +1,8 @@
-"""The architectures of source A's experiments, with the entropy terms left to the caller.
+"""The architectures of the experiments of Meni et al. (2023), without entropy terms.
 
 Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
-    [B] Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015.
+    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
+    Ronneberger, Fischer, Brox: "U-Net: Convolutional networks for biomedical image segmentation" (2015).
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from keras_entropy import _checks
 
 
 def autoencoder(input_shape: Sequence[int], width: int = 60) -> Any:
-    """One hidden layer, d-width-d: sigmoid, then a linear Dense layer [A, section 5.2].
+    """Make an autoencoder with one hidden layer (Meni et al., 2023, section 5.2).
+
+    The hidden Dense layer has a sigmoid activation, the output layer is linear.
 
     Args:
-        input_shape: of one sample; d is the product.
-        width: units of the hidden layer.
+        input_shape: Tuple of integers. Shape of one sample.
+        width: Integer. Units of the hidden layer. Defaults to 60.
 
     Returns:
-        An uncompiled Keras model from and to `input_shape`; its layers are `encoder` and `decoder`.
+        An uncompiled Keras model from and to `input_shape`, with the layers `encoder` and `decoder`.
+
+    Raises:
+        TypeError, ValueError: If `width` is not a positive integer.
 
     Examples:
         >>> from keras_entropy import models
@@ -45,20 +50,20 @@ def autoencoder(input_shape: Sequence[int], width: int = 60) -> Any:
 
 
 def cnn(input_shape: Sequence[int], classes: int, filters: Sequence[int] = (32, 32)) -> Any:
-    """Blocks of Conv 3x3, leaky ReLU and max-pool 2x2, then a softmax layer [A, section 5.3].
+    """Make a CNN: blocks of Conv 3x3, leaky ReLU and max-pool 2x2, and a softmax head (Meni et al., 2023, sec. 5.3).
 
-    The convolutions pad their input ("same"), so that small images survive the pooling.
+    The convolutions have `padding="same"`, so that small images can be pooled several times.
 
     Args:
-        input_shape: (height, width, channels) of one image.
-        classes: number of classes.
-        filters: number of filters of each block. Defaults to two blocks of 32.
+        input_shape: Tuple of integers (height, width, channels). Shape of one image.
+        classes: Integer. Number of classes.
+        filters: Sequence of integers. Filters of each block. Defaults to (32, 32).
 
     Returns:
-        An uncompiled Keras model; its layers are `conv1`, `conv2`, ..., and `head`.
+        An uncompiled Keras model with the layers `conv1`, `conv2`, ..., and `head`.
 
     Raises:
-        ValueError: if the images are too small for that many poolings.
+        ValueError: If the images are too small for the number of poolings.
 
     Examples:
         >>> from keras_entropy import models
@@ -82,26 +87,26 @@ def cnn(input_shape: Sequence[int], classes: int, filters: Sequence[int] = (32, 
 
 
 def unet(input_shape: Sequence[int | None], classes: int = 1, filters: Sequence[int] = (16, 32, 64)) -> Any:
-    """A class for each pixel: a path down, a path up, and a bridge between them at every level [A, section 5.5; B].
+    """Make a U-Net, which classifies each pixel (Meni et al., 2023, section 5.5; Ronneberger et al., 2015).
 
-    Each level down is two 3x3 convolutions with ReLU and a max-pool 2x2; at the bottom are two convolutions
-    of twice the last level's filters. Each level up is a transposed convolution 2x2 that doubles the sides, a
-    concatenation with the output of the level down of the same number, and two convolutions. Unlike [B] the
-    convolutions pad their input ("same"), so that the output has the sides of the input.
+    Each level down has two 3x3 convolutions with ReLU and a max-pool 2x2. The bottom has two convolutions with twice
+    the filters of the last level. Each level up has a transposed convolution 2x2 that doubles the sides, a
+    concatenation with the output of the same level down, and two convolutions. Unlike in Ronneberger et al.,
+    convolutions have `padding="same"`, so that the output has the sides of the input.
 
     Args:
-        input_shape: (height, width, channels) of one image. The sides are multiples of 2 to the number of
-            levels; None leaves them open, and then each batch has to have such sides.
-        classes: number of classes: 1 for a sigmoid, more for a softmax over the classes of each pixel.
-        filters: number of filters of each level, from the outermost. Defaults to three levels.
+        input_shape: Tuple of integers (height, width, channels). Shape of one image. The sides are multiples of
+            2**levels, or None; each batch must then have such sides.
+        classes: Integer. Number of classes: 1 for a sigmoid, more for a softmax per pixel. Defaults to 1.
+        filters: Sequence of integers. Filters of each level, from the outermost on. Defaults to (16, 32, 64).
 
     Returns:
-        An uncompiled Keras model; its layers are `down1_conv1`, `down1_conv2`, `down1_pool`, `down2_conv1`, ...,
-        `bottom_conv1`, `bottom_conv2`, then from the innermost level `up3_transpose`, `up3_concat`, `up3_conv1`,
-        `up3_conv2`, `up2_transpose`, ..., and `head`. `up<i>` is fed by `down<i>`.
+        An uncompiled Keras model with the layers `down1_conv1`, `down1_conv2`, `down1_pool`, `down2_conv1`, ...,
+        `bottom_conv1`, `bottom_conv2`, then from the innermost level on `up3_transpose`, `up3_concat`, `up3_conv1`,
+        `up3_conv2`, `up2_transpose`, ..., and `head`. `up<i>` takes the output of `down<i>`.
 
     Raises:
-        ValueError: if the sides cannot be halved that many times.
+        ValueError: If the sides cannot be halved once per level.
 
     Examples:
         >>> from keras_entropy import models
@@ -144,7 +149,7 @@ def _two_convolutions(x: Any, filters: int, level: str) -> Any:
             3,
             padding="same",
             activation="relu",
-            kernel_initializer="he_normal",  # [B, section 3]
+            kernel_initializer="he_normal",  # Ronneberger et al., 2015, section 3
             name=f"{level}_conv{i}",
         )(x)
     return x

@@ -1,4 +1,4 @@
-"""Architectures by their names."""
+"""Architectures by name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _OWN = {
 
 
 def names() -> list[str]:
-    """The names that `by_name` knows: the package's own architectures, then those of `keras.applications`.
+    """List the names that `by_name` knows: the architectures of this package, then those of `keras.applications`.
+
+    Returns:
+        A list of strings.
 
     Examples:
         >>> from keras_entropy import models
@@ -47,23 +50,25 @@ def by_name(
     classes: int | None = None,
     weights: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """An architecture of this package or of `keras.applications` by its name.
+    """Make an architecture of this package or of `keras.applications` by its name.
 
     Args:
-        name: one of `names()`; case, `-` and `_` do not matter: "vgg16", "mobilenet_v3_small".
-        input_shape: of one sample. Defaults to the architecture's: (32, 32, 3) for `cnn`, (28, 28, 1) for
-            `autoencoder`, (128, 128, 3) for `unet`, (227, 227, 3) for `squeezenet`.
-        classes: number of classes. Defaults to the architecture's: 10 for `cnn`, 1 for `unet`, else 1000.
-        weights: None for a fresh model; "imagenet" for those that Keras downloads for its applications, with their
-            own input and classes; or the path of a file with the weights of that very model: `.weights.h5`, `.h5`
-            or `.keras`, for `squeezenet` also the `.npz` archive of converted weights that it describes.
+        name: String. One of `names()`; case, `-` and `_` do not matter: "vgg16", "mobilenet_v3_small".
+        input_shape: Tuple of integers. Shape of one sample. Defaults to None, the shape of the architecture:
+            (32, 32, 3) for `cnn`, (28, 28, 1) for `autoencoder`, (128, 128, 3) for `unet`, (227, 227, 3) for
+            `squeezenet`.
+        classes: Integer. Number of classes. Defaults to None, the number of the architecture: 10 for `cnn`, 1 for
+            `unet`, 1000 for others.
+        weights: `"imagenet"`: the weights that Keras downloads for an application, with their own input shape and
+            classes; or the path of a file with the weights of the same model: `.weights.h5`, `.h5` or `.keras`, for
+            `squeezenet` also an `.npz` archive of converted weights. Defaults to None, random weights.
 
     Returns:
         An uncompiled Keras model.
 
     Raises:
-        FileNotFoundError: for a missing file of weights.
-        ValueError: for an unknown name, or a file of weights that is damaged or does not fit.
+        FileNotFoundError: If the file of weights does not exist.
+        ValueError: If the name is unknown, or the file of weights is damaged or does not fit the model.
 
     Examples:
         >>> from keras_entropy import models
@@ -84,7 +89,7 @@ def by_name(
     else:
         model = _make_own(known, own, arguments, weights)
     if weights is not None and weights != "imagenet" and not _is_archive(weights):
-        _weights.load_keras(model, weights)
+        _weights.load_weights(model, weights)
     return model
 
 
@@ -92,7 +97,7 @@ def _make_own(name: str, own: _Own, arguments: dict[str, Any], weights: Any) -> 
     if weights == "imagenet":
         raise ValueError(f"`weights` should be None or a file for {name!r}: Keras has no ImageNet weights for it.")
     if own.classes is None and "classes" in arguments:
-        raise ValueError(f"`classes` should be None for {name!r}, which has none. Received: {arguments['classes']}.")
+        raise ValueError(f"`classes` should be None for {name!r}: it has no classes. Received: {arguments['classes']}.")
     arguments = {"input_shape": own.input_shape, **arguments}
     if own.classes is not None:
         arguments.setdefault("classes", own.classes)
@@ -115,14 +120,15 @@ def _is_archive(weights: Any) -> bool:
 
 
 def _resolve(name: Any) -> str:
-    table = {_plain(known): known for known in reversed(names())}  # the package's own come last, and win
+    # The architectures of this package come last, and so have precedence.
+    table = {_plain(known): known for known in reversed(names())}
     plain = _plain(name) if isinstance(name, str) else ""
     if plain in table:
         return table[plain]
-    remedy = "`keras_entropy.models.names()` lists all."
+    remedy = "`keras_entropy.models.names()` lists all names."
     close = [table[match] for match in difflib.get_close_matches(plain, table, n=4)]
     if close:
-        remedy = f"Close to it: {', '.join(close)}. {remedy}"
+        remedy = f"Similar names: {', '.join(close)}. {remedy}"
     raise ValueError(_checks.message("name", "the name of an architecture", name, remedy))
 
 
@@ -132,7 +138,7 @@ def _plain(name: str) -> str:
 
 @functools.cache
 def _applications() -> dict[str, Callable[..., Any]]:
-    """The constructors of `keras.applications`: functions that take these arguments."""
+    """The functions of `keras.applications` that make a model."""
     taken = {"input_shape", "classes", "weights", "include_top"}
     found = {name: getattr(keras.applications, name) for name in dir(keras.applications) if not name.startswith("_")}
     return {

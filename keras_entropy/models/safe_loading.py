@@ -1,8 +1,8 @@
-"""Models from files that may come from anyone.
+"""Safe loading of model files from unknown sources.
 
-Keras's safe mode refuses Python code. It does not bound what a small file can make it allocate, extracts a `.keras`
-file beside itself when memory is short, and answers damage with many kinds of exceptions. Here a file is looked
-through first. A `.keras` file is unpacked into a temporary folder, and Keras gets that folder.
+Keras's safe mode refuses Python code. But it does not limit how much memory a small file can allocate, it extracts a
+`.keras` file beside itself if memory is short, and it raises many kinds of exceptions for damaged files. This module
+checks a file before Keras loads it. It unpacks a `.keras` file into a temporary folder, and Keras loads that folder.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import keras
 
 from keras_entropy import _checks, _keras
 
-# Keras stores what it saves uncompressed. A file that somebody compressed again may grow by this factor, or to this
-# size if it is small. Deflate reaches a factor of 1000, on zeros.
+# Keras saves without compression. A file that somebody compressed may grow by this factor, or to this size if it is
+# small. Deflate reaches a factor of 1000, on zeros.
 _GROWTH = 32
 _ALWAYS_ALLOWED = 16 * 2**20
-_CONFIG_SIZE = 16 * 2**20  # a thousand layers take 2 MB; parsed, it takes up to 25 times as much memory
+_CONFIG_SIZE = 16 * 2**20  # a thousand layers take 2 MB; a parsed config takes up to 25 times its size
 _ENTRIES = 10_000
 _DEPTH = 256  # a model in a model takes four levels; Keras's own recursion ends at about fifty models
 _REASON_SIZE = 300
@@ -50,7 +50,7 @@ _MAGIC = (
     (4, b"TFL3", "a TensorFlow Lite model"),
 )
 
-# They run code of the file, or load another file that it names.
+# Classes that run code from the file, or load another file that it names.
 _UNSAFE = {
     "Lambda",
     "__lambda__",
@@ -71,42 +71,50 @@ _CONSTANTS = {
     "__tensor__",
     "__tuple__",
 }
-_CLASS_NAME = re.compile(r"[A-Z]\w*")  # the functions of Keras, some of which touch files, begin with a small letter
+_CLASS_NAME = re.compile(r"[A-Z]\w*")  # functions of Keras, some of which write files, begin with a lower-case letter
 _FUNCTION_MODULES = re.compile(r"builtins|keras\.(activations|initializers|losses|metrics|ops|regularizers)(\.\w+)*")
 _DTYPE = re.compile(r"bool|bfloat16|(u?int|float|complex)\d{1,3}")  # a NumPy string may have any size
 
 
 class _RefusalError(ValueError):
-    """A file that is no model, or not one to be trusted: what is wrong with it, and what to do."""
+    """A file that is not a safe model: what is wrong with it, and what to do."""
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
     """Load a Keras model from a `.keras` or whole-model `.h5` file that need not be trusted.
 
-    Keras's safe mode is on, and there is no way to turn it off: nothing in the file is executed. The file is checked
-    before memory far beyond its size is used, and nothing is written but in a temporary folder. Custom classes
-    have to be registered with Keras; those of this package are.
+    Keras's safe mode is always on: no code from the file is executed. The file is checked before it can take much more
+    memory than its size, and files are written to a temporary folder only. Register custom classes with
+    `keras.saving.register_keras_serializable`; the classes of this package are registered.
 
     Args:
-        path: of the file.
+        path: Path of the file.
 
     Returns:
-        The model, without its optimizer, loss and metrics.
+        A Keras model without optimizer, loss and metrics.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        OSError: if it cannot be read.
-        ValueError: if it holds no Keras model, a damaged one, or one that may not be trusted. In one line.
+        FileNotFoundError: If the file does not exist.
+        OSError: If the file cannot be read.
+        ValueError: If the file is not a Keras model, is damaged, or is not safe. The message has one line.
+
+    Examples:
+        >>> import pathlib, tempfile
+        >>> from keras_entropy import models
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     models.autoencoder((4,), width=2).save(pathlib.Path(folder, "a.keras"))
+        ...     models.load_model(pathlib.Path(folder, "a.keras")).name
+        'autoencoder'
     """
     shown = os.fspath(path)
-    path = Path(os.path.abspath(shown))  # Keras would take a name that begins with hf:// for a remote one
+    path = Path(os.path.abspath(shown))  # Keras would download a name that begins with hf://
     try:
         size, head = _look_at(path)
     except FileNotFoundError as error:
-        remedy = "It may be a path relative to another folder."
+        remedy = "Relative paths start at the working folder."
         raise FileNotFoundError(_one_line(f"There is no file {shown}. {remedy}")) from error
     except OSError as error:
-        raise OSError(_one_line(f"{shown} cannot be read: {error.strerror}. Look at its permissions.")) from error
+        raise OSError(_one_line(f"{shown} cannot be read: {error.strerror}. Check its permissions.")) from error
     except _RefusalError as error:
         raise ValueError(_one_line(f"{shown} {error}")) from error
     try:
@@ -119,16 +127,16 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         raise ValueError(_one_line(f"{shown} {error}")) from error
     except Exception as error:
         raise ValueError(
-            _one_line(f"{shown} is damaged, or no model that this Keras can load. {_reason(error)} {_SAVE_AGAIN}")
+            _one_line(f"{shown} is damaged, or was saved by another version of Keras. {_reason(error)} {_SAVE_AGAIN}")
         ) from error
 
 
 @contextlib.contextmanager
 def checked_weights(path: Path) -> Iterator[Path]:
-    """Give the HDF5 file of a file of weights, `.h5` or `.keras`, after it has been looked through as by `load_model`.
+    """Yield the HDF5 file inside a weight file (`.h5` or `.keras`), after the checks of `load_model`.
 
     Raises:
-        ValueError: for a file that declares far more than it holds, has links, or is a zip archive of something else.
+        ValueError: If the file declares far more data than it has, contains links, or is another kind of zip archive.
     """
     bound = max(_ALWAYS_ALLOWED, _GROWTH * path.stat().st_size)
     with tempfile.TemporaryDirectory(prefix="keras-entropy-") as folder:
@@ -147,22 +155,22 @@ def _one_line(text: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    # Keras puts the config before the reason, once for each model around the layer.
+    # Keras writes the config before the reason, once per model around the layer.
     innermost = str(error).rsplit("Exception encountered: ", 1)[-1]
     text = " ".join(re.sub(r"\x1b\[\d*m", "", f"{type(error).__name__}: {innermost}").split())
     return text if len(text) <= _REASON_SIZE else text[: _REASON_SIZE - 3] + "..."
 
 
 def _look_at(path: Path) -> tuple[int, bytes]:
-    """The size and the first bytes of a file."""
+    """Return the size and the first bytes of a file."""
     if "\0" in str(path):
-        raise _RefusalError("is no name of a file.")
+        raise _RefusalError("is not a file name.")
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         kind = "a TensorFlow SavedModel" if (path / "saved_model.pb").exists() else "a folder"
-        raise _RefusalError(f"is {kind}, no Keras model. Expected a .keras or .h5 file.")
+        raise _RefusalError(f"is {kind}, not a Keras model. Expected a .keras or .h5 file.")
     if not stat.S_ISREG(status.st_mode):
-        raise _RefusalError("is no regular file. Expected a .keras or .h5 file.")
+        raise _RefusalError("is not a regular file. Expected a .keras or .h5 file.")
     if not status.st_size:
         raise _RefusalError(f"is empty. {_SAVE_AGAIN}")
     with path.open("rb") as file:
@@ -170,11 +178,11 @@ def _look_at(path: Path) -> tuple[int, bytes]:
 
 
 def _checked(path: Path, head: bytes, bound: int, folder: Path) -> Path:
-    """Look a file through; return what Keras shall load: the file, or the folder into which it was unpacked."""
+    """Check a file; return what Keras should load: the file, or the folder into which it was unpacked."""
     if path.suffix not in _SIGNATURES:
-        raise _RefusalError(f"is no Keras model: it looks like {_kind(head)}. Expected a .keras or .h5 file.")
+        raise _RefusalError(f"is not a Keras model: it looks like {_kind(head)}. Expected a .keras or .h5 file.")
     if not head.startswith(_SIGNATURES[path.suffix]):
-        raise _RefusalError(f"is no {path.suffix} file: it looks like {_kind(head)}. {_SAVE_AGAIN}")
+        raise _RefusalError(f"is not a {path.suffix} file: it looks like {_kind(head)}. {_SAVE_AGAIN}")
     if path.suffix == ".keras":
         _unpack(path, folder, bound)
         config = _parsed((folder / _CONFIG).read_bytes())
@@ -184,7 +192,7 @@ def _checked(path: Path, head: bytes, bound: int, folder: Path) -> Path:
         return folder
     text = _check_hdf5(path, bound)
     if text is None:
-        raise _RefusalError("holds weights only and no model. Build the model and give this file with --weights.")
+        raise _RefusalError("has weights but no model. Build the model and load this file with --weights.")
     _check_config(_parsed(text))
     return path
 
@@ -194,7 +202,7 @@ def _kind(head: bytes) -> str:
         if head.startswith(magic, offset):
             return kind
     is_text = head.isascii() and all(c.isprintable() or c.isspace() for c in head.decode("ascii"))
-    return "text" if is_text else "nothing known"
+    return "text" if is_text else "an unknown format"
 
 
 def _unpack(path: Path, folder: Path, bound: int) -> None:
@@ -206,26 +214,26 @@ def _unpack(path: Path, folder: Path, bound: int) -> None:
                 target = folder / entry.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as packed, target.open("wb") as unpacked:
-                    shutil.copyfileobj(packed, unpacked)  # reads no more than the declared size, and checks the sum
+                    shutil.copyfileobj(packed, unpacked)  # reads at most the declared size, and checks the CRC
 
 
 def _check_entries(entries: Sequence[zipfile.ZipInfo], bound: int) -> None:
     names = [entry.filename for entry in entries]
     if len(names) > _ENTRIES:
-        raise _RefusalError(f"holds {len(names)} entries. Expected at most {_ENTRIES}. {_LOAD_YOURSELF}")
+        raise _RefusalError(f"has {len(names)} entries. Expected at most {_ENTRIES}. {_LOAD_YOURSELF}")
     if len(set(names)) < len(names):
-        raise _RefusalError(f"holds two entries of the same name. {_SAVE_AGAIN}")
+        raise _RefusalError(f"has two entries with the same name. {_SAVE_AGAIN}")
     for entry in entries:
         top, *rest = entry.filename.removesuffix("/").split("/")
         known = top in (_CONFIG, _METADATA, _WEIGHTS) and not rest and not entry.is_dir()
         asset = top == _ASSETS and not any(part in ("", ".", "..") or re.search(r"[\\:]", part) for part in rest)
         if not (known or asset):
-            raise _RefusalError(f"holds {entry.filename[:100]!r}, which Keras does not write. {_SAVE_AGAIN}")
+            raise _RefusalError(f"contains {entry.filename[:100]!r}, which Keras does not write. {_SAVE_AGAIN}")
         if stat.S_ISLNK(entry.external_attr >> 16):
-            raise _RefusalError(f"holds {entry.filename[:100]!r} as a symbolic link. {_SAVE_AGAIN}")
+            raise _RefusalError(f"contains {entry.filename[:100]!r}, which is a symbolic link. {_SAVE_AGAIN}")
     missing = [name for name in (_CONFIG, _METADATA, _WEIGHTS) if name not in names]
     if missing:
-        raise _RefusalError(f"is no Keras model: it lacks {', '.join(missing)}. {_SAVE_AGAIN}")
+        raise _RefusalError(f"is not a Keras model: it lacks {', '.join(missing)}. {_SAVE_AGAIN}")
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > bound:
         raise _RefusalError(f"would unpack to {unpacked} bytes. Expected at most {bound}. {_LOAD_YOURSELF}")
@@ -233,20 +241,20 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], bound: int) -> None:
 
 def _parsed(text: Any) -> dict[str, Any]:
     if not isinstance(text, str | bytes):
-        raise _RefusalError(f"is no Keras model: its config is of type {type(text).__name__}. {_SAVE_AGAIN}")
+        raise _RefusalError(f"is not a Keras model: its config is of type {type(text).__name__}. {_SAVE_AGAIN}")
     if len(text) > _CONFIG_SIZE:
         raise _RefusalError(f"has a config of {len(text)} bytes. Expected at most {_CONFIG_SIZE}. {_LOAD_YOURSELF}")
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _RefusalError(f"has a config that is no JSON. {_reason(error)} {_SAVE_AGAIN}") from error
+        raise _RefusalError(f"has a config that is not JSON. {_reason(error)} {_SAVE_AGAIN}") from error
     if not isinstance(config, dict) or "class_name" not in config:
-        raise _RefusalError(f"has a config that describes no model. {_SAVE_AGAIN}")
+        raise _RefusalError(f"has a config that does not describe a model. {_SAVE_AGAIN}")
     return config
 
 
 def _check_config(config: dict[str, Any]) -> None:
-    """Refuse what Keras should not build, and take out how the model and those in it were compiled."""
+    """Raise for objects that are not safe to build, and remove the compile configs of the model and its submodels."""
     stack: list[tuple[Any, int]] = [(config, 1)]
     while stack:
         item, depth = stack.pop()
@@ -266,14 +274,14 @@ def _check_object(item: dict[str, Any]) -> None:
     is_function = kind == "function"
     name = settings if is_function else kind
     if not isinstance(name, str) or not isinstance(module, str | None):
-        raise _RefusalError(f"has a config with an object of no name. {_SAVE_AGAIN}")
+        raise _RefusalError(f"has a config with an object without a name. {_SAVE_AGAIN}")
     if name in _UNSAFE:
-        raise _RefusalError(f"holds {name}, which may run code or load other files. {_LOAD_YOURSELF}")
+        raise _RefusalError(f"contains {name}, which may run code or load other files. {_LOAD_YOURSELF}")
     if isinstance(settings, dict):
         if kind in ("__numpy__", "__tensor__") and not _DTYPE.fullmatch(str(settings.get("dtype"))):
-            raise _RefusalError(f"holds a constant of dtype {str(settings.get('dtype'))[:100]!r}. {_LOAD_YOURSELF}")
+            raise _RefusalError(f"contains a constant of dtype {str(settings.get('dtype'))[:100]!r}. {_LOAD_YOURSELF}")
         if any(isinstance(settings.get(key), str) for key in ("vocabulary", "idf_weights")):
-            raise _RefusalError(f"holds {name[:100]} with a vocabulary in another file. {_LOAD_YOURSELF}")
+            raise _RefusalError(f"contains {name[:100]} with a vocabulary in another file. {_LOAD_YOURSELF}")
     registered = keras.saving.get_custom_objects()
     if name in registered or (not is_function and item.get("registered_name") in registered):
         return
@@ -284,13 +292,13 @@ def _check_object(item: dict[str, Any]) -> None:
         known = name in _CONSTANTS or (of_keras and bool(_CLASS_NAME.fullmatch(name)))
     if not known:
         raise _RefusalError(
-            f"holds {name[:100]!r} of module {str(module)[:100]!r}, which is neither Keras's nor registered with "
-            f"keras.saving.register_keras_serializable. {_LOAD_YOURSELF}"
+            f"contains {name[:100]!r} of module {str(module)[:100]!r}, which is neither part of Keras nor registered "
+            f"with keras.saving.register_keras_serializable. {_LOAD_YOURSELF}"
         )
 
 
 def _check_hdf5(path: Path, bound: int) -> Any:
-    """Look through an HDF5 file without following links; return the config of the model if it holds one."""
+    """Check an HDF5 file without following links; return the config of its model, or None."""
     import h5py  # type: ignore[import-untyped]
 
     declared = 0
@@ -300,7 +308,7 @@ def _check_hdf5(path: Path, bound: int) -> Any:
             item = stack.pop()
             address = h5py.h5o.get_info(item.id).addr
             if address in seen:
-                raise _RefusalError(f"holds {item.name} under two names. {_SAVE_AGAIN}")
+                raise _RefusalError(f"has {item.name} under two names. {_SAVE_AGAIN}")
             seen.add(address)
             if isinstance(item, h5py.Dataset):
                 declared += _declared(item)
@@ -309,26 +317,26 @@ def _check_hdf5(path: Path, bound: int) -> Any:
             elif isinstance(item, h5py.Group):
                 for name in item:
                     if not isinstance(item.get(name, getlink=True), h5py.HardLink):
-                        raise _RefusalError(f"holds a link, {name[:100]!r}, in its weights. {_SAVE_AGAIN}")
+                        raise _RefusalError(f"contains a link, {name[:100]!r}, in its weights. {_SAVE_AGAIN}")
                     stack.append(item[name])
             else:
-                raise _RefusalError(f"holds a named type, {item.name}, in its weights. {_SAVE_AGAIN}")
+                raise _RefusalError(f"contains a named type, {item.name}, in its weights. {_SAVE_AGAIN}")
         return store.attrs.get("model_config")
 
 
 def _declared(dataset: Any) -> int:
-    """The size of an array in memory."""
+    """Return the size of an array in memory, in bytes."""
     if dataset.external or dataset.is_virtual:
         raise _RefusalError(f"takes its weights {dataset.name} from another file. {_SAVE_AGAIN}")
     if dataset.dtype.hasobject or dataset.shape is None:
-        raise _RefusalError(f"holds weights, {dataset.name}, that are no array of numbers. {_SAVE_AGAIN}")
+        raise _RefusalError(f"contains weights, {dataset.name}, that are not an array of numbers. {_SAVE_AGAIN}")
     return int(math.prod(dataset.shape) * dataset.dtype.itemsize)
 
 
 def _rehearse(source: Path, bound: int) -> None:
-    """Load without allocating variables, so that all their shapes are compared with the file's before any exists.
+    """Load without allocating variables, to compare their shapes with those in the file first.
 
-    In a thread of its own, since Keras keeps a list of variables without a value for each thread.
+    This runs in a separate thread, because Keras keeps one list of variables without a value per thread.
     """
     errors: list[Exception] = []
     _keras.activity_losses_are_divided()  # finds out with a layer, whose losses are lost in a stateless scope
@@ -338,7 +346,7 @@ def _rehearse(source: Path, bound: int) -> None:
             with keras.StatelessScope(initialize_variables=False) as scope:
                 model = keras.saving.load_model(source, compile=False, safe_mode=True)
                 if not isinstance(model, keras.Model):
-                    raise _RefusalError(f"holds a {type(model).__name__}, no model. {_LOAD_YOURSELF}")
+                    raise _RefusalError(f"contains a {type(model).__name__}, not a model. {_LOAD_YOURSELF}")
                 missing = [v for v in model.variables if scope.get_current_value(v) is None]
                 if sum(math.prod(v.shape) for v in missing) > bound:
                     raise _RefusalError(f"lacks the weights of {missing[0].path} and others. {_SAVE_AGAIN}")

@@ -1,8 +1,8 @@
-"""SqueezeNet v1.1, for ImageNet weights of 5 MB.
+"""SqueezeNet v1.1, whose ImageNet weights take 5 MB.
 
 Sources:
-    [C] Iandola et al.: "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size", 2016;
-        version 1.1 of its authors' Caffe model.
+    Iandola et al.: "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size" (2016), and
+    version 1.1 of the authors' Caffe model.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import numpy as np
 from keras_entropy import _checks
 from keras_entropy.models import weights as _weights
 
-_SMALLEST = 31  # sides that leave one pixel after conv1 and three poolings
-_MEANS = (103.939, 116.779, 123.68)  # of ImageNet in blue, green, red
-# Each row ends in a max-pool: the first fire module's number, then (squeezed, expanded) filters of each.
+_SMALLEST = 31
+"""Smallest sides, which leave one pixel after conv1 and three poolings."""
+_MEANS = (103.939, 116.779, 123.68)
+"""Means of ImageNet in blue, green and red."""
+# Each row ends in a max-pool: number of the first fire module, then (squeezed, expanded) filters of each module.
 _FIRES = ((2, ((16, 64), (16, 64))), (4, ((32, 128), (32, 128))), (6, ((48, 192), (48, 192), (64, 256), (64, 256))))
 
 
@@ -28,26 +30,27 @@ def squeezenet(
     classes: int = 1000,
     weights: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """SqueezeNet v1.1: 26 convolutions, no Dense layer, 1.2 million weights [C].
+    """Make SqueezeNet v1.1: 26 convolutions, no Dense layer, 1.2 million weights (Iandola et al., 2016).
 
-    A fire module squeezes its input by a 1x1 convolution, expands the result by a 1x1 and a 3x3 one side by side,
-    and concatenates the two. ReLU follows every convolution, the last one too.
+    A fire module squeezes its input with a 1x1 convolution, expands the result with a 1x1 and a 3x3 convolution side by
+    side, and concatenates the two. A ReLU follows every convolution, also the last one.
 
     Args:
-        input_shape: (height, width, channels) of one image, of at least 31 pixels a side; None leaves a side open.
-        classes: number of classes.
-        weights: path of an `.npz` archive of converted weights: arrays `<layer>/kernel` (height, width, inputs,
+        input_shape: Tuple of integers (height, width, channels). Shape of one image, with sides of at least 31 pixels,
+            or None. Defaults to (227, 227, 3).
+        classes: Integer. Number of classes. Defaults to 1000.
+        weights: Path of an `.npz` archive of converted weights: arrays `<layer>/kernel` (height, width, inputs,
             outputs) and `<layer>/bias` of the 26 layers `conv1`, `fire2/squeeze1x1`, `fire2/expand1x1`,
-            `fire2/expand3x3`, ..., `conv10`. All have to fit, except that `conv10` keeps its fresh initialisation
-            where `classes` is not the file's number of classes, to be trained on them. Defaults to a fresh model.
+            `fire2/expand3x3`, ..., `conv10`. All arrays must fit the model. Only `conv10` may have another number of
+            classes; it then keeps its random weights. Defaults to None, random weights.
 
     Returns:
-        An uncompiled Keras model for images that went through `squeezenet_input`. Its layers are `conv1`,
+        An uncompiled Keras model for images from `squeezenet_input`. Its layers are `conv1`,
         `fire2_squeeze1x1`, `fire2_expand1x1`, `fire2_expand3x3`, ..., `conv10`.
 
     Raises:
-        FileNotFoundError: for a missing file of weights.
-        ValueError: for images that are too small, or a file of weights that is damaged or does not fit.
+        FileNotFoundError: If the file of weights does not exist.
+        ValueError: If the images are too small, or the file of weights is damaged or does not fit the model.
 
     Examples:
         >>> from keras_entropy import models
@@ -91,18 +94,18 @@ def _fire(x: Any, name: str, squeezed: int, expanded: int) -> Any:
 
 
 def squeezenet_input(images: Any) -> Any:
-    """What converted weights of `squeezenet` expect: blue, green, red, minus the means of ImageNet.
+    """Convert images for converted weights of `squeezenet`: to blue, green, red, minus the means of ImageNet.
 
     Args:
-        images: (..., height, width, 3), red, green, blue from 0 to 255, of the model's size; the network was
-            trained on 227x227. NumPy arrays or tensors of the backend. Images from 0 to 1, as those of
-            `keras_entropy.datasets`, have to be multiplied by 255 first.
+        images: NumPy array or tensor of shape (..., height, width, 3): red, green and blue from 0 to 255. The network
+            was trained on 227 x 227 pixels. Multiply images from 0 to 1, such as those of `keras_entropy.datasets`, by
+            255 first.
 
     Returns:
-        A new array or tensor of that shape, in float32.
+        A new array or tensor of the same shape, in float32.
 
     Raises:
-        ValueError: if the last axis does not have three channels.
+        ValueError: If the last axis does not have three channels.
 
     Examples:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Files of weights: those that Keras writes, and archives converted from other frameworks."""
+"""Files of weights: those of Keras, and archives converted from other frameworks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LISTED = 6
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
-    """Return `path` if there is such a file; raise `FileNotFoundError` otherwise."""
+    """Return `path` if it is a file; raise `FileNotFoundError` otherwise."""
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"There is no file of weights {os.fspath(path)}. It may be a path relative to another folder."
@@ -33,53 +33,67 @@ def existing(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def load_keras(model: Any, path: str | os.PathLike[str]) -> None:
-    """Load a file that Keras wrote (`.weights.h5`, `.h5`, `.keras`) into a model of the same layers.
+def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
+    """Load a weight file of Keras, which need not be trusted, into a model with the same layers.
+
+    Args:
+        model: A built Keras model.
+        path: Path of a `.weights.h5`, `.h5` or `.keras` file.
 
     Raises:
-        FileNotFoundError: for a missing file.
-        ValueError: for a file that is damaged or holds the weights of other layers.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is damaged, or has the weights of other layers.
+
+    Examples:
+        >>> import pathlib, tempfile
+        >>> from keras_entropy import models
+        >>> model = models.autoencoder((4,), width=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save_weights(pathlib.Path(folder, "a.weights.h5"))
+        ...     models.load_weights(model, pathlib.Path(folder, "a.weights.h5"))
     """
     path = existing(path)
     try:
         with safe_loading.checked_weights(path) as file, warnings.catch_warnings():
-            # For layers held twice, by files of older versions of Keras. What is missing is found below.
+            # Keras warns of layers that old files hold twice. The check below finds arrays that are missing.
             warnings.filterwarnings("ignore", message="Skipping nested container")
             model.load_weights(file)
             stored = _number_of_arrays(file)
     except _UNREADABLE as error:
-        # Keras goes on to print values and to list every layer.
+        # After the reason, Keras prints values and lists every layer.
         reason = re.split("List of objects that could not be loaded|Target variable:", str(error))[0]
         reason = textwrap.shorten(f"{type(error).__name__}: {reason}", 400)
         raise ValueError(
-            f"{path} is damaged, or holds weights of other layers than {_words(model)}. {reason}"
+            f"{path} is damaged, or has the weights of other layers than {_words(model)}. {reason}"
         ) from error
-    if stored not in (None, len(model.weights)):  # Keras passes over layers that only the file has
+    if stored not in (None, len(model.weights)):  # Keras ignores layers that only the file has
         raise ValueError(
-            f"{path} holds weights of other layers than {_words(model)}. "
+            f"{path} has the weights of other layers than {_words(model)}. "
             f"Expected {len(model.weights)} arrays. Received: {stored}."
         )
 
 
 def load_converted(model: Any, path: str | os.PathLike[str], head: str) -> None:
-    """Load an `.npz` archive with the arrays `<layer>/kernel` and `<layer>/bias` of every layer, or nothing at all.
+    """Load an `.npz` archive with the arrays `<layer>/kernel` and `<layer>/bias` of every layer.
 
-    A `/` in the archive's name of a layer is a `_` in Keras's.
+    The name of a layer in the archive has a `/` for each `_` of its name in Keras. If an array does not fit, no weight
+    of the model is changed.
 
     Args:
-        model: a model whose layers' names have a `_` only there.
-        path: of the archive.
-        head: the layer that may have another number of outputs in the archive; it then stays as it is.
+        model: A built Keras model.
+        path: Path of the archive.
+        head: String. Name of the layer that may have another number of outputs in the archive; it then keeps its
+            weights.
 
     Raises:
-        FileNotFoundError: for a missing file.
-        ValueError: for a file that is damaged, or an array that is missing, unknown or of another shape.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is damaged, or an array is missing, unknown, or of another shape.
     """
     arrays = _read_archive(existing(path))
     variables = {f"{layer.name.replace('_', '/')}/{v.name}": v for layer in model.layers for v in layer.weights}
     if arrays.keys() != variables.keys():
         raise ValueError(
-            f"{path} should hold the arrays of {_words(model)}. "
+            f"{path} should have the arrays of {_words(model)}. "
             f"Missing: {_listed(variables.keys() - arrays.keys())}. "
             f"Unknown: {_listed(arrays.keys() - variables.keys())}."
         )
@@ -91,7 +105,7 @@ def load_converted(model: Any, path: str | os.PathLike[str], head: str) -> None:
         expected = (*shape[:-1], *outputs) if is_head else shape
         if array.shape != expected or array.dtype.kind not in "fiu":
             raise ValueError(
-                f"{name} in {path} should be numbers of shape {expected}, for {_words(model)}. "
+                f"{name} in {path} should be an array of numbers of shape {expected} for {_words(model)}. "
                 f"Received: {array.dtype} of shape {array.shape}."
             )
         if expected == shape:
@@ -108,11 +122,11 @@ def _read_archive(path: Path) -> dict[str, Array]:
             return {name: archive[name] for name in archive.files}
     except (*_UNREADABLE, zlib.error) as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 400)
-        raise ValueError(f"{path} is not a whole .npz archive of arrays. {reason}") from error
+        raise ValueError(f"{path} is not an .npz archive of arrays, or is damaged. {reason}") from error
 
 
 def _number_of_arrays(path: Path) -> int | None:
-    """How many arrays of layers a file in Keras 3's format holds; None in the older format, where Keras counts."""
+    """Count the arrays of layers in a file of Keras 3; None for the older format, whose arrays Keras counts itself."""
     import h5py  # type: ignore[import-untyped]
 
     if path.name.endswith(".weights.h5"):
@@ -125,7 +139,7 @@ def _count(store: Any) -> int:
     import h5py
 
     found: list[str] = []
-    # Beside "layers" a file may hold the optimizer; the states of random generators are no weights.
+    # A file may also have an optimizer. States of random generators are not weights.
     store["layers"].visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
     return sum("seed_generator" not in name for name in found)
 
