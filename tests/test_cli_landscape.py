@@ -56,8 +56,8 @@ def test_a_folder_with_a_walk_is_replaced_or_gone_on_with_only_if_asked(done):
 
 
 def test_two_axes_and_the_loss(tmp_path):
-    small = ["--depth", 1, "--width", 3, "--moves", 3e5, "--strength", 1e-4]
-    result = command(*small, "--axes", "train_loss, test_accuracy", "--target-loss", 0.65, "--output", tmp_path / "out")
+    loss = ["--axes", "train_loss, test_accuracy", "--target-loss", 0.65, "--strength", 1e-4]
+    result = command(*QUICK, *loss, "--moves", 3e5, "--output", tmp_path / "out")
     assert result.exit_code == 0, result.output
     found = DensityOfStates.load(tmp_path / "out" / "density.json")
     assert [axis.name for axis in found.axes] == ["train_loss", "test_accuracy"]
@@ -76,7 +76,7 @@ def test_two_axes_and_the_loss(tmp_path):
         (["--moves", "nan"], "moves"),
         (["--depth", 0], "--depth"),
         (["--strength", -1], "--strength"),
-        (["--depth", 1, "--width", 3, "--axes", "train_loss", "--target-loss", -1.0], "--moves"),
+        (["--axes", "train_loss,test_accuracy", "--target-loss", -1.0], "--moves"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(arguments, words, tmp_path):
