@@ -27,10 +27,12 @@ def landscape(
     axes: Annotated[
         str, typer.Option(help="One or two of train_loss, train_accuracy and test_accuracy, separated by a comma.")
     ] = "train_accuracy,test_accuracy",
-    strength: Annotated[float, typer.Option(min=0, help="Strength of the term strength |c|^2 in the loss.")] = 0.0,
-    target_loss: Annotated[float, typer.Option(help="Lowest training loss of an axis.")] = 0.1,
+    strength: Annotated[float, typer.Option(min=0, help="Coefficient of the L2 term in the loss.")] = 0.0,
+    target_loss: Annotated[float, typer.Option(help="Lowest training loss on an axis of training loss.")] = 0.1,
     final_relu: Annotated[bool, typer.Option("--final-relu", help="Rectify the outputs too.")] = False,
-    moves: Annotated[float, typer.Option(min=1, help="Number of moves of all walkers in all phases.")] = 1e8,
+    moves: Annotated[
+        float, typer.Option(min=1, help="Number of moves of all walkers in all phases.", show_default="1e8")
+    ] = 1e8,
     data_seed: Annotated[int, typer.Option(min=0, help="Seed of the spirals.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the walk.")] = 0,
     output: options.Output = Path("runs/landscape"),
@@ -47,9 +49,10 @@ def landscape(
         options.check_exclusive(overwrite=overwrite, resume=resume)
         _check_folder(output, overwrite=overwrite, resume=resume)
 
-        from keras_entropy import datasets
+        from keras_entropy import _optional, datasets
         from keras_entropy.landscape import density_of_states, network_problem
 
+        _optional.require("matplotlib", extra="plot")
         names = tuple(name.strip() for name in axes.split(","))
         data = datasets.spirals(data_seed)
         problem = network_problem(depth, width, data, final_relu=final_relu, strength=strength)

@@ -16,12 +16,15 @@ def _above_0(value: float) -> float:
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder of the prepared data sets.", show_default="$TFDS_DATA_DIR, else ~/tensorflow_datasets"),
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the prepared data sets.",
+        show_default="$TFDS_DATA_DIR, else ~/tensorflow_datasets",
+    ),
 ]
-Epochs = Annotated[int, typer.Option(min=1, help="Number of epochs of each run.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Samples in each training step.")]
 LearningRate = Annotated[float, typer.Option(callback=_above_0, help="Learning rate of Adam.")]
-Output = Annotated[Path, typer.Option(help="Folder for the results.")]
+Output = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the earlier results in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the interrupted work in the folder.")]
 

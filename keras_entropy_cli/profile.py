@@ -51,13 +51,16 @@ def profile(
             "total_correlation: how much outputs repeat each other."
         ),
     ] = _Measure.log_volume,
-    random: Annotated[
+    randomize: Annotated[
         int | None,
         typer.Option(min=0, metavar="SEED", help="Compare with a randomly initialised copy, drawn with this seed."),
     ] = None,
     reference: Annotated[
         Path | None,
-        typer.Option(help="Compare with this profile, a file that --json wrote. --placement empirical needs it."),
+        typer.Option(
+            metavar="FILE",
+            help="Compare with this profile, a file that --json wrote. --placement empirical needs it.",
+        ),
     ] = None,
     placement: Annotated[
         str | None,
@@ -66,15 +69,17 @@ def profile(
             "empirical:k, or a glob on layer paths."
         ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a box plot to this file (.png, .svg, .pdf).")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the profile to this file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a box plot to this file (.png, .svg, .pdf).")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the profile to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of --plot and --json.")] = False,
 ) -> None:
     """Show the change of entropy that each weight of a network makes.
 
     Model files are loaded in Keras's safe mode: code in them is never run.
 
-    Example: keras-entropy profile resnet50 --random 0 --placement pre_skip --plot resnet50.png
+    Example: keras-entropy profile resnet50 --randomize 0 --placement pre_skip --plot resnet50.png
     """
     with user_errors():
         _check_files(plot, json, overwrite=overwrite)
@@ -87,7 +92,7 @@ def profile(
             _optional.require("matplotlib", extra="plot")
             plots.format_of(plot)
         compared = None if reference is None else EntropyProfile.load(reference)
-        if compared is not None and random is None and compared.measure != measure.value:
+        if compared is not None and randomize is None and compared.measure != measure.value:
             raise ValueError(
                 f"{reference} is a profile of measure {compared.measure!r}: add --measure {compared.measure}."
             )
@@ -95,8 +100,8 @@ def profile(
         chosen = _chosen(network, placement, compared)
         found = entropy_profile(network, measure.value, progress=True)
         other, name = compared, "reference"
-        if random is not None:
-            other, name = entropy_profile(network, measure.value, random, progress=True), "random"
+        if randomize is not None:
+            other, name = entropy_profile(network, measure.value, randomize, progress=True), "random"
         _print(found, None if other is None else found.compare(other), name, chosen)
         if placement is not None:
             typer.echo(f"placement {placement!r}: {printable(', '.join(chosen)) or 'none'}")

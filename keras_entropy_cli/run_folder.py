@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 import keras_entropy
-from keras_entropy import _backend, _checks, _files, datasets, plots, profile
+from keras_entropy import _backend, _checks, _files, _optional, datasets, plots, profile
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
@@ -70,6 +70,8 @@ def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: 
             )
         if not (output / "run.json").is_file():
             raise FileExistsError(f"{output} is not the folder of a run. Name another folder with --output.")
+    _optional.require("tensorboard", extra="tensorboard")
+    _optional.require("matplotlib", extra="plot")
     keras.utils.set_random_seed(arguments.seed)
     data = datasets.load(arguments.dataset, arguments.data_dir, arguments.seed)
     model = _build(arguments, data)

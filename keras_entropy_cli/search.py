@@ -87,10 +87,13 @@ def search(
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
 
-        from keras_entropy import _backend
+        from keras_entropy import _backend, _optional
         from keras_entropy.tuning.output_folder import holds_search
         from keras_entropy_cli.presets import NamedData
 
+        _optional.require("tensorboard", extra="tensorboard")
+        for module in ("loky", "filelock", "pandas", "matplotlib"):
+            _optional.require(module, extra="search")
         options.check_folder(output, "search", exists=holds_search(output), overwrite=overwrite, resume=resume)
         with interruptible(f"Finished runs are in {output}. Continue with the same command and --resume."):
             _backend.framework().disable_pipeline_tuning()

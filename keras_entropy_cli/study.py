@@ -21,11 +21,14 @@ _REASONS = 5
 
 
 def study(
-    file: Annotated[Path | None, typer.Argument(help="Description of the study (TOML).")] = None,
+    file: Annotated[Path | None, typer.Argument(help="TOML file that describes the study.")] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write the report of the study in this folder again, without running anything.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the report of the study in this folder again, without running anything."
+        ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for records and report.")] = Path("runs/study"),
+    output: options.Output = Path("runs/study"),
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of processes.", show_default="the number of cores")
     ] = None,
@@ -68,9 +71,12 @@ def study(
         assert file is not None
         text = _toml(file)
 
+        from keras_entropy import _optional
         from keras_entropy.study import folder, report_files
         from keras_entropy_cli import study_file
 
+        for module in ("loky", "filelock", "pandas", "matplotlib"):
+            _optional.require(module, extra="study")
         planned = study_file.study_of(text, file, output, seed)
         exists = (output / folder.DESCRIPTION).exists()
         options.check_folder(output, "study", exists=exists, overwrite=overwrite, resume=resume)

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 import keras_entropy
+import keras_entropy_cli
 from keras_entropy_cli.app import app
 from keras_entropy_cli.errors import interruptible, one_line, user_errors
 
@@ -125,6 +126,50 @@ def test_ctrl_c_says_how_to_continue(capsys):
 
     assert caught.value.exit_code == 130
     assert capsys.readouterr().err == "\nStopped. Continue with --resume.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module"),
+    [
+        (["train"], "sklearn"),
+        (["train"], "tensorboard"),
+        (["train"], "matplotlib"),
+        (["profile", "cnn", "--plot", "p.png"], "matplotlib"),
+        (["study", "study.toml"], "loky"),
+        (["study", "study.toml"], "pandas"),
+        (["study", "study.toml"], "filelock"),
+        (["study", "study.toml"], "matplotlib"),
+        (["search"], "loky"),
+        (["search"], "pandas"),
+        (["search"], "matplotlib"),
+        (["search"], "tensorboard"),
+        (["landscape"], "matplotlib"),
+    ],
+)
+def test_missing_packages_are_named_before_anything_is_computed(arguments, module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").write_text("[[arms]]\nname = 'baseline'")
+    monkeypatch.setitem(sys.modules, module, None)
+
+    result = command(*arguments)
+
+    assert result.exit_code == 2
+    assert re.fullmatch(rf"Error: .* needs {module}, .*: pip install \"keras-entropy\[.*\]\"\n", result.stderr)
+    assert result.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_the_command_without_typer_names_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "typer", None)
+
+    with pytest.raises(SystemExit) as caught:
+        keras_entropy_cli.main()
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "Error: The keras-entropy command needs typer, which is not installed. "
+        'Install it with: pip install "keras-entropy[cli]"\n'
+    )
 
 
 def test_one_line_keeps_letters_of_all_languages():

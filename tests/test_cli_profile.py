@@ -43,7 +43,7 @@ def test_a_file_is_profiled(saved, tmp_path):
 
 
 def test_the_random_twin_stands_beside(saved, tmp_path):
-    result = command(saved, "--random", 3, "--measure", "log_volume", "--plot", tmp_path / "p.svg")
+    result = command(saved, "--randomize", 3, "--measure", "log_volume", "--plot", tmp_path / "p.svg")
 
     model = keras.models.load_model(saved)
     (a, *_) = entropy_profile(model).compare(entropy_profile(model, randomize=3)).differences
