@@ -1,4 +1,4 @@
-"""Wording of errors and checks of arguments shared by the whole package."""
+"""Checks of arguments, and the one wording of errors: argument, expectation, received value, remedy."""
 
 from __future__ import annotations
 
@@ -7,35 +7,67 @@ import numbers
 from collections.abc import Collection, Iterable
 from typing import Any
 
+_LONGEST = 500  # characters of a received value
+
 
 class EntropyWarning(UserWarning):
-    """Something about an entropy that a user should know, but that does not stop the work."""
+    """Warning about an entropy term or measure that does not stop the work."""
 
 
 def message(argument: str, expected: str, received: object, remedy: str = "") -> str:
-    """Word an error: which argument, what was expected, what was received, what to do."""
-    if isinstance(received, int) and received.bit_length() > 1024:  # Python prints all of up to 4300 digits, or none
-        shown = f"an integer of {received.bit_length()} bits"
-    else:
-        shown = repr(received)
-    text = f"`{argument}` should be {expected}. Received: {argument}={shown} (of type {type(received).__name__})."
+    """Word an error about an argument.
+
+    Args:
+        argument: String. Name of the argument.
+        expected: String. What it should be, to follow "should be".
+        received: The value of the argument. An array is shown by its shape, a long value is cut.
+        remedy: String. One or more sentences that say what to do. Defaults to none.
+
+    Examples:
+        >>> from keras_entropy import _checks
+        >>> _checks.message("epsilon", "at least 0", -1, "Use epsilon=0 for no noise.")
+        '`epsilon` should be at least 0. Received: epsilon=-1 (of type int). Use epsilon=0 for no noise.'
+    """
+    text = f"`{argument}` should be {expected}. Received: {argument}{_shown(received)} (of type {_type(received)})."
     return f"{text} {remedy}" if remedy else text
 
 
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 1024:  # Python prints all of up to 4300 digits, or none
+        return f"=an integer of {value.bit_length()} bits"
+    if hasattr(value, "dtype") and len(getattr(value, "shape", ())):
+        return f" of shape {tuple(value.shape)}"
+    text = repr(value)
+    return f"={text}" if len(text) <= _LONGEST else f"={text[:_LONGEST]}..."
+
+
+def _type(value: object) -> str:
+    return type(value).__name__
+
+
 def printable(text: str) -> str:
-    """`text` with "?" for control characters, as names from a file of somebody else may hold."""
+    """Return `text` with "?" for control characters, which names from files of other people may hold."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def one_of(argument: str, value: object, choices: Collection[str]) -> str:
-    """Return `value` if it is one of `choices`; raise `ValueError` otherwise."""
+    """Return a string that is one of `choices`.
+
+    Raises:
+        ValueError: If it is something else.
+    """
     if not isinstance(value, str) or value not in choices:
         raise ValueError(message(argument, "one of " + ", ".join(repr(choice) for choice in choices), value))
     return value
 
 
 def number(argument: str, value: Any) -> int | float:
-    """Return `value` as the plain Python number it stands for; booleans, NaN and infinities are refused."""
+    """Return a finite number as a plain Python number.
+
+    Raises:
+        TypeError: If it is a boolean or no number.
+        ValueError: If it is NaN or infinite.
+    """
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a NumPy scalar or 0-d array
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -50,7 +82,11 @@ def number(argument: str, value: Any) -> int | float:
 
 
 def non_negative(argument: str, value: Any) -> float:
-    """Return `value` as a plain Python number that is at least 0."""
+    """Return a number that is at least 0 as a plain Python number.
+
+    Raises:
+        TypeError, ValueError: If it is something else.
+    """
     plain = number(argument, value)
     if plain < 0:
         raise ValueError(message(argument, "at least 0", value))
@@ -58,7 +94,11 @@ def non_negative(argument: str, value: Any) -> float:
 
 
 def positive(argument: str, value: Any) -> float:
-    """Return `value` as a float above 0."""
+    """Return a number above 0 as a float.
+
+    Raises:
+        TypeError, ValueError: If it is something else.
+    """
     plain = float(number(argument, value))
     if plain <= 0:
         raise ValueError(message(argument, "above 0", value))
@@ -66,14 +106,22 @@ def positive(argument: str, value: Any) -> float:
 
 
 def flag(argument: str, value: Any) -> bool:
-    """Return `value` if it is a boolean."""
+    """Return a boolean.
+
+    Raises:
+        TypeError: If it is something else.
+    """
     if not isinstance(value, bool):
         raise TypeError(message(argument, "True or False", value))
     return value
 
 
 def seed(argument: str, value: Any) -> int:
-    """Return `value` as the Python integer from 0 to 2**32 - 1 that it stands for."""
+    """Return a seed, an integer from 0 to 2**32 - 1, as a Python integer.
+
+    Raises:
+        TypeError, ValueError: If it is something else.
+    """
     plain = number(argument, value)
     if not isinstance(plain, int) or not 0 <= plain < 2**32:
         raise ValueError(message(argument, "an integer from 0 to 2**32 - 1", value))
@@ -81,7 +129,11 @@ def seed(argument: str, value: Any) -> int:
 
 
 def seeds(argument: str, values: Any) -> list[int]:
-    """Return different seeds."""
+    """Return a list of different seeds.
+
+    Raises:
+        TypeError, ValueError: If it is something else.
+    """
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(message(argument, "a list of seeds, such as range(10)", values))
     found = [seed(argument, value) for value in values]
@@ -91,7 +143,11 @@ def seeds(argument: str, values: Any) -> list[int]:
 
 
 def positive_integer(argument: str, value: Any) -> int:
-    """Return `value` as a Python integer that is at least 1."""
+    """Return an integer that is at least 1 as a Python integer.
+
+    Raises:
+        TypeError, ValueError: If it is something else.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(message(argument, "a positive integer", value))
     if value < 1:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from modes import BACKEND, value_and_gradient
-from source import imported, trees
+from source import JAX_ONLY, imported, trees
 
 from keras_entropy import _backend
 
@@ -20,15 +20,6 @@ RECORDED = {
     "keras_entropy_cli/run_folder.py": "the description of a run",
 }
 """Files that write the name of the backend down, or compare it with one that was written down."""
-
-JAX_ONLY = {
-    "keras_entropy/landscape/samplers/hamiltonian.py",
-    "keras_entropy/landscape/samplers/jax_sampler.py",
-    "keras_entropy/study/fitting.py",
-    "keras_entropy/study/programs.py",
-    "keras_entropy/study/replicas.py",
-}
-"""Files that are imported on JAX alone."""
 
 FRAMEWORKS = ("jax", "tensorflow", "torch")
 

@@ -172,7 +172,7 @@ def test_bad_arguments_are_refused():
         functional.total_correlation(np.ones(3))
     with pytest.raises(ValueError, match="`epsilon`"):
         functional.total_correlation(np.eye(2), epsilon=-1)
-    with pytest.raises(ValueError, match="groups do not apply"):
+    with pytest.raises(ValueError, match="`groups`.*1 for a kernel without spatial"):
         TotalCorrelation(1.0, groups=2)(np.eye(2))
     with pytest.raises(ValueError, match="layout='depthwise'"):
         TotalCorrelation(1.0, layout="depthwise")(np.eye(2))

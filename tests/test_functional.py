@@ -258,8 +258,8 @@ def test_the_operator_helper_is_what_keras_computes():
         (lambda: functional.dense_log_volume(np.ones((2, 2)), "middle"), "'full', 'leading'.*'middle'"),
         (lambda: functional.dense_log_volume(np.ones((2, 2)), epsilon=-1), "at least 0.*-1"),
         (lambda: functional.corner(np.ones((2, 2))), r"spatial.*\(2, 2\)"),
-        (lambda: functional.corner_log_volume(np.ones((2, 2, 1, 3)), groups=2), "divide the 3 filters"),
-        (lambda: functional.reciprocal(0.0, 0.0), "positive"),
+        (lambda: functional.corner_log_volume(np.ones((2, 2, 1, 3)), groups=2), "divisor of the 3 filters"),
+        (lambda: functional.reciprocal(0.0, 0.0), "above 0"),
     ],
 )
 def test_bad_arguments_are_named(call, words):

@@ -1,11 +1,11 @@
 """The slope of an activation: what it adds to the change of entropy of a layer.
 
 For an invertible elementwise phi, y = phi(Wx) has the entropy h(y) = h(x) + log|det W| + E sum_i log|phi'(z_i)| with
-z = Wx (change of variables). Its maximum over W makes the outputs independent and uniform: the infomax principle.
+z = Wx (change of variables; Bell and Sejnowski, 1995, eq. 3 and 11). Its maximum over W makes the outputs independent
+and uniform: the infomax principle.
 
 Sources:
-    [B] Bell, Sejnowski: "An information-maximization approach to blind separation and blind deconvolution" (1995),
-        eq. 3 and 11.
+    Bell, Sejnowski (1995): An information-maximization approach to blind separation and blind deconvolution.
 """
 
 from __future__ import annotations
@@ -25,35 +25,38 @@ _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 _FAR = 1e4
 _LEAK = 0.2  # the default negative slope of `keras.activations.leaky_relu`
 
-# Functions of several elements have no slope of their own.
+# Each output depends on several inputs.
 _NOT_ELEMENTWISE = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
 def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-6) -> Array:
-    """Log sqrt(phi'(z)^2 + epsilon^2) for an elementwise activation phi: what it adds to entropy, at each element.
+    """Log-slope of an elementwise activation phi, log sqrt(phi'(z)^2 + epsilon^2): what each element adds to entropy.
 
-    The change of entropy of a layer with its activation is the log-volume of its kernel plus the mean of this over the
-    data, summed over the units [B, eq. 3, 11]; exactly where the kernel is square and phi is strictly monotone. For
-    others (relu, gelu, silu) the noise floor decides: a unit in a flat part counts as one that keeps
-    nothing but noise of standard deviation `epsilon`, and where phi folds two inputs onto one output, the value is
-    that of each branch, an upper bound.
+    The change of entropy of a layer with its activation is the log-volume of its kernel plus the mean of the log-slope
+    over the data, summed over the units (Bell and Sejnowski, 1995, eq. 3 and 11). This is exact if the kernel is square
+    and phi is strictly monotone. For other activations (relu, gelu, silu) the noise decides: a unit in a flat part
+    keeps nothing but noise of standard deviation `epsilon`. If phi maps two inputs to one output, each input has the
+    slope of its own branch, and the sum is an upper bound.
 
-    From the input, slopes of saturating activations are computed in logarithms and are exact for any float.
-    From the output they are exact up to its rounding: a sigmoid of 1 in float32 has the slope 0, and the floor counts.
+    From the input, slopes of saturating activations are computed as logarithms and are exact for all floats. From the
+    output they are exact up to the rounding of the output: a sigmoid of 1 in float32 has the slope 0, so that its
+    log-slope is log(epsilon).
 
     Args:
-        x: pre-activations z, or outputs phi(z) with `of="output"`; any shape.
-        activation: a name or function of `keras.activations`; from the input also any elementwise function of
-            a tensor, which is differentiated by the backend, in its precision for NumPy arrays too.
-        of: `"input"` or `"output"`. The slope is a function of the output for `ACTIVATIONS_OF_OUTPUT`.
-        epsilon: noise floor, in units of the slope. Defaults to 1e-6.
+        x: Array of any shape: pre-activations z, or outputs phi(z) with `of="output"`.
+        activation: String or function: an activation of `keras.activations`. With `of="input"` also any elementwise
+            function of a tensor, which the backend differentiates, in the precision of the backend for NumPy arrays
+            too.
+        of: String. `"input"` or `"output"`. The output determines the slope for `ACTIVATIONS_OF_OUTPUT`. Defaults to
+            `"input"`.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, in units of the slope. Defaults to 1e-6.
 
     Returns:
-        The shape of x: nats.
+        An array of the shape of `x`, in nats.
 
     Raises:
-        ValueError: for an unknown activation, one that is not elementwise (softmax), one whose slope the
-            output does not tell, or a negative epsilon.
+        TypeError, ValueError: If the activation is unknown or not elementwise (softmax), if its output does not
+            determine its slope, or if `epsilon` is negative or no number.
 
     Examples:
         >>> import numpy as np
@@ -67,21 +70,22 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
     epsilon = _checks.non_negative("epsilon", epsilon)
     name, function = _name_and_function(activation)
     if not is_elementwise(activation):
-        remedy = "Its outputs depend on several inputs: it has no slope."
+        remedy = "Each of its outputs depends on several inputs, so that it has no slope."
         raise ValueError(_checks.message("activation", "elementwise", activation, remedy))
     x = _backend.as_float(x)
     xp = _backend.namespace(x)
     if of == "output":
         if name not in _SLOPES_OF_OUTPUT:
-            raise ValueError(
-                f"The output of {name or activation!r} does not tell its slope. Use of='input' (in a model: "
-                f"`EntropyActivation`), or one of {', '.join(ACTIVATIONS_OF_OUTPUT)}."
+            expected = f"one of {', '.join(ACTIVATIONS_OF_OUTPUT)} with of='output'"
+            remedy = (
+                "The output of others does not determine the slope. Use of='input', in a model `EntropyActivation`."
             )
+            raise ValueError(_checks.message("activation", expected, activation, remedy))
         return log_magnitude(_SLOPES_OF_OUTPUT[name](xp, x), epsilon)
     if name in _LOG_SLOPES:
         return _with_floor(_LOG_SLOPES[name](xp, x), epsilon)
     z = x if xp is keras.ops else keras.ops.convert_to_tensor(x, dtype=keras.backend.floatx())
-    if name is not None:  # the slopes of Keras's own are constant out there, but their squares overflow
+    if name is not None:  # beyond, the slopes of Keras's own are constant, but their squares overflow
         z = keras.ops.clip(z, -_FAR, _FAR)
     slope = _backend.derivative(function, z)
     if xp is np:
@@ -90,16 +94,16 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
 
 
 def is_elementwise(activation: Any) -> bool:
-    """Whether an activation has a slope at each element: all but Keras's softmax kinds and glu.
+    """Whether each output of an activation depends on one input, as for all of Keras but the softmax kinds and glu.
 
     Args:
-        activation: a name or function of `keras.activations`, or a function.
+        activation: String or function: an activation of `keras.activations`, or any function.
 
     Returns:
-        True or False; functions that are not Keras's are taken to be elementwise.
+        A boolean. It is True for all functions that are not Keras's.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: If the name is unknown.
 
     Examples:
         >>> from keras_entropy import functional
@@ -119,7 +123,7 @@ def _with_floor(value: Array, epsilon: float) -> Array:
 
 
 def _name_and_function(activation: Any) -> tuple[str | None, Callable[[Array], Array]]:
-    """The name of an activation if it is Keras's own, and its function."""
+    """Return the name of an activation, None if it is not Keras's own, and its function."""
     if activation is None or not (isinstance(activation, str) or callable(activation)):
         raise ValueError(_checks.message("activation", "a name or function of keras.activations", activation))
     function = keras.activations.get(activation)
@@ -144,7 +148,7 @@ _LOG_SLOPES: dict[str | None, Callable[[Any, Array], Array]] = {
     "celu": lambda xp, z: xp.where(z < 0, z, xp.zeros_like(z)),
     "selu": lambda xp, z: math.log(_SELU_SCALE) + xp.where(z < 0, z + math.log(_SELU_ALPHA), xp.zeros_like(z)),
     "leaky_relu": lambda xp, z: xp.where(z < 0, xp.full_like(z, math.log(_LEAK)), xp.zeros_like(z)),
-    # Here because torch does not differentiate its derivative.
+    # Listed because torch does not differentiate its derivative.
     "hard_sigmoid": lambda xp, z: xp.where(xp.abs(z) < 3, xp.full_like(z, -math.log(6)), xp.full_like(z, -math.inf)),
 }
 
@@ -162,4 +166,4 @@ _SLOPES_OF_OUTPUT: dict[str | None, Callable[[Any, Array], Array]] = {
 }
 
 ACTIVATIONS_OF_OUTPUT = tuple(str(name) for name in _SLOPES_OF_OUTPUT)
-"""The activations whose slope is a function of their output."""
+"""Names of the activations whose output determines their slope."""

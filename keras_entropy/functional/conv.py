@@ -1,13 +1,14 @@
 """The log-volume of a convolution: the change of entropy per pixel that the whole kernel makes.
 
-On a torus of n pixels a side a stride-1 convolution is block-circulant: the Fourier transform turns it into
-one small matrix for each frequency w, the transfer matrix K(w) = sum_j K[j] exp(i w.j) of shape
-(c_in, c_out), and its singular values are those of all K(w) together. A stride s is a convolution of the
-s x s images of the phases of the pixels (the polyphase decomposition) with stride 1.
+On a torus with n pixels per side a convolution with stride 1 is block-circulant. The Fourier transform turns it into
+one small matrix for each frequency w, the transfer matrix K(w) = sum_j K[j] exp(i w.j) of shape (c_in, c_out). Its
+singular values are those of all K(w) together (Sedghi et al., 2019, theorem 6). A convolution with stride s is a
+convolution with stride 1 of the s x s images that take every s-th pixel (polyphase decomposition: Vaidyanathan, 1993,
+section 4.3).
 
 Sources:
-    [S] Sedghi, Gupta, Long: "The singular values of convolutional layers" (2019), theorem 6.
-    [V] Vaidyanathan: "Multirate systems and filter banks" (1993), section 4.3, polyphase decomposition.
+    Sedghi, Gupta, Long (2019): The singular values of convolutional layers.
+    Vaidyanathan (1993): Multirate systems and filter banks.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from keras_entropy import _backend, _checks
 from keras_entropy._backend import Array
 from keras_entropy.functional.elementary import log_magnitude
+from keras_entropy.functional.layout import check_groups, conv_kernel
 
 Sizes = int | Sequence[int]
 
@@ -37,32 +39,32 @@ def conv_log_volume(
 ) -> Array:
     """Log-volume of a convolution per output pixel: the mean over frequencies of that of the transfer matrix.
 
-    It is exact for an input on a torus of `grid` output pixels a side, and approaches the integral over all
-    frequencies, the limit for large images of any boundary, as the grid grows; docs/exact_entropy.md has the
-    differences. Where c_in = c_out it is the change of entropy per pixel; otherwise the entropy goes from (or to)
+    The value is exact for an input on a torus of `grid` output pixels per side. As the grid grows, it approaches the
+    integral over all frequencies, which is the limit for large images with any boundary (docs/exact_entropy.md shows
+    the differences). If c_in = c_out, it is the change of entropy per pixel. Otherwise it is the change from (or to)
     the part of the input (or output) that the smaller side spans, as for `dense_log_volume`.
 
-    Dilation moves the taps apart and leaves the integral as it is; on a grid that shares a factor with it,
-    the frequencies repeat. A transposed convolution has the transposed transfer matrix, and so the same
-    value: per *input* pixel where it has strides.
+    Dilation moves the taps apart and keeps the integral; on a grid that shares a divisor with it, frequencies repeat.
+    A transposed convolution has the transposed transfer matrix, and so the same value: per input pixel, if it has
+    strides.
 
     Args:
-        kernel: `(*spatial, c_in / groups, c_out)`, one to three spatial dimensions. Give a depthwise kernel
-            as `(*spatial, 1, c_in * multiplier)` with `groups=c_in`.
-        grid: frequencies per spatial dimension. Defaults to 8, doubled until it is finer than the support of the
-            kernel and, repeated frequencies not counted, than 7.
-        epsilon: noise floor, in units of the kernel. Defaults to 0.
-        strides: of the convolution, a number or one for each spatial dimension. Defaults to 1.
-        dilation: of the convolution, likewise. Defaults to 1.
-        groups: of the convolution. Defaults to 1.
+        kernel: Array (*spatial, c_in / groups, c_out), with one to three spatial dimensions. Give a depthwise kernel as
+            (*spatial, 1, c_in * multiplier) with `groups=c_in`.
+        grid: Integer. Number of frequencies per spatial dimension. Defaults to 8, doubled until it is larger than the
+            support of the kernel and at least 8 frequencies differ.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, in kernel units. Defaults to 0.
+        strides: Integer, or one for each spatial dimension. Strides of the convolution. Defaults to 1.
+        dilation: Integer, or one for each spatial dimension. Dilation of the convolution. Defaults to 1.
+        groups: Integer. Number of groups of the convolution. Defaults to 1.
 
     Returns:
-        A scalar: nats per output pixel, summed over the groups * min(c_in * strides / groups, c_out / groups)
-        dimensions (strides: their product; phases without a tap do not count).
+        A scalar, in nats per output pixel, summed over the groups * min(c_in * strides / groups, c_out / groups)
+        dimensions. (`strides` is the product over the spatial dimensions; phases without a tap do not count.)
 
     Raises:
-        TypeError, ValueError: for a kernel without spatial dimensions, c_out not divisible by `groups`, or
-            numbers that are not positive integers; for a negative epsilon.
+        TypeError, ValueError: If the kernel has another number of axes, `groups` does not divide c_out, an integer is
+            not positive, or `epsilon` is negative or no number.
 
     Examples:
         >>> import numpy as np
@@ -87,21 +89,22 @@ def conv_log_spectrum(
     dilation: Sizes = 1,
     groups: int = 1,
 ) -> Array:
-    """The terms of `conv_log_volume`: log sqrt(s^2 + epsilon^2), s the i-th singular value, mean over frequencies.
+    """Terms of `conv_log_volume`: the mean over frequencies of log sqrt(s^2 + epsilon^2), s the i-th singular value.
 
     Args:
-        kernel: (*spatial, c_in / groups, c_out).
-        grid: as in `conv_log_volume`.
-        epsilon: noise floor, in units of the kernel. Defaults to 0.
-        strides: of the convolution. Defaults to 1.
-        dilation: of the convolution. Defaults to 1.
-        groups: of the convolution. Defaults to 1.
+        kernel: Array (*spatial, c_in / groups, c_out).
+        grid: Integer. As in `conv_log_volume`.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, in kernel units. Defaults to 0.
+        strides: Integer, or one for each spatial dimension. Strides of the convolution. Defaults to 1.
+        dilation: Integer, or one for each spatial dimension. Dilation of the convolution. Defaults to 1.
+        groups: Integer. Number of groups of the convolution. Defaults to 1.
 
     Returns:
-        (k,): nats per output pixel and dimension, largest first in each group. Their sum is `conv_log_volume`.
+        An array (k,), in nats per output pixel and dimension, largest first in each group. Its sum is
+        `conv_log_volume`.
 
     Raises:
-        TypeError, ValueError: as `conv_log_volume`.
+        TypeError, ValueError: As `conv_log_volume`.
 
     Examples:
         >>> import numpy as np
@@ -119,32 +122,32 @@ def conv_log_spectrum(
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """Transfer matrices of several frequencies: all real, or all complex.
+    """Transfer matrices of several frequencies, either all real or all complex.
 
     Attributes:
-        parts: the real parts (frequencies, groups, phases * c_in / groups, c_out / groups), and for complex matrices
+        parts: The real parts (frequencies, groups, phases * c_in / groups, c_out / groups), and for complex matrices
             the imaginary parts.
-        weights: (frequencies,): the share of all frequencies that each stands for.
+        weights: (frequencies,): The share of all frequencies that each stands for.
     """
 
     parts: tuple[Array, ...]
     weights: np.ndarray[Any, np.dtype[np.float64]]
 
     def log_volumes(self, epsilon: float) -> Array:
-        """(frequencies, groups)."""
+        """Return the log-volumes, (frequencies, groups), in nats."""
         return _backend.log_volume(self.parts[0], epsilon, *self.parts[1:])
 
     def log_magnitudes(self, epsilon: float) -> Array:
-        """(frequencies, groups, k): log sqrt(s^2 + epsilon^2) of the singular values, largest first."""
+        """Return log sqrt(s^2 + epsilon^2) of the singular values, (frequencies, groups, k), in nats, largest first."""
         return log_magnitude(_backend.singular_values(*self.parts), epsilon)
 
     def map(self, function: Callable[[Array], Array]) -> Band:
-        """The band of `function` of the parts."""
+        """Apply `function` to each of the parts."""
         return Band(tuple(map(function, self.parts)), self.weights)
 
 
 def mean_over_frequencies(values_of: Iterable[tuple[Band, Array]]) -> Array:
-    """The mean over all frequencies of values (frequencies, ...) of bands: an array (...)."""
+    """Average values (frequencies, ...) of bands over all frequencies; return an array (...)."""
     total = 0.0
     for band, value in values_of:
         xp = _backend.namespace(value)
@@ -155,37 +158,33 @@ def mean_over_frequencies(values_of: Iterable[tuple[Band, Array]]) -> Array:
 
 
 _BAND = 2**18
-"""Numbers of the transfer matrices of a band on the host."""
+"""Size of the transfer matrices of a band on the host, in numbers."""
 
 
 def bands_of(
     kernel: Array, grid: int | None = None, strides: Sizes = 1, dilation: Sizes = 1, groups: int = 1
 ) -> Iterator[Band]:
-    """The transfer matrices of a convolution on a grid of frequencies, each pair w, -w and each repeated one once.
+    """Yield the transfer matrices of a convolution on a grid of frequencies.
+
+    Of a pair w, -w, and of frequencies that repeat, there is one, with the weight of all.
 
     Args:
-        kernel: (*spatial, c_in / groups, c_out).
-        grid: as in `conv_log_volume`.
-        strides: of the convolution.
-        dilation: of the convolution.
-        groups: of the convolution.
+        kernel: Array (*spatial, c_in / groups, c_out).
+        grid: Integer. As in `conv_log_volume`.
+        strides: Integer, or one for each spatial dimension. Strides of the convolution.
+        dilation: Integer, or one for each spatial dimension. Dilation of the convolution.
+        groups: Integer. Number of groups of the convolution.
 
     Yields:
-        A `Band` of the frequencies at which the matrix is real and one of the others, where there are any; on the host
-        more of them, none of them large, each made when it is asked for.
+        A `Band` of the frequencies with a real matrix, and one of the others, if there are any. On the host there are
+        several small ones of each, made one after the other to save memory.
 
     Raises:
-        TypeError, ValueError: as `conv_log_volume`.
+        TypeError, ValueError: As `conv_log_volume`.
     """
-    kernel = _backend.as_float(kernel)
-    if not 3 <= len(kernel.shape) <= 5:
-        raise ValueError(
-            "`kernel` should have one to three spatial dimensions: (*spatial, c_in, c_out). "
-            f"Received: shape {tuple(kernel.shape)}."
-        )
+    kernel = conv_kernel(kernel)
     *size, rows, columns = kernel.shape
-    if columns % _checks.positive_integer("groups", groups):
-        raise ValueError(f"`groups` should divide the {columns} filters of the kernel. Received: groups={groups}.")
+    groups = check_groups(groups, columns)
     strides, dilation = _sizes("strides", strides, len(size)), _sizes("dilation", dilation, len(size))
     if grid is None:
         grid = default_grid(tuple(size), strides, dilation)
@@ -197,7 +196,7 @@ def bands_of(
         frequencies, phases, taps = transform.shape
         matrix = transform.reshape(-1, taps)
         matrix = matrix if xp is np else xp.convert_to_tensor(matrix, dtype=kernel.dtype)
-        with np.errstate(invalid="ignore"):  # an infinity times 0 is NaN, as it shall be
+        with np.errstate(invalid="ignore"):  # an infinity times 0 is NaN
             product = matrix @ flat  # keras.ops.matmul computes float64 in float32 on torch
         product = xp.reshape(product, (frequencies, phases * rows, groups, columns // groups))
         return xp.transpose(product, (0, 2, 1, 3))
@@ -212,16 +211,20 @@ def bands_of(
 def transfer_shape(
     shape: tuple[int, ...], strides: Sizes = 1, dilation: Sizes = 1, groups: int = 1
 ) -> tuple[int, int, int]:
-    """The size of the transfer matrices of a convolution.
+    """Size of the transfer matrices of a convolution.
 
     Args:
-        shape: of its kernel, (*spatial, c_in / groups, c_out).
-        strides: of the convolution.
-        dilation: of the convolution.
-        groups: of the convolution.
+        shape: Tuple of integers. Shape of the kernel, (*spatial, c_in / groups, c_out).
+        strides: Integer, or one for each spatial dimension. Strides of the convolution. Defaults to 1.
+        dilation: Integer, or one for each spatial dimension. Dilation of the convolution. Defaults to 1.
+        groups: Integer. Number of groups of the convolution. Defaults to 1.
 
     Returns:
-        groups, rows (phases with a tap, times c_in / groups), columns (c_out / groups).
+        A tuple (groups, rows, columns): rows is the number of phases with a tap times c_in / groups, columns is
+        c_out / groups.
+
+    Raises:
+        TypeError, ValueError: If `strides` or `dilation` is not a positive integer, or one for each spatial dimension.
 
     Examples:
         >>> from keras_entropy import functional
@@ -235,7 +238,7 @@ def transfer_shape(
 
 
 def default_grid(size: tuple[int, ...], strides: tuple[int, ...], dilation: tuple[int, ...]) -> int:
-    """8, doubled until the grid is finer than the support of the kernel and repeats no more than it has to."""
+    """Return 8, doubled until it is larger than the support of the kernel and at least 8 frequencies differ."""
     grid = 8
     while any(
         grid // math.gcd(grid, r) < 8 or s * grid // math.gcd(s * grid, r) <= k
@@ -247,11 +250,12 @@ def default_grid(size: tuple[int, ...], strides: tuple[int, ...], dilation: tupl
 
 @functools.lru_cache(maxsize=256)
 def _fourier(size: tuple[int, ...], grid: int, strides: tuple[int, ...], dilation: tuple[int, ...]) -> list[Any]:
-    """The Fourier transforms of the taps, split by the phase that a tap reads, on a half of the frequencies.
+    """Fourier transforms of the taps on a half of the frequencies, split by the phase of the input that a tap reads.
 
     Returns:
-        For the frequencies with a real transform and for the others, where there are any: cosine, and for the others
-        sine, (frequencies, phases, taps), and the weights of the frequencies.
+        A list with one entry for the frequencies with a real transform and one for the others, if there are any. An
+        entry holds the transforms (frequencies, phases, taps), a cosine and for the others a sine, and the weights of
+        the frequencies.
     """
     taps = np.array(list(np.ndindex(*size))) * dilation
     phase_of, delays = taps % strides, taps // strides
@@ -278,5 +282,5 @@ def _fourier(size: tuple[int, ...], grid: int, strides: tuple[int, ...], dilatio
 def _sizes(argument: str, value: Sizes, rank: int) -> tuple[int, ...]:
     values = tuple(value) if isinstance(value, list | tuple) else (value,) * rank
     if len(values) != rank:
-        raise ValueError(_checks.message(argument, f"one number, or one for each of {rank} spatial dimensions", value))
+        raise ValueError(_checks.message(argument, f"one integer, or one for each of {rank} spatial dimensions", value))
     return tuple(_checks.positive_integer(argument, v) for v in values)

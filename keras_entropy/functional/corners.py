@@ -1,41 +1,43 @@
-"""The corner of a convolution filter, which stands for its entropy in [A].
+"""The corner of a convolution filter, which stands for the entropy of the filter in Meni et al.
 
 Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
+    Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
 """
 
 from __future__ import annotations
 
-from keras_entropy import _backend, _checks
+from keras_entropy import _backend
 from keras_entropy._backend import Array
 from keras_entropy.functional.dense import dense_log_volume
 from keras_entropy.functional.elementary import log_magnitude
+from keras_entropy.functional.layout import conv_kernel, split_groups
 
 
 def corner_log_magnitude(kernel: Array, epsilon: float = 0.0) -> Array:
-    """Log-magnitude of the corner element of every filter: log sqrt(c11^2 + epsilon^2).
+    """Log-magnitude of the corner element of each filter: log sqrt(c11^2 + epsilon^2).
 
-    [A, corollary 6, eq. 18] gives log|c11| per output pixel as the change of entropy of a one-channel
-    convolution that is made square by passing pixels of its input on. Keras correlates, as [A, eq. 7] does,
-    so c11 is `kernel[0, 0]`; strides and dilation leave the corner where it is, and a transposed
-    convolution, whose operator is the transposed matrix, has the same one. It says nothing of the other
-    weights. For several channels the source's reading is one number per (channel, filter) pair; their mean
-    bounds nothing, see `corner_log_volume`.
+    By corollary 6 (Meni et al., 2023, eq. 18), log|c11| is the change of entropy per output pixel of a convolution with
+    one channel, made square by passing on pixels of its input. Keras correlates, as Meni et al. (2023, eq. 7) do, so
+    that c11 is `kernel[0, 0]`. Strides and dilation keep the corner where it is. A transposed convolution has the same
+    corner. The value ignores all other weights. For several channels there is one value for each pair of channel and
+    filter; their mean bounds nothing, unlike `corner_log_volume`.
 
     Args:
-        kernel: (*spatial, c_in, c_out), with one to three spatial dimensions.
-        epsilon: noise floor, in units of the kernel. Defaults to 0.
+        kernel: Array (*spatial, c_in, c_out), with one to three spatial dimensions.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, in kernel units. Defaults to 0.
 
     Returns:
-        (c_in, c_out): nats per output pixel.
+        An array (c_in, c_out), in nats per output pixel.
 
     Raises:
-        ValueError: for a kernel without spatial dimensions, or a negative epsilon.
+        TypeError, ValueError: If the kernel has another number of axes, or `epsilon` is negative or no number.
 
     Examples:
+        Example 5 of Meni et al. (2023), with 6 output pixels:
+
         >>> import numpy as np
         >>> from keras_entropy import functional
-        >>> kernel = np.array([[2.0, 1.0], [4.0, 3.0], [-2.0, 1.0]])[..., None, None]  # [A, example 5]
+        >>> kernel = np.array([[2.0, 1.0], [4.0, 3.0], [-2.0, 1.0]])[..., None, None]
         >>> bool(np.isclose(6 * functional.corner_log_magnitude(kernel)[0, 0], np.log(64)))
         True
     """
@@ -43,24 +45,25 @@ def corner_log_magnitude(kernel: Array, epsilon: float = 0.0) -> Array:
 
 
 def corner_log_volume(kernel: Array, epsilon: float = 0.0, groups: int = 1) -> Array:
-    """Log-volume of the corner *matrix* `kernel[0, 0]`: corollary 6 of [A] for several channels.
+    """Log-volume of the corner matrix `kernel[0, 0]`: corollary 6 of Meni et al. (2023) for several channels.
 
-    With as many input as output channels the square part of the convolution that [A, eq. 17] takes is block
-    triangular with this matrix on its diagonal, so its log|det| per output pixel is log|det kernel[0, 0]|,
-    and it bounds the log-volume per pixel of the whole convolution, on a large image, from below.
+    With as many input as output channels, the square part of the convolution (Meni et al., 2023, eq. 17) is block
+    triangular with this matrix on its diagonal. Its log|det| per output pixel is then log|det kernel[0, 0]|, a lower
+    bound of the log-volume per pixel of the whole convolution on a large image.
 
     Args:
-        kernel: (*spatial, c_in / groups, c_out), with one to three spatial dimensions.
-        epsilon: noise floor, in units of the kernel. Defaults to 0.
-        groups: number of groups of the convolution, whose corner matrices are measured one by one and
-            added; for a depthwise kernel reshaped to (*spatial, 1, c_in * multiplier) it is c_in.
+        kernel: Array (*spatial, c_in / groups, c_out), with one to three spatial dimensions. Give a depthwise kernel as
+            (*spatial, 1, c_in * multiplier) with `groups=c_in`.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, in kernel units. Defaults to 0.
+        groups: Integer. Number of groups of the convolution; the log-volumes of their corner matrices are added.
+            Defaults to 1.
 
     Returns:
-        A scalar: nats per output pixel, summed over the min(c_in, c_out) dimensions.
+        A scalar, in nats per output pixel, summed over the min(c_in, c_out) dimensions.
 
     Raises:
-        ValueError: for a kernel without spatial dimensions, c_out not divisible by `groups`, or a negative
-            epsilon.
+        TypeError, ValueError: If the kernel has another number of axes, `groups` does not divide c_out, or `epsilon` is
+            negative or no number.
 
     Examples:
         >>> import numpy as np
@@ -75,16 +78,16 @@ def corner_log_volume(kernel: Array, epsilon: float = 0.0, groups: int = 1) -> A
 
 
 def corner(kernel: Array) -> Array:
-    """The corner elements c11 of a convolution kernel [A, eq. 18].
+    """Corner elements c11 of a convolution kernel (Meni et al., 2023, eq. 18).
 
     Args:
-        kernel: (*spatial, c_in, c_out), with one to three spatial dimensions.
+        kernel: Array (*spatial, c_in, c_out), with one to three spatial dimensions.
 
     Returns:
-        (c_in, c_out): the elements at spatial index 0, 0.
+        An array (c_in, c_out), in kernel units: the elements at index 0 of each spatial dimension.
 
     Raises:
-        ValueError: for a kernel without spatial dimensions.
+        ValueError: If the kernel has another number of axes.
 
     Examples:
         >>> import numpy as np
@@ -92,37 +95,5 @@ def corner(kernel: Array) -> Array:
         >>> functional.corner(np.arange(8.0).reshape(2, 2, 1, 2)).tolist()
         [[0.0, 1.0]]
     """
-    kernel = _backend.as_float(kernel)
-    if not 3 <= len(kernel.shape) <= 5:
-        raise ValueError(
-            "`kernel` should have one to three spatial dimensions: (*spatial, c_in, c_out). "
-            f"Received: shape {tuple(kernel.shape)}."
-        )
+    kernel = conv_kernel(kernel)
     return kernel[(0,) * (len(kernel.shape) - 2)]
-
-
-def split_groups(matrix: Array, groups: int) -> Array:
-    """The matrices of the groups of a grouped convolution, side by side in `matrix`.
-
-    Args:
-        matrix: (c_in / groups, c_out), the columns of each group next to each other, as Keras keeps them.
-        groups: number of groups.
-
-    Returns:
-        (groups, c_in / groups, c_out / groups).
-
-    Raises:
-        ValueError: if `groups` does not divide c_out.
-
-    Examples:
-        >>> import numpy as np
-        >>> from keras_entropy import functional
-        >>> functional.split_groups(np.array([[1.0, 2.0, 3.0, 4.0]]), 2).tolist()
-        [[[1.0, 2.0]], [[3.0, 4.0]]]
-    """
-    matrix = _backend.as_float(matrix)
-    rows, columns = matrix.shape
-    if columns % _checks.positive_integer("groups", groups):
-        raise ValueError(f"`groups` should divide the {columns} filters of the kernel. Received: groups={groups}.")
-    xp = _backend.namespace(matrix)
-    return xp.transpose(xp.reshape(matrix, (rows, groups, columns // groups)), (1, 0, 2))

@@ -1,10 +1,10 @@
 """Total correlation: how much less entropy the outputs of a layer have together than one by one.
 
-For outputs y of a linear map of white Gaussian noise it is sum_j h(y_j) - h(y), the multi-information, and does
-not depend on how large each output is: the scale-free companion of the log-volume.
+For outputs y of a linear map of white Gaussian noise it is sum_j h(y_j) - h(y), the multi-information. It does not
+depend on the size of each output: it is the scale-free companion of the log-volume.
 
 Sources:
-    [W] Watanabe: "Information theoretical analysis of multivariate correlation" (1960).
+    Watanabe (1960): Information theoretical analysis of multivariate correlation.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ def total_correlation(
 ) -> Array:
     """Total correlation of the outputs of a layer for white Gaussian input: >= 0, and 0 for orthogonal outputs.
 
-    The sum of the log norms of the output columns minus the log-volume of the kernel [W, eq. 2.9 for Gaussians]. For a
-    convolution it is the rate per output pixel, between pixels as well as between filters: each filter is taken
-    relative to the norm of its whole kernel, and the log-volume is the mean over frequencies. Scaling an output
-    changes nothing.
+    It is the sum of the log-norms of the output columns minus the log-volume of the kernel (Watanabe, 1960, eq. 2.9,
+    for Gaussians). For a convolution it is the rate per output pixel, between pixels as well as between filters: each
+    filter is divided by the norm of its whole kernel, and the log-volume is the mean over frequencies. Scaling an
+    output changes nothing.
 
-    The noise floor is relative to the norm of each output: the value is that of outputs of norm 1 with
-    independent Gaussian noise of standard deviation `epsilon`. With more outputs m than inputs d it is infinite without
-    a floor, since d inputs determine m outputs; with one it is (m - d) log(1 / epsilon), a constant, plus a term that
-    is least where all singular values are equal (a tight frame): what can then be guided is how evenly the outputs
-    spread over the inputs.
+    The noise is relative to the norm of each output: the value is that of outputs of norm 1 with independent Gaussian
+    noise of standard deviation `epsilon`. With more outputs m than inputs d it is infinite without noise, because d
+    inputs determine m outputs. With noise it is the constant (m - d) log(1 / epsilon) plus a term that is smallest if
+    all singular values are equal (a tight frame). A regularizer can then steer how evenly the outputs spread over the
+    inputs.
 
     Args:
-        kernel: (d, m), outputs last, or (*spatial, c_in / groups, c_out).
-        grid: of a convolution, as in `conv_log_volume`.
-        epsilon: noise floor, relative to the norm of an output. Defaults to 0.
-        strides: of a convolution. Defaults to 1.
-        dilation: of a convolution. Defaults to 1.
-        groups: of a convolution. Defaults to 1.
-        transpose: whether the outputs are the last axis but one, as in the kernels of transposed
-            convolutions. With strides their outputs are c_out for each phase, and the value is per input pixel.
-            Defaults to False.
+        kernel: Array (d, m), outputs last, or (*spatial, c_in / groups, c_out).
+        grid: Integer. For a convolution, as in `conv_log_volume`.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, relative to the norm of an output. Defaults to 0.
+        strides: Integer, or one for each spatial dimension. Strides of a convolution. Defaults to 1.
+        dilation: Integer, or one for each spatial dimension. Dilation of a convolution. Defaults to 1.
+        groups: Integer. Number of groups of a convolution. Defaults to 1.
+        transpose: Boolean. Whether the outputs are the last axis but one, as in kernels of transposed convolutions. If
+            these have strides, their outputs are c_out for each phase, and the value is per input pixel. Defaults to
+            False.
 
     Returns:
-        A scalar: nats, for convolutions per output pixel. An output whose weights are all 0 is independent of the
-        others; with epsilon = 0 it makes the value NaN.
+        A scalar, in nats, for convolutions per output pixel. An output whose weights are all 0 is independent of the
+        others; with `epsilon=0` it makes the value NaN.
 
     Raises:
-        TypeError, ValueError: for a kernel of rank 1 or above 5, or arguments as for `conv_log_volume`.
+        TypeError, ValueError: If the kernel has one axis or more than five, or as `conv_log_volume`.
 
     Examples:
         >>> import numpy as np
@@ -87,23 +87,23 @@ def correlation_log_spectrum(
     groups: int = 1,
     transpose: bool = False,
 ) -> Array:
-    """The terms of `total_correlation`, one for each principal direction of the normalised outputs.
+    """Terms of `total_correlation`, one for each principal direction of the normalised outputs.
 
     Args:
-        kernel: as in `total_correlation`, like all other arguments.
-        grid: of a convolution.
-        epsilon: noise floor, relative to the norm of an output.
-        strides: of a convolution.
-        dilation: of a convolution.
-        groups: of a convolution.
-        transpose: whether the outputs are the last axis but one.
+        kernel: Array (d, m) or (*spatial, c_in / groups, c_out), as in `total_correlation`.
+        grid: Integer. For a convolution, as in `conv_log_volume`.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, relative to the norm of an output. Defaults to 0.
+        strides: Integer, or one for each spatial dimension. Strides of a convolution. Defaults to 1.
+        dilation: Integer, or one for each spatial dimension. Dilation of a convolution. Defaults to 1.
+        groups: Integer. Number of groups of a convolution. Defaults to 1.
+        transpose: Boolean. Whether the outputs are the last axis but one. Defaults to False.
 
     Returns:
-        (m,) or, with g groups, (m,) in the order of the groups: nats, smallest first in each group; negative for
-        directions with more than their share of the variance. Their sum is `total_correlation`.
+        An array (m,), in nats, in the order of the groups and smallest first in each. A direction with more than its
+        share of the variance has a negative value. The sum is `total_correlation`.
 
     Raises:
-        TypeError, ValueError: as `total_correlation`.
+        TypeError, ValueError: As `total_correlation`.
 
     Examples:
         >>> import numpy as np
@@ -125,10 +125,13 @@ def correlation_log_spectrum(
 def _normalised(
     kernel: Array, grid: int | None, epsilon: float, strides: Sizes, dilation: Sizes, groups: int, transpose: bool
 ) -> tuple[Iterable[Band], Array, int]:
-    """The transfer matrices of a kernel whose outputs have been given norm 1, and two more things.
+    """Transfer matrices of a kernel whose outputs have been divided by their norms.
 
-    These are log sqrt(norm^2 + epsilon^2), (groups, m), and how many outputs there are in a group beyond its inputs.
-    The squared norm of a filter is the mean over frequencies of that of its transfer function (Parseval).
+    The squared norm of a filter is the mean over frequencies of that of its transfer function (Parseval's theorem).
+
+    Returns:
+        The matrices; log sqrt(norm^2 + epsilon^2), an array (groups, m); and the number of outputs of a group beyond
+        that of its inputs.
     """
     kernel = _backend.as_float(kernel)
     xp = _backend.namespace(kernel)
@@ -138,7 +141,7 @@ def _normalised(
         found = [Band((kernel[None, None],), np.ones(1))] if flat else bands_of(kernel, grid, strides, dilation, groups)
         return (band.map(lambda part: xp.swapaxes(part, -1, -2)) if transpose else band for band in found)
 
-    # On the host they are made three times, rather than kept.
+    # On the host they are made three times, to save memory.
     bands = _Again(transfer) if xp is np else list(transfer())
     # A constant close to the norm, whose square neither overflows nor underflows.
     largest = (xp.max(xp.abs(_backend.stop_gradient(p)), axis=(0, 2), keepdims=True) for b in bands for p in b.parts)
@@ -157,7 +160,7 @@ def _normalised(
 
 
 class _Again:
-    """An iterable that is made anew for each iteration."""
+    """An iterable that calls a function for each iteration."""
 
     def __init__(self, make: Callable[[], Iterator[Band]]) -> None:
         self._make = make

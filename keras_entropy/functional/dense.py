@@ -1,7 +1,7 @@
 """The log-volume of a matrix: the change of entropy that a Dense layer makes.
 
 Sources:
-    [A] Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks".
+    Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from keras_entropy._backend import Array
 from keras_entropy.functional.elementary import log_magnitude
 
 BLOCKS = ("full", "leading")
-"""What of a Dense kernel is measured: all of it, or its leading square block."""
+"""Parts of a Dense kernel to measure: the whole kernel, or its leading square block."""
 
 
 def log_abs_det(matrix: Array) -> Array:
     """Natural logarithm of the absolute value of the determinant.
 
-    By [A, theorem 2] the change of differential entropy, in nats, that the map x -> `matrix` x makes.
+    This is the change of differential entropy that the map x -> `matrix` x makes (Meni et al., 2023, theorem 2).
 
     Args:
-        matrix: (..., n, n).
+        matrix: Array (..., n, n).
 
     Returns:
-        (...): log|det|, minus infinity or a large negative number for a singular matrix.
+        An array (...), in nats: log|det|. For a singular matrix it is minus infinity or a large negative number.
 
     Raises:
-        ValueError: if the last two dimensions differ.
+        ValueError: If the last two axes differ in length.
 
     Examples:
         >>> import numpy as np
@@ -36,28 +36,29 @@ def log_abs_det(matrix: Array) -> Array:
     """
     matrix = _backend.as_float(matrix)
     if len(matrix.shape) < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(f"`matrix` should have shape (..., n, n). Received: shape {tuple(matrix.shape)}.")
+        raise ValueError(_checks.message("matrix", "square matrices (..., n, n)", matrix))
     return _backend.log_volume(matrix, 0.0)
 
 
 def dense_log_volume(kernel: Array, block: str = "full", epsilon: float = 0.0) -> Array:
-    """Log-volume of a Dense kernel: sum of log sqrt(s^2 + epsilon^2) over its singular values s.
+    """Log-volume of a Dense kernel: the sum of log sqrt(s^2 + epsilon^2) over its singular values s.
 
-    `block="leading"` takes the square part that [A, theorem 3 and eq. 5-6] takes: the leading k x k block
-    of the kernel, k = min(d, m), whose log-volume is log|det|. It ignores all other weights.
-    `block="full"` takes all of them: the change of entropy, per input, from the row space of the kernel to
-    its output. Divide by k for nats per dimension.
+    `block="leading"` takes the square part of Meni et al. (2023, theorem 3 and eq. 5-6): the leading k x k block of the
+    kernel, k = min(d, m), whose log-volume is log|det|. It ignores all other weights.
+    `block="full"` takes the whole kernel: the change of entropy, per input, from the row space of the kernel to its
+    output. Divide by k for nats per dimension.
 
     Args:
-        kernel: (..., d, m).
-        block: `"full"` or `"leading"`. Defaults to `"full"`.
-        epsilon: noise floor, in units of the kernel. Defaults to 0.
+        kernel: Array (..., d, m).
+        block: String. `"full"` or `"leading"`. Defaults to `"full"`.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, in kernel units. Defaults to 0.
 
     Returns:
-        (...): nats.
+        An array (...), in nats.
 
     Raises:
-        ValueError: for a kernel of rank below 2, an unknown block, a negative epsilon.
+        TypeError, ValueError: If the kernel has fewer than two axes, `block` is unknown, or `epsilon` is negative or no
+            number.
 
     Examples:
         >>> import numpy as np
@@ -72,18 +73,18 @@ def dense_log_volume(kernel: Array, block: str = "full", epsilon: float = 0.0) -
 
 
 def dense_log_spectrum(kernel: Array, block: str = "full", epsilon: float = 0.0) -> Array:
-    """The terms of `dense_log_volume`: log sqrt(s^2 + epsilon^2) for each singular value s, largest first.
+    """Terms of `dense_log_volume`: log sqrt(s^2 + epsilon^2) for each singular value s, largest first.
 
     Args:
-        kernel: (..., d, m).
-        block: `"full"` or `"leading"`. Defaults to `"full"`.
-        epsilon: noise floor, in units of the kernel. Defaults to 0.
+        kernel: Array (..., d, m).
+        block: String. `"full"` or `"leading"`. Defaults to `"full"`.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, in kernel units. Defaults to 0.
 
     Returns:
-        (..., min(d, m)): nats per dimension.
+        An array (..., min(d, m)), in nats per dimension.
 
     Raises:
-        ValueError: for a kernel of rank below 2, an unknown block, a negative epsilon.
+        TypeError, ValueError: As `dense_log_volume`.
 
     Examples:
         >>> import numpy as np
@@ -99,7 +100,7 @@ def _block(kernel: Array, block: str) -> Array:
     _checks.one_of("block", block, BLOCKS)
     kernel = _backend.as_float(kernel)
     if len(kernel.shape) < 2:
-        raise ValueError(f"`kernel` should have shape (..., d, m). Received: shape {tuple(kernel.shape)}.")
+        raise ValueError(_checks.message("kernel", "matrices (..., d, m)", kernel))
     if block == "leading":
         k = min(kernel.shape[-2:])
         kernel = kernel[..., :k, :k]

@@ -1,4 +1,8 @@
-"""Elementwise formulas that stay finite in floating point."""
+"""Elementwise formulas that stay finite in floating point.
+
+Sources:
+    Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,17 @@ from keras_entropy._backend import Array
 
 
 def log_magnitude(x: Array, epsilon: float = 0.0) -> Array:
-    """Elementwise log sqrt(x^2 + epsilon^2), whose gradient x / (x^2 + epsilon^2) overflows for no finite x.
+    """Elementwise log sqrt(x^2 + epsilon^2), with the gradient x / (x^2 + epsilon^2), without overflow for finite x.
 
     Args:
-        x: any shape.
-        epsilon: noise floor, in units of x. Defaults to 0.
+        x: Array of any shape.
+        epsilon: Float >= 0. Standard deviation of the assumed noise, in units of `x`. Defaults to 0.
 
     Returns:
-        The same shape: nats.
+        An array of the shape of `x`, in nats.
 
     Raises:
-        ValueError: for a negative epsilon.
+        TypeError, ValueError: If `epsilon` is negative or no number.
 
     Examples:
         >>> import numpy as np
@@ -37,17 +41,17 @@ def log_magnitude(x: Array, epsilon: float = 0.0) -> Array:
 
 
 def reciprocal(log_magnitude: Array, epsilon: float) -> Array:
-    """1 / (exp(log_magnitude) + epsilon), without overflow: the form of [A, eq. 24] for |det| = exp(...).
+    """Elementwise 1 / (exp(log_magnitude) + epsilon) without overflow (Meni et al., 2023, eq. 24 and 25).
 
     Args:
-        log_magnitude: any shape, nats.
-        epsilon: positive number.
+        log_magnitude: Array of any shape, in nats, such as log|det|.
+        epsilon: Float > 0. Bounds the value, in units of exp(log_magnitude).
 
     Returns:
-        The same shape, between 0 and 1 / epsilon.
+        An array of the shape of `log_magnitude`, between 0 and 1 / epsilon.
 
     Raises:
-        ValueError: if epsilon is not positive.
+        TypeError, ValueError: If `epsilon` is not a positive number.
 
     Examples:
         >>> import numpy as np
@@ -55,8 +59,7 @@ def reciprocal(log_magnitude: Array, epsilon: float) -> Array:
         >>> float(functional.reciprocal(np.log(3.0), 1.0).round(6))
         0.25
     """
-    if _checks.non_negative("epsilon", epsilon) == 0:
-        raise ValueError(_checks.message("epsilon", "positive", epsilon))
+    epsilon = _checks.positive("epsilon", epsilon)
     log_magnitude = _backend.as_float(log_magnitude)
     # 1 / (e^L + epsilon) = exp(-log epsilon - log(1 + e^(L - log epsilon)))
     shift = math.log(epsilon)

@@ -1,7 +1,7 @@
 """The entropy of units that are on or off, and of classes, as functions of logits.
 
 Sources:
-    [C] Bouarfa Mahi: "Optimizing a Model Using Entropy: A Novel Approach" (2025).
+    Mahi (2025): Optimizing a Model Using Entropy: A Novel Approach.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ _FAR = 1e4  # exp(-1e4) is 0 in every type, and infinity times 0 is not a number
 
 
 def sigmoid_entropy(logits: Array) -> Array:
-    """Entropy of a unit that is on with probability D = sigmoid(z): the functional of [C].
+    """Entropy of a unit that is on with probability D = sigmoid(z), in bits (Mahi, 2025).
 
-    [C] defines H = -(1/ln 2) * integral of z dD. Taken from the value of H at infinity, which is 0, this is the entropy
-    of a Bernoulli variable in bits: H(z) = (softplus(z) - z D) / ln 2, with the gradient -z D (1 - D) / ln 2.
-    It is computed as (log1p(e) + a e / (1 + e)) / ln 2 with a = |z| and e = exp(-a), a sum without cancellation: value
-    and gradient have a relative error below 1e-6 in float32 for |z| up to 80, and beyond that are right to the
-    smallest normal number.
+    Mahi (2025) defines H = -(1/ln 2) * integral of z dD. With the value 0 at infinity this is the entropy of a
+    Bernoulli variable: H(z) = (softplus(z) - z D) / ln 2, with the gradient -z D (1 - D) / ln 2. It is computed as
+    (log1p(e) + a e / (1 + e)) / ln 2 with a = |z| and e = exp(-a), a sum without cancellation. In float32 the relative
+    error of value and gradient is below 1e-6 for |z| up to 80; beyond that, exact to the smallest normal number.
 
     Args:
-        logits: z, any shape. 16-bit types are computed in float32.
+        logits: Array of any shape, z. 16-bit types are computed in float32.
 
     Returns:
-        The shape of z: bits, between 0 and 1. 0 at infinity.
+        An array of the shape of `logits`, in bits, between 0 and 1. It is 0 at infinity.
 
     Examples:
         >>> import numpy as np
@@ -45,20 +44,20 @@ def sigmoid_entropy(logits: Array) -> Array:
 def softmax_entropy(logits: Array, base: float = 2) -> Array:
     """Entropy of a class drawn with the probabilities p = softmax(logits), over the last axis.
 
-    H = -sum p log p, with the gradient -p (log p + H). The entropy of the logits (z, 0) is `sigmoid_entropy(z)`.
-    With d the logits minus the largest, it is computed as log1p(sum of exp(d) over the other classes) -
-    sum p d, a sum without cancellation.
+    H = -sum p log p, with the gradient -p (log p + H). The entropy of the logits (z, 0) is `sigmoid_entropy(z)`. With d
+    the logits minus the largest one, it is computed as log1p(sum of exp(d) over the other classes) - sum p d, a sum
+    without cancellation.
 
     Args:
-        logits: (..., classes). -inf stands for a class that cannot be; all -inf, +inf or NaN give NaN.
-            16-bit types are computed in float32.
-        base: of the logarithm, a number above 1. Defaults to 2: bits. `math.e` gives nats.
+        logits: Array (..., classes). -inf is an impossible class. Rows with +inf or NaN, and rows of -inf alone, give
+            NaN. 16-bit types are computed in float32.
+        base: Number > 1. Base of the logarithm: 2 for bits, `math.e` for nats. Defaults to 2.
 
     Returns:
-        (...): between 0 and log(classes).
+        An array (...), between 0 and log(classes).
 
     Raises:
-        TypeError, ValueError: for a base that is not a number above 1, logits without an axis.
+        TypeError, ValueError: If `base` is not a number above 1, or `logits` has no axis or no class.
 
     Examples:
         >>> import numpy as np
@@ -70,11 +69,9 @@ def softmax_entropy(logits: Array, base: float = 2) -> Array:
         raise ValueError(_checks.message("base", "above 1", base))
     logits = _backend.as_float(logits)
     if not len(logits.shape) or logits.shape[-1] == 0:
-        raise ValueError(
-            f"`logits` should have shape (..., classes) with at least one class. Received: shape {tuple(logits.shape)}."
-        )
+        raise ValueError(_checks.message("logits", "an array (..., classes) with at least one class", logits))
     if 0 in logits.shape:
-        return _backend.namespace(logits).sum(logits, axis=-1)  # no rows, of which Keras takes no maximum
+        return _backend.namespace(logits).sum(logits, axis=-1)  # Keras takes no maximum of no rows
     with np.errstate(invalid="ignore"):  # NaN in, NaN out
         return (_softmax if _backend.is_host(logits) else _softmax_tensor)(logits) / math.log(base)
 
@@ -114,7 +111,7 @@ def _softmax_slope(z: Array) -> Array:
 
 
 def _centred(xp: Any, z: Array) -> tuple[Array, Array]:
-    """The logits minus the largest, 0 where their weight is; and their weights, of which the largest is 1."""
+    """Return the logits minus the largest one, 0 where the weight is 0, and the weights, the largest of which is 1."""
     shift = z - _backend.stop_gradient(xp.max(z, axis=-1, keepdims=True))
     weight = xp.exp(shift)
     return xp.where(weight == 0, xp.zeros_like(shift), shift), weight
