@@ -1,4 +1,4 @@
-"""Files that a killed process never leaves half written."""
+"""Files that are written completely or not at all, also if the process is killed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ PARTIAL = ".partial-"
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well, it becomes `path`, whole and on disk.
+    """Replace a file by one that is written in this context, atomically.
 
-    If the block raises, `path` is left as it was and the temporary file is removed.
+    Args:
+        path: The file. Missing parent folders are created.
+
+    Yields:
+        A temporary path in the same folder, to write to. When the context ends, it is synchronised to disk and renamed
+        to `path`. If the context raises an exception, `path` stays as it was and the temporary file is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept last: Keras and matplotlib choose the format by it.
+    # The suffix stays last: Keras and matplotlib choose the format by it.
     handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -38,18 +43,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` to `path` in UTF-8, whole or not at all."""
+    """Write `text` to `path` in UTF-8, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
-    """Write `record` to `path` as JSON, whole or not at all."""
+    """Write `record` to `path` as JSON, atomically."""
     write_text(path, json.dumps(record, indent=2) + "\n")
 
 
 def strict(value: Any) -> Any:
-    """`value` for strict JSON, which has no NaN and no infinity: they become text that `float` reads."""
+    """Return `value` with NaN and infinities as strings that `float` can read, since strict JSON has none of them."""
     if isinstance(value, Mapping):
         return {name: strict(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -58,27 +63,27 @@ def strict(value: Any) -> Any:
 
 
 def create_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
-    """Write `record` to a new file, whole or not at all.
+    """Write `record` to a new JSON file, atomically.
 
     Raises:
-        FileExistsError: if there is such a file, also one that another process makes at the same moment.
+        FileExistsError: If the file exists, even if another process creates it at the same moment.
     """
     path = Path(path)
     whole = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     write_json(whole, record)
     try:
-        os.link(whole, path)  # unlike a rename it fails where there is a file
+        os.link(whole, path)  # unlike a rename, it fails if the file exists
     finally:
         whole.unlink()
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but what a killed process left half written."""
+    """Whether a folder is empty, apart from temporary files of killed processes."""
     return all(path.name.startswith(PARTIAL) for path in folder.iterdir())
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a killed process left half written in `folder`."""
+    """Remove the temporary files that killed processes left in `folder`."""
     for path in folder.glob(f"{PARTIAL}*"):
         path.unlink(missing_ok=True)
 

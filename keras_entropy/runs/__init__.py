@@ -1,1 +1,1 @@
-"""What trains: the identity of a run, the order of its data, and what its process needs."""
+"""What all training runs share: their identity, the order of their data, memory and Ctrl-C."""

@@ -1,4 +1,4 @@
-"""The order of training data as a function of seed and epoch alone, so that a run that goes on is the same run."""
+"""The order of training data as a function of seed and epoch, so that a resumed run is bit-identical."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from keras_entropy import _backend
 
 
 class Batches(keras.utils.PyDataset):
-    """Training batches in an order that depends on the seed and the epoch.
+    """Training batches in an order that depends on the seed and the epoch alone.
 
     Args:
-        x: inputs, an array or several in a list or dict.
-        y: targets, likewise, or None.
-        size: of a batch.
-        seed: of the order.
-        sample_weight: as of `fit`.
-        shuffle: False for the order of the data.
+        x: Inputs: an array (n, ...), or a list or dict of arrays.
+        y: Targets: as `x`, or None.
+        size: Integer. Samples per batch.
+        seed: Integer. Seed of the order.
+        sample_weight: Array, list or dict, as for `fit`. Defaults to None.
+        shuffle: Boolean. If False, the samples stay in the order of the arrays. Defaults to True.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Batches(keras.utils.PyDataset):
         self.begin(epoch=0)
 
     def begin(self, epoch: int) -> None:
-        """Set the order of an epoch."""
+        """Draw the order of the samples of an epoch, counted from 0."""
         rows = np.arange(self._samples)
         self._order = np.random.default_rng((self._seed, epoch)).permutation(rows) if self._shuffle else rows
 
@@ -46,14 +46,15 @@ class Batches(keras.utils.PyDataset):
 
 
 class EpochOrder(keras.callbacks.Callback):
-    """Draws the random numbers of each epoch from the seed and the epoch.
+    """Callback that draws the random numbers of each epoch from the seed and the epoch.
 
-    On torch dropout, and Keras's own shuffling, draw from one generator, which each epoch then seeds anew; on the other
-    backends each layer's generator has a state of its own among the model's variables.
+    On torch, dropout and Keras's own shuffling draw from one shared generator; this callback seeds it at the start of
+    each epoch. On the other backends each random layer has a generator with its own state, one of the model's
+    variables.
 
     Args:
-        seed: of the run.
-        batches: to be told which epoch it is.
+        seed: Integer. Seed of the run.
+        batches: `Batches` to draw the order of each epoch for. Defaults to None.
     """
 
     def __init__(self, seed: int, batches: Batches | None = None) -> None:
@@ -61,7 +62,7 @@ class EpochOrder(keras.callbacks.Callback):
         self._seed, self._batches = seed, batches
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Called by Keras."""
+        """Set the order of the batches and seed the shared generator."""
         if self._batches is not None:
             self._batches.begin(epoch)
         _backend.framework().seed_shared_generator(self._seed * 1_000_003 + epoch)

@@ -1,4 +1,4 @@
-"""What a value of the user's is, in words that other processes find too, so that another value can be told from it."""
+"""The identity of a value of the user, which is the same in every process and differs for different values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,26 @@ from contextvars import ContextVar
 from typing import Any
 
 _outer: ContextVar[tuple[int, ...]] = ContextVar("_outer", default=())
-"""The objects whose identity is being found, from the outermost on: a function may enclose itself."""
+"""Ids of the objects whose identity is being computed, outermost first: a function may enclose itself."""
 
 
 def identity(value: Any) -> Any:
-    """A value as plain JSON.
+    """Describe a value as plain JSON, equal for equal values.
 
-    Functions are known by their name, code, defaults and the values that they enclose, not by what they call; arrays by
-    their bytes; Keras objects by their config; other objects by their attributes, or what a copy is made of.
+    A function is described by its name, code, defaults and enclosed values, without the functions that it calls; an
+    array by its bytes; an object of Keras by its config; any other object by its attributes, or by what `copy` makes a
+    copy from.
+
+    Args:
+        value: Any value.
+
+    Returns:
+        A dict, list, string, number, boolean or None.
+
+    Examples:
+        >>> from keras_entropy.runs.identity import identity
+        >>> identity({"batch_size": 32, "sizes": (8, 4)})
+        {'batch_size': 32, 'sizes': [8, 4]}
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -47,7 +59,7 @@ def _identity(value: Any) -> Any:
 
 
 def _function(value: Any) -> str:
-    """A function, or what is called like one."""
+    """Describe a function, or an object that is called like one."""
     if isinstance(value, type):
         return value.__qualname__
     if isinstance(value, functools.partial):
@@ -71,7 +83,7 @@ def _object(value: Any) -> str:
         return _called(name, [], settings)
     try:
         reduced = value.__reduce_ex__(4)
-    except TypeError:  # such as a lock: known by its type alone
+    except TypeError:  # such as a lock: described by its type alone
         return name
     parts = [reduced] if isinstance(reduced, str) else reduced[1:]
     return _called(name, [list(part) if isinstance(part, Iterator) else part for part in parts], {})
@@ -97,7 +109,7 @@ def _text(function: Callable[..., Any]) -> str:
 
 
 def _code(code: types.CodeType) -> str:
-    """What is executed: a process that a function was sent to has not always its source."""
+    """Describe the bytecode: a process that a function was sent to may not have its source."""
     constants = [_code(value) if isinstance(value, types.CodeType) else identity(value) for value in code.co_consts]
     return f"{code.co_code.hex()}{code.co_names}{constants}"
 
@@ -105,12 +117,12 @@ def _code(code: types.CodeType) -> str:
 def _is_filled(cell: Any) -> bool:
     try:
         return bool(cell.cell_contents is not None)
-    except ValueError:  # a variable that is not set yet
+    except ValueError:  # the variable has no value yet
         return False
 
 
 def array_bytes(array: Any) -> bytes:
-    """Equal for two arrays exactly if they have the same shape, type and bits."""
+    """Return bytes that are equal for two arrays if and only if they have the same shape, dtype and bits."""
     import numpy as np
 
     plain = np.ascontiguousarray(array)

@@ -1,4 +1,4 @@
-"""A Ctrl-C that cannot get lost."""
+"""Ctrl-C during training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import keras
 
 
 class InterruptWatch(keras.callbacks.Callback):
-    """Raises KeyboardInterrupt at the end of a batch, or of the block, if the one of Ctrl-C was lost.
+    """Callback and context manager that raises KeyboardInterrupt again if Python has dropped it.
 
-    It is a callback of `fit`, and a context manager around it.
-
-    Python drops an exception that is raised in a callback of the garbage collector or in a finaliser, and Ctrl-C may
-    hit one: JAX runs a callback at each collection. Without this such a Ctrl-C would be printed and training go on;
-    here it is raised again, and not printed.
+    Python drops and prints an exception that is raised in a callback of the garbage collector or in a finaliser. Ctrl-C
+    may hit one of these, since JAX runs a callback at each collection; training would then go on. Use an instance both
+    as a callback of `fit` and as a context manager around it: it raises the exception at the end of the batch, or of
+    the context.
     """
 
     def __init__(self) -> None:
@@ -29,7 +28,7 @@ class InterruptWatch(keras.callbacks.Callback):
 
     def __enter__(self) -> Self:
         previous = signal.getsignal(signal.SIGINT)
-        # Only the main thread may set handlers; where the signal is ignored, as in a background job, it stays so.
+        # Only the main thread may set handlers. A signal that is ignored, as in a background job, stays ignored.
         if callable(previous) and threading.current_thread() is threading.main_thread():
             self._previous = previous
             signal.signal(signal.SIGINT, self._handle)
@@ -52,10 +51,10 @@ class InterruptWatch(keras.callbacks.Callback):
             self._unraisable(dropped)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Raise KeyboardInterrupt if Ctrl-C was pressed."""
+        """Raise KeyboardInterrupt if Ctrl-C was pressed during training."""
         if self._asked:
             raise KeyboardInterrupt
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Likewise, in validation."""
+        """Raise KeyboardInterrupt if Ctrl-C was pressed during validation."""
         self.on_train_batch_end(batch, logs)

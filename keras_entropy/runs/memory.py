@@ -1,4 +1,4 @@
-"""Collections that look at what is new only."""
+"""Garbage collection around training runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def set_aside() -> Iterator[None]:
-    """What is alive now is not looked through by the collections within the block.
+    """Exclude all objects that exist now from the garbage collections in this context.
 
-    Each run of a study or a search ends with a collection, which frees its compiled steps. TensorFlow's own objects, a
-    million of them, would make it take longer than some epochs.
+    Each run of a study or a search ends with a collection, which frees its compiled steps. With TensorFlow's own
+    objects, about a million, it would take longer than some epochs.
     """
     gc.freeze()
     try:
@@ -22,10 +22,10 @@ def set_aside() -> Iterator[None]:
 
 
 def free() -> None:
-    """Free what a training has left behind.
+    """Free the memory of a training that has ended.
 
-    Once does not do on TensorFlow: objects that the first collection ends held others, in C++, where no collection
-    sees them. These are garbage only then.
+    On TensorFlow the second collection frees objects that those of the first one held in C++, where Python's collector
+    does not see them.
     """
     gc.collect()
     gc.collect()
