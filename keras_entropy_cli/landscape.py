@@ -53,6 +53,7 @@ def landscape(
         from keras_entropy.landscape import density_of_states, network_problem
 
         _optional.require("matplotlib", extra="plot")
+        _optional.require("numba", extra="landscape")
         names = tuple(name.strip() for name in axes.split(","))
         data = datasets.spirals(data_seed)
         problem = network_problem(depth, width, data, final_relu=final_relu, strength=strength)

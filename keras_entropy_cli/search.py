@@ -132,13 +132,13 @@ def _build(model: str, user_module: str | None, shape: tuple[int, ...], data: An
 
 def _hypermodel(build: Callable[..., Any], names: tuple[str, ...]) -> Any:
     """The model with the choice of those terms that at least one of its layers takes."""
-    import keras_tuner
-
+    from keras_entropy import _optional
     from keras_entropy.placement.resolution import takes
     from keras_entropy.profile import measurable_weights
     from keras_entropy.tuning import EntropyHyperModel
     from keras_entropy_cli.presets import TERMS
 
+    keras_tuner = _optional.require("keras_tuner", extra="search")
     terms = [TERMS[name] for name in names]
     baseline = EntropyHyperModel(build, terms).baseline(keras_tuner.HyperParameters())
     weights = measurable_weights(baseline)
@@ -157,10 +157,9 @@ def _preprocessed(data: tuple[Any, Any, Any, Any], how: str) -> tuple[Any, Any, 
 
 
 def _search(hypermodel: Any, data: Any, **settings: Any) -> SearchResult:
-    from keras_tuner import errors
+    from keras_entropy import EntropyWarning, _optional, tuning
 
-    from keras_entropy import EntropyWarning, tuning
-
+    errors = _optional.require("keras_tuner.errors", extra="search")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", EntropyWarning)

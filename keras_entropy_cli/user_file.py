@@ -37,8 +37,9 @@ def function_of(text: str, option: str) -> Callable[..., Any]:
         raise ValueError(f"Cannot import {path}: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, name, None)):
         raise ValueError(f"{path} has no function {name!r}. Name one that returns a compiled model.")
-    import cloudpickle
+    from keras_entropy import _optional
 
+    cloudpickle = _optional.require("cloudpickle", extra="search")
     cloudpickle.register_pickle_by_value(module)  # other processes cannot import it by its name
     return getattr(module, name)  # type: ignore[no-any-return]
 

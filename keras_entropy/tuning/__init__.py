@@ -3,6 +3,7 @@
 from keras_entropy import _optional
 
 _optional.require("keras_tuner", extra="search")
+_optional.require("filelock", extra="search")
 
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.search import search

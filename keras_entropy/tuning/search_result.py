@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from keras_entropy import _optional
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.stats import MeanDifference
 
@@ -99,8 +100,7 @@ class SearchResult:
 
     def to_frame(self) -> pd.DataFrame:
         """All trials and baselines as a pandas DataFrame: one row each, the columns of `trials.csv`, best row first."""
-        import pandas as pd
-
+        pd = _optional.require("pandas", extra="search")
         head, rows = table(self.trials, self.baselines, self.metric, self.seeds)
         frame = pd.DataFrame(rows, columns=head)
         return frame.sort_values(self.metric, ascending=self.lower_is_better, kind="stable", ignore_index=True)

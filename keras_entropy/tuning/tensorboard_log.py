@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_entropy import _optional
 from keras_entropy.events import EventWriter
 
 
@@ -54,6 +55,7 @@ def write_experiment(folder: Path, values: Sequence[Mapping[str, Any]], metrics:
         values: Hyperparameters of each trial.
         metrics: Names of the metrics to compare.
     """
+    _optional.require("tensorboard", extra="tensorboard")
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     names = dict.fromkeys(name for one in values for name in one)
