@@ -1,9 +1,9 @@
-"""How far the log-volume on a grid of frequencies is from a fine grid, and from "same" and "valid" convolutions.
+"""Error of the log-volume on a grid of frequencies, against a fine grid and against convolutions with borders.
 
     python benchmarks/boundaries.py
 
-All in float64, in nats per dimension: the grid's error against grid 64 (mean and largest over random Glorot
-kernels), and the differences of dense operators of small images from grid 64 (mean over kernels).
+The tables are in float64, in nats per dimension: the error of each grid against grid 64 (mean and largest over random
+Glorot kernels), and the differences of dense operators of small images from grid 64 (mean over kernels).
 """
 
 import numpy as np

@@ -2,11 +2,11 @@
 
     python benchmarks/dual_dense.py [--backends tensorflow,jax,torch] [--batches 128,1024] [--rounds 15] [--threads 1]
 
-A network of 784 inputs, 512 and 512 sigmoid units and 10 outputs, all layers of one kind. Each backend runs in a
-process of its own with pinned threads; TensorFlow and JAX compile the step, torch does not. In a round every arm trains
-the same number of steps in turn, so that a slow moment of a shared machine hits all of them, and the ratio is taken
-within the round. It prints the median ratio over the rounds, its quartiles, the median step, and the arithmetic floor:
-1 + the operations of the sum w + G and of the optimizer on G, over those of the step of Dense.
+The network has 784 inputs, two layers of 512 sigmoid units and 10 outputs, with all layers of one kind. Each backend
+runs in its own process with pinned threads. TensorFlow and JAX compile the step, torch does not. In each round every
+arm trains the same number of steps in turn, so that a slow moment of a shared machine affects all arms, and the ratio
+is taken within the round. The script prints the median ratio over the rounds, its quartiles, the median step, and the
+arithmetic floor: 1 + the operations of the sum w + G and of the optimizer on G, divided by those of a step of Dense.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from step_overhead import device, second_epoch_clock
 
 WIDTHS = (784, 512, 512, 10)
 ARMS = {"Dense": None, "DualDense": 0.0, "DualDense with its term": 0.1}
-UPDATE = {"sgd": 2, "adam": 12}  # operations on each weight
+UPDATE = {"sgd": 2, "adam": 12}  # operations per weight
 
 
 def main():

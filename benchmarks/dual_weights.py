@@ -1,10 +1,10 @@
-"""What the sigmoid entropy does beside cross-entropy, and what two weight sets change: measured, not argued.
+"""Sigmoid entropy compared with cross-entropy, and two weight sets compared with one.
 
     python benchmarks/dual_weights.py
 
-The first table takes the four points in which the source compares its method with cross-entropy, the second trains
-DualDense and Dense from the same weights on the same batches of the digits (even or odd), under two optimizers, and
-with regularizers on none, one or both sets. Float32 rounding is about 1e-6 here.
+The first table measures the four points in which Mahi (2025) compares the method with cross-entropy. The second trains
+DualDense and Dense from the same weights on the same batches of the digits (even or odd), with two optimizers, and with
+regularizers on no, one or both sets. Float32 rounding is about 1e-6 here.
 """
 
 import keras
@@ -36,7 +36,7 @@ def main():
 
 
 def comparison():
-    """The source's section on entropy and cross-entropy."""
+    """The points of Mahi (2025) on entropy and cross-entropy."""
     x, y, w, b = *points(), np.random.default_rng(0).normal(size=64) / 8, 0.0
     z = x @ w + b
     d, tiny = 1 / (1 + np.exp(-z)), 1e-30

@@ -1,8 +1,8 @@
-"""What a profile costs: seconds and peak memory of arrays, beside the arithmetic that cannot be saved.
+"""Cost of a profile: seconds and peak memory of arrays, beside the arithmetic floor.
 
     python benchmarks/profile_cost.py [--models VGG16:corner ResNet50:log_volume]
 
-The floor of "corner" are the LU factorisations of its leading blocks by LAPACK alone, measured between the runs.
+The floor of "corner" is the time of the LU factorisations of its leading blocks by LAPACK alone, between the runs.
 """
 
 import argparse

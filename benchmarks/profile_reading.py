@@ -1,10 +1,10 @@
-"""What a trained SqueezeNet keeps against its random twins, by layer and measure, and whether depth matters.
+"""A trained SqueezeNet beside randomly initialised copies, by layer and measure, and the effect of depth.
 
     python benchmarks/profile_reading.py squeezenet_v1.1.npz
 
-Prints for each layer trained minus the mean of five random twins (and the deviation of one twin); Spearman's rho of
-these differences with depth, and between measures; and, of the 1x1 kernels, how far the mean log of a weight lies below
-the log of their root mean square: the heavier the tails, the further.
+The script prints, for each layer, trained minus the mean of five randomly initialised copies (and the standard
+deviation of a copy); Spearman's rho of these differences with depth, and between measures; and, for the 1x1 kernels,
+the mean log of a weight minus the log of their root mean square, which is lower for heavier tails.
 """
 
 import sys
@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from keras_entropy import entropy_profile, models
 from keras_entropy.profile import MEASURES
 
-TWINS = range(5)
+COPIES = range(5)
 
 
 def main(weights):
@@ -23,9 +23,9 @@ def main(weights):
     kept = {}
     for measure in MEASURES:
         trained = entropy_profile(model, measure)
-        twins = [entropy_profile(model, measure, randomize=seed) for seed in TWINS]
+        copies = [entropy_profile(model, measure, randomize=seed) for seed in COPIES]
         for record in trained.measured:
-            means = [twin[record.path].mean for twin in twins]
+            means = [copy[record.path].mean for copy in copies]
             kept.setdefault(record.path, []).append((record.mean - np.mean(means), np.std(means, ddof=1)))
     print("layer             " + "".join(f"{measure:>18}" for measure in MEASURES))
     for path, row in kept.items():

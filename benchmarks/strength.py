@@ -1,12 +1,12 @@
-"""Whether training stays sound at any strength: final weight norm, entropy and task loss for each term and factor.
+"""Stability of training at any strength: final weight norm, log-volume and task loss for each term and factor.
 
     python benchmarks/strength.py [--data-dir DIR] [--factors 1e-4,1e-3,0.01,0.1,1,10] [--epochs 10]
                                   [--output results.json]
 
-A CNN on the digits (term on its second convolution, 16 to 16 channels), and, where MNIST is prepared under DIR, a
-784-60-784 sigmoid autoencoder on its first 2000 images (term on the first kernel); default epsilon and reduction, SGD
-(rate 0.1) and Adam (rate 1e-3). It prints the norm of that kernel and its log-volume per dimension before and after,
-and the validation loss of the task without the term; "-" is the same run without a term.
+The problems are a CNN on the digits (term on its second convolution, 16 to 16 channels), and, with MNIST in DIR, a
+784-60-784 sigmoid autoencoder on its first 2000 images (term on the first kernel), with default epsilon and reduction,
+SGD (rate 0.1) and Adam (rate 1e-3). The script prints the norm of that kernel, its log-volume per dimension before and
+after, and the validation loss of the task without the term; "-" is the baseline.
 """
 
 import argparse
@@ -18,7 +18,7 @@ def main():
     parser.add_argument("--data-dir", help="prepared TensorFlow Datasets")
     parser.add_argument("--factors", default="1e-4,1e-3,0.01,0.1,1,10")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--output", help="write the results there as JSON")
+    parser.add_argument("--output", help="JSON file for the results")
     arguments = parser.parse_args()
     factors = [float(factor) for factor in arguments.factors.split(",")]
     results = []
@@ -28,7 +28,7 @@ def main():
                 for factor in factors if attach else [0.0]:
                     results.append(run(problem, optimizer, name, attach, factor, arguments.epochs))
                     print("{problem:18} {optimizer:5} {term:22} {factor:7g} norm {norm:9.3f} volume {before:7.3f} ->"
-                          " {volume:7.3f} task {task_loss:.5f}".format(**results[-1]), flush=True)  # fmt: skip
+                          " {log_volume:7.3f} task {task_loss:.5f}".format(**results[-1]), flush=True)  # fmt: skip
     if arguments.output:
         with open(arguments.output, "w") as file:
             json.dump(results, file, indent=2)
@@ -108,7 +108,7 @@ def run(problem, optimizer, name, attach, factor, epochs):
     after = np.asarray(keras.ops.convert_to_numpy(kernel), np.float64)
     return {
         "problem": problem["name"], "optimizer": optimizer, "term": name, "factor": factor, "before": before,
-        "norm": float(np.linalg.norm(after)), "volume": log_volume(after),
+        "norm": float(np.linalg.norm(after)), "log_volume": log_volume(after),
         "task_loss": logs.history["val_task_loss"][-1],
     }  # fmt: skip
 

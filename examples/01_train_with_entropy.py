@@ -1,4 +1,4 @@
-"""Train a small CNN on the handwritten digits with an entropy term on its first layer, and compare with none."""
+"""Train a small CNN on the handwritten digits with and without an entropy term on its first layer."""
 
 import keras
 
@@ -9,7 +9,7 @@ x_train, y_train, x_test, y_test = datasets.digits()
 
 
 def train(regularizer):
-    keras.utils.set_random_seed(0)  # both runs start from the same weights and see the same batches
+    keras.utils.set_random_seed(0)  # both runs have the same initial weights and batches
     model = keras.Sequential(
         [
             keras.Input((8, 8, 1)),
@@ -26,7 +26,7 @@ def train(regularizer):
     ).history
 
 
-for name, regularizer in {"none": None, "corner 1e-2": ConvCornerEntropy(1e-2)}.items():
+for name, regularizer in {"baseline": None, "corner 1e-2": ConvCornerEntropy(1e-2)}.items():
     history = train(regularizer)
     print(
         f"{name:12}",

@@ -1,4 +1,4 @@
-"""Watch every layer's entropy while an autoencoder trains and its entropy term warms up; write TensorBoard logs."""
+"""Log every layer's entropy while an autoencoder trains with a warm-up of its entropy term; write TensorBoard logs."""
 
 import sys
 
@@ -30,4 +30,4 @@ columns = [history[name] for name in ("entropy/encoder", "entropy/decoder", "val
 for epoch, row in enumerate(zip(*columns, strict=True)):
     print("epoch {:2}: encoder {:.3f}, decoder {:.3f} nats per dimension, val MSE {:.4f}".format(epoch + 1, *row))
 plots.entropy_history(history).savefig(f"{log_dir}/entropy.png")
-print(f"Look at {log_dir}/entropy.png, or: tensorboard --logdir {log_dir}")
+print(f"See {log_dir}/entropy.png, or run: tensorboard --logdir {log_dir}")

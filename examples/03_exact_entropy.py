@@ -1,9 +1,9 @@
-"""Corner, corner matrix, exact volume and total correlation of the convolutions of a trained network, beside random.
+"""Corner, corner matrix, exact volume and total correlation of trained convolutions, beside random ones.
 
     python examples/03_exact_entropy.py [FIGURE] [--weights squeezenet_v1.1.npz]
 
-The weights are arrays `<layer>/kernel` (height, width, c_in, c_out) in one .npz file; the first is taken to have
-stride 2, as SqueezeNet's has. Without --weights a small CNN is trained on the digits first.
+The weights are arrays `<layer>/kernel` (height, width, c_in, c_out) in one .npz file. The first convolution has stride
+2, as in SqueezeNet. Without --weights a small CNN is trained on the digits first.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main():
 def measure(kernel, strides):
     """Nats per (channel, filter) pair, per dimension, per dimension, per output.
 
-    The last is total correlation above the least that so many outputs of so few inputs can have: that of a tight frame.
+    The last is total correlation minus its minimum for these numbers of inputs and outputs, that of a tight frame.
     """
     _, inputs, outputs = functional.transfer_shape(kernel.shape, strides)
     k = min(inputs, outputs)
@@ -57,7 +57,7 @@ def glorot(shape, seed):
 
 
 def read(path):
-    """Kernels in float64, and strides."""
+    """Kernels in float64 and their strides."""
     with np.load(path) as arrays:
         names = [name for name in arrays.files if name.endswith("/kernel")]
         return {
@@ -67,7 +67,7 @@ def read(path):
 
 
 def train():
-    """A CNN that is trained on the digits for 20 epochs."""
+    """Train a CNN on the digits for 20 epochs."""
     x, y, xv, yv = datasets.digits()
     keras.utils.set_random_seed(0)
     model = models.cnn(x.shape[1:], 10, (16, 32, 32))

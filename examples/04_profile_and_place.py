@@ -1,11 +1,11 @@
-"""The profile of a trained network chooses the layers of a fresh one that an entropy term guides.
+"""The profile of a trained network chooses the layers of a new network that get an entropy term.
 
     python examples/04_profile_and_place.py [FIGURE] [--weights squeezenet_v1.1.npz --images imagenette]
 
 With --weights (converted weights of SqueezeNet trained on ImageNet) and --images (a folder of train/<class>/ and
-test/<class>/ images) it is figure 7 of Meni, White, Mayo, Pilkiewicz: find the layers that keep entropy in a network
-that was trained well on one task, and promote it there on another one. Without, a small CNN that was trained on even
-digits guides one for all ten. One run shows how it is done; whether it helps is a matter of many seeds.
+test/<class>/ images) it follows Meni et al. (2023), figure 7: find the layers that keep entropy in a network trained on
+one task, and reward entropy there on another task. Without these options, a small CNN trained on even digits chooses
+the layers of one for all ten digits. One run shows how to do it; whether it helps takes many seeds.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main():
     parser.add_argument("--images", help="a folder of images")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--factor", type=float, default=1e-2)
-    parser.add_argument("--top", type=int, default=3, help="how many layers are guided")
+    parser.add_argument("--top", type=int, default=3, help="how many layers get the term")
     arguments = parser.parse_args()
     keras.utils.set_random_seed(0)
     if arguments.weights and arguments.images:
@@ -36,7 +36,7 @@ def main():
     print(reference.compare(entropy_profile(trained, "corner", randomize=0)))
     before = entropy_profile(model, "corner")
     guided = apply_entropy(model, "empirical", ConvCornerEntropy(arguments.factor), reference, top=arguments.top)
-    print(f"Guided layers: {', '.join(guided)}")
+    print(f"Layers with the term: {', '.join(guided)}")
 
     model.compile(keras.optimizers.Adam(3e-4), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(
@@ -58,7 +58,7 @@ def main():
 
 
 def squeezenets(weights, folder):
-    """One trained on ImageNet, and a fresh one for the classes of the folder."""
+    """A network trained on ImageNet, and a new one for the classes of the folder."""
     x_train, y_train, x_test, y_test = datasets.image_folder(folder, (96, 96))
     classes = len(np.unique(y_train))
     data = models.squeezenet_input(255 * x_train), y_train, models.squeezenet_input(255 * x_test), y_test
@@ -66,7 +66,7 @@ def squeezenets(weights, folder):
 
 
 def small_networks():
-    """One trained on the even digits, and a fresh one for all ten."""
+    """A network trained on the even digits, and a new one for all ten."""
     x_train, y_train, x_test, y_test = datasets.digits()
     even = y_train % 2 == 0
     trained = models.cnn(x_train.shape[1:], classes=10, filters=(16, 32))

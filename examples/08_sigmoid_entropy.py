@@ -1,12 +1,12 @@
-"""What minimising the entropy of units does alone, and what beside a few labels.
+"""Minimise the entropy of sigmoid units alone, and beside a few labels.
 
     python examples/08_sigmoid_entropy.py [FOLDER] [--data-dir ~/tensorflow_datasets] [--seeds 5] [--epochs 32]
 
-First descent on the sigmoid entropy alone: a figure in FOLDER, and what a unit tells of the digit before and after.
-Then entropy minimisation (Grandvalet, Bengio 2004): ten labels per class, the other rows unlabelled, with and without
-their entropy. Learning rate and factor are chosen on other seeds; a seed stands for the labelled rows, the initial
-weights and the batches, the same in both arms. Accuracies are on the test images, for the choice too. The data are the
-digits of scikit-learn, and MNIST where --data-dir holds it.
+The first part is descent on the sigmoid entropy alone. It draws a figure in FOLDER and prints the information of a unit
+about the digit, before and after. The second part is entropy minimisation (Grandvalet and Bengio, 2004): ten labels per
+class, the other rows unlabelled, with and without their entropy. Learning rate and weight of the entropy are chosen on
+other seeds. A seed sets the labelled rows, the initial weights and the batches, the same in both arms. Accuracies are
+on the test images, also for the choice. The data are the digits of scikit-learn, and MNIST with --data-dir.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from keras_entropy.study import Arm, Study, compare
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default="runs/sigmoid_entropy")
-    parser.add_argument("--data-dir", help="where TensorFlow Datasets has prepared MNIST")
+    parser.add_argument("--data-dir", help="folder with MNIST as prepared by TensorFlow Datasets")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tune-seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=32, help="on the digits; an eighth of it on MNIST")
+    parser.add_argument("--epochs", type=int, default=32, help="epochs on the digits; an eighth of them on MNIST")
     arguments = parser.parse_args()
     data, epochs, seeds = datasets.digits(), arguments.epochs, range(arguments.seeds)
     alone(data, seeds, arguments.folder)
@@ -39,7 +39,7 @@ def main():
 
 
 def alone(data, seeds, folder):
-    """Descent on H and nothing else."""
+    """Descent on H alone."""
     x, y, found = data.x_train.reshape(len(data.x_train), -1), data.y_train, []
     for seed in seeds:
         keras.utils.set_random_seed(seed)
@@ -54,14 +54,14 @@ def alone(data, seeds, folder):
         information = [np.mean([mutual_info_score(y, unit) for unit in (z > 0).T]) / np.log(2) for z in logits]
         found.append(np.array([decided, entropy, information])[:, [0, -1]])
     print(f"\nDescent on H alone, {len(seeds)} seeds, before and after:")
-    names = ("outputs within 0.01 of 0 or 1", "H, bits per unit", "a unit's decision tells of the digit, bits")
+    names = ("outputs within 0.01 of 0 or 1", "H, bits per unit", "information about the digit, bits per unit")
     for name, values in zip(names, np.mean(found, axis=0), strict=True):
         print(f"  {name:43} " + "{:.3f} -> {:.3f}".format(*values))
     left, right = (figure := Figure(figsize=(9, 3), layout="constrained")).subplots(1, 2)
     left.hist([1 / (1 + np.exp(-z.ravel())) for z in (logits[0], logits[-1])], bins=20, label=["before", "after"])
     left.set(xlabel="output D of a unit", ylabel="count", title="Descent on H decides every unit")
     right.plot(np.transpose([entropy, information]), label=names[1:])
-    right.set(xlabel="epoch", title="and uses no label")
+    right.set(xlabel="epoch", title="It uses no label")
     figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "alone.png", dpi=110)
@@ -72,7 +72,7 @@ def few_labels(data, folder, **settings):
     y, yv, pixels = data.y_train, data.y_test, x.shape[1]
 
     def rows(seed):
-        """Ten labelled rows per class, repeated until they are one row in five; the others with label -1."""
+        """Ten labelled rows per class, repeated to a fifth of all rows; the others have the label -1."""
         order = np.random.default_rng(seed).permutation(len(x))
         labelled = np.concatenate([order[y[order] == digit][:10] for digit in range(10)])
         rest = np.setdiff1d(order, labelled)
