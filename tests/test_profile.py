@@ -1,196 +1,332 @@
+"""An `EntropyProfile` in the hand: its random copy, files, comparisons, tables and figures."""
+
+import copy
+import dataclasses
+import itertools
+import json
+import math
+import pickle
+import re
+
 import keras
 import numpy as np
 import pytest
+from networks import Odd, built, fill
 
-from keras_entropy import ConvCornerEntropy, DenseEntropy, TotalCorrelation, functional, profile
+from keras_entropy import EntropyProfile, entropy_profile, functional
+from keras_entropy._frozen import FrozenDict
 from keras_entropy.profile import measurable_weights, measure_weight
 
 L = keras.layers
 
 
-def built(layer, shape):
-    return keras.Sequential([keras.Input(shape), layer])
+def only(model, measure="log_volume", **arguments):
+    (record,) = entropy_profile(model, measure, **arguments).records
+    return record
 
 
-@pytest.mark.parametrize(
-    ("layer", "shape", "expected"),
-    [
-        (L.Dense(3, name="x"), (4,), [("x", "dense")]),
-        (L.EinsumDense("ab,bc->ac", 3, name="x"), (4,), [("x", "dense")]),
-        (L.EinsumDense("abc,cde->abde", (None, 2, 3), name="x"), (4, 5), [("x", "dense")]),
-        (L.Conv1D(3, 2, name="x"), (8, 2), [("x", "conv")]),
-        (L.Conv2D(3, 2, name="x"), (8, 8, 2), [("x", "conv")]),
-        (L.Conv3D(3, 2, name="x"), (8, 8, 8, 2), [("x", "conv")]),
-        (L.Conv1DTranspose(3, 2, name="x"), (8, 2), [("x", "transpose")]),
-        (L.Conv2DTranspose(3, 2, name="x"), (8, 8, 2), [("x", "transpose")]),
-        (L.Conv3DTranspose(3, 2, name="x"), (4, 4, 4, 2), [("x", "transpose")]),
-        (L.DepthwiseConv1D(2, name="x"), (8, 2), [("x", "depthwise")]),
-        (L.DepthwiseConv2D(2, name="x"), (8, 8, 2), [("x", "depthwise")]),
-        (
-            L.SeparableConv1D(3, 2, name="x"),
-            (8, 2),
-            [("x/depthwise_kernel", "depthwise"), ("x/pointwise_kernel", "conv")],
-        ),
-        (
-            L.SeparableConv2D(3, 2, name="x"),
-            (8, 8, 2),
-            [("x/depthwise_kernel", "depthwise"), ("x/pointwise_kernel", "conv")],
-        ),
-        (L.BatchNormalization(name="x"), (4,), [("x", "scale")]),
-        (L.LayerNormalization(name="x"), (4,), [("x", "scale")]),
-        (L.RMSNormalization(name="x"), (4,), [("x", "scale")]),
-        (L.GroupNormalization(2, name="x"), (4,), [("x", "scale")]),
-        (L.BatchNormalization(scale=False, name="x"), (4,), [("x", "scale")]),
-        (L.LayerNormalization(scale=False), (4,), []),
-        (L.LSTM(3, name="x"), (5, 4), [("x/lstm_cell/kernel", "dense"), ("x/lstm_cell/recurrent_kernel", "dense")]),
-        (L.TimeDistributed(L.Dense(3, name="x"), name="each"), (5, 4), [("each/x", "dense")]),
-    ],
-)
-def test_which_weights_are_measured(layer, shape, expected):
-    weights = measurable_weights(built(layer, shape))
-
-    assert [(weight.path, weight.layout) for weight in weights] == expected
-    for weight in weights:
-        entropy = measure_weight(weight, values=True)
-        assert entropy.shape == tuple(weight.variable.shape)
-        np.testing.assert_allclose(np.mean(entropy.values), entropy.mean, rtol=1e-9)
+def one_record(**changes):
+    record = {"path": "a", "kind": "Dense", "shape": [1, 1], "mean": 0.0, "values": [0.0], "unit": "nats", "pieces": {},
+              "skipped": None, **changes}  # fmt: skip
+    header = {"schema": "keras-entropy/profile/1", "model": "m", "measure": "corner", "randomize": None}
+    return json.dumps({**header, "records": [record]})
 
 
-@pytest.mark.parametrize(
-    ("layer", "shape", "kernel", "arguments"),
-    [
-        (L.Conv2D(4, 3, strides=2), (8, 8, 2), lambda k: k, {"strides": 2}),
-        (L.Conv2D(4, 3, dilation_rate=(1, 2), groups=2), (8, 8, 4), lambda k: k, {"dilation": (1, 2), "groups": 2}),
-        (L.Conv1DTranspose(2, 3, strides=2), (8, 3), lambda k: k, {"strides": 2}),
-        (L.DepthwiseConv2D(3, strides=2, depth_multiplier=2), (8, 8, 3), lambda k: k.reshape(3, 3, 1, 6),
-         {"strides": 2, "groups": 3}),
-    ],
-)  # fmt: skip
-def test_exact_measures_take_strides_dilation_and_groups_from_the_layer(layer, shape, kernel, arguments):
-    (weight,) = measurable_weights(built(layer, shape))
-    groups, rows, columns = functional.transfer_shape(
-        kernel(weight.kernel).shape, *(arguments.get(name, 1) for name in ("strides", "dilation", "groups"))
-    )
-    volume = functional.conv_log_volume(kernel(weight.kernel), **arguments)
+class TestRandomCopy:
+    def model(self):
+        return built(
+            L.Conv2D(8, 3, name="c"), L.DepthwiseConv2D(3, depthwise_initializer="ones", name="d"),
+            L.SeparableConv2D(4, 3, name="s"), L.BatchNormalization(name="b"), L.Reshape((-1, 4)), L.LSTM(3, name="l"),
+            L.Dense(3, kernel_initializer=keras.initializers.RandomNormal(stddev=0.1, seed=5), name="k"),
+            shape=(9, 9, 2),
+        )  # fmt: skip
 
-    found = measure_weight(weight, "log_volume", values=True)
+    def test_is_deterministic_and_does_not_depend_on_the_weights(self):
+        first, second = (entropy_profile(fill(self.model(), i), "log_volume", randomize=0) for i in range(2))
 
-    np.testing.assert_allclose(found.mean, volume / (groups * min(rows, columns)))
-    np.testing.assert_allclose(np.mean(found.values), found.mean)
-    assert (found.unit, found.measure) == ("nats per dimension", "log_volume")
-    transposed = weight.layout == "transpose"
-    redundancy = functional.total_correlation(kernel(weight.kernel), epsilon=1e-4, transpose=transposed, **arguments)
-    found = measure_weight(weight, "total_correlation", values=True)
-    np.testing.assert_allclose(found.mean, redundancy / (rows if transposed else groups * columns))
-    np.testing.assert_allclose(np.mean(found.values), found.mean)
-    assert (found.unit, found.measure) == ("nats per output", "total_correlation")
+        assert first == second
+        assert first.randomize == 0
+        assert first != entropy_profile(self.model(), "log_volume", randomize=1)
 
+    def test_draws_from_the_own_initializers(self):
+        profile = entropy_profile(fill(self.model()), "log_volume", randomize=3)
 
-@pytest.mark.parametrize("measure", [None, "corner", "log_volume", "total_correlation"])
-def test_recurrent_kernels_with_a_term_have_every_measure(measure):
-    model = built(L.LSTM(3, kernel_regularizer=TotalCorrelation(0.1), name="lstm"), (5, 4))
+        ones = functional.conv_log_spectrum(np.ones((3, 3, 1, 8)), groups=8)
+        np.testing.assert_allclose(profile["d"].values, ones)
+        np.testing.assert_allclose(profile["b"].values, -0.5 * np.log(1.001))  # gamma 1, variance 1
+        recurrent = profile["l/lstm_cell/recurrent_kernel"]
+        assert recurrent.shape == (3, 12)
+        wide = entropy_profile(
+            built(L.Dense(400, kernel_initializer=keras.initializers.RandomNormal(stddev=0.1)), shape=(400,)),
+            "corner",
+            randomize=0,
+        ).records[0]
+        # E log|det| of a Gaussian matrix: half the sum of the digamma functions of i / 2, plus n log(2) / 2.
+        from scipy.special import digamma
 
-    weight, _ = measurable_weights(model)
+        expected = np.mean([0.5 * (digamma(i / 2) + np.log(2)) for i in range(1, 401)]) + np.log(0.1)
+        np.testing.assert_allclose(wide.mean, expected, atol=0.02)
 
-    assert np.isfinite(measure_weight(weight, measure).mean)
+    def test_a_freshly_built_model_is_like_its_random_copy(self):
+        model = built(L.Conv2D(64, 3, name="c"), shape=(8, 8, 32))
 
+        (difference,) = entropy_profile(model).compare(entropy_profile(model, randomize=0)).differences
 
-def test_exact_measures_of_separable_and_einsum_layers():
-    depthwise, pointwise = measurable_weights(built(L.SeparableConv2D(3, 3, strides=2), (8, 8, 2)))
-    assert depthwise.layer_arguments["strides"] == 2
-    assert pointwise.layer_arguments == {"layout": "conv", "strides": 1, "dilation": 1, "groups": 1}
-    (outputs_first,) = measurable_weights(built(L.EinsumDense("ab,cb->ac", 3), (5,)))
-    assert outputs_first.kernel.shape == (3, 5)
+        # The mean of 2048 logs of uniform magnitudes: standard deviation 1 / sqrt(2048) each.
+        assert abs(difference.difference) < 6 * np.sqrt(2 / 2048)
 
-    found = measure_weight(outputs_first, "total_correlation").mean
+    def test_initializers_without_a_seed_cannot_draw(self):
+        class Own(keras.Initializer):
+            def __init__(self, scale):
+                self.scale = scale
 
-    np.testing.assert_allclose(found, functional.total_correlation(outputs_first.kernel.T, epsilon=1e-4) / 3)
+            def __call__(self, shape, dtype=None):
+                return keras.ops.ones(shape, dtype)
 
+        for initializer in (Own(2.0), lambda shape, dtype=None: keras.random.normal(shape, dtype=dtype)):
+            model = built(L.Dense(3, kernel_initializer=initializer))
+            assert "no initializer with a seed" in only(model, randomize=0).skipped
 
-def test_a_regularizer_makes_a_kernel_measured():
-    model = built(L.LSTM(3, kernel_regularizer=DenseEntropy(0.1), name="lstm"), (5, 4))
+    def test_seeds_of_numpy_are_seeds(self):
+        model = built(L.Dense(3))
 
-    weight, recurrent = measurable_weights(model)
+        assert entropy_profile(model, randomize=np.int64(0)) == entropy_profile(model, randomize=0)
 
-    assert weight.path == "lstm/lstm_cell/kernel"
-    assert measure_weight(recurrent).measure == "corner"
-    assert measure_weight(weight).measure == "DenseEntropy"
-    assert weight.penalised
-
-
-def test_values_are_per_filter_or_dimension():
-    dense = measure_weight(measurable_weights(built(L.Dense(3), (5,)))[0], values=True)
-    conv = measure_weight(measurable_weights(built(L.Conv2D(7, 3), (8, 8, 2)))[0], values=True)
-    depthwise = measure_weight(
-        measurable_weights(built(L.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 5)))[0], values=True
-    )
-
-    assert [len(entropy.values) for entropy in (dense, conv, depthwise)] == [3, 7, 10]
+    @pytest.mark.parametrize("seed", [True, -1, 0.5, "0"])
+    def test_other_seeds_are_refused(self, seed):
+        with pytest.raises(ValueError if seed == -1 else TypeError, match="`randomize`"):
+            entropy_profile(built(L.Dense(2)), randomize=seed)
 
 
-def test_low_rank_adapters_are_measured_merged():
-    model = built(L.Dense(4, name="x"), (4,))
-    layer = model.get_layer("x")
-    layer.enable_lora(2)
-    rng = np.random.default_rng(0)
-    layer.lora_kernel_a.assign(rng.normal(size=(4, 2)))
-    layer.lora_kernel_b.assign(rng.normal(size=(2, 4)))
-    parts = (layer._kernel, layer.lora_kernel_a, layer.lora_kernel_b)
-    kernel, a, b = (keras.ops.convert_to_numpy(v).astype("float64") for v in parts)
-    merged = kernel + a @ b  # alpha is the rank
+class TestArguments:
+    def test_errors(self):
+        with pytest.raises(ValueError, match="`measure`.*'corner', 'log_volume', 'total_correlation'"):
+            entropy_profile(built(L.Dense(2)), "entropy")
+        with pytest.raises(TypeError, match="`model` should be a Keras model"):
+            entropy_profile([1, 2])
+        with pytest.raises(ValueError, match=r"not built.*keras\.Input"):
+            entropy_profile(keras.Sequential([L.Dense(2)]))
 
-    (weight,) = measurable_weights(model)
+    def test_progress_goes_to_standard_error(self, capsys):
+        entropy_profile(built(L.Dense(2)), progress=True)
 
-    assert not weight.penalised
-    np.testing.assert_allclose(measure_weight(weight).mean, np.linalg.slogdet(merged)[1] / 4)
+        assert capsys.readouterr().out == ""
 
-
-def test_quantised_layers_are_left_out():
-    model = built(L.Dense(4), (4,))
-    model.layers[0].quantize("int8")
-
-    assert measurable_weights(model) == []
+    def test_an_unknown_path_lists_the_paths(self):
+        with pytest.raises(KeyError, match="'x'.*Available: a"):
+            entropy_profile(built(L.Dense(2, name="a")))["x"]
 
 
-def test_a_kernel_that_a_wrapper_shares_counts_once():
-    dense = L.Dense(3, kernel_regularizer=DenseEntropy(0.1), name="dense")
-    model = built(L.SpectralNormalization(dense, name="wrapper"), (4,))
+class TestSaving:
+    def test_round_trip_with_infinities_and_reasons(self, tmp_path):
+        x = keras.Input((3, 4))
+        h = L.MultiHeadAttention(2, 2)(x, x)
+        model = keras.Model(x, L.Dense(2, kernel_initializer="zeros")(Odd()(h)))
+        profile = entropy_profile(model, "log_volume", randomize=None)
 
-    assert [weight.path for weight in measurable_weights(model)] == ["wrapper/dense"]
+        profile.save(tmp_path / "deep" / "p.json")
 
+        assert EntropyProfile.load(tmp_path / "deep" / "p.json") == profile
+        text = (tmp_path / "deep" / "p.json").read_text()
+        assert json.loads(text, parse_constant=pytest.fail)["schema"] == "keras-entropy/profile/1"
+        assert '"-inf"' in text
 
-def test_penalty_is_that_of_the_trainable_weights():
-    frozen = L.Dense(3, kernel_regularizer=DenseEntropy(1.0), trainable=False)
-    model = keras.Sequential(
+    @pytest.mark.parametrize(
+        ("text", "words"),
         [
-            keras.Input((4,)),
-            L.Dense(3, kernel_regularizer=DenseEntropy(0.5)),
-            frozen,
-            L.Dense(2, kernel_regularizer="l2"),
-        ]
-    )
-    expected = DenseEntropy(0.5)(np.asarray(model.layers[0].get_weights()[0], "float64"))
+            ("", "is not an entropy profile"),
+            ("[]", "no schema"),
+            ('{"schema": "keras-entropy/train/1"}', "this version reads 'keras-entropy/profile/1'"),
+            ('{"schema": "keras-entropy/profile/1"}', "'measure' is missing"),
+            ('{"schema": "keras-entropy/profile/1", "measure": "x"}', "`measure`"),
+            ('{"schema": "keras-entropy/profile/1", "measure": "corner", "model": "m", "randomize": 0, "records": [3]}',
+             "a JSON object"),
+            ("[" * 100000, "is not an entropy profile"),
+            (one_record(mean=None), "a mean and a unit, or a reason"),
+            (one_record(unit=None), "a mean and a unit, or a reason"),
+            (one_record(skipped="why"), "a mean and a unit, or a reason"),
+            (one_record(unit=[3]), "wrong type"),
+            (one_record(values="123"), "wrong type"),
+            (one_record(pieces=[1]), "items"),
+            (one_record(mean=10**400), "too large"),
+            (one_record().replace("[{", "[{}, {"), "'path' is missing|is missing"),
+        ],
+    )  # fmt: skip
+    def test_other_files_are_refused(self, tmp_path, text, words):
+        path = tmp_path / "p.json"
+        path.write_text(text)
 
-    np.testing.assert_allclose(profile.penalty(model), expected)
+        with pytest.raises(ValueError, match=f"p.json is not an entropy profile.*{words}|{words}.*"):
+            EntropyProfile.load(path)
+
+    def test_a_missing_file(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            EntropyProfile.load(tmp_path / "p.json")
+
+    def test_binary_files(self, tmp_path):
+        (tmp_path / "p.json").write_bytes(bytes(range(256)))
+        with pytest.raises(ValueError, match="is not an entropy profile"):
+            EntropyProfile.load(tmp_path / "p.json")
 
 
-def test_a_nan_weight_is_nan():
-    model = built(L.Conv2D(2, 3, kernel_regularizer=ConvCornerEntropy(1.0)), (8, 8, 1))
-    kernel, bias = model.get_weights()
-    kernel[0, 0, 0, 0] = np.nan
-    model.set_weights([kernel, bias])
+class TestCompare:
+    def profiles(self):
+        model = built(L.Dense(3, name="a"), L.Dense(3, name="b"), Odd(name="odd"))
+        return entropy_profile(fill(model), "log_volume"), entropy_profile(fill(model, 1), "log_volume")
 
-    assert np.isnan(measure_weight(measurable_weights(model)[0]).mean)
-    assert np.isnan(profile.penalty(model))
+    def test_differences_and_reasons(self):
+        first, second = self.profiles()
+
+        comparison = first.compare(second)
+
+        assert [d.path for d in comparison.differences] == ["a", "b"]
+        for difference in comparison.differences:
+            assert difference.difference == first[difference.path].mean - second[difference.path].mean
+        assert [path for path, _ in comparison.skipped] == ["odd/scale", "odd/mix"]
+        table = str(comparison)
+        assert "difference" in table
+        assert "odd/mix: no measure is known" in table
+        assert repr(comparison).startswith("<ProfileComparison: net, measure log_volume; other: net")
+        assert list(comparison.to_frame()["path"]) == ["a", "b"]
+
+    def test_outliers_are_those_of_the_box_plot(self):
+        from matplotlib.cbook import boxplot_stats
+
+        from keras_entropy.profile.record import count_outliers
+
+        values = [*np.linspace(0, 1, 9), 5.0, -4.0]
+        assert count_outliers(values) == len(boxplot_stats(values)[0]["fliers"]) == 2
+        assert count_outliers([]) == count_outliers([-math.inf]) == 0
+
+    def test_layers_of_only_one_profile_are_named(self):
+        one = entropy_profile(built(L.Dense(3, name="a"), L.Dense(3, name="b")))
+        two = entropy_profile(built(L.Dense(3, name="a"), L.Dense(4, name="b"), L.Dense(2, name="c")))
+
+        comparison = one.compare(two)
+
+        assert [d.path for d in comparison.differences] == ["a"]
+        assert dict(comparison.skipped) == {
+            "b": "of shape (3, 3) in the first profile, (3, 4) in the second",
+            "c": "only in the second profile",
+        }
+
+    def test_what_cannot_be_compared(self):
+        first, second = self.profiles()
+        with pytest.raises(ValueError, match="the same measure.*'log_volume' and 'corner'"):
+            first.compare(entropy_profile(built(L.Dense(3, name="a")), "corner"))
+        with pytest.raises(ValueError, match="no measured weight in common"):
+            first.compare(entropy_profile(built(L.Dense(3, name="z")), "log_volume"))
+        with pytest.raises(TypeError, match="`other` should be an EntropyProfile"):
+            first.compare(second.records)
 
 
-def test_layers_are_selected_by_path_and_else_by_name():
-    inner = keras.Sequential([keras.Input((5, 4)), L.LSTM(3, name="lstm")], name="inner")
-    x = keras.Input((5, 4))
-    weights = measurable_weights(keras.Model(x, L.Dense(2, name="head")(inner(x))))
-    kernels = ["inner/lstm/lstm_cell/kernel", "inner/lstm/lstm_cell/recurrent_kernel"]
+class TestReading:
+    """What a result shows, and that nobody can change it."""
 
-    assert [weight.path for weight in profile.select(weights, "lstm")] == kernels
-    assert [weight.path for weight in profile.select(weights, ["head", "*/recurrent_kernel"])] == [kernels[1], "head"]
-    with pytest.raises(ValueError, match=r"'lst'.*inner/lstm/lstm_cell/kernel"):
-        profile.select(weights, "lst")
+    def profile(self):
+        h = L.MultiHeadAttention(2, 2, name="mha")
+        x = keras.Input((3, 4))
+        return entropy_profile(keras.Model(x, Odd(name="<odd>")(h(x, x)), name="n\x1bet"))
+
+    def test_a_profile_prints_as_a_table(self):
+        profile = self.profile()
+
+        title, head, *rows = str(profile).splitlines()
+
+        assert title == "n?et, measure log_volume"
+        assert head.split() == ["weight", "layer", "shape", "mean", "outliers", "unit"]
+        record = profile["mha/query"]
+        (row,) = [row for row in rows if row.startswith("mha/query ")]
+        assert row.split("  ")[-1].strip() == record.unit
+        assert f"{record.mean:.3f}" in row
+        assert "4 x 2 x 2" in row
+        assert rows[-1].startswith("<odd>/mix (Odd) is not measured: no measure is known")
+        assert repr(profile) == "<EntropyProfile of n?et, measure log_volume: 4 weights measured, 2 skipped>"
+
+    @pytest.mark.parametrize("compared", [False, True])
+    def test_a_notebook_shows_the_same_escaped(self, compared):
+        profile = self.profile()
+        shown = profile.compare(profile) if compared else profile
+
+        html = shown._repr_html_()
+
+        assert "\x1b" not in html
+        assert "<odd>" not in html
+        assert "&lt;odd&gt;/mix" in html
+        (body,) = re.findall("<tbody>(.*)</tbody>", html)
+        cells = re.findall("<td[^>]*>(.*?)</td>", body)
+        words = [cell for row in str(shown).splitlines()[2:6] for cell in re.split("  +", row)]
+        assert cells == words
+
+    def test_no_result_can_be_changed(self):
+        profile = self.profile()
+        comparison = profile.compare(profile)
+        (weight, *_) = [measure_weight(w, values=True) for w in measurable_weights(built(L.LSTM(2), shape=(3, 2)))]
+
+        for result in (profile, *profile.records, comparison, *comparison.differences, weight):
+            assert is_frozen(result)
+        assert len(weight.pieces) == 4
+        with pytest.raises(TypeError, match="item assignment"):
+            profile["mha/query"].pieces["head 1"] = 0.0
+        assert hash(profile) == hash(copy.deepcopy(profile))
+        assert pickle.loads(pickle.dumps(profile)) == copy.deepcopy(profile) == profile
+
+
+def is_frozen(value):
+    """Whether nothing in a result can be changed."""
+    if dataclasses.is_dataclass(value):
+        frozen = type(value).__dataclass_params__.frozen
+        return frozen and all(is_frozen(getattr(value, field.name)) for field in dataclasses.fields(value))
+    if isinstance(value, tuple):
+        return all(map(is_frozen, value))
+    return isinstance(value, str | int | float | FrozenDict | None)
+
+
+class TestFrameAndPlot:
+    def test_one_row_per_weight(self):
+        frame = entropy_profile(built(L.Dense(3, name="a"), Odd(name="o"))).to_frame()
+
+        assert list(frame.columns[:3]) == ["path", "kind", "shape"]
+        assert {"mean", "values", "unit", "skipped"} <= set(frame.columns)
+        assert list(frame["path"]) == ["a", "o/scale", "o/mix"]
+        assert list(frame["mean"].isna()) == [False, True, True]
+        assert list(frame["skipped"].isna()) == [True, False, False]
+
+    def test_two_panels_share_columns(self, tmp_path):
+        model = built(L.Dense(3, name="a"), L.Dense(3, name="b"))
+
+        figure = entropy_profile(model).plot(entropy_profile(model, randomize=0), tmp_path / "p.png")
+
+        top, bottom = figure.axes
+        assert [label.get_text() for label in bottom.get_xticklabels()] == ["a", "b"]
+        assert "random weights (seed 0)" in bottom.get_title()
+        assert top.get_ylim() == bottom.get_ylim()
+        assert (tmp_path / "p.png").stat().st_size > 1000
+
+    @pytest.mark.parametrize("name", ["a", "p.png", "p.SVG"])
+    def test_the_suffix_gives_the_format(self, tmp_path, name):
+        entropy_profile(built(L.Dense(3))).plot(path=tmp_path / name)
+
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        start = (tmp_path / name).read_bytes()[:5]
+        assert start == (b"<?xml" if name.endswith("SVG") else b"\x89PNG\r")
+
+    def test_an_unknown_suffix_is_an_error(self, tmp_path):
+        with pytest.raises(ValueError, match=r"should end in one of .*png.*Received: .*p\.xyz"):
+            entropy_profile(built(L.Dense(3))).plot(path=tmp_path / "p.xyz")
+        assert not list(tmp_path.iterdir())
+
+    def test_nothing_measured_and_names_that_look_like_formulas(self, tmp_path):
+        nothing = entropy_profile(built(L.ReLU())).plot(path=tmp_path / "n.png")
+        assert "nothing measured" in nothing.axes[0].get_title()
+        entropy_profile(built(L.Dense(3, name="a$\\x_$"))).plot(path=tmp_path / "f.png")
+
+    def test_a_hundred_layers_are_readable(self):
+        model = built(*[L.Dense(3, name=f"block{i}_dense") for i in range(100)])
+
+        figure = entropy_profile(model).plot()
+        figure.canvas.draw()
+
+        boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+        assert len(boxes) == 100
+        assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
