@@ -117,12 +117,12 @@ def study(runs, workers, replicas, epochs, folder):
     options = {"data": (x_train, x_train, x_val, x_val), "epochs": epochs, "output": folder / "study"}
     one = Study(noting_build, [Arm("entropy")], range(runs), **options)
     begin = time.time()
-    records = one.run(workers=workers, replicas=replicas, progress=False)
+    result = one.run(workers=workers, replicas=replicas, progress=False)
     end = time.time()
-    for record in records:
+    for record in result.records:
         assert record.ok, record.traceback or record.reason
         assert record.replicas == replicas, record.warnings
-    cpu = sum(record.cpu_seconds for record in records) / runs
+    cpu = sum(record.cpu_seconds for record in result.records) / runs
     return rates(noted, begin, end, runs, cpu, workers if replicas == 1 else None)
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 from what_helps import VARIANTS, tasks
 
 from keras_entropy.stats import holm
-from keras_entropy.study import compare, read_records, result_tables
+from keras_entropy.study import compare, read_records
 from keras_entropy.study.document import DASH, Table
+from keras_entropy.study.wording import interval, point_text
 
 INPUTS = ("centred", "standardised")
 NO_L2, ORTHOGONAL = "no term, no L2", "soft orthogonality"
@@ -34,7 +35,7 @@ class Test:
     @property
     def same(self):
         """Whether the arm has chosen what the baseline is, and its runs are those of the baseline."""
-        return self.row.against is not None and self.row.values == self.base.values
+        return self.row.difference is not None and self.row.values == self.base.values
 
     @property
     def runs(self):
@@ -44,27 +45,20 @@ class Test:
     @property
     def verdict(self):
         """What the adjusted test shows."""
-        if self.row.against is None:
+        if self.row.difference is None:
             return "not compared"
         if self.same:
             return "the same runs"
         if not self.p < 0.05:
             return "no difference shown"
-        better = (self.row.against.estimate < 0) == self.lower_is_better
+        better = (self.row.difference.estimate < 0) == self.lower_is_better
         return "better" if better else "worse"
 
     @property
     def percent(self):
         """Difference and interval, in percent of the baseline's mean."""
-        a, scale = self.row.against, 100 / abs(self.base.mean.estimate)
+        a, scale = self.row.difference, 100 / abs(self.base.mean.estimate)
         return tuple(scale * value for value in (a.estimate, a.low, a.high))
-
-
-def written(point):
-    """A point of the grid in words."""
-    return ", ".join(
-        f"{axis}={value:.12g}" if isinstance(value, float) else f"{axis}={value}" for axis, value in point.items()
-    )
 
 
 def report(output):
@@ -74,8 +68,8 @@ def report(output):
     if not folders:
         raise SystemExit(f"{output} holds no records of tasks. Run some, or name their folder with --output.")
     tests = [test for folder in folders if not folder.name.endswith(VARIANTS) for test in tests_of(folder)]
-    tested = [test for test in tests if test.row.against is not None and not test.same]
-    different = {test.runs: test.row.against.p for test in tested}
+    tested = [test for test in tests if test.row.difference is not None and not test.same]
+    different = {test.runs: test.row.difference.p for test in tested}
     adjusted = dict(zip(different, holm(list(different.values())), strict=True))
     for test in tested:
         test.p = adjusted[test.runs]
@@ -115,8 +109,8 @@ def tests_of(folder):
         if not any(record.arm == baseline and record.role == "report" for record in family):
             continue
         study = compare(family, metric, baseline)
-        bases = {written(row.shared): row for row in study.rows if row.arm == baseline}
-        found += [Test(folder.name, row, bases[written(row.shared)], not accuracy) for row in study.rivals]
+        bases = {point_text(row.shared): row for row in study.rows if row.arm == baseline}
+        found += [Test(folder.name, row, bases[point_text(row.shared)], not accuracy) for row in study.rivals]
     return found
 
 
@@ -126,7 +120,7 @@ def kind_of(task):
 
 
 def name(row):
-    return f"{row.arm} at {written(row.shared)}" if row.shared else row.arm
+    return f"{row.arm} at {point_text(row.shared)}" if row.shared else row.arm
 
 
 def table(tests, count):
@@ -137,13 +131,13 @@ def table(tests, count):
             (
                 name(base),
                 f"{len(base.values)} of {base.runs}",
-                result_tables.interval(base.mean),
+                interval(base.mean),
                 DASH,
                 DASH,
                 "baseline",
             )
         )
-        rows[-1] += (half(base), "1.00", written(base.tuned))
+        rows[-1] += (half(base), "1.00", point_text(base.tuned))
         for test in (test for test in tests if test.base is base):
             row = test.row
             p = DASH if math.isnan(test.p) else f"{test.p:.2g}"
@@ -151,10 +145,10 @@ def table(tests, count):
             cell = (
                 name(row),
                 f"{len(row.values)} of {row.runs}",
-                result_tables.interval(row.mean),
-                result_tables.interval(row.against),
+                interval(row.mean),
+                interval(row.difference),
             )
-            rows.append((*cell, p, test.verdict, half(row), cost, written(row.tuned)))
+            rows.append((*cell, p, test.verdict, half(row), cost, point_text(row.tuned)))
     head = ("arm", "n of runs", "mean (95 %)", "minus its baseline (95 %)", "p (Holm)", "verdict", "half by epoch")
     note = (
         f"Holm over {count} different tests of all tasks. Half by epoch: when half of the seeds had the baseline's "
@@ -184,13 +178,17 @@ def frame(tests):
     rows = []
     for test in tests:
         row, base = test.row, test.base
-        values = {"task": test.task, "arm": row.arm, "point": written(row.shared), "against": base.arm}
+        values = {"task": test.task, "arm": row.arm, "point": point_text(row.shared), "against": base.arm}
         values |= {"lower_is_better": test.lower_is_better, "seeds": row.pairs, "runs": row.runs}
         values |= {"mean": row.mean.estimate, "mean_of_baseline": base.mean.estimate}
-        if row.against:
-            values |= {"difference": row.against.estimate, "low": row.against.low, "high": row.against.high}
-            values |= {"p": row.against.p, "p_holm": test.p, "effect": row.against.effect}
-        values |= {"verdict": test.verdict, "chosen": written(row.tuned), "chosen_by_baseline": written(base.tuned)}
+        if row.difference:
+            values |= {"difference": row.difference.estimate, "low": row.difference.low, "high": row.difference.high}
+            values |= {"p": row.difference.p, "p_holm": test.p, "effect": row.difference.effect}
+        values |= {
+            "verdict": test.verdict,
+            "chosen": point_text(row.tuned),
+            "chosen_by_baseline": point_text(base.tuned),
+        }
         values |= {"half_by_epoch": row.half_epoch, "half_by_epoch_of_baseline": base.half_epoch}
         rows.append(values | {"cpu_seconds": row.cpu_seconds, "cpu_seconds_of_baseline": base.cpu_seconds})
     return pd.DataFrame(rows)

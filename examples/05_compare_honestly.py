@@ -1,14 +1,14 @@
-"""Five arms of one autoencoder, compared twice: stopped early on the loss with its penalty, and on the task alone.
+"""Five arms of one autoencoder, compared twice: early stopping on the loss with its penalty, then on the task alone.
 
     python examples/05_compare_honestly.py [FOLDER] [--data-dir ~/tensorflow_datasets] [--seeds 3] [--epochs 30]
 
-The arms are no term, eq. 24 of Meni, White, Mayo, Pilkiewicz (the reciprocal of a determinant), the constant number
-that eq. 24 is at the initial weights, a log-volume, and total correlation. In all arms a seed stands for the same
-initial weights and the same batches: where the trained weights are the same too, to the last bit, the term did nothing.
+The arms are: no term; eq. 24 of Meni et al. (2023), the reciprocal of a determinant; the value of eq. 24 at the initial
+weights, as a constant; a log-volume; and total correlation. A seed gives the same initial weights and the same batches
+in all arms: if the trained weights are bit-identical too, the term had no effect.
 
-The data are MNIST where --data-dir (or TFDS_DATA_DIR) holds it as TensorFlow Datasets prepares it, else the digits
-that come with scikit-learn, enlarged. FOLDER gets the records and a report of both studies; run again, it goes on from
-there. Seeds are few and the settings chosen to show the effect: equal bits are the result here, p-values are not.
+The data are MNIST if TensorFlow Datasets has prepared it in --data-dir (or TFDS_DATA_DIR), else the digits of
+scikit-learn, enlarged. The records and a report of both studies go to FOLDER; a second call continues from there. The
+seeds are few, and the settings are chosen to show the effect: look at the bit-identical weights, not at the p-values.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from keras_entropy import DenseEntropy, TotalCorrelation, datasets, models
-from keras_entropy.study import Arm, Study, compare, report
+from keras_entropy.study import Arm, Study
 
 RECIPROCAL = DenseEntropy(1.0, epsilon=1e-4, form="reciprocal", block="leading", reduction="sum")
 ARMS = [
@@ -48,15 +48,15 @@ def main():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             study = Study(build, ARMS, range(arguments.seeds), monitor=monitor, output=folder, **settings)
-        for warning in caught:  # what is wrong with this comparison is known before it starts
+        for warning in caught:  # the first comparison is flawed, and Study says so
             say(f"{warning.category.__name__}: {warning.message}")
-        records = study.run()
-        show(records)
-        for sentence in compare(records).sentences():
+        result = study.run()
+        show(result.records)
+        for sentence in result.compare().sentences():
             say(sentence)
-        print(f"  Report: {report(folder)}")
-    print("\nWhat a run of eq. 24 warns of:")
-    for text in next(record.warnings for record in records if record.arm == "eq. 24"):
+        print(f"  Report: {result.report()}")
+    print("\nWarnings of a run of eq. 24:")
+    for text in next(record.warnings for record in result.records if record.arm == "eq. 24"):
         say(text)
 
 
@@ -78,7 +78,7 @@ def images(data_dir):
 
 
 def show(records):
-    """Each arm's epochs and task loss, and the arms whose trained weights are the same for every seed."""
+    """Epochs and task loss of each arm, and the arms with bit-identical trained weights for every seed."""
     trained = {}
     for record in sorted(records, key=lambda record: record.seed):
         trained.setdefault(record.arm, []).append(record)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import mutual_info_score
 
 from keras_entropy import DualDense, SemiSupervisedCrossentropy, datasets, functional
-from keras_entropy.study import Arm, Study, compare
+from keras_entropy.study import Arm, Study
 
 
 def main():
@@ -91,10 +91,9 @@ def few_labels(data, folder, **settings):
         Arm("with entropy", tune={"unlabelled_weight": [0.03, 0.1, 0.3, 1.0]}),
     ]
     settings |= {"tune": {"learning_rate": [1e-3, 3e-3]}, "metric": "val_accuracy", "output": folder}
-    records = Study(build, arms, data=rows, **settings).run()
-    shown = compare(records, "val_accuracy")
+    shown = Study(build, arms, data=rows, **settings).run().compare()
     title = f"\n{folder.name}: 100 labels, {len(y) - 100} rows without\n"
-    print(title, shown.to_markdown(), *shown.sentences(), sep="\n")
+    print(title, shown, "", *shown.sentences(), sep="\n")
 
 
 if __name__ == "__main__":

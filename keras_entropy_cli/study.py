@@ -116,17 +116,16 @@ def _report(output: Path) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from keras_entropy.study import compare, description, report
+    from keras_entropy.study import read_study
 
-    written = report(output)
-    plan, records = description.load(output)
+    result = read_study(output)
+    written = result.report()
     console = Console()
-    failed = Counter(f"{r.arm}: {r.status}, {r.reason}" for r in records if not r.ok)
-    console.print(f"{len(records)} runs, {failed.total()} of them failed.")
+    failed = Counter(f"{r.arm}: {r.status}, {r.reason}" for r in result.failed)
+    console.print(f"{len(result.records)} runs, {failed.total()} of them failed.")
     for reason, number in failed.most_common(_REASONS):
         console.print(Text(printable(f"  {number} of {reason}")), soft_wrap=True)
-    if any(record.arm == plan.baseline and record.role == "report" for record in records):
-        found = compare(records, plan.metric, plan.baseline, lower_is_better=plan.lower_is_better)
-        for sentence in found.sentences():
+    if any(record.arm == result.plan.baseline and record.role == "report" for record in result.records):
+        for sentence in result.compare().sentences():
             console.print(Text(printable(f"* {sentence}.")), soft_wrap=True)
     console.print(Text(f"Written to {written}: report.html, report.md, tables and figures"), soft_wrap=True)

@@ -11,7 +11,7 @@ import numpy as np
 from keras_entropy import plots
 from keras_entropy.study import ArmResult, Comparison, PairwiseTable, RunRecord, compare, pairwise_table
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
-from keras_entropy.study.result_tables import effort_table, interval
+from keras_entropy.study.wording import interval
 from reproduction import width_curves
 from reproduction.estimates import plural
 from reproduction.paper_numbers import meni
@@ -72,7 +72,7 @@ class Findings:
         for record in self.records[monitor]:
             if record.arm in arms:
                 point = {"λ" if axis == "factor" else axis: value for axis, value in record.point.items()}
-                history = {EPOCHS: [float(record.epochs)]}
+                history: dict[str, Sequence[float]] = {EPOCHS: [float(record.epochs)]}
                 if "val_task_loss" in record.history:
                     history[MSE] = record.history["val_task_loss"]
                 found.append(dataclasses.replace(record, point=point, history=history))
@@ -103,7 +103,7 @@ def blocks(found: Findings) -> tuple[Block, ...]:
         _equal_weights(found),
         Heading("The corrected analysis"),
         *(_against(found, monitor) for monitor in STOPPED),
-        effort_table(found.compared("val_task_loss", MSE, RECIPROCAL, LOG)),
+        found.compared("val_task_loss", MSE, RECIPROCAL, LOG).effort_table(),
         Paragraph(effort(found.all_records)),
     )
 
@@ -220,7 +220,7 @@ def _against(found: Findings, monitor: str) -> Table:
     mse, epochs = (found.compared(monitor, metric, *RIVALS[monitor]) for metric in (MSE, EPOCHS))
     for one, other in zip(mse.rows, epochs.rows, strict=True):
         place = (str(one.shared["width"]), one.label, f"{len(one.values)} of {one.runs}")
-        rows.append((*place, *(interval(e) for e in (one.mean, one.against, other.mean, other.against))))
+        rows.append((*place, *(interval(e) for e in (one.mean, one.difference, other.mean, other.difference))))
     head = ("width", "arm", "n of runs", "MSE", "minus none", "epochs", "minus none")
     limit = f"Training ends after at most {found.epochs} epochs."
     note = f"Means with 95 % t intervals; differences are paired by seed. {limit}"
@@ -249,7 +249,7 @@ def _mse_verdicts(found: Findings) -> list[str]:
         compared = found.compared(monitor, MSE, RECIPROCAL)
         row, base = _row(compared, RECIPROCAL, width, largest), _row(compared, NONE, width, largest)
         means = f"{interval(base.mean)} without a term, {interval(row.mean)} with λ = {largest:g}"
-        said = "no test" if row.against is None else row.against.sentence(row.label, NONE, lower_is_better=True)
+        said = "no test" if row.difference is None else row.difference.sentence(row.label, NONE, lower_is_better=True)
         sentences.append(f"MSE at width {width}, stopped on {words}: {means}; {said}.")
     return sentences
 
@@ -263,8 +263,8 @@ def _epoch_verdicts(found: Findings) -> list[str]:
         parts = []
         for factor in found.factors:
             row = _row(compared, RECIPROCAL, width, factor)
-            constant = row.against is not None and math.isnan(row.against.low)
-            minus = f"minus none {interval(row.against)}{' in every seed' if constant else ''}"
+            constant = row.difference is not None and math.isnan(row.difference.low)
+            minus = f"minus none {interval(row.difference)}{' in every seed' if constant else ''}"
             parts.append(f"{interval(row.mean)} for λ = {factor:g} ({minus})")
         limit = sum(epochs >= found.epochs for epochs in base.epochs.values())
         ended = f" ({limit} of {len(base.epochs)} at the limit of {found.epochs})" if limit else ""
@@ -309,7 +309,7 @@ def _log(found: Findings) -> list[str]:
     compared = found.compared("val_task_loss", MSE, LOG)
     return [
         f"The logarithm, stopped on the task alone, at width {row.shared['width']}: "
-        f"{row.against.sentence(row.label, NONE, lower_is_better=True)}."
+        f"{row.difference.sentence(row.label, NONE, lower_is_better=True)}."
         for row in compared.rivals
-        if row.shared["width"] == found.width and row.against is not None
+        if row.shared["width"] == found.width and row.difference is not None
     ]

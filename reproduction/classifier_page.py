@@ -15,7 +15,7 @@ from keras_entropy.stats import Estimate, MeanDifference, holm_adjusted
 from keras_entropy.study import RunRecord
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
 from keras_entropy.study.figures import COLOURS
-from keras_entropy.study.result_tables import p_value
+from keras_entropy.study.wording import p_value
 from reproduction.estimates import mean, mean_interval, plural, points
 from reproduction.paper_numbers import meni
 from reproduction.protocol import in_words

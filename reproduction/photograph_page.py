@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from keras_entropy import plots
 from keras_entropy.stats import Estimate
-from keras_entropy.study import ArmResult, Comparison, figures, result_tables
+from keras_entropy.study import ArmResult, Comparison, figures
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
+from keras_entropy.study.wording import interval
 from reproduction.estimates import compared, direction, mean, mean_interval
 from reproduction.paper_numbers import meni
 from reproduction.single_run_table import (
@@ -152,7 +153,7 @@ def blocks(found: Sequence[Found], choices: str) -> list[Block]:
                 f"Differences of accuracy of {one.name} by strategy, placement and lambda, with intervals.",
             )
         )
-        page += [result_tables.comparison_table(one.comparison), result_tables.effort_table(one.comparison)]
+        page += [one.comparison.table(), one.comparison.effort_table()]
     return page
 
 
@@ -185,7 +186,7 @@ def _paper_analysis() -> Table:
                 f"{best.at_term} of {best.rows}",
                 f"{best.expected:.1f}",
                 f"{best.p:.2f}",
-                result_tables.interval(gain.unselected),
+                interval(gain.unselected),
                 f"{gain.selected.estimate:.4f}",
                 f"{gain.noise.deviation:.4f} ({gain.noise.low:.4f} to {gain.noise.high:.4f})",
                 f"{gain.by_chance:.4f}",
@@ -294,7 +295,8 @@ def _of_the_runs(one: Found, images: int) -> Iterator[str]:
         return
     yield _average_gain(one, gains, images)
     words = Counter(
-        "not compared" if r.against is None else r.against.verdict(lower_is_better=False) for r in one.comparison.rivals
+        "not compared" if r.difference is None else r.difference.verdict(lower_is_better=False)
+        for r in one.comparison.rivals
     )
     counts = ", ".join(f"{n} {word}" for word, n in words.most_common())
     yield f"{one.name}, cell by cell after Holm's adjustment in each strategy: {counts}."

@@ -13,7 +13,7 @@ from keras_entropy import plots
 from keras_entropy.profile import EntropyProfile, ProfileRecord
 from keras_entropy.stats import Estimate, welch_t
 from keras_entropy.study.document import DASH, Block, Heading, Picture, Table
-from keras_entropy.study.result_tables import interval
+from keras_entropy.study.wording import interval
 from reproduction.estimates import compared, direction, mean, mean_interval, p_equals
 from reproduction.paper_numbers import meni
 

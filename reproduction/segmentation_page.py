@@ -13,7 +13,7 @@ from keras_entropy import plots
 from keras_entropy.stats import MeanDifference, holm_adjusted
 from keras_entropy.study import RunRecord
 from keras_entropy.study.document import DASH, Block, Heading, Paragraph, Picture, Table
-from keras_entropy.study.result_tables import interval, p_value
+from keras_entropy.study.wording import interval, p_value
 from reproduction.estimates import compared, mean, p_equals
 from reproduction.paper_numbers import meni
 from reproduction.study_runs import unfinished

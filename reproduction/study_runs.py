@@ -25,12 +25,13 @@ def run_study(study: Study, settings: Settings, replicas: int = 1) -> list[RunRe
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* did not finish", EntropyWarning)
-        return study.run(
+        result = study.run(
             workers=settings.workers,
             replicas=replicas,
             retry_failed=settings.retry_failed,
             progress=settings.progress,
         )
+    return list(result.records)
 
 
 def unfinished(records: Sequence[RunRecord]) -> str:

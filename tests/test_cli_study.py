@@ -102,7 +102,7 @@ def test_a_study_is_not_overwritten_and_goes_on(done):
     (folder / "other.toml").write_text(SMALL.replace("epochs = 1", "epochs = 2"))
     result = command(folder / "other.toml", "--output", folder / "out", "--seed", 5, "--resume")
     assert result.exit_code == 2
-    assert "another epochs" in result.output
+    assert "other settings: epochs" in result.output
     (folder / "bad.toml").write_text(SMALL.replace("epochs = 1", "epochs = 0"))
     result = command(folder / "bad.toml", "--output", folder / "out", "--overwrite")
     assert result.exit_code == 2  # a mistake costs nothing
@@ -183,7 +183,7 @@ def test_reasons_of_runs_that_did_not_finish_are_printed(tmp_path):
 def test_without_a_study_there_is_one_line(tmp_path):
     for arguments, message in [
         ((tmp_path / "study.toml", "--report", tmp_path), "Give the file of a study"),
-        (("--report", tmp_path), "holds no records"),
+        (("--report", tmp_path), "is not a study folder with records"),
     ]:
         result = command(*arguments)
         assert result.exit_code == 2

@@ -7,9 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from keras_entropy.stats import holm
-from keras_entropy.study.comparison import compare
-from keras_entropy.study.records import RunRecord
-from keras_entropy.study.significance_tables import pairwise_table, starred_table
+from keras_entropy.study import RunRecord, compare, pairwise_table, starred_table
 
 pytestmark = pytest.mark.once
 
@@ -47,7 +45,7 @@ def test_differences_are_those_of_scipy():
     assert [row.arm for row in comparison.rows] == ["none", "good", "bad"]
     for row, values, result, p in zip(comparison.rivals, (GOOD, BAD), results, adjusted, strict=True):
         interval = result.confidence_interval(0.95)
-        found = row.against
+        found = row.difference
         np.testing.assert_allclose(
             [found.difference, found.low, found.high, found.p, found.p_adjusted],
             [np.mean(values) - np.mean(NONE), interval.low, interval.high, result.pvalue, p],
@@ -62,12 +60,12 @@ def test_differences_are_those_of_scipy():
 
 def test_sentences_say_the_direction():
     low, high = compare(THREE).sentences(), compare(THREE, lower_is_better=False).sentences()
-    assert low == [
+    assert low == (
         "good is better than none by 0.032 (95 % unadjusted interval 0.022 to 0.042, paired t, n = 5 seeds, "
         "p = 0.001 after Holm over 2 tests)",
         "bad is worse than none by 0.094 (95 % unadjusted interval 0.071 to 0.117, paired t, n = 5 seeds, "
         "p < 0.001 after Holm over 2 tests)",
-    ]
+    )
     assert [sentence.split(" by ")[0] for sentence in high] == ["good is worse than none", "bad is better than none"]
     flipped = compare(THREE, baseline="good").sentences()
     assert [sentence.split(" by ")[0] for sentence in flipped] == ["none is worse than good", "bad is worse than good"]
@@ -99,8 +97,8 @@ def test_an_arms_own_axis_gives_rows_against_one_baseline():
     ]
     for row in comparison.rivals:
         expected = np.mean(GOOD) - row.own["factor"] - np.mean(NONE)
-        assert row.against.difference == pytest.approx(expected)
-        assert row.against.adjustment == "Holm over 2 tests"
+        assert row.difference.difference == pytest.approx(expected)
+        assert row.difference.adjustment == "Holm over 2 tests"
     assert comparison.sentences()[0].startswith("At width=4: tc (factor=0.01) is better than none by 0.042")
     frame = comparison.to_frame()
     assert list(frame["point.width"]) == [4, 4, 4, 16, 16, 16]
@@ -112,7 +110,7 @@ def test_failed_runs_and_missing_partners_are_counted():
     row = row_of(comparison, "good")
     expected = scipy_stats.ttest_rel(GOOD[1:4], NONE[1:4])
     assert (row.pairs, row.dropped, row.runs) == (3, 2, 4)
-    assert row.against.p == pytest.approx(expected.pvalue)
+    assert row.difference.p == pytest.approx(expected.pvalue)
     assert comparison.caption == "1 of 9 runs did not finish (1 diverged) and is left out"
     assert comparison.sentences()[0].endswith("; 2 of 5 seeds lack a value of one of the two and are left out")
     text = comparison.to_markdown()
@@ -173,8 +171,8 @@ def test_stopping_epochs_and_seconds():
     ]
     row = compare(records).rows[0]
     low, high = scipy_stats.t.interval(0.95, 2, 7, scipy_stats.sem([5, 7, 9]))
-    assert (row.stopped.estimate, row.stopped_early, row.wall_seconds) == (7, 2, 70)
-    assert (row.stopped.low, row.stopped.high) == pytest.approx((low, high))
+    assert (row.mean_epochs.estimate, row.stopped_early, row.wall_seconds) == (7, 2, 70)
+    assert (row.mean_epochs.low, row.mean_epochs.high) == pytest.approx((low, high))
     assert math.isnan(row.cpu_seconds)
 
 
@@ -268,8 +266,8 @@ def test_stars_are_of_a_one_tailed_test():
     text = table.to_markdown()
     assert "| none | good | bad |" in text
     assert r"| 0.3220 | 0.2900\*\*\* | 0.4160 |" in text
-    assert "one-tailed paired t tests that the arm is better (lower) than none, not adjusted for their number" in text
-    assert "adjusted by Holm over the rivals" in starred_table(THREE).to_markdown()
+    assert "one-sided paired t tests that the arm is better (lower) than none, not adjusted." in text
+    assert "adjusted by Holm over the arms at one point" in starred_table(THREE).to_markdown()
 
 
 def test_stars_have_limits():

@@ -21,7 +21,7 @@ from study_cases import build, data
 
 from keras_entropy import DenseEntropy, TotalCorrelation
 from keras_entropy.runs.identity import identity
-from keras_entropy.study import Arm, RunRecord, Study, plan, read_records, records
+from keras_entropy.study import Arm, RunRecord, Study, axes, metrics, read_records, records
 from keras_entropy.study.progress import Progress
 from keras_entropy.study.single_run import Task
 
@@ -90,7 +90,7 @@ class TestChoice:
         return [{"rate": 1}, {"rate": 2}, {"rate": 3}]
 
     def choose(self, *runs, lower_is_better=True):
-        return plan.choose(runs, self.candidates(), "val_task_loss", lower_is_better)
+        return axes.choose(runs, self.candidates(), "val_task_loss", lower_is_better)
 
     def test_the_best_mean_is_chosen_in_either_direction(self):
         runs = [run("a", seed, value=v, rate=r) for r, values in {1: (1, 5), 2: (2, 2), 3: (4, 4)}.items()
@@ -132,16 +132,16 @@ class TestChoice:
         ({"seeds": [0.5]}, ValueError, "an integer from 0"),
         ({"seeds": "012"}, TypeError, "range\\(10\\)"),
         ({"tune_seeds": [2, 3], "tune": {"width": [2, 3]}}, ValueError, "in both: 2"),
-        ({"tune": {"width": [2, 3]}}, ValueError, "no `tune_seeds`"),
+        ({"tune": {"width": [2, 3]}}, ValueError, "which needs `tune_seeds`"),
         ({"grid": {"width": [2]}, "tune": {"width": [2]}}, ValueError, "both in `grid` and in `tune`"),
         ({"grid": {"width": 3}}, TypeError, "list of values"),
         ({"grid": {"width": []}}, ValueError, "at least one value"),
         ({"grid": {"width": [2, 2]}}, ValueError, "without repetition"),
         ({"grid": {"width": [[2]]}}, TypeError, "numbers, strings"),
         ({"grid": ["width"]}, TypeError, "dict of axes"),
-        ({"grid": {"width": [2]}, "arms": [Arm("a", width=3)]}, ValueError, "fixes 'width'"),
+        ({"grid": {"width": [2]}, "arms": [Arm("a", width=3)]}, ValueError, "sets 'width'"),
         ({"arms": [Arm("a", "first", DenseEntropy)]}, ValueError, "no axis 'factor'"),
-        ({"arms": [Arm("a", tune={"width": [1]})], "grid": {"width": [2]}}, ValueError, "both reported and tuned"),
+        ({"arms": [Arm("a", tune={"width": [1]})], "grid": {"width": [2]}}, ValueError, "both in a grid and tuned"),
         ({"baseline": "b"}, ValueError, "'none'"),
         ({"epochs": 0}, ValueError, "positive integer"),
         ({"patience": -1}, ValueError, "positive integer"),
@@ -149,12 +149,12 @@ class TestChoice:
         ({"min_delta": -1}, ValueError, "at least 0"),
         ({"data": "mnist"}, TypeError, "x_train"),
         ({"callbacks": [1]}, TypeError, "a function"),
-        ({"arms": [Arm("a", colour="red")]}, TypeError, "'a': `build` takes other arguments"),
+        ({"arms": [Arm("a", colour="red")]}, TypeError, "'a': `build` should take the axes"),
         ({"tune": {"learning_rat": [1, 2]}, "tune_seeds": [9]}, TypeError, "learning_rat"),
         ({"data": data()[:3]}, ValueError, "3 values"),
         ({"data": (*data()[:2], None, None)}, ValueError, "validation targets"),
         ({"data": (data()[0], data()[1][:9], *data()[2:])}, ValueError, "9, 40 samples"),
-        ({"metric": "speed"}, ValueError, "'speed' does not say which values are better"),
+        ({"metric": "speed"}, ValueError, "'speed' does not say whether low or high values are better"),
         ({"lower_is_better": 1}, TypeError, "True, False or None"),
     ],
 )
@@ -172,13 +172,13 @@ def test_what_does_not_fit_together_is_refused(arguments, error, message):
         ({"initializer": "no such"}, ValueError, "no such"),
         ({"inputs": "centered"}, ValueError, "'centred', 'standardised'"),
         ({"inputs": 3}, TypeError, "'centred'"),
-        ({"grid": {"factor": [1]}}, ValueError, "takes none"),
-        ({"regularizer": DenseEntropy(1.0), "tune": {"factor": [1]}}, ValueError, "takes none"),
+        ({"grid": {"factor": [1]}}, ValueError, "takes no factor"),
+        ({"regularizer": DenseEntropy(1.0), "tune": {"factor": [1]}}, ValueError, "takes no factor"),
         ({"grid": {"width": [1]}, "width": 2}, ValueError, "as an argument and as an axis"),
         ({"grid": {"width": [1]}, "tune": {"width": [1]}}, ValueError, "both in `grid` and in `tune`"),
-        ({"placement": DenseEntropy(1.0)}, TypeError, "comes before a regularizer"),
-        ({"placement": {"first": DenseEntropy(1.0)}, "regularizer": DenseEntropy(1.0)}, TypeError, "stands alone"),
-        ({"constant": True}, ValueError, "has no regularizer"),
+        ({"placement": DenseEntropy(1.0)}, TypeError, "the placement first, then the regularizer"),
+        ({"placement": {"first": DenseEntropy(1.0)}, "regularizer": DenseEntropy(1.0)}, TypeError, "which excludes"),
+        ({"constant": True}, ValueError, "needs a regularizer"),
         ({"batch_normalization": "no"}, TypeError, "True or False"),
         ({"initializer": True}, TypeError, "finite number"),
         ({"initializer": math.nan}, ValueError, "finite number"),
@@ -194,8 +194,8 @@ def test_an_arm_that_makes_no_sense_is_refused(arguments, error, message):
     [("val_task_loss", True), ("val_mae", True), ("mean_squared_error", True), ("val_accuracy", False), ("auc", False)],
 )
 def test_the_direction_is_read_from_the_name_of_a_metric(metric, lower):
-    assert records.direction(metric, None) == lower
-    assert records.direction(metric, not lower) != lower
+    assert metrics.direction(metric, None) == lower
+    assert metrics.direction(metric, not lower) != lower
     s = study(metric=metric, monitor=metric, patience=2)
     assert (s.lower_is_better, s.monitor_mode) == (lower, "min" if lower else "max")
 
@@ -265,6 +265,7 @@ def test_what_differs_is_told_apart(one, other):
     json.dumps(identity(one))
 
 
+@pytest.mark.processes
 def test_a_function_that_was_sent_to_another_process_is_the_same():
     def build(width=3, names=frozenset({"a", "b", "c"})):
         return [name in {"x", "y", "z"} for name in names], lambda: width
@@ -298,7 +299,7 @@ def test_run_refuses_what_it_cannot_do(tmp_path):
         with pytest.raises(ValueError, match="KERAS_BACKEND=jax"):
             study().run(replicas=2)
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(FileExistsError, match="something else than a study"):
+    with pytest.raises(FileExistsError, match="is not a study folder: it contains other files"):
         study(output=tmp_path).run()
     with pytest.raises(FileExistsError, match="is a file"):
         study(output=tmp_path / "thesis.tex").run()
@@ -349,7 +350,7 @@ def test_values_that_are_not_finite_survive_strict_json(tmp_path):
     records.append(tmp_path / "runs.jsonl", [RunRecord(arm="a", seed=0, status="diverged", history=history)])
 
     json.loads((tmp_path / "runs.jsonl").read_text(), parse_constant=pytest.fail)
-    assert repr(read_records(tmp_path)[0].history) == repr(history)
+    assert repr(read_records(tmp_path)[0].history) == repr({"loss": (1.0, math.inf, -math.inf, math.nan)})
 
 
 def test_of_a_run_that_was_trained_again_the_last_record_counts(tmp_path):
@@ -386,7 +387,7 @@ def test_a_line_that_is_no_record_is_named(line, tmp_path):
 
 
 def test_a_folder_without_records_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no records of a study"):
+    with pytest.raises(FileNotFoundError, match="is not a study folder with records"):
         read_records(tmp_path)
 
 

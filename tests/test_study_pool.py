@@ -30,7 +30,7 @@ def study(output, arms=ARMS, **settings):
 def done(tmp_path_factory):
     """A study run by two processes."""
     output = tmp_path_factory.mktemp("study") / "out"
-    return output, study(output).run(workers=2)
+    return output, study(output).run(workers=2).records
 
 
 def test_a_study_leaves_a_record_of_every_run(done):
@@ -91,7 +91,7 @@ def test_nothing_runs_twice_and_a_study_can_grow(done, tmp_path):
     output, records = done
     before = (output / "runs.jsonl").read_bytes()
 
-    assert list(map(repr, study(output).run(workers=2))) == list(map(repr, records))
+    assert list(map(repr, study(output).run(workers=2).records)) == list(map(repr, records))
     assert (output / "runs.jsonl").read_bytes() == before
 
     for name in ("runs.jsonl", "study.json"):
@@ -120,7 +120,7 @@ def test_nothing_runs_twice_and_a_study_can_grow(done, tmp_path):
 )
 def test_the_folder_of_another_study_is_refused(changes, named, done):
     before = {path: path.read_bytes() for path in done[0].iterdir()}
-    with pytest.raises(ValueError, match=f"(another|also) {named}"):
+    with pytest.raises(ValueError, match=f"with (other settings|further runs): {named}"):
         study(done[0], **changes).run()
     assert {path: path.read_bytes() for path in done[0].iterdir()} == before
 
@@ -134,7 +134,7 @@ def test_a_folder_in_work_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "keras-entropy/study/9"}'])
 def test_a_description_that_is_none_is_refused(text, tmp_path):
     (tmp_path / "study.json").write_text(text)
-    with pytest.raises(ValueError, match="is not the description of a study"):
+    with pytest.raises(ValueError, match="does not describe a study"):
         study(tmp_path).run()
 
 
@@ -164,12 +164,12 @@ def test_local_functions_and_settings_of_keras_reach_the_processes(done):
     """As functions of a notebook, which cannot be imported: they travel by value."""
     width = 4
     keras.config.set_dtype_policy("mixed_bfloat16")
-    records = Study(lambda: build(width=width), [Arm("none")], [0], data=data, epochs=2).run(workers=1)
+    [record] = Study(lambda: build(width=width), [Arm("none")], [0], data=data, epochs=2).run(workers=1).records
 
     single = next(r for r in done[1] if r.arm == "none" and r.seed == 0)
-    assert records[0].status == "finished"
-    assert records[0].history["loss"] != single.history["loss"]
-    assert records[0].history["loss"] == pytest.approx(single.history["loss"], rel=0.5)
+    assert record.status == "finished"
+    assert record.history["loss"] != single.history["loss"]
+    assert record.history["loss"] == pytest.approx(single.history["loss"], rel=0.5)
 
 
 @pytest.mark.slow

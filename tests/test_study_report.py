@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import io
 import itertools
-import json
 import math
 import re
 from html.parser import HTMLParser
@@ -12,15 +11,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from study_cases import write_study
 
 pytest.importorskip("matplotlib", reason="reports have figures")
 
 from keras_entropy import plots
-from keras_entropy.study import figures
-from keras_entropy.study.comparison import compare
+from keras_entropy.study import RunRecord, compare, figures, read_records, read_study, report
 from keras_entropy.study.document import Heading, Items, Paragraph, Picture, Table, escaped, to_html, to_markdown
-from keras_entropy.study.records import RUNS, RunRecord, append, read_records
-from keras_entropy.study.report_files import report
+from keras_entropy.study.records import RUNS, append
 
 pytestmark = pytest.mark.once
 
@@ -57,53 +55,6 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def study(folder, arms=("none", "tc"), widths=(4, 8), seeds=4, keep=lambda record: True, **changes):
-    """A study's folder with its plan, and the runs of it that are kept."""
-    folder.mkdir(parents=True)
-    generator = np.random.default_rng(0)
-    grid = {"width": list(widths)} if widths else {}
-    plan = {
-        "schema": "keras-entropy/study/1",
-        "arms": [
-            {
-                "name": name, "placement": "first", "regularizer": f"R{i}" if i else None, "gradient": True,
-                "grid": grid, "tune": {"rate": [0.1, 0.2, 0.3] if i else [0.1, 0.2]},
-            }
-            for i, name in enumerate(arms)
-        ],
-        "baseline": arms[0], "metric": "val_task_loss", "lower_is_better": True, "grid": grid,
-        "tune": {"rate": [0.1, 0.2]}, "seeds": list(range(seeds)), "tune_seeds": [100], "epochs": 9, "batch_size": 32,
-        "monitor": "val_task_loss", "patience": 3,
-    }  # fmt: skip
-    (folder / "study.json").write_text(json.dumps(plan | changes))
-    records = []
-    for i, arm in enumerate(plan["arms"]):
-        for width in widths or (None,):
-            point = {"width": width} if width else {}
-            for rate in arm["tune"]["rate"]:
-                history = {"val_task_loss": [rate]}
-                records.append(
-                    RunRecord(
-                        arm=arm["name"], seed=100, role="tune", point=point, tuned={"rate": rate}, history=history
-                    )
-                )
-            for seed in range(seeds):
-                n = 6 + (seed + i) % 4
-                values = 1 / np.arange(1, n + 1) + 0.1 * seed - 0.2 * i + 0.01 * generator.standard_normal(n) + 0.5
-                history = {"loss": values.tolist(), "val_task_loss": values.tolist()}
-                tuned = {"rate": 0.2}
-                records.append(
-                    RunRecord(
-                        arm=arm["name"], seed=seed, point=point, tuned=tuned, history=history, stopped_early=n < 9,
-                        wall_seconds=2.0, cpu_seconds=3.0, device="cpu", versions={"keras": "3.12"},
-                    )
-                )  # fmt: skip
-    records = [record for record in records if keep(record)]
-    if records:
-        append(folder / RUNS, records)
-    return folder
-
-
 def failing(record, status="diverged", reason="the loss is NaN"):
     return dataclasses.replace(record, status=status, reason=reason, history={"loss": [math.nan]})
 
@@ -111,7 +62,7 @@ def failing(record, status="diverged", reason="the loss is NaN"):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A complete study with an arm of a wicked name and two failed runs, and its report."""
-    folder = study(tmp_path_factory.mktemp("studies") / "whole", arms=("none", "tc", EVIL))
+    folder = write_study(tmp_path_factory.mktemp("studies") / "whole", arms=("none", "tc", EVIL))
     records = read_records(folder)
     bad = [r for r in records if r.role == "report" and r.seed == 3 and r.arm != "none" and r.point["width"] == 8]
     append(folder / RUNS, [failing(bad[0]), failing(bad[1], "failed", f"ValueError: <b>no</b>\n{EVIL} | &amp;")])
@@ -187,7 +138,7 @@ def test_the_page_says_what_was_run_and_how_values_were_chosen(whole):
         "Early stopping on val_task_loss with a patience of 3 epochs.",
         "22 finished runs with keras 3.12, cpu.",
         "16 of 16 planned tuning runs are there",
-        "At each grid point each arm has the values with the best mean val_task_loss at the last epoch",
+        "At each grid point, each arm gets the values with the best mean val_task_loss at the last epoch",
         f"The baseline was tuned less: none tried 2 values of rate; tc, {EVIL} tried 3.",
         "2 choices at the edge of the tried values",
         "rate: largest of 2 values",
@@ -219,7 +170,7 @@ PARTIAL = {
 
 @pytest.mark.parametrize("case", PARTIAL)
 def test_a_study_that_still_runs_has_a_report(case, tmp_path):
-    folder = report(study(tmp_path / "study", **PARTIAL[case]), tmp_path / "out")
+    folder = report(write_study(tmp_path / "study", **PARTIAL[case]), tmp_path / "out")
     assert folder == tmp_path / "out"
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     there = {"first run": 1, "baseline only": 8, "no baseline": 8, "one pair": 4}.get(case, 0)
@@ -245,7 +196,7 @@ def test_a_study_that_still_runs_has_a_report(case, tmp_path):
     ids=str,
 )
 def test_small_and_large_studies_have_a_report(options, tmp_path):
-    folder = report(study(tmp_path / "study", **options), margin=0.1)
+    folder = report(write_study(tmp_path / "study", **options), margin=0.1)
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert len(page.all("img")) >= 4
     assert to_lines((folder / "report.md").read_text(encoding="utf-8"))
@@ -261,7 +212,7 @@ def to_lines(markdown):
 
 
 def test_a_study_of_failures_has_a_report(tmp_path):
-    folder = study(tmp_path / "study", keep=lambda record: False)
+    folder = write_study(tmp_path / "study", keep=lambda record: False)
     runs = [RunRecord(arm=a, seed=s, status="died", reason="killed") for a in ("none", "tc") for s in range(40)]
     append(folder / RUNS, runs)
     page = Page((report(folder) / "report.html").read_text(encoding="utf-8"))
@@ -272,32 +223,31 @@ def test_a_study_of_failures_has_a_report(tmp_path):
 
 
 def test_records_alone_have_a_report(tmp_path):
-    folder = study(tmp_path / "study")
+    folder = write_study(tmp_path / "study")
     (folder / "study.json").unlink()
     page = Page((report(folder) / "report.html").read_text(encoding="utf-8"))
-    assert "The folder holds no study.json" in page.text
+    assert "The folder has no study.json" in page.text
     assert "tc is better than none" in page.text
 
 
 def test_direction_and_metric_come_from_the_study(tmp_path):
-    folder = study(tmp_path / "study", lower_is_better=False)
+    folder = write_study(tmp_path / "study", lower_is_better=False)
     assert "tc is worse than none" in (report(folder) / "report.md").read_text(encoding="utf-8")
-    text = (report(folder, lower_is_better=True) / "report.md").read_text(encoding="utf-8")
-    assert "tc is better than none" in text
-    text = (report(folder, metric="loss", lower_is_better=True, baseline="tc") / "report.md").read_text(
-        encoding="utf-8"
-    )
-    assert "none is worse than tc" in text
-    with pytest.raises(ValueError, match="`lower_is_better` should be given with a `metric`"):
-        report(folder, metric="loss")
-    with pytest.raises(ValueError, match="`metric` should be one of 'loss', 'val_task_loss'"):
-        report(folder, metric="acc", lower_is_better=False)
-    with pytest.raises(ValueError, match="`baseline` should be one of 'none', 'tc'"):
-        report(folder, baseline="x")
+    result = read_study(folder)
+    assert " tc is worse than none" in result.compare().sentences()[0]
+    assert " tc is better than none" in result.compare(lower_is_better=True).sentences()[0]
+    other = result.compare("loss", "tc")
+    assert " none is worse than tc" in other.sentences()[0]
+    assert other == result.compare("loss", "tc", lower_is_better=True)
+    for write in (report, lambda folder, **options: read_study(folder).report(**options)):
+        with pytest.raises(ValueError, match="`metric` should be one of 'loss', 'val_task_loss'"):
+            write(folder, metric="acc", lower_is_better=False)
+        with pytest.raises(ValueError, match="`baseline` should be one of 'none', 'tc'"):
+            write(folder, baseline="x")
 
 
 def test_folders_without_a_study_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no records"):
+    with pytest.raises(FileNotFoundError, match="is not a study folder with records"):
         report(tmp_path)
     for text in ("{", "[]", '{"schema": "other/1"}', '{"schema": "keras-entropy/study/1"}'):
         (tmp_path / "study.json").write_text(text)
@@ -323,7 +273,7 @@ def test_figures_draw_the_numbers(whole):
         np.testing.assert_allclose(container.lines[0].get_ydata(), means)
     axes = figures.differences(comparison).axes[0]
     squares = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "s"]
-    np.testing.assert_allclose(squares, [row.against.difference for row in comparison.rivals])
+    np.testing.assert_allclose(squares, [row.difference.difference for row in comparison.rivals])
     assert axes.get_xlabel() == "val_task_loss at the last epoch, arm minus none (lower is better)"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["width=4", "tc", EVIL, "width=8", "tc", EVIL]
     for figure in (

@@ -40,7 +40,7 @@ def test_a_run_is_recorded(none):
     assert none.versions["keras"] == keras.__version__
     assert none.versions["backend"] == keras.backend.backend()
     assert not none.stopped_early
-    assert none.warnings == []
+    assert none.warnings == ()
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(none):
@@ -91,7 +91,7 @@ def test_early_stopping_watches_the_task_and_not_the_penalty():
     """A constant of 1e9 hides every change of the loss from float32."""
     arm = Arm("constant", "first", Constant(1e9))
     task = train(arm, epochs=12, patience=2)
-    with pytest.warns(EntropyWarning, match="holds the penalty in constant"):
+    with pytest.warns(EntropyWarning, match="includes the penalty in constant"):
         penalised = train(arm, epochs=12, patience=2, monitor="val_loss")
 
     assert not task.stopped_early
@@ -280,4 +280,4 @@ def test_warnings_of_a_run_are_in_its_record():
         return data()
 
     record = train(Arm("none"), data=warned)
-    assert record.warnings == ["EntropyWarning: mind this"]
+    assert record.warnings == ("EntropyWarning: mind this",)

@@ -1,10 +1,10 @@
-"""The arms of a study: what is done to the same model, data and seed."""
+"""The arms of a study: variants of the training of one model on the same data and seeds."""
 
 from __future__ import annotations
 
 import functools
 import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,34 +14,35 @@ from keras_entropy.placement import apply_entropy
 from keras_entropy.placement.resolution import Placement
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import controls
-
-OWN_AXES = ("factor", "placement")
-"""Axes that an arm takes itself; the others are arguments of the build function."""
+from keras_entropy.study.axes import OWN_AXES, checked_axes, merged
 
 
 class Arm:
-    """One way to train: a regularizer and where it goes, or another change, or arguments of the build function.
+    """One way to train a model: a regularizer and its placement, another change, or arguments of the build function.
 
     Args:
-        name: of the arm, in records and tables.
-        placement: which layers the arm changes, as of `resolve_placement`: "first", "all", a glob, ...; or
-            a dict of rules to regularizers, in place of `regularizer`.
-        regularizer: a `keras.Regularizer`; or a function of a number that returns one, such as the class
-            `DenseEntropy`, for an axis "factor" in `grid` or `tune`. None for no term.
-        constant: True for the number that the regularizer has at the initial weights, without its gradient.
-        initializer: draws the placed kernels anew: a Keras initializer or its name; or a number that they are
-            multiplied with.
-        inputs: "centred" or "standardised", by feature for points and by channel for images, with the statistics of
-            the training inputs; or a function of the training inputs that returns a function of inputs.
-        batch_normalization: True for batch normalisation between each placed layer and its activation.
-        grid: axes of this arm alone, name to values; every combination is reported.
-        tune: axes of this arm alone, of which the tuning seeds choose a combination. For an axis that the study has
-            too, the values are added to the study's.
-        **arguments: of the build function; an argument that is an axis of the study's `tune` is fixed by it.
+        name: String. Name of the arm in records and tables.
+        placement: The layers that the arm changes, as for `resolve_placement`: `"first"`, `"all"`, a pattern, ...; or a
+            dict of placements to regularizers, in place of `regularizer`. Defaults to `"first"`.
+        regularizer: A `keras.Regularizer`; or a function of a factor that returns one, such as the class
+            `DenseEntropy`, for an axis "factor" in `grid` or `tune`. Defaults to None: no term.
+        constant: Boolean. True adds the value of the regularizer at the initial weights, without its gradient. Defaults
+            to False.
+        initializer: A Keras initializer or its name, to draw the kernels of the placed layers; or a number to multiply
+            them by. Defaults to None: the kernels of the build function.
+        inputs: `"centred"` or `"standardised"`, by feature for points and by channel for images, with the statistics of
+            the training inputs; or a function of the training inputs that returns a function of inputs. Defaults to
+            None: the inputs as they are.
+        batch_normalization: Boolean. True puts batch normalisation between each placed layer and its activation.
+            Defaults to False.
+        grid: Dict of axes of this arm to their values. Every combination is compared.
+        tune: Dict of axes of this arm to their values. The tuning seeds choose one combination. Values for an axis of
+            the study are added to the study's.
+        **arguments: Arguments of the build function. An argument that is an axis of the study's `tune` fixes that axis.
 
     Raises:
-        TypeError: for arguments of another kind.
-        ValueError: for an axis without values, or one that nothing takes.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an axis has no values, or nothing uses it.
 
     Examples:
         >>> from keras_entropy import TotalCorrelation
@@ -74,14 +75,19 @@ class Arm:
             )
         _check_inputs(inputs)
         if isinstance(placement, keras.Regularizer):
-            raise TypeError(f"Arm {name!r} has a regularizer as its placement: a placement comes before a regularizer.")
+            raise TypeError(
+                f"Arm {name!r}: `placement` is a regularizer. Give the placement first, then the regularizer."
+            )
         if isinstance(placement, Mapping) and not (regularizer is None and initializer is None and not constant):
-            raise TypeError(f"Arm {name!r} has a dict of placements to regularizers, which stands alone.")
+            raise TypeError(
+                f"Arm {name!r}: `placement` is a dict of placements to regularizers, which excludes `regularizer`, "
+                "`initializer` and `constant`. Remove them, or give one placement."
+            )
         initializer = _initializer(initializer)
         for flag, value in (("constant", constant), ("batch_normalization", batch_normalization)):
             _checks.flag(flag, value)
         if constant and regularizer is None:
-            raise ValueError(f"Arm {name!r} is to have the constant of a regularizer, but has no regularizer.")
+            raise ValueError(f"Arm {name!r}: `constant=True` needs a regularizer. Received: regularizer=None.")
         self.name = name
         self.placement = placement
         self.regularizer = regularizer
@@ -89,51 +95,65 @@ class Arm:
         self.initializer = initializer
         self.inputs = inputs
         self.batch_normalization = batch_normalization
-        self.grid = axes("grid", grid)
-        self.tune = axes("tune", tune)
+        self.grid = checked_axes("grid", grid)
+        self.tune = checked_axes("tune", tune)
         self.arguments = arguments
         self._check_axes()
 
     def _check_axes(self) -> None:
         own = {**self.grid, **self.tune}
         for axis in sorted(own.keys() & self.arguments.keys()):
-            raise ValueError(
-                f"Arm {self.name!r} has {axis!r} both as an argument and as an axis. Leave one of them out."
-            )
+            raise ValueError(f"Arm {self.name!r} has {axis!r} both as an argument and as an axis. Remove one of them.")
         for axis in sorted(self.grid.keys() & self.tune.keys()):
-            raise ValueError(f"Arm {self.name!r} has {axis!r} both in `grid` and in `tune`. Leave one of them out.")
+            raise ValueError(f"Arm {self.name!r} has {axis!r} both in `grid` and in `tune`. Remove one of them.")
         if "factor" in own and not self.takes_factor:
             raise ValueError(
-                f"Arm {self.name!r} has an axis 'factor', but its regularizer takes none. Give a function of it, "
-                "such as the class DenseEntropy."
+                f"Arm {self.name!r} has an axis 'factor', but its regularizer takes no factor. Give a function of the "
+                "factor, such as the class DenseEntropy."
             )
 
     @property
     def takes_factor(self) -> bool:
-        """Whether the regularizer is made from a factor."""
+        """Whether `regularizer` is a function of a factor."""
         return self.regularizer is not None and not isinstance(self.regularizer, keras.Regularizer)
 
     @property
     def has_term(self) -> bool:
-        """Whether the arm adds anything to the loss."""
+        """Whether the arm adds a term to the loss."""
         return self.regularizer is not None or isinstance(self.placement, Mapping)
 
-    def build(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
-        """The compiled model without the arm's term.
+    def own_axes(self, shared: Mapping[str, Sequence[Any]], own: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        """The axes of this arm: those of the study that apply to it, with the values and axes of `own` added.
+
+        So an arm's grid contains the baseline's grid, and no arm tries fewer values of a shared axis than another.
 
         Args:
-            function: the study's build function.
-            values: of this run's axes.
+            shared: The axes of the study.
+            own: `self.grid` or `self.tune`.
+        """
+        applicable = {
+            name: values
+            for name, values in shared.items()
+            if name not in self.arguments and (name != "factor" or self.takes_factor)
+        }
+        return merged(applicable, own)
+
+    def build(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+        """Build the compiled model, without the changes of the arm.
+
+        Args:
+            function: The build function of the study.
+            values: The values of this run's axes.
         """
         model = function(**{name: v for name, v in values.items() if name not in OWN_AXES}, **self.arguments)
         if not isinstance(model, keras.Model) or not model.compiled:
             raise TypeError(_checks.message("build", "a function that returns a compiled keras.Model", model))
         if not model.built:
-            raise ValueError("The model of `build` is not built. Give its first layer an input shape: keras.Input.")
+            raise ValueError("`build` returned a model without an input shape. Start the model with keras.Input.")
         return model
 
     def change(self, model: Any, values: Mapping[str, Any], seed: int) -> Any:
-        """The model with what the arm does to it."""
+        """Apply the changes of the arm to a model, and return it."""
         placement = values.get("placement", self.placement)
         if self.batch_normalization:
             model = controls.batch_normalised(model, placement)
@@ -147,7 +167,7 @@ class Arm:
         return model
 
     def describe(self) -> dict[str, Any]:
-        """What the arm is, as plain values: equal for equal arms, also in another process."""
+        """The arm as plain values; equal for equal arms, also in another process."""
         return {
             "name": self.name,
             "placement": identity(self.placement),
@@ -173,22 +193,23 @@ class Arm:
 
 
 def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
-    """The control arms for an arm: what simpler explanations of its gain would do in its place.
+    """The control arms for an arm: simpler changes that may explain its gain.
 
-    They are "constant" (the number that the rival's term has at the initial weights), "soft orthogonality"
-    (Keras's `OrthogonalRegularizer`, between units), "L2", "orthogonal initialisation", "scaled initialisation" (twice
-    the kernel), "centred inputs", "standardised inputs" and "batch normalisation". Each has the rival's placement,
-    arguments and axes. The strengths of soft orthogonality and L2 are tuned, with 0 among them.
+    They are "constant" (the value of the term at the initial weights), "soft orthogonality" (Keras's
+    `OrthogonalRegularizer` between units), "L2", "orthogonal initialisation", "scaled initialisation" (the kernel times
+    two), "centred inputs", "standardised inputs" and "batch normalisation". Each has the placement, arguments and axes
+    of the arm. The factors of soft orthogonality and L2 are tuned, and 0 is one of the values.
 
     Args:
-        rival: the arm that is to be explained.
-        orthogonality: False leaves soft orthogonality out, which Keras has for matrices only, not for convolutions.
+        rival: `Arm`. The arm whose gain is to be explained.
+        orthogonality: Boolean. False omits soft orthogonality, which Keras has for matrices only, not for convolutions.
+            Defaults to True.
 
     Returns:
-        Arms for a `Study`, which tunes two of them: it needs `tune_seeds`.
+        List of `Arm`, for a `Study` with `tune_seeds`.
 
     Raises:
-        ValueError: for a rival without a regularizer.
+        ValueError: If `rival` has no regularizer.
 
     Examples:
         >>> from keras_entropy import DenseEntropy
@@ -197,7 +218,7 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
         ['constant', 'soft orthogonality', 'L2']
     """
     if rival.regularizer is None:
-        raise ValueError(f"Arm {rival.name!r} has no regularizer for which there could be controls.")
+        raise ValueError(f"Arm {rival.name!r} has no regularizer. Control arms need an arm with a regularizer.")
     place, arguments = rival.placement, dict(rival.arguments)
     grid, tune = ({axis: v for axis, v in own.items() if axis != "factor"} for own in (rival.grid, rival.tune))
     strengths = {**tune, "factor": [0.0, 1e-3, 1e-2, 1e-1]}
@@ -221,28 +242,6 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
         Arm("batch normalisation", place, batch_normalization=True, **same),
     ]
     return [arm for arm in arms if orthogonality or arm.name != "soft orthogonality"]
-
-
-def axes(argument: str, given: Mapping[str, Iterable[Any]] | None) -> dict[str, list[Any]]:
-    """Axes with lists of plain values."""
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise TypeError(_checks.message(argument, "a dict of axes to values", given))
-    found = {}
-    for name, values in given.items():
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise TypeError(_checks.message(f"{argument}[{name!r}]", "a list of values", values))
-        plain = [value.item() if hasattr(value, "item") else value for value in values]
-        if not plain:
-            raise ValueError(_checks.message(f"{argument}[{name!r}]", "at least one value", values))
-        for value in plain:
-            if not isinstance(value, str | int | float | bool | None):
-                raise TypeError(_checks.message(f"{argument}[{name!r}]", "numbers, strings, booleans or None", value))
-        if len(set(map(repr, plain))) < len(plain):
-            raise ValueError(_checks.message(f"{argument}[{name!r}]", "values without repetition", plain))
-        found[str(name)] = plain
-    return found
 
 
 def _initializer(given: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Pages of headings, text, tables and pictures, written as Markdown or as one HTML file that needs nothing else."""
+"""Pages of headings, text, tables and pictures, as Markdown or as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import html
 import re
 from collections.abc import Callable, Sequence
 
+from keras_entropy import _table
 from keras_entropy._checks import printable
+from keras_entropy.study.wording import DASH
 
 __all__ = [
     "DASH",
@@ -22,20 +24,28 @@ __all__ = [
     "to_markdown",
 ]
 
-DASH = "—"
-LONG = 44  # characters of a cell that is written in several lines
+LONG = 44
+"""Length in characters from which a cell is written in several lines."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """Starts a section."""
+    """The heading of a section.
+
+    Attributes:
+        text: String.
+    """
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """Some sentences."""
+    """A paragraph.
+
+    Attributes:
+        text: String.
+    """
 
     text: str
 
@@ -45,7 +55,7 @@ class Items:
     """A list.
 
     Attributes:
-        items: its texts.
+        items: Tuple of strings.
     """
 
     items: tuple[str, ...]
@@ -53,14 +63,14 @@ class Items:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table. `print(table)` and a notebook show it.
 
     Attributes:
-        caption: what it shows.
-        head: names of the columns.
-        rows: texts of the cells.
-        notes: what a reader must know, each a sentence.
-        words: how many columns at the left hold words; the others hold numbers.
+        caption: String. What the table shows.
+        head: Tuple of strings. Names of the columns.
+        rows: Tuple of tuples of strings. The cells.
+        notes: Tuple of strings. Sentences below the table.
+        words: Integer. Number of columns at the left that contain words; the others contain numbers.
     """
 
     caption: str
@@ -73,16 +83,24 @@ class Table:
         """The table in Markdown."""
         return _markdown_table(self)
 
+    def __str__(self) -> str:
+        """The table in plain text."""
+        table = _table.to_text(self.head, self.rows, self.head[self.words :])
+        return "\n".join(map(printable, [self.caption, *table.splitlines(), *self.notes]))
+
+    def _repr_html_(self) -> str:
+        return _table.to_html(self.caption, self.head, self.rows, self.head[self.words :], self.notes)
+
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """A figure.
 
     Attributes:
-        name: of its file.
-        png: its bytes.
-        caption: what it shows.
-        alt: what is said in its place where it is not seen.
+        name: String. Name of its file.
+        png: Bytes of the PNG file.
+        caption: String. What the figure shows.
+        alt: String. Text that replaces the figure where it cannot be seen.
     """
 
     name: str
@@ -95,19 +113,19 @@ Block = Heading | Paragraph | Items | Table | Picture
 
 
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The page in Markdown; pictures are files beside it."""
+    """The page in Markdown. The pictures are files beside it."""
     return "\n\n".join([f"# {escaped(title)}", *(_markdown(block) for block in blocks)]) + "\n"
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """The text with the escapes that make Markdown show it unchanged."""
     text = re.sub(r"([\\`*|<>\[\]~$&])", r"\\\1", _line(text))
-    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # within a word it is nothing but itself
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # an underscore within a word needs no escape
     return text.replace(r"\<", "&lt;").replace(r"\>", "&gt;")
 
 
 def _started(text: str) -> str:
-    """The same at the start of a line, where it is no heading, rule or item of a list either."""
+    """The same for the start of a line, which could also begin a heading, a rule or a list."""
     return re.sub(r"^(\d*)([#+=.)-])(?![\w.])", r"\1\\\2", escaped(text))
 
 
@@ -142,7 +160,7 @@ def _line(text: str) -> str:
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """The page in HTML 5, with its pictures in it: no script, and nothing loaded from elsewhere."""
+    """The page in HTML 5, with the pictures in it. It has no scripts and loads nothing."""
     body = "\n".join(_html(block) for block in blocks)
     return _PAGE.format(title=_text(title), body=body, style=_STYLE)
 

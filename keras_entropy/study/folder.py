@@ -1,4 +1,4 @@
-"""The folder of a study: one process at a time works on it, and it holds one study."""
+"""The folder of a study: it has one study, and one process at a time works on it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ SCHEMA = "keras-entropy/study/1"
 DESCRIPTION = "study.json"
 LOG = "workers.log"
 LOCK = ".lock"
-# What may grow from one call to the next; all else must stay, or old runs would be compared with different ones.
+# These may grow between two calls. Everything else must stay, or runs with different settings would be compared.
 _GROWING = ("seeds", "grid", "arms")
 
 
 @contextlib.contextmanager
 def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Key, RunRecord]]:
-    """Hold a study's folder against other processes, and give the records that are there.
+    """Lock a study's folder against other processes, and read its records.
 
     Args:
-        folder: that is made if it is not there; None for a study without one.
-        description: of the study, as `Study.describe` gives it.
+        folder: Path of the folder, which is created if it does not exist; None for a study in memory.
+        description: The study, as `Study.describe` returns it.
+
+    Yields:
+        Dict of keys to records.
 
     Raises:
-        FileExistsError: for a folder with something else.
-        BlockingIOError: where another process holds it.
-        ValueError: for the folder of another study.
+        FileExistsError: If the folder has other files.
+        BlockingIOError: If another process works on it.
+        ValueError: If the folder has another study.
     """
     if folder is None:
         yield {}
@@ -39,7 +42,7 @@ def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Ke
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file. Name a folder.")
     if folder.is_dir() and not (folder / DESCRIPTION).exists() and not is_new(folder):
-        raise FileExistsError(f"{folder} holds something else than a study. Name another folder.")
+        raise FileExistsError(f"{folder} is not a study folder: it contains other files. Name another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
         _files.remove_partial(folder)
@@ -52,31 +55,31 @@ def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Ke
 
 
 def clear(folder: Path) -> None:
-    """Remove the study in a folder, and nothing else.
+    """Remove the study in a folder, and no other files.
 
     Raises:
-        BlockingIOError: where a process works on it.
+        BlockingIOError: If a process works on it.
     """
     if not (folder / DESCRIPTION).exists():
         return
     with held(folder):
-        for name in (records.RUNS, LOG, DESCRIPTION):  # what makes it a study last
+        for name in (records.RUNS, LOG, DESCRIPTION):  # the file that makes it a study comes last
             (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes.
+    """Lock a folder against other processes.
 
     Raises:
-        BlockingIOError: where another process holds it.
+        BlockingIOError: If another process has locked it.
     """
     filelock = _optional.require("filelock", extra="study")
     lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        raise BlockingIOError(f"Another process works on {folder}. Wait for its end, or stop it.") from error
+        raise BlockingIOError(f"Another process works on {folder}. Wait until it ends, or stop it.") from error
     try:
         yield
     finally:
@@ -84,7 +87,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def is_new(folder: Path) -> bool:
-    """Whether a folder holds nothing but what an interrupted beginning leaves."""
+    """Whether a folder is empty, except for what an interrupted start leaves."""
     return all(path.name == LOCK or path.name.startswith(_files.PARTIAL) for path in folder.iterdir())
 
 
@@ -93,10 +96,10 @@ def _check_same(folder: Path, description: dict[str, Any]) -> None:
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
         if old["schema"] != SCHEMA:
-            raise ValueError(f"schema {old['schema']!r}; this version reads {SCHEMA!r}")
+            raise ValueError(f"its schema is {old['schema']!r}, and this version reads {SCHEMA!r}")
         before = {arm["name"]: arm for arm in old["arms"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the description of a study: {error}. Name another folder.") from error
+        raise ValueError(f"{path} does not describe a study: {error}. Name another folder.") from error
     new = json.loads(json.dumps(description))
     changed = [name for name in new if name not in _GROWING and new[name] != old.get(name)]
     arms = {arm["name"]: arm for arm in new["arms"]}
@@ -107,13 +110,13 @@ def _check_same(folder: Path, description: dict[str, Any]) -> None:
     gone = [f"arm {name!r}" for name in before if name not in arms]
     gone += [f"seed {seed}" for seed in old.get("seeds", []) if seed not in new["seeds"]]
     if changed or gone:
-        other = f"another {', another '.join(changed)}" if changed else f"also {', '.join(gone)}"
+        differs = f"other settings: {', '.join(changed)}" if changed else f"further runs: {', '.join(gone)}"
         raise ValueError(
-            f"{folder} holds a study with {other}: its runs would be mixed with those of this one. Name another "
-            "folder, or set it back. Arms, seeds and values of the grid can only be added."
+            f"{folder} has a study with {differs}. Its runs cannot be mixed with those of this study. Name another "
+            "folder, or use the same settings: arms, seeds and values of the grid can only be added."
         )
 
 
 def _grown(before: dict[str, list[Any]], now: dict[str, list[Any]]) -> bool:
-    """Whether a grid has the same axes as before, with at least their values."""
+    """Whether a grid has the same axes as before, with at least the same values."""
     return before.keys() == now.keys() and all(value in now[axis] for axis in before for value in before[axis])

@@ -1,4 +1,4 @@
-"""What a run runs on: device, versions, and the settings of Keras that a process must share with its parent."""
+"""The environment of a run: device, versions, and the settings of Keras that a new process does not inherit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 
 @functools.cache
 def device() -> str:
-    """The accelerator that training takes, else the processor."""
+    """Name of the accelerator that Keras trains on, else of the processor."""
     return _backend.framework().accelerator() or _processor()
 
 
@@ -35,7 +35,7 @@ def _processor() -> str:
 
 @functools.cache
 def versions() -> Mapping[str, str]:
-    """Of everything that can change a number."""
+    """Versions of Python, Keras, the backend and this package, and the name of the backend."""
     import importlib
 
     import keras_entropy
@@ -51,7 +51,7 @@ def versions() -> Mapping[str, str]:
 
 
 def keras_settings() -> dict[str, Any]:
-    """The settings of Keras that a new process does not have by itself."""
+    """The settings of Keras that a new process does not inherit."""
     return {
         "floatx": keras.config.floatx(),
         "epsilon": keras.config.epsilon(),
@@ -61,7 +61,7 @@ def keras_settings() -> dict[str, Any]:
 
 
 def apply_settings(settings: Mapping[str, Any]) -> None:
-    """Make the settings of another process those of this one."""
+    """Apply the settings of another process to this one."""
     keras.config.set_floatx(settings["floatx"])
     keras.config.set_epsilon(settings["epsilon"])
     keras.config.set_image_data_format(settings["image_data_format"])

@@ -1,6 +1,6 @@
-"""Runs in processes with one thread each: side by side they do not stand in each other's way.
+"""Runs in a pool of processes with one thread each.
 
-A run there has the same bits as one alone in such a process: the number of threads decides how sums are rounded.
+The number of threads decides how sums are rounded, so a run is bit-identical in every pool and alone in such a process.
 """
 
 from __future__ import annotations
@@ -39,17 +39,20 @@ _ONE_THREAD = (
 )
 
 _GROWN = "LOKY_MAX_MEMORY_LEAK_SIZE"
-"""By how many bytes a process may grow before loky starts it anew, which costs TensorFlow as long as a few runs."""
+"""Bytes by which a process may grow before loky restarts it; a restart costs TensorFlow the time of a few runs."""
 
 
 class JobError(RuntimeError):
-    """A process cannot even start on a study, so that no run of it is to blame."""
+    """A process cannot read a study, or an executor is broken: no single run is the cause."""
 
 
 def environment() -> dict[str, str]:
-    """Variables for a process that runs the tasks of a study, to be set before Keras is imported.
+    """Environment variables for a process that trains runs of a study. Set them before Keras is imported.
 
-    One thread each; on a GPU no process takes all of its memory.
+    They set one thread per process, and let several processes share the memory of a GPU.
+
+    Returns:
+        Dict of names to values.
 
     Examples:
         >>> from keras_entropy.study import environment
@@ -66,19 +69,19 @@ def environment() -> dict[str, str]:
 
 
 def packed(job: Job) -> bytes:
-    """A job to be sent to other processes, with functions that they could not import."""
+    """Pickle a job for other processes, including functions that they cannot import."""
     cloudpickle = _optional.require("cloudpickle", extra="study")
     try:
         return bytes(cloudpickle.dumps(job))
     except Exception as error:  # pickle raises whatever the object raises
         raise TypeError(
-            f"The study cannot be sent to the processes that train: {error}. Build models and load data inside of "
-            "`build` and `data`, and give arms plain values and functions."
+            f"The study cannot be sent to other processes: {error}. Build models and load data inside `build` and "
+            "`data`, and give arms plain values and functions."
         ) from error
 
 
 def execute(payload: bytes, batch: Batch) -> list[RunRecord]:
-    """Train the runs of a batch, in whatever process this is called."""
+    """Train the runs of a batch in this process."""
     job = _unpacked(payload)
     with memory.set_aside():
         if len(batch) > 1:
@@ -88,7 +91,7 @@ def execute(payload: bytes, batch: Batch) -> list[RunRecord]:
         return [single_run.train(job, task) for task in batch]
 
 
-@functools.lru_cache(maxsize=1)  # with its data it is kept from one task to the next
+@functools.lru_cache(maxsize=1)  # kept, with its data, from one task to the next
 def _unpacked(payload: bytes) -> Job:
     try:
         job: Job = pickle.loads(payload)
@@ -98,7 +101,7 @@ def _unpacked(payload: bytes) -> Job:
 
 
 def run_on_executor(payload: bytes, batches: Sequence[Batch], executor: Executor, finished: Finished) -> None:
-    """Run all batches on an executor of the user's."""
+    """Run all batches on an executor."""
     futures = {executor.submit(execute, payload, batch): batch for batch in batches}
     try:
         while futures:
@@ -108,7 +111,7 @@ def run_on_executor(payload: bytes, batches: Sequence[Batch], executor: Executor
                     records = future.result()
                 except BrokenExecutor as error:
                     raise JobError(
-                        f"The executor is broken ({error}). What has ended is kept: run again with a new executor."
+                        f"The executor is broken ({error}). Finished runs are kept: run again with a new executor."
                     ) from error
                 except JobError:
                     raise
@@ -123,10 +126,10 @@ def run_on_executor(payload: bytes, batches: Sequence[Batch], executor: Executor
 def run_in_pool(
     payload: bytes, batches: Sequence[Batch], workers: int, finished: Finished, log: Path | None = None
 ) -> None:
-    """Run all batches in a pool of this machine's, which is mended when a process dies.
+    """Run all batches in a pool of processes, which is restarted when a process dies.
 
-    The runs that were under way when a process died are tried once more, one at a time; one that takes its process
-    with it again is recorded as died. What the processes print is added to the file `log`.
+    The runs that were in progress when a process died are tried again, one at a time. A run whose process dies again is
+    recorded as died. The output of the processes is appended to the file `log`.
     """
     log = None if log is None else log.absolute()
     waiting, suspects = deque(batches), deque[Batch]()
@@ -136,13 +139,13 @@ def run_in_pool(
             suspects.extend([task] for batch in lost for task in batch)
         else:
             for batch in _until_broken(payload, suspects, 1, finished, log):
-                finished([_died(task, "its process was killed or crashed, twice") for task in batch])
+                finished([_died(task, "its process was killed or crashed twice") for task in batch])
 
 
 def _until_broken(
     payload: bytes, batches: deque[Batch], workers: int, finished: Finished, log: Path | None
 ) -> list[Batch]:
-    """Run batches until none is left, or a process dies; return those that were under way then."""
+    """Run batches until none is left or a process dies; return the batches that were then in progress."""
     loky = _optional.require("loky", extra="study")
     names = {"log": None if log is None else str(log), "parent": os.getpid()}
     grown = {_GROWN: os.environ.get(_GROWN, "1e9")}
@@ -173,7 +176,7 @@ def _until_broken(
     return []
 
 
-# As text, since sending a function of this module would import TensorFlow, which prints, before it is called.
+# As text: unpickling a function of this module would import TensorFlow, which prints, before the redirection.
 _FIRST = """
 import os
 if log is not None:
@@ -187,7 +190,7 @@ start(parent)
 
 
 def start(parent: int) -> None:
-    """In each process of the pool: leave Ctrl-C to the parent, do not outlive it, do not tune input pipelines."""
+    """Set up a process of the pool: ignore Ctrl-C, end with the parent, and do not autotune input pipelines."""
     _backend.framework().disable_pipeline_tuning()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

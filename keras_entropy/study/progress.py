@@ -14,13 +14,13 @@ from keras_entropy.study.single_run import Task
 
 
 class Progress:
-    """Arms by done, failed and left, with the time that is left; on a terminal live, elsewhere nothing.
+    """A live table on the standard error of a terminal: finished, failed and remaining runs by arm, and the time left.
 
-    It stands on standard error. The time left is that of the runs ended since the start, times the runs that are left.
+    The time left is the mean time of the runs that ended since the start, times the number of remaining runs.
 
     Args:
-        arms: names, in order.
-        show: False for no table, also on a terminal.
+        arms: Iterable of strings. Names of the arms, in order.
+        show: Boolean. False for no table.
     """
 
     def __init__(self, arms: Iterable[str], show: bool) -> None:
@@ -51,7 +51,7 @@ class Progress:
             self._live.__exit__(kind, error, trace)
 
     def begin(self, title: str, kept: Iterable[RunRecord], left: Iterable[Task]) -> None:
-        """Start a stage: what is there of it, and what is to be done."""
+        """Start a stage, with the records that it already has and the runs that remain."""
         self._title = title
         for record in kept:
             self._count(record)
@@ -68,13 +68,13 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of this stage, or None before the first run has ended."""
+        """Seconds left in this stage; None before the first run has ended."""
         if not self._ended_now:
             return None
         return (time.monotonic() - self._start) / self._ended_now * sum(self._left.values())
 
     def table(self) -> Any:
-        """The table as it stands."""
+        """The current table."""
         from rich.markup import escape
         from rich.table import Table
 

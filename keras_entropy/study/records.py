@@ -1,4 +1,4 @@
-"""What a study leaves of each run: one line of JSON, appended when the run has ended."""
+"""The record of a run: one line of JSON, appended to a file when the run has ended."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_entropy import _checks, _files
+from keras_entropy import _files
+from keras_entropy._frozen import FrozenDict
 
 SCHEMA = "keras-entropy/run/1"
 RUNS = "runs.jsonl"
 
+Role = Literal["tune", "report"]
 Status = Literal["finished", "diverged", "failed", "died"]
+Epoch = Literal["last", "best"]
 Key = tuple[str, int, str, str, str]
 
 
@@ -23,68 +26,82 @@ Key = tuple[str, int, str, str, str]
 class RunRecord:
     """One training run.
 
+    Mappings and lists that are given to the constructor are copied into read-only mappings and tuples.
+
     Attributes:
-        arm: name of the arm.
-        seed: of initial weights, data order and dropout.
-        role: `"tune"` for a run that chooses values, `"report"` for one that is compared.
-        point: values of the study's and the arm's grid.
-        tuned: values that are chosen on the tuning seeds.
-        status: `"finished"`; `"diverged"`: the loss was not finite; `"failed"`: an exception; `"died"`: the process
-            was killed or crashed twice.
-        reason: in words, where the status is not "finished".
-        history: values by epoch of the loss, `task_loss`, `val_task_loss`, the other metrics, `entropy_penalty` and
-            the `entropy/<path>` of each layer.
-        stopped_early: whether early stopping ended the run.
-        wall_seconds: from building the model to the end.
-        cpu_seconds: of processor time, all threads.
-        device: processor or accelerator.
-        versions: of Python, Keras, the backend and this package, and the name of the backend.
-        initial_weights: fingerprint of the weights before training; equal weights have equal ones.
-        final_weights: fingerprint of the weights after it.
-        warnings: that the run gave, each once.
-        traceback: of the exception, where one ended the run.
-        replicas: how many runs were trained at once as one program; the times are shares of theirs.
+        arm: String. Name of the arm.
+        seed: Integer. Seed of the initial weights, the data order and dropout.
+        role: String. `"tune"` for a run that chooses values, `"report"` for a run that is compared.
+        point: Mapping. Values on the axes of the grid.
+        tuned: Mapping. Values that the tuning seeds chose, or that a tuning run tries.
+        status: String. `"finished"`, `"diverged"` (the loss was not finite), `"failed"` (an exception) or `"died"` (the
+            process was killed or crashed twice).
+        reason: String. Why the run did not finish; empty if it did.
+        history: Mapping of names to tuples with one value per epoch: the loss, `task_loss`, `val_task_loss`, the other
+            metrics, `entropy_penalty`, and `entropy/<path>` of each layer.
+        stopped_early: Boolean. Whether early stopping ended the run.
+        wall_seconds: Float. Time from building the model to the end of the run.
+        cpu_seconds: Float. Processor time of all threads.
+        device: String. Name of the processor or accelerator.
+        versions: Mapping. Versions of Python, Keras, the backend and this package, and the name of the backend.
+        initial_weights: String. Fingerprint of the weights before training; equal for bit-identical weights.
+        final_weights: String. Fingerprint of the weights after training.
+        warnings: Tuple of strings. The warnings of the run, without repetitions.
+        traceback: String. Traceback of the exception that ended the run; empty without one.
+        replicas: Integer. Number of runs that were trained at once as one program; the times are shares of its time.
     """
 
     arm: str
     seed: int
-    role: Literal["tune", "report"] = "report"
-    point: dict[str, Any] = dataclasses.field(default_factory=dict)
-    tuned: dict[str, Any] = dataclasses.field(default_factory=dict)
+    role: Role = "report"
+    point: Mapping[str, Any] = FrozenDict()
+    tuned: Mapping[str, Any] = FrozenDict()
     status: Status = "finished"
     reason: str = ""
-    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    history: Mapping[str, Sequence[float]] = FrozenDict()
     stopped_early: bool = False
     wall_seconds: float = math.nan
     cpu_seconds: float = math.nan
     device: str = ""
-    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = FrozenDict()
     initial_weights: str = ""
     final_weights: str = ""
-    warnings: list[str] = dataclasses.field(default_factory=list)
+    warnings: Sequence[str] = ()
     traceback: str = ""
     replicas: int = 1
 
+    def __post_init__(self) -> None:
+        for name in ("point", "tuned", "versions"):
+            object.__setattr__(self, name, FrozenDict(getattr(self, name)))
+        history = FrozenDict({name: tuple(values) for name, values in self.history.items()})
+        object.__setattr__(self, "history", history)
+        object.__setattr__(self, "warnings", tuple(self.warnings))
+
     @property
     def key(self) -> Key:
-        """What tells this run from all others of its study."""
+        """The values that identify this run within its study."""
         return key(self.arm, self.seed, self.role, self.point, self.tuned)
 
     @property
     def epochs(self) -> int:
-        """How many epochs were finished."""
+        """Number of finished epochs."""
         return max((len(values) for values in self.history.values()), default=0)
 
     @property
     def ok(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run finished."""
         return self.status == "finished"
 
-    def value(self, metric: str, epoch: Literal["last", "best"] = "last", *, lower_is_better: bool = True) -> float:
-        """The metric at the last epoch, or at its own best finite one; NaN for a run that did not finish.
+    def value(self, metric: str, epoch: Epoch = "last", *, lower_is_better: bool = True) -> float:
+        """The metric at one epoch; NaN for a run that did not finish.
+
+        Args:
+            metric: String. A name in `history`.
+            epoch: String. `"last"`, or `"best"` for the best finite value of this run. Defaults to `"last"`.
+            lower_is_better: Boolean. What is best. Defaults to True.
 
         Raises:
-            KeyError: for a metric that the finished run has not; the message lists what there is.
+            KeyError: If the history of a finished run has no such metric. The message lists the metrics.
         """
         if not self.ok:
             return math.nan
@@ -99,47 +116,31 @@ class RunRecord:
         return min(finite) if lower_is_better else max(finite)
 
 
-_LOWER = ("loss", "error", "mse", "mae", "rmse", "crossentropy", "divergence", "penalty")
-_HIGHER = ("accuracy", "acc", "auc", "precision", "recall", "iou", "f1", "score", "r2", "similarity")
+def key(arm: str, seed: int, role: str, point: Mapping[str, Any], tuned: Mapping[str, Any]) -> Key:
+    """The values that identify a run within its study."""
+    return arm, seed, role, canonical(point), canonical(tuned)
 
 
-def direction(metric: str, lower_is_better: bool | None, argument: str = "lower_is_better") -> bool:
-    """Whether lower values of a metric are better: as given, or as its name says.
-
-    Raises:
-        TypeError: for what is neither.
-        ValueError: where nothing is given and the name says nothing.
-    """
-    if lower_is_better is not None:
-        if not isinstance(lower_is_better, bool):
-            raise TypeError(_checks.message(argument, "True, False or None", lower_is_better))
-        return lower_is_better
-    words = str(metric).lower().split("_")
-    says = [any(name in words or (len(name) > 3 and words[-1].endswith(name)) for name in n) for n in (_LOWER, _HIGHER)]
-    if says[0] == says[1]:
-        raise ValueError(f"The name of {metric!r} does not say which values are better. Give `{argument}`.")
-    return says[0]
-
-
-def key(arm: str, seed: int, role: str, point: dict[str, Any], tuned: dict[str, Any]) -> Key:
-    """What tells a run from all others of its study."""
-    return arm, seed, role, json.dumps(point, sort_keys=True), json.dumps(tuned, sort_keys=True)
+def canonical(value: Any) -> str:
+    """A value of an axis, or a mapping of such values, as text that is the same for equal values."""
+    return json.dumps(dict(value) if isinstance(value, Mapping) else value, sort_keys=True)
 
 
 def append(path: Path, records: Iterable[RunRecord]) -> None:
-    """Add records to the file, a line each, on disk when this returns."""
-    lines = [
-        json.dumps({"schema": SCHEMA, **_files.strict(dataclasses.asdict(record))}, allow_nan=False)
-        for record in records
-    ]
+    """Add records to a file, one line each. They are on disk when this returns."""
+    lines = [json.dumps({"schema": SCHEMA, **_plain(record)}, allow_nan=False) for record in records]
     with path.open("ab") as file:
         file.write("".join(line + "\n" for line in lines).encode())
         file.flush()
         os.fsync(file.fileno())
 
 
+def _plain(record: RunRecord) -> dict[str, Any]:
+    return {field.name: _files.strict(getattr(record, field.name)) for field in dataclasses.fields(record)}
+
+
 def repair(path: Path) -> None:
-    """Cut off the last line if a kill has torn it."""
+    """Cut off an incomplete last line, which a killed process leaves."""
     if not path.exists():
         return
     with path.open("rb+") as file:
@@ -152,17 +153,20 @@ def repair(path: Path) -> None:
 
 
 def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
-    """The records of a study, in the order in which the runs ended.
+    """Read the records of a study, in the order in which the runs ended.
 
-    A last line without its end, which a killed process may leave or a running one is about to finish, is left out. Of
-    a run that was trained again, the last record counts.
+    An incomplete last line, of a killed or a running process, is ignored. If a run was trained again, its last record
+    counts.
 
     Args:
-        folder: the study's output, or the file of records itself.
+        folder: Path of the study's output folder, or of the file of records.
+
+    Returns:
+        List of `RunRecord`.
 
     Raises:
-        FileNotFoundError: where there are no records.
-        ValueError: for a file that does not hold records; it names the line.
+        FileNotFoundError: If there are no records.
+        ValueError: If a line is not the record of a run. The message names the line.
 
     Examples:
         >>> from keras_entropy.study import read_records
@@ -173,7 +177,7 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} does not exist: {folder} holds no records of a study.") from error
+        raise FileNotFoundError(f"{path} does not exist: {folder} is not a study folder with records.") from error
     latest: dict[Key, RunRecord] = {}
     for record in _parsed(path, content[: content.rfind(b"\n") + 1]):
         slot = record.key if record.role == "tune" else (*record.key[:4], "")
@@ -189,15 +193,14 @@ def _parsed(path: Path, content: bytes) -> Iterator[RunRecord]:
             values = json.loads(line)
             schema = values.pop("schema")
             if schema != SCHEMA:
-                raise ValueError(f"schema {schema!r}; this version reads {SCHEMA!r}")
+                raise ValueError(f"its schema is {schema!r}, and this version reads {SCHEMA!r}")
             if not values.keys() <= fields or not {"arm", "seed", "status"} <= values.keys():
-                raise ValueError("other fields than a run has")
+                raise ValueError("its fields are not those of a run")
             values["history"] = {name: [float(v) for v in column] for name, column in values["history"].items()}
             for name in ("wall_seconds", "cpu_seconds"):
                 values[name] = float(values.get(name, math.nan))
             yield RunRecord(**values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{path}, line {number} is not the record of a run: {error}. Without the line that run is trained "
-                "again."
+                f"{path}, line {number} is not the record of a run: {error}. Delete the line to train that run again."
             ) from error

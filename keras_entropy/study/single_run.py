@@ -29,7 +29,7 @@ from keras_entropy.study.records import Key, RunRecord, key
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What all runs of a study share; it is sent to the processes that train."""
+    """What all runs of a study share. It is sent to the processes that train."""
 
     build: Callable[..., Any]
     data: Any
@@ -47,7 +47,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Which run."""
+    """One run of a study: its arm, seed and values."""
 
     arm: str
     seed: int
@@ -57,12 +57,12 @@ class Task:
 
     @property
     def key(self) -> Key:
-        """What tells the run from all others of the study."""
-        return key(self.arm, self.seed, self.role, dict(self.point), dict(self.tuned))
+        """The values that identify this run within its study."""
+        return key(self.arm, self.seed, self.role, self.point, self.tuned)
 
     @property
     def values(self) -> dict[str, Any]:
-        """Of all axes."""
+        """The values on all axes."""
         return {**self.point, **self.tuned}
 
     def record(self, **changes: Any) -> RunRecord:
@@ -71,9 +71,9 @@ class Task:
             arm=self.arm,
             seed=self.seed,
             role=self.role,
-            point=dict(self.point),
-            tuned=dict(self.tuned),
-            versions=dict(machine.versions()),
+            point=self.point,
+            tuned=self.tuned,
+            versions=machine.versions(),
             **changes,
         )
 
@@ -90,10 +90,10 @@ class Prepared:
 
 
 def train(job: Job, task: Task) -> RunRecord:
-    """Train once. Whatever goes wrong in it is in the record.
+    """Train once. Any exception goes into the record.
 
-    The seed is set twice: before the model is built, and again before `fit`, so that an arm that draws random numbers
-    of its own has the data order and the dropout masks of the others.
+    The seed is set before the model is built, and again before `fit`: so an arm that draws further random numbers
+    still has the data order and dropout masks of the other arms.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     found = _trained(job, task)
@@ -107,7 +107,7 @@ def train(job: Job, task: Task) -> RunRecord:
 
 
 def _trained(job: Job, task: Task) -> dict[str, Any]:
-    """What a run has found; it holds no part of the model."""
+    """The results of a run, without references to the model."""
     watch = Watch(job)
     found: dict[str, Any] = {}
     with caught_warnings() as caught:
@@ -116,7 +116,7 @@ def _trained(job: Job, task: Task) -> dict[str, Any]:
             found["initial_weights"] = fingerprint(run.model)
             _fit(job, task.seed, run, watch)
             found["final_weights"] = fingerprint(run.model)
-        except Exception as error:  # a failed run is a result; the study goes on
+        except Exception as error:  # a failed run is a result, and the study continues
             watch.status, watch.reason = "failed", describe(error)
             found["traceback"] = traceback.format_exc()
     found |= {"status": watch.status, "reason": watch.reason, "history": watch.history}
@@ -124,9 +124,9 @@ def _trained(job: Job, task: Task) -> dict[str, Any]:
 
 
 def prepare(job: Job, task: Task) -> Prepared:
-    """Build the model of a run, change it as its arm does, and load the data."""
-    keras.backend.clear_session(free_memory=False)  # layers are named and counted from the start
-    machine.apply_settings(job.settings)  # a cleared session has forgotten the dtype policy
+    """Build the model of a run, apply the changes of its arm, and load the data."""
+    keras.backend.clear_session(free_memory=False)  # layer names are counted from the start
+    machine.apply_settings(job.settings)  # clearing the session resets the dtype policy
     keras.utils.set_random_seed(task.seed)
     arm = job.arms[task.arm]
     model = arm.build(job.build, task.values)
@@ -138,18 +138,18 @@ def prepare(job: Job, task: Task) -> Prepared:
 
 
 def build_optimizer(model: keras.Model) -> None:
-    """Make the optimizer's variables now: made by `fit` within a graph, TensorFlow never frees that graph."""
+    """Create the optimizer's variables now: TensorFlow never frees the graph in which `fit` would create them."""
     if model.compiled and model.built and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
 
 
 @contextlib.contextmanager
 def caught_warnings() -> Iterator[list[str]]:
-    """The warnings that a run gives, as they stand in its record; complete when the block ends."""
+    """Collect the warnings of a run as texts; the list is complete when the block ends."""
     texts: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        warnings.simplefilter("ignore", DeprecationWarning)  # as Python does outside of the user's own program
+        warnings.simplefilter("ignore", DeprecationWarning)  # as Python does outside the main program
         yield texts
     texts += [f"{warning.category.__name__}: {warning.message}" for warning in caught]
 
@@ -183,15 +183,15 @@ def _fit(job: Job, seed: int, run: Prepared, watch: Watch) -> None:
 
 
 class Watch(keras.callbacks.Callback):
-    """Keeps the history, also of a run that fails later, and ends a run that diverges.
+    """Records the history, also of a run that fails later, and stops a run that diverges.
 
     Args:
-        job: the study's.
+        job: `Job`.
 
     Attributes:
-        history: values by epoch of all that is logged.
-        status: of the run, as in its record.
-        reason: why the run diverged.
+        history: Dict of names to the logged values by epoch.
+        status: String. Status of the run, as in its record.
+        reason: String. Why the run diverged.
     """
 
     def __init__(self, job: Job) -> None:
@@ -203,7 +203,7 @@ class Watch(keras.callbacks.Callback):
 
     @property
     def stopped_early(self) -> bool:
-        """Whether the run ended before its last epoch, and well."""
+        """Whether early stopping ended the run."""
         return self.status == "finished" and len(next(iter(self.history.values()), [])) < self._job.epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -219,26 +219,26 @@ class Watch(keras.callbacks.Callback):
 
 
 def check_monitor(job: Job, values: Mapping[str, float]) -> None:
-    """Raise if early stopping watches something that is not there: Keras would go on without it."""
+    """Raise an error if `monitor` is not in the logs: Keras would only warn, and never stop early."""
     if job.patience is not None and job.monitor not in values:
         raise KeyError(f"`monitor`={job.monitor!r} is not among the logs: {', '.join(values)}.")
 
 
 def divergence(values: Mapping[str, float], epoch: int) -> str:
-    """Why a run cannot go on after an epoch, or nothing."""
+    """Why a run diverged in an epoch; empty if it did not."""
     bad = [name for name in ("loss", "val_loss") if not math.isfinite(values.get(name, 0.0))]
     return f"{bad[0]} is {values[bad[0]]} in epoch {epoch + 1}" if bad else ""
 
 
 def load(data: Any, seed: int) -> tuple[Any, Any, Any, Any]:
-    """The arrays of a study: given, or returned by a function, which may take the seed."""
+    """The arrays of a study; a function of data is called, with the seed if it takes one."""
     if callable(data):
         data = data(seed=seed) if "seed" in inspect.signature(data).parameters else data()
     return check_data(data)
 
 
 def check_data(data: Any) -> tuple[Any, Any, Any, Any]:
-    """The four arrays, or a clear error."""
+    """Return the four arrays of data, or raise an error."""
     if not isinstance(data, Iterable):
         raise TypeError(_checks.message("data", "(x_train, y_train, x_val, y_val) or a function", data))
     arrays = tuple(data)  # of a Dataset these are its arrays
@@ -258,7 +258,7 @@ def check_data(data: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def fingerprint(model: Any) -> str:
-    """Equal for two models exactly if their weights have the same bits, in the same order."""
+    """A hash of a model's weights; equal for bit-identical weights in the same order."""
     digest = hashlib.sha256()
     for variable in model.weights:
         digest.update(array_bytes(_backend.to_host(variable)))
@@ -266,7 +266,7 @@ def fingerprint(model: Any) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it."""
+    """An exception in one line, with the file and line that raised it."""
     text = _checks.printable(" ".join(str(error).split())[:500])
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

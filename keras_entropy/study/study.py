@@ -1,4 +1,4 @@
-"""A study: the same training for several arms and seeds, recorded run by run."""
+"""A study: the same training for several arms and seeds."""
 
 from __future__ import annotations
 
@@ -12,47 +12,54 @@ from typing import Any
 
 from keras_entropy import _backend, _checks, _optional
 from keras_entropy.runs.identity import identity
-from keras_entropy.study import folder, machine, plan, pool, records
-from keras_entropy.study.arms import OWN_AXES, Arm, axes
-from keras_entropy.study.plan import Values
+from keras_entropy.study import axes, folder, machine, pool, records
+from keras_entropy.study.arms import Arm
+from keras_entropy.study.axes import OWN_AXES, Values, checked_axes
+from keras_entropy.study.metrics import direction
 from keras_entropy.study.progress import Progress
-from keras_entropy.study.records import RunRecord, direction
+from keras_entropy.study.records import RunRecord
 from keras_entropy.study.single_run import Job, Task, check_data
+from keras_entropy.study.study_plan import plan_of
+from keras_entropy.study.study_result import StudyResult
 
 
 class Study:
-    """Arms times seeds, and times a grid if there is one, trained from the same weights in the same order.
+    """A replicated study: every arm is trained for every seed, at every point of a grid if there is one.
 
-    The same seed gives the same initial weights, the same order of the data and the same dropout masks in every arm,
-    so that arms are compared by pairs. Where values are to be chosen, such as a factor or a learning rate, they are
-    chosen for each arm by itself on `tune_seeds`; only the runs of `seeds` are compared.
+    A seed gives the same initial weights, data order and dropout masks in every arm, so the arms are compared in pairs.
+    Values such as a factor or a learning rate can be tuned: `tune_seeds` choose them for each arm separately, and only
+    the runs of `seeds` are compared.
 
     Args:
-        build: a function of the axes and of an arm's arguments that returns a compiled, built Keras model.
-        arms: `Arm`s with different names.
-        seeds: of the runs that are compared.
-        data: (x_train, y_train, x_val, y_val), or a function that returns them, which may take `seed`. A function is
-            called once a run and better for large data.
-        output: folder of the records, which makes the study resumable; None keeps them in memory only.
-        grid: axes, name to values, of which every combination is reported, such as widths.
-        tune: axes of which `tune_seeds` choose a combination, by arm and point of the grid. The axes "factor" and
-            "placement" are the arm's own; all others are arguments of `build`.
-        tune_seeds: of the runs that choose.
-        epochs: the limit.
-        batch_size: samples per step.
-        metric: by which values are chosen and, by default, arms are compared; at the last epoch.
-        lower_is_better: its direction; None where its name says it, as of a loss or an accuracy.
-        baseline: name of the arm that the others are compared with. Defaults to the first.
-        patience: epochs without improvement after which a run stops; None trains to the limit.
-        monitor: what early stopping watches. The default is the loss without any penalty.
-        monitor_mode: "min" or "max"; None where the name of `monitor` says it.
-        min_delta: smallest change that counts as an improvement.
-        measure: of the entropies that are logged, as of `EntropyLogger`.
-        callbacks: a function without arguments that returns further callbacks for a run.
+        build: Function of the axes and of an arm's arguments that returns a compiled, built Keras model.
+        arms: Iterable of `Arm` with different names.
+        seeds: Iterable of integers. Seeds of the compared runs.
+        data: Tuple (x_train, y_train, x_val, y_val); or a function that returns it, which may take `seed`. The function
+            is called once per run; use one for large data.
+        output: Path of the folder for the records, which makes the study resumable. Defaults to None: the records stay
+            in memory.
+        grid: Dict of axes to values, such as widths; every combination is compared. Defaults to None.
+        tune: Dict of axes to values; `tune_seeds` choose one combination for each arm and grid point. The axes "factor"
+            and "placement" belong to the arm; all others are arguments of `build`. Defaults to None.
+        tune_seeds: Iterable of integers. Seeds of the tuning runs. Defaults to none.
+        epochs: Integer. Largest number of epochs. Defaults to 10.
+        batch_size: Integer. Defaults to 32.
+        metric: String. The metric that chooses values and that arms are compared by, at the last epoch. Defaults to
+            `"val_task_loss"`.
+        lower_is_better: Boolean. True for a loss. Defaults to None: what the name of the metric says.
+        baseline: String. Name of the arm that the others are compared with. Defaults to None: the first arm.
+        patience: Integer. Number of epochs without improvement after which a run stops. Defaults to None: no early
+            stopping.
+        monitor: String. The quantity that early stopping monitors. Defaults to `"val_task_loss"`, the validation loss
+            without any penalty.
+        monitor_mode: `"min"` or `"max"`. Defaults to None: what the name of `monitor` says.
+        min_delta: Float. Smallest change that counts as an improvement. Defaults to 0.
+        measure: String. Measure of the entropies that are logged, as for `EntropyLogger`. Defaults to None.
+        callbacks: Function without arguments that returns further callbacks for a run. Defaults to None.
 
     Raises:
-        TypeError: for arguments of another kind.
-        ValueError: for arms, axes or seeds that do not fit together.
+        TypeError: If an argument has the wrong type.
+        ValueError: If arms, axes or seeds do not fit together.
 
     Examples:
         >>> import keras, numpy as np
@@ -65,8 +72,9 @@ class Study:
         >>> x = np.random.default_rng(0).normal(size=(32, 4))
         >>> arms = [Arm("none"), Arm("volume", "first", DenseEntropy(1e-3))]
         >>> study = Study(build, arms, seeds=range(3), data=(x, x, x, x), grid={"width": [2, 3]}, epochs=1)
-        >>> len(study.run(workers=1))
-        12
+        >>> result = study.run(workers=1)
+        >>> len(result.records), len(result.compare().sentences())
+        (12, 2)
     """
 
     def __init__(
@@ -108,10 +116,10 @@ class Study:
         both = sorted(set(self.seeds) & set(self.tune_seeds))
         if both:
             raise ValueError(
-                f"`tune_seeds` and `seeds` should have no seed in common: values chosen on a seed look better on it "
-                f"than they are. Received in both: {', '.join(map(str, both))}."
+                f"`tune_seeds` and `seeds` should have no seed in common: tuned values look too good on the seeds that "
+                f"chose them. Received in both: {', '.join(map(str, both))}."
             )
-        self.grid, self.tune = plan_axes(grid, tune)
+        self.grid, self.tune = _study_axes(grid, tune)
         self.build, self.data = build, data
         self.output = None if output is None else Path(output)
         self.epochs = _checks.positive_integer("epochs", epochs)
@@ -132,8 +140,8 @@ class Study:
         penalised = [arm.name for arm in self.arms if arm.has_term]
         if patience is not None and monitor in ("loss", "val_loss") and penalised:
             warnings.warn(
-                f"Early stopping watches {monitor!r}, which holds the penalty in {', '.join(penalised)}: it "
-                "may stop them for what the penalty does. The task alone is 'val_task_loss'.",
+                f"Early stopping monitors {monitor!r}, which includes the penalty in {', '.join(penalised)}: the "
+                "penalty may decide when these runs stop. Use monitor='val_task_loss' for the loss without penalties.",
                 _checks.EntropyWarning,
                 stacklevel=2,
             )
@@ -141,22 +149,22 @@ class Study:
             self._check_axes(arm)
 
     def points(self, arm: Arm) -> list[Values]:
-        """The points of the grid that an arm is reported at."""
-        return plan.combinations(plan.own_axes(arm, self.grid, arm.grid))
+        """The grid points of an arm."""
+        return axes.combinations(arm.own_axes(self.grid, arm.grid))
 
     def candidates(self, arm: Arm) -> list[Values]:
-        """The values among which the tuning seeds choose for an arm."""
-        return plan.combinations(plan.own_axes(arm, self.tune, arm.tune))
+        """The combinations from which the tuning seeds choose for an arm."""
+        return axes.combinations(arm.own_axes(self.tune, arm.tune))
 
     def describe(self) -> dict[str, Any]:
-        """All that determines the study, as it stands in `study.json` in the output folder."""
+        """Everything that determines the results of the study: the content of `study.json` in its folder."""
         return {
             "schema": folder.SCHEMA,
             "arms": [
                 {
                     **arm.describe(),
-                    "grid": plan.own_axes(arm, self.grid, arm.grid),
-                    "tune": plan.own_axes(arm, self.tune, arm.tune),
+                    "grid": arm.own_axes(self.grid, arm.grid),
+                    "tune": arm.own_axes(self.tune, arm.tune),
                 }
                 for arm in self.arms
             ],
@@ -189,40 +197,41 @@ class Study:
         replicas: int = 1,
         retry_failed: bool = False,
         progress: bool = True,
-    ) -> list[RunRecord]:
-        """Train every run that is not recorded yet, and return the records of all.
+    ) -> StudyResult:
+        """Train every run that has no record yet.
 
-        By default the runs go to a pool of processes of one thread each. A run has the same bits there, whatever else
-        runs and however many processes there are. Killed at any moment and called again, the study goes on: what had
-        ended is kept, what had not is trained again.
+        By default, the runs go to a pool of processes with one thread each. A run is bit-identical there, whatever else
+        runs and however many processes there are. A study with an output folder can be killed at any time: when it is
+        run again, finished runs are kept, and the others are trained.
 
         Args:
-            executor: a `concurrent.futures.Executor` to train on instead, such as Dask's `Client.get_executor()`. Its
-                workers should be processes that run one task at a time, started with the variables of `environment()`.
-            workers: processes of the pool. Defaults to the number of cores that this process may use.
-            replicas: on JAX, up to so many runs of one arm and architecture share one compiled program, which an
-                accelerator runs for all of them at once and a processor for one after the other.
-            retry_failed: train runs again that diverged, failed or died.
-            progress: False for no table.
+            executor: A `concurrent.futures.Executor` to train on, such as Dask's `Client.get_executor()`. Its workers
+                should be processes that run one task at a time, started with the variables of `environment()`.
+                Defaults to None: the pool.
+            workers: Integer. Number of processes of the pool. Defaults to None: the number of available cores.
+            replicas: Integer. On JAX, up to this number of runs of one arm and architecture share one compiled program:
+                an accelerator trains them all at once, a processor one after the other. Defaults to 1.
+            retry_failed: Boolean. True trains runs again that diverged, failed or died. Defaults to False.
+            progress: Boolean. False for no progress table. Defaults to True.
 
         Returns:
-            The records of the study in the order of its seeds and arms, those of the tuning seeds first, and the
-            baseline before its rivals.
+            `StudyResult`. Its records are in the order of the seeds and arms: tuning seeds first, and the baseline
+            before the other arms.
 
         Raises:
-            ValueError: where the output folder holds another study; the message names what differs.
-            BlockingIOError: where another process works on the folder.
-            JobError: where the processes cannot read the study, or the executor is broken.
+            ValueError: If the output folder has another study. The message says what differs.
+            BlockingIOError: If another process works on the folder.
+            JobError: If the processes cannot read the study, or the executor is broken.
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(_checks.message("executor", "a concurrent.futures.Executor or None", executor))
         if isinstance(executor, ThreadPoolExecutor) and executor._max_workers > 1:
             raise ValueError(
-                "`executor` should run its tasks in processes: Keras's random numbers belong to a process, and threads "
-                "would share them. Received: a ThreadPoolExecutor of several threads."
+                "`executor` should run its tasks in processes, because the threads of a process share Keras's random "
+                "numbers. Received: a ThreadPoolExecutor with several threads. Use a ProcessPoolExecutor."
             )
         if executor is not None and workers is not None:
-            raise ValueError("Give `workers` or `executor`, not both: an executor has its own.")
+            raise ValueError("Give `workers` or `executor`, not both: an executor has its own workers.")
         workers = _cores() if workers is None else _checks.positive_integer("workers", workers)
         replicas = _checks.positive_integer("replicas", replicas)
         if replicas > 1 and not _backend.framework().transforms_functions:
@@ -244,7 +253,7 @@ class Study:
                 if executor is not None:
                     pool.run_on_executor(payload, _batches(left, replicas), executor, add)
                 elif left:
-                    batches = _batches(left, min(replicas, -(-len(left) // workers)))  # no worker is to stand idle
+                    batches = _batches(left, min(replicas, -(-len(left) // workers)))  # every worker gets some
                     log = None if self.output is None else self.output / folder.LOG
                     pool.run_in_pool(payload, batches, min(workers, len(batches)), add, log)
 
@@ -253,17 +262,18 @@ class Study:
             complete("Comparing", chosen)
             add([record for record in without if record.key not in ended])
             keys = [task.key for task in self._tuning() + chosen] + [record.key for record in without]
-            found = [ended[key] for key in keys]
-        failed = [record for record in found if not record.ok]
+            found = tuple(ended[key] for key in keys)
+        result = StudyResult(records=found, plan=plan_of(self.describe()), folder=self.output)
+        failed = result.failed
         if failed:
             warnings.warn(
                 f"{len(failed)} of {len(found)} runs did not finish. The first is arm {failed[0].arm!r}, seed "
-                f"{failed[0].seed}: {failed[0].status}, {failed[0].reason}. Reports count them; "
+                f"{failed[0].seed}: {failed[0].status}, {failed[0].reason}. Comparisons leave them out; "
                 "`run(retry_failed=True)` trains them again.",
                 _checks.EntropyWarning,
                 stacklevel=2,
             )
-        return found
+        return result
 
     def _job(self) -> Job:
         return Job(
@@ -282,11 +292,11 @@ class Study:
 
     @property
     def _ordered(self) -> list[Arm]:
-        """The arms, the baseline first: `compare` takes the first one that it meets."""
+        """The arms, the baseline first: `compare` takes the first arm as the baseline."""
         return sorted(self.arms, key=lambda arm: arm.name != self.baseline)
 
     def _tuning(self) -> list[Task]:
-        """Seed by seed, so that a study that is stopped has whole pairs."""
+        """The tuning runs, seed by seed: a study that is stopped then has complete pairs."""
         return [
             Task(arm.name, seed, "tune", point, candidate)
             for seed in self.tune_seeds
@@ -297,7 +307,7 @@ class Study:
         ]
 
     def _reporting(self, ended: Iterable[RunRecord]) -> tuple[list[Task], list[RunRecord]]:
-        """The runs to compare, at the chosen values; and failures where no value could be chosen."""
+        """The runs to compare, at the chosen values; and records of failures where no values could be chosen."""
         tuned = [record for record in ended if record.role == "tune"]
         places = [(arm, point, self._choice(arm, point, tuned)) for arm in self._ordered for point in self.points(arm)]
         found: list[Task] = []
@@ -317,19 +327,21 @@ class Study:
         if len(candidates) == 1:
             return candidates[0]
         runs = [record for record in tuned if record.arm == arm.name and record.point == point]
-        return plan.choose(runs, candidates, self.metric, self.lower_is_better)
+        return axes.choose(runs, candidates, self.metric, self.lower_is_better)
 
     def _check_axes(self, arm: Arm) -> None:
         for axis in arm.arguments.keys() & self.grid.keys():
-            raise ValueError(f"Arm {arm.name!r} fixes {axis!r}, which is an axis of the study's `grid`.")
-        grid, tune = plan.own_axes(arm, self.grid, arm.grid), plan.own_axes(arm, self.tune, arm.tune)
+            raise ValueError(
+                f"Arm {arm.name!r} sets {axis!r}, which is an axis of the study's `grid`. Remove it from one of them."
+            )
+        grid, tune = arm.own_axes(self.grid, arm.grid), arm.own_axes(self.tune, arm.tune)
         for axis in sorted(grid.keys() & tune.keys()):
-            raise ValueError(f"Arm {arm.name!r} has the axis {axis!r} both reported and tuned. Choose one.")
+            raise ValueError(f"Arm {arm.name!r} has the axis {axis!r} both in a grid and tuned. Choose one.")
         for axis in sorted(arm.arguments.keys() & set(OWN_AXES)):
-            raise ValueError(f"Arm {arm.name!r}: {axis!r} is no argument of the build function.")
+            raise ValueError(f"Arm {arm.name!r}: {axis!r} cannot be an argument of the build function.")
         if arm.takes_factor and "factor" not in {**grid, **tune}:
             raise ValueError(
-                f"Arm {arm.name!r} makes its regularizer from a factor, but there is no axis 'factor'. Give a "
+                f"Arm {arm.name!r} needs a factor for its regularizer, but there is no axis 'factor'. Give a "
                 "regularizer with its factor, such as DenseEntropy(1e-3), or add the axis to `tune` or `grid`."
             )
         names = ({*grid, *tune} - set(OWN_AXES)) | arm.arguments.keys()
@@ -337,23 +349,22 @@ class Study:
             inspect.signature(self.build).bind_partial(**dict.fromkeys(names))
         except TypeError as error:
             raise TypeError(
-                f"Arm {arm.name!r}: `build` takes other arguments than its axes and arguments: {error}."
+                f"Arm {arm.name!r}: `build` should take the axes and arguments of the arm: {error}."
             ) from error
         if len(self.candidates(arm)) > 1 and not self.tune_seeds:
             raise ValueError(
-                f"Arm {arm.name!r} has several values to choose from, but there are no `tune_seeds` to choose on. Give "
-                "seeds other than `seeds`."
+                f"Arm {arm.name!r} has several values to choose from, which needs `tune_seeds`. Give seeds that are "
+                "not in `seeds`."
             )
 
 
-def plan_axes(
+def _study_axes(
     grid: Mapping[str, Iterable[Any]] | None, tune: Mapping[str, Iterable[Any]] | None
 ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-    """The axes of a study, checked."""
-    reported, tuned = axes("grid", grid), axes("tune", tune)
-    for axis in sorted(reported.keys() & tuned.keys()):
-        raise ValueError(f"{axis!r} stands both in `grid` and in `tune`. Leave one of them out.")
-    return reported, tuned
+    compared, tuned = checked_axes("grid", grid), checked_axes("tune", tune)
+    for axis in sorted(compared.keys() & tuned.keys()):
+        raise ValueError(f"The axis {axis!r} is both in `grid` and in `tune`. Remove it from one of them.")
+    return compared, tuned
 
 
 def _check_arms(arms: Sequence[Arm]) -> None:

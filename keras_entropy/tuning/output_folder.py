@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from keras_entropy.study import folder as study_folder
-from keras_entropy.study.description import load as read_study
+from keras_entropy.study import read_study
 from keras_entropy.study.folder import DESCRIPTION
 from keras_entropy.tuning.project_folder import holds_project
 
@@ -39,7 +39,7 @@ def check(folder: Path, holdout_seeds: tuple[int, ...], overwrite: bool) -> None
     if overwrite:
         return
     for path in sorted((folder / COMPARISON).glob(f"*/{DESCRIPTION}")):
-        compared = read_study(path.parent)[0].seeds
+        compared = read_study(path.parent).plan.seeds
         if not set(compared) <= set(holdout_seeds):
             raise ValueError(
                 f"`holdout_seeds` should include the seeds that {folder} already compares: "

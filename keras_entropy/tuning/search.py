@@ -17,7 +17,7 @@ import keras_tuner
 from keras_entropy import _checks, _files
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.study import Arm, Comparison, Study, compare
-from keras_entropy.study.records import direction
+from keras_entropy.study.metrics import direction
 from keras_entropy.study.single_run import load
 from keras_entropy.tuning import ledger, output_folder, tensorboard_log, trial_run
 from keras_entropy.tuning.hypermodel import PLACEMENT, REGULARIZER, EntropyHyperModel
@@ -246,7 +246,7 @@ def _result(
         baseline_score=math.nan if base is None else base.score,
         holdout_mean=mean,
         baseline_holdout_mean=base_mean,
-        difference=rows[TERM].against,
+        difference=rows[TERM].difference,
         seeds=found.seeds,
         holdout_seeds=holdout,
         trials=found.trials,

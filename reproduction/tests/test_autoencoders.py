@@ -83,7 +83,7 @@ def test_the_warning_of_the_study_is_kept_for_the_page():
         _, right = autoencoders.study(TINY, data, "val_task_loss", None)
 
     assert len(printed) == 1
-    assert "which holds the penalty in eq. 24, constant" in printed[0]
+    assert "which includes the penalty in eq. 24, constant" in printed[0]
     assert right == ()
 
 

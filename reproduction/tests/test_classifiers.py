@@ -65,7 +65,7 @@ def test_other_studies_in_the_folder_are_refused(tmp_path):
     (tmp_path / "out" / "cnn").mkdir(parents=True)
     (tmp_path / "out" / "cnn" / "study.json").write_text(json.dumps({**made.describe(), "epochs": 3}))
 
-    with pytest.raises(ValueError, match="another epochs"):
+    with pytest.raises(ValueError, match="other settings: epochs"):
         made.run(workers=1, progress=False)
 
 

@@ -219,8 +219,8 @@ def test_runs_that_did_not_finish_are_trained_again_where_it_is_asked_for(asked,
 
     assert [settings.retry_failed for settings in asked] == [False, True]
     for settings in asked:
-        study = types.SimpleNamespace(run=lambda **options: options)
-        assert run_study(study, settings)["retry_failed"] is settings.retry_failed
+        study = types.SimpleNamespace(run=lambda **options: types.SimpleNamespace(records=[options]))
+        assert run_study(study, settings)[0]["retry_failed"] is settings.retry_failed
 
 
 def test_missing_data_is_said_without_a_traceback(asked, command, tmp_path):
