@@ -1,5 +1,6 @@
 """Pins the threads, before Keras is imported: two unpinned processes on two cores stand in each other's way."""
 
+import functools
 import gc
 import os
 import shutil
@@ -66,7 +67,9 @@ def whole_heap(monkeypatch):
 
 @pytest.fixture
 def train_here(monkeypatch):
-    """Studies train in this process: starting others takes seconds."""
+    """Studies train in this process and, on TensorFlow, without compiling: both take seconds for each tiny model."""
+    if keras.backend.backend() == "tensorflow":
+        monkeypatch.setattr(keras.Model, "compile", functools.partialmethod(keras.Model.compile, run_eagerly=True))
     from concurrent.futures import Executor, Future
 
     from keras_entropy.study import Study

@@ -18,11 +18,12 @@ from reproduction.output_folder import PARTIAL
 from reproduction.page import reproduce
 
 TINY = autoencoders.Protocol(
-    train=60, test=30, side=16, widths=(2, 100), factors=(1.0,), seeds=2, patience=2, epochs=6, batch_size=30,
+    train=60, test=30, side=16, widths=(2, 100), factors=(1.0,), seeds=2, patience=2, epochs=4, batch_size=60,
     learning_rate=1e-2, epsilon=1e-7, log_factors=(1e-3,),
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("train_here", "no_prepared_sets")
 def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, monkeypatch):
     monkeypatch.setitem(autoencoders.CASES, "a-fig3", case := dataclasses.replace(autoencoders.MNIST, small=TINY))

@@ -39,6 +39,7 @@ def test_table_1_is_made_from_its_runs(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("train_here", "no_prepared_sets")
 def test_seeds_can_be_added_and_not_be_taken_away(tmp_path, monkeypatch):
     monkeypatch.setattr(classifiers, "SMALL", dataclasses.replace(TINY, architectures=("2",)))
+    monkeypatch.setattr(classifiers, "FORMS", {"eq. 25": "reciprocal"})
     settings = Settings(output=tmp_path / "out", seeds=2, progress=False)
     reproduce("a-table1", settings)
     before = len(read_records(settings.output / "cnn"))

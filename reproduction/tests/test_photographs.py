@@ -80,6 +80,7 @@ def test_a_tiny_table(tmp_path, monkeypatch):
     assert any("n = 2 seeds" in verdict for verdict in outcome.verdicts)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("train_here")
 def test_the_empirical_placement_of_a_network_that_is_trained_first(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow", reason="Keras's augmentation imports TensorFlow")
