@@ -1,17 +1,30 @@
-"""Oracles that are killed: their state is whole at any moment, and they go on as if they had not been."""
+"""The state of a search: whole at any moment, so that a killed search goes on as if it had not been killed."""
 
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from tuning_cases import TUNERS, arrays, hypermodel, search_nothing, train_nothing, tuner_options, values_of
+import scipy.optimize
+from tuning_cases import (
+    TUNERS,
+    Faults,
+    Killed,
+    arrays,
+    hypermodel,
+    minimize_nothing,
+    search_nothing,
+    train_nothing,
+    tuner_options,
+    values_of,
+)
 
-from keras_entropy import EntropyWarning
+from keras_entropy import EntropyWarning, _files
 from keras_entropy.study.folder import held
-from keras_entropy.tuning import EntropyTuner
+from keras_entropy.tuning import EntropyTuner, trial_run
 
 pytestmark = pytest.mark.once
 
@@ -19,18 +32,16 @@ KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "12"))
 
 
 @pytest.fixture(autouse=True)
-def _training():
-    from keras_entropy.tuning import trial_run
-
-    before = trial_run.train
-    yield
-    trial_run.train = before
+def _without_training(monkeypatch):
+    monkeypatch.setattr(trial_run, "train", trial_run.train)  # search_nothing sets them; both are put back
+    monkeypatch.setattr(scipy.optimize, "minimize", minimize_nothing)
+    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 @pytest.mark.parametrize("kind", TUNERS)
 def test_a_search_that_is_opened_again_goes_on_with_the_same_values(kind, tmp_path):
     whole = values_of(search_nothing(kind, str(tmp_path / "whole")))
-    train_nothing(str(tmp_path / "log"))
+    trial_run.train = train_nothing(str(tmp_path / "log"))
 
     class Stopped(EntropyTuner):
         ended = 0
@@ -53,60 +64,90 @@ def test_a_search_that_is_opened_again_goes_on_with_the_same_values(kind, tmp_pa
     assert len(set(map(str, whole))) == len(whole) >= 8
 
 
+@pytest.mark.filterwarnings("ignore:.*differs from oracle.json")
+@pytest.mark.parametrize("kind", TUNERS)
+def test_a_kill_at_any_write_loses_nothing_and_trains_nothing_twice(kind, tmp_path, monkeypatch):
+    whole = search_nothing(kind, tmp_path / "whole")
+    faults = Faults(tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(_files, "replacing", faults)
+        kills = 0
+        while True:
+            try:
+                killed = search_nothing(kind, tmp_path / "killed")
+                break
+            except Killed:
+                kills += 1
+    assert values_of(killed) == values_of(whole)
+    assert scores_of(killed) == scores_of(whole)
+    assert {trial.status for trial in killed.oracle.trials.values()} == {"COMPLETED"}
+    met = Counter((moment, path.name.split("_")[0]) for moment, path, _ in faults.met)
+    runs = len((tmp_path / "whole.log").read_text().splitlines())
+    trials = len(whole.oracle.trials)
+    assert kills == sum(met.values())
+    for moment in ("before", "middle", "after"):
+        assert met[moment, "seed"] == runs  # the record of each run
+        assert met[moment, "trial.json"] == 2 * trials  # as each trial begins and ends
+        assert met[moment, "oracle.json"] >= 2 * trials
+        assert met[moment, "search.json"] == 1
+    # Only a run whose record was not written is trained again.
+    trained = len((tmp_path / "killed.log").read_text().splitlines())
+    assert trained - runs == met["before", "seed"] + met["middle", "seed"]
+
+
 FORKS = """
 import os, random, signal, sys, time, warnings
 sys.path.insert(0, {tests!r})
-from tuning_cases import search_nothing
+from tuning_cases import TUNERS, search_nothing
 warnings.simplefilter("ignore")
-draw = random.Random({seed})
-kills = searches = 0
-while kills < {kills}:
-    while True:
-        child = os.fork()
-        if child == 0:
-            sys.stdout = open(os.devnull, "w")
-            search_nothing({kind!r}, {folder!r} + str(searches), trials=12)
-            os._exit(0)
-        moment = time.monotonic() + (draw.uniform(0.01, 0.25) if kills < {kills} else 1e9)
-        ended, status = 0, None
-        while not ended and time.monotonic() < moment:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            time.sleep(0.001)
-        if ended:
-            assert status == 0, status
-            break
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        kills += 1
-    searches += 1
-print(kills, searches)
+draw = random.Random(0)
+for kind in TUNERS:
+    kills = searches = 0
+    while kills < {kills}:
+        while True:
+            child = os.fork()
+            if child == 0:
+                sys.stdout = open(os.devnull, "w")
+                search_nothing(kind, os.path.join({folder!r}, kind + str(searches)))
+                os._exit(0)
+            moment = time.monotonic() + (draw.uniform(0.01, 0.25) if kills < {kills} else 1e9)
+            ended, status = 0, None
+            while not ended and time.monotonic() < moment:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                time.sleep(0.001)
+            if ended:
+                assert status == 0, status
+                break
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
+        searches += 1
+    print(kills, searches)
 """
 
 
-@pytest.mark.parametrize("kind", TUNERS)
-def test_kills_lose_nothing_and_run_nothing_twice(kind, tmp_path, child_environment):
+@pytest.mark.processes
+def test_kill_9_at_random_moments_loses_nothing_and_trains_nothing_twice(tmp_path, child_environment):
     """Each kill hits some moment of reading, choosing, training or writing."""
-    folder = str(tmp_path / "killed")
-    code = FORKS.format(
-        tests=str(Path(__file__).parent), seed=TUNERS.index(kind), kind=kind, folder=folder, kills=KILLS
-    )
+    code = FORKS.format(tests=str(Path(__file__).parent), folder=str(tmp_path), kills=KILLS)
     printed = subprocess.run(
         [sys.executable, "-c", code], env=child_environment, capture_output=True, text=True, timeout=1200, check=False
     )
     assert printed.returncode == 0, printed.stderr[-3000:]
-    kills, searches = map(int, printed.stdout.split())
-    assert kills == KILLS
-    whole = search_nothing(kind, str(tmp_path / "whole"))
-    once = len((tmp_path / "whole.log").read_text().splitlines())
-    again = 0
-    for number in range(searches):
-        killed = EntropyTuner(**tuner_options(kind, f"{folder}{number}", 12))
-        assert values_of(killed) == values_of(whole)
-        assert scores_of(killed) == scores_of(whole)
-        assert {trial.status for trial in killed.oracle.trials.values()} == {"COMPLETED"}
-        again += len(Path(f"{folder}{number}.log").read_text().splitlines()) - once
-    print(f"{kind}: {kills} kills in {searches} searches of {len(values_of(whole))} trials, {again} runs begun again")
-    assert again <= kills  # only what was not finished when a kill came
+    for kind, line in zip(TUNERS, printed.stdout.splitlines(), strict=True):
+        kills, searches = map(int, line.split())
+        assert kills == KILLS
+        whole = search_nothing(kind, tmp_path / f"{kind}_whole")
+        once = len((tmp_path / f"{kind}_whole.log").read_text().splitlines())
+        again = 0
+        for number in range(searches):
+            killed = EntropyTuner(**tuner_options(kind, tmp_path / f"{kind}{number}", 12))
+            assert values_of(killed) == values_of(whole)
+            assert scores_of(killed) == scores_of(whole)
+            assert {trial.status for trial in killed.oracle.trials.values()} == {"COMPLETED"}
+            again += len((tmp_path / f"{kind}{number}.log").read_text().splitlines()) - once
+        print(f"{kind}: {kills} kills in {searches} searches of {len(values_of(whole))} trials, {again} trained again")
+        assert again <= kills  # only what was not finished when a kill came
 
 
 def scores_of(tuner):
@@ -143,7 +184,7 @@ def test_a_damaged_trial_is_written_anew(content, tmp_path):
     before = path.read_text()
     path.write_text(content)
     if content:
-        with pytest.warns(EntropyWarning, match="was edited or is corrupted"):
+        with pytest.warns(EntropyWarning, match="was edited, is corrupted"):
             search_nothing("random", folder)
     else:
         search_nothing("random", folder)
@@ -166,7 +207,7 @@ def test_a_damaged_run_is_kept_aside_and_trained_again(tmp_path):
 def test_zero_is_a_seed(tmp_path):
     found = []
     for name in "ab":
-        train_nothing(str(tmp_path / "log"))
+        trial_run.train = train_nothing()
         tuner = EntropyTuner(**tuner_options("random", str(tmp_path / name), 3) | {"seed": 0})
         tuner.search(**arrays(), epochs=1, verbose=0)
         found.append(values_of(tuner))

@@ -1,19 +1,26 @@
-"""Models and tuners for searches, importable by the processes that are killed."""
+"""Models, searches without training, and faults for the tests of searches; importable by processes that are killed."""
 
+import contextlib
+import hashlib
 import json
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
+import scipy.optimize
 
-from keras_entropy import DenseEntropy, TotalCorrelation
+from keras_entropy import DenseEntropy, TotalCorrelation, _files
+from keras_entropy.study import RunRecord
 from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, trial_run
+from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT
 from keras_entropy.tuning.ledger import Run
 
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 
 
-def build(hp):
+def build(hp, eager=True):
+    """Trained eagerly: compiling takes longer than these trainings."""
     model = keras.Sequential(
         [
             keras.Input((6,)),
@@ -23,19 +30,19 @@ def build(hp):
         ]
     )
     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
-    model.compile(keras.optimizers.Adam(rate), "mse", metrics=["mae"])
+    model.compile(keras.optimizers.Adam(rate), "mse", metrics=["mae"], run_eagerly=eager)
     return model
 
 
-def plain():
+def plain(eager=True):
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(6, name="b")])
-    model.compile("adam", "mse", metrics=["mae"])
+    model.compile("adam", "mse", metrics=["mae"], run_eagerly=eager)
     return model
 
 
 def arrays():
-    x = np.random.default_rng(0).normal(1.0, 1.0, (60, 6)).astype("float32")
-    return {"x": x[:40], "y": x[:40], "validation_data": (x[40:], x[40:])}
+    x = np.random.default_rng(0).normal(1.0, 1.0, (48, 6)).astype("float32")
+    return {"x": x[:32], "y": x[:32], "validation_data": (x[32:], x[32:])}
 
 
 def hypermodel(function=plain, **options):
@@ -51,11 +58,20 @@ def values_of(tuner):
     return [tuner.oracle.trials[name].hyperparameters.values for name in tuner.oracle.start_order]
 
 
+class SpaceOnly(EntropyHyperModel):
+    """Has hyperparameters, and no model."""
+
+    def build(self, hp):
+        hp.Choice(PLACEMENT, list(self.placements))
+        self._factor(hp, FACTOR)
+
+
 def tuner_options(kind, folder, trials):
     """Of a search whose trials take milliseconds, for each kind of tuner."""
     factors = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
+    factors = factors if kind == "grid" else (1e-4, 1e-1)
     return {
-        "hypermodel": hypermodel(placements=["first", "all", "b"], factors=factors if kind == "grid" else (1e-4, 1e-1)),
+        "hypermodel": SpaceOnly(plain, DenseEntropy, placements=["first", "all", "b"], factors=factors),
         "tuner": kind,
         "max_trials": trials,
         "max_epochs": 9,
@@ -66,24 +82,90 @@ def tuner_options(kind, folder, trials):
     }
 
 
-def train_nothing(log):
-    """Replace training by numbers that depend on the setting alone, and note each one in a file."""
+def train_nothing(log=None):
+    """Return a training that gives numbers which depend on the setting alone, and notes each one in a file."""
 
     def train(tuner, trial, values, seed, args, kwargs):
-        with open(log, "a") as file:
-            file.write(json.dumps([sorted(values.items()), seed]) + "\n")
-        time.sleep(0.002)
+        if log is not None:
+            with open(log, "a") as file:
+                file.write(json.dumps([sorted(values.items()), seed]) + "\n")
+            time.sleep(0.002)
         factor = values.get("entropy/factor", 0.0)
-        score = abs(np.log10(factor + 1e-9) + 2) + 0.1 * len(values.get("entropy/placement", "")) + 0.01 * seed
-        history = {"val_task_loss": [float(score) / (epoch + 1) for epoch in range(kwargs["epochs"])]}
-        return Run(dict(values), seed, history)
+        score = abs(np.log10(abs(factor) + 1e-9) + 2) + 0.1 * len(values.get("entropy/placement", "")) + 0.01 * seed
+        name = tuner.oracle.objective.name
+        return Run(dict(values), seed, {name: [float(score) / (epoch + 1) for epoch in range(kwargs["epochs"])]})
 
-    trial_run.train = train
+    return train
+
+
+def compare_nothing(study, *args, **options):
+    """Records of a study without training, in place of `Study.run`."""
+    return [
+        RunRecord(arm=arm.name, seed=seed, history={study.metric: [0.1 * index + 0.01 * (seed % 7) ** (index + 1)]})
+        for seed in study.seeds
+        for index, arm in enumerate(study.arms)
+    ]
+
+
+def minimize_nothing(fun, x0, jac=None, **options):
+    """Stays where it starts, in place of SciPy's `minimize`: Bayesian optimisation takes seconds a trial for it."""
+    value = fun(x0)[0] if jac is True else fun(x0)
+    return scipy.optimize.OptimizeResult(x=x0, fun=np.float64(np.squeeze(value)), status=0, success=True, nit=0)
 
 
 def search_nothing(kind, folder, trials=12):
     """A whole search without training; returns its tuner."""
-    train_nothing(f"{folder}.log")
+    trial_run.train = train_nothing(f"{folder}.log")
+    scipy.optimize.minimize = minimize_nothing
     tuner = EntropyTuner(**tuner_options(kind, folder, trials))
     tuner.search(**arrays(), epochs=2, verbose=0)
     return tuner
+
+
+class Killed(BaseException):
+    """In place of kill -9: no handler of errors stops it."""
+
+
+class Faults:
+    """Kills the process once at each state that a search writes to a file: before, in the middle, and after.
+
+    Args:
+        folder: of the search.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.met = set()
+        self.replacing = _files.replacing
+
+    @contextlib.contextmanager
+    def __call__(self, path):
+        """In place of `_files.replacing`."""
+        path = Path(path)
+        with self.replacing(path) as temporary:
+            yield temporary
+            content = temporary.read_bytes()
+            self.kill("before", path, content)
+            if self.is_new("middle", path, content):
+                # A kill leaves the temporary file, half written; an error would remove it.
+                temporary.with_name(f"{_files.PARTIAL}{len(self.met)}{path.suffix}").write_bytes(content[::2])
+                raise Killed
+        self.kill("after", path, content)
+
+    def kill(self, moment, path, content):
+        if self.is_new(moment, path, content):
+            raise Killed
+
+    def is_new(self, moment, path, content):
+        before = len(self.met)
+        self.met.add((moment, path.relative_to(self.folder), _state_of(path, content)))
+        return len(self.met) > before
+
+
+def _state_of(path, content):
+    """What a file says, but for the times: a process that goes on writes the same state at another time."""
+    if path.name == "oracle.json":
+        state = json.loads(json.loads(content)["state"])
+        del state["display"]
+        content = json.dumps(state, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()

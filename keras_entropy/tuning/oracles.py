@@ -125,8 +125,8 @@ class DurableOracle(_keras_tuner.OracleBase):
                 continue
             if path.exists() and path.read_bytes():
                 warnings.warn(
-                    f"{path} differs from {self.path.name}: it was edited or is corrupted. Restoring it from "
-                    f"{self.path.name}.",
+                    f"{path} differs from {self.path.name}: it was edited, is corrupted, or was not yet written when "
+                    f"the search was killed. Restoring it from {self.path.name}.",
                     _checks.EntropyWarning,
                     stacklevel=2,
                 )
