@@ -74,7 +74,7 @@ def test_the_tuners_of_keras_tuner_take_it(kind, tmp_path):
     tuner_class, options = STOCK[kind]
     tuner = tuner_class(several(), objective=TASK_LOSS, directory=tmp_path, seed=1, **options)
     tuner.search(
-        **arrays(), epochs=2, verbose=0, callbacks=[keras.callbacks.EarlyStopping("val_task_loss", mode="min")]
+        **arrays(), epochs=1, verbose=0, callbacks=[keras.callbacks.EarlyStopping("val_task_loss", mode="min")]
     )
     trials = tuner.oracle.get_best_trials(99)
     assert len(trials) >= 3

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tuning_cases import TUNERS, arrays, hypermodel
+from tuning_cases import TUNERS, arrays, hypermodel, search_compiled
 
 from keras_entropy.tuning import EntropyTuner
 from keras_entropy.tuning.ledger import Ledger
@@ -23,31 +23,14 @@ KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
 TRIALS = max(4, KILLS)
 
 PROGRAM = """
-import sys, time
+import sys
 sys.path.insert(0, {tests!r})
-import keras
-from tuning_cases import arrays, build
-from keras_entropy import DenseEntropy
-from keras_entropy.tuning import EntropyHyperModel, EntropyTuner
-
-class Slow(keras.callbacks.Callback):
-    def on_epoch_end(self, epoch, logs=None):
-        time.sleep(0.05)
-
-def term(factor):
-    return DenseEntropy(factor, every=3)
-
-tuned = EntropyHyperModel(build, term, placements=["first", "all"], factors=(1e-3, 1e-1))
-if {kind!r} == "grid":
-    tuned = EntropyHyperModel(build, term, factors=[1e-3, 1e-2, 1e-1])
-options = {{"num_initial_points": 3}} if {kind!r} == "bayesian" else {{}}
-options |= {{"max_trials": {trials}, "seeds": [0, 1], "max_epochs": 4, "directory": {folder!r}}}
-tuner = EntropyTuner(tuned, tuner={kind!r}, **options)
-stop = keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=2)
-tuner.search(**arrays(), epochs=4, verbose=0, callbacks=[stop, Slow()])
+from tuning_cases import search_compiled
+search_compiled({kind!r}, {folder!r}, {trials})
 """
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", TUNERS if "KERAS_ENTROPY_KILLS" in os.environ else ("bayesian",))
 def test_a_killed_search_ends_with_the_same_bits(kind, tmp_path, child_environment):
@@ -55,7 +38,7 @@ def test_a_killed_search_ends_with_the_same_bits(kind, tmp_path, child_environme
         code = PROGRAM.format(tests=str(Path(__file__).parent), kind=kind, folder=str(folder), trials=TRIALS)
         return subprocess.Popen([sys.executable, "-c", code], env=child_environment)
 
-    assert program(tmp_path / "whole").wait() == 0
+    search_compiled(kind, tmp_path / "whole", TRIALS)
     draw, kills = random.Random(0), 0
     state = tmp_path / "killed" / "search" / STATE
     while True:
@@ -88,7 +71,7 @@ def histories(folder):
 
 def test_a_ctrl_c_that_hits_the_garbage_collector_ends_the_search(tmp_path):
     def tuner():
-        return EntropyTuner(hypermodel(), max_trials=3, seeds=[0, 1], directory=tmp_path)
+        return EntropyTuner(hypermodel(), max_trials=2, seeds=[0, 1], directory=tmp_path)
 
     def runs():
         return sorted(tmp_path.rglob("seed_*.json"))
@@ -102,11 +85,11 @@ def test_a_ctrl_c_that_hits_the_garbage_collector_ends_the_search(tmp_path):
     gc.callbacks.append(hit)
     try:
         with pytest.raises(KeyboardInterrupt):
-            tuner().search(**arrays(), epochs=2, verbose=0)
+            tuner().search(**arrays(), epochs=1, verbose=0)
     finally:
         signal.signal(signal.SIGINT, handler)
     assert hit not in gc.callbacks
-    assert 1 <= len(runs()) < 9
+    assert 1 <= len(runs()) < 6
     again = tuner()
-    again.search(**arrays(), epochs=2, verbose=0)
+    again.search(**arrays(), epochs=1, verbose=0)
     assert again.complete

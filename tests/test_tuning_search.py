@@ -1,23 +1,26 @@
 """A whole search: trials, the comparison on new seeds, and the files that it leaves."""
 
 import csv
+import dataclasses
 import functools
 import json
 import math
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import keras_tuner
 import numpy as np
 import pytest
-from tuning_cases import arrays, hypermodel, plain, several
+from tuning_cases import arrays, compare_nothing, hypermodel, plain, several, train_nothing
 
 from keras_entropy import DenseEntropy
+from keras_entropy._frozen import FrozenDict
 from keras_entropy.study import Study, read_records
-from keras_entropy.tuning import EntropyHyperModel, search
+from keras_entropy.tuning import EntropyHyperModel, search, trial_run
 
-TINY = {"max_trials": 1, "epochs": 1, "seeds": 1, "holdout_seeds": 2, "progress": False, "batch_size": 8}
-SMALL = {"max_trials": 3, "epochs": 2, "seeds": 2, "holdout_seeds": 3, "progress": False, "batch_size": 8}
+TINY = {"max_trials": 1, "epochs": 1, "seeds": 1, "holdout_seeds": 2, "progress": False}
+SMALL = {"max_trials": 2, "epochs": 2, "seeds": 2, "holdout_seeds": 3, "progress": False}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,6 +29,13 @@ def _comparison_in_this_process():
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as executor:
         patch.setattr(Study, "run", functools.partialmethod(Study.run, executor))
         yield
+
+
+@pytest.fixture
+def without_training(monkeypatch):
+    """Where the numbers do not matter: they depend on the setting and the seed alone."""
+    monkeypatch.setattr(trial_run, "train", train_nothing())
+    monkeypatch.setattr(Study, "run", compare_nothing)
 
 
 def data():
@@ -70,7 +80,7 @@ def test_the_best_setting_is_that_of_the_table(found):
     best = min(trials, key=lambda row: float(row["val_task_loss"]))
     assert float(best["val_task_loss"]) == result.score
     assert float(best["entropy/factor"]) == result.values["entropy/factor"]
-    assert result.completed_trials == 3
+    assert result.completed_trials == 2
     seeds = [float(best[f"val_task_loss/seed_{seed}/last"]) for seed in (0, 1)]
     assert np.mean(seeds) == pytest.approx(result.score)
 
@@ -78,7 +88,7 @@ def test_the_best_setting_is_that_of_the_table(found):
 def test_the_model_without_term_is_tuned_too(found):
     folder, result = found
     bases = [row for row in rows(folder) if row["trial"] == "baseline"]
-    assert len(bases) == 3  # a learning rate for each trial
+    assert len(bases) == 2  # a learning rate for each trial
     best = min(bases, key=lambda row: float(row["val_task_loss"]))
     assert float(best["learning_rate"]) == result.baseline_values["learning_rate"]
     assert float(best["val_task_loss"]) == result.baseline_score
@@ -117,19 +127,66 @@ def test_the_sentence_says_what_was_compared(found):
     assert f"at its best learning_rate {result.baseline_values['learning_rate']:.3g}" in result.sentence
 
 
-def test_an_objective_of_kerastuner_and_callbacks_that_refer_to_themselves(tmp_path):
+def test_a_result_shows_itself_as_a_table(found):
+    folder, result = found
+    frame = result.to_frame()
+    with (folder / "trials.csv").open() as file:
+        assert list(frame.columns) == next(csv.reader(file))
+    assert frame["val_task_loss"].tolist() == sorted(float(row["val_task_loss"]) for row in rows(folder))
+    assert sorted(frame["trial"]) == ["0", "1", "baseline", "baseline"]
+    text, page = str(result), result._repr_html_()
+    assert text.startswith(f"{result.sentence}\n\n")
+    assert page.startswith("<p>val_task_loss (lower is better)")
+    assert page.count("<tr") == 1 + 4
+    for shown in (text, page):
+        assert all(f"{value:.5g}" in shown for value in frame["val_task_loss"])
+        assert not any(f"{word}" in shown for word in ("entropy/factor", "seed_0", "nan", "NaN", "None"))
+
+
+def test_a_result_is_read_only_with_all_that_is_in_it(found):
+    _, result = found
+
+    def check(value):
+        if dataclasses.is_dataclass(value):
+            assert value.__dataclass_params__.frozen
+            value = [getattr(value, field.name) for field in dataclasses.fields(value)]
+        elif isinstance(value, FrozenDict):
+            value = [*value, *value.values()]
+        elif not isinstance(value, tuple):
+            assert value is None or isinstance(value, str | int | float)
+            return
+        for part in value:
+            check(part)
+
+    check(result)
+    assert hash(result) == hash(pickle.loads(pickle.dumps(result)))
+    with pytest.raises(TypeError):
+        result.values["entropy/factor"] = 1.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.score = 0.0
+
+
+def test_callbacks_are_in_search_and_comparison_and_may_refer_to_themselves(tmp_path):
     class Cyclic(keras.callbacks.Callback):
         def __init__(self):
             super().__init__()
             self.me = self
 
-    options = {"objective": keras_tuner.Objective("val_mae", "max"), "callbacks": [Cyclic()], **TINY}
-    result = search(hypermodel(), data, output=tmp_path / "a", **options)
+    stop = keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=1, min_delta=1e9)
+    options = {"objective": keras_tuner.Objective("val_mae", "max"), "callbacks": [Cyclic(), stop]}
+    result = search(hypermodel(), data, output=tmp_path / "a", **options, **TINY | {"epochs": 6})
     assert (result.metric, result.lower_is_better) == ("val_mae", False)
     assert "DenseEntropy" in result.sentence
+    assert {trial.epochs for trial in result.trials} == {6}
+    assert {len(run["history"]["loss"]) for run in records_of_runs(tmp_path / "a")} == {2}
+    assert {record.epochs for record in compared(tmp_path / "a")} == {2}
 
 
-def test_a_higher_metric_may_be_better(tmp_path):
+def records_of_runs(folder):
+    return [json.loads(path.read_text()) for path in (folder / "search" / "runs").rglob("seed_*.json")]
+
+
+def test_a_higher_metric_may_be_better(tmp_path, without_training):
     result = search(
         hypermodel(),
         data,
@@ -143,20 +200,14 @@ def test_a_higher_metric_may_be_better(tmp_path):
     assert not result.lower_is_better
 
 
-def test_hyperparameters_of_each_layer(tmp_path):
+def test_hyperparameters_of_each_layer(tmp_path, without_training):
     tuned = EntropyHyperModel(plain, DenseEntropy, ["all"], per_layer=True)
     result = search(tuned, data, output=tmp_path / "a", **TINY)
     assert set(result.values) == {"entropy/placement", "entropy/factor/a", "entropy/factor/b"}
 
 
-def test_callbacks_of_the_users_are_in_search_and_comparison(tmp_path):
-    stop = keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=1, min_delta=1e9)
-    search(hypermodel(), data, output=tmp_path / "a", callbacks=[stop], **TINY | {"epochs": 6})
-    assert {record.epochs for record in compared(tmp_path / "a")} == {2}
-
-
 @pytest.mark.parametrize("tuner", ["grid", "bayesian", "hyperband"])
-def test_each_tuner_comes_to_a_result(tuner, tmp_path):
+def test_each_tuner_comes_to_a_result(tuner, tmp_path, without_training):
     options = {"num_initial_points": 2} if tuner == "bayesian" else {}
     result = search(hypermodel(), data, tuner=tuner, output=tmp_path / "a", **TINY | {"max_trials": 3}, **options)
     assert math.isfinite(result.holdout_mean)
@@ -210,7 +261,7 @@ def test_what_no_search_has_written_is_not_overwritten(overwrite, tmp_path):
     assert (tmp_path / "trials.csv").read_text() == "mine"
 
 
-def test_overwrite_leaves_other_files_alone(tmp_path):
+def test_overwrite_leaves_other_files_alone(tmp_path, without_training):
     search(hypermodel(), data, output=tmp_path, **TINY | {"max_trials": 2})
     (tmp_path / "notes.txt").write_text("mine")
     search(hypermodel(), data, output=tmp_path, overwrite=True, **TINY)

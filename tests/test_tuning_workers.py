@@ -20,6 +20,8 @@ from tuning_cases import arrays, hypermodel
 from keras_entropy.tuning import EntropyTuner, workers
 from keras_entropy.tuning.oracles import STATE, read_state
 
+pytestmark = pytest.mark.processes
+
 KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
 
 
@@ -35,7 +37,7 @@ def options(folder, trials, **more):
 
 
 def fit(**more):
-    return {**arrays(), "epochs": 2, "verbose": 0, **more}
+    return {**arrays(), "epochs": 1, "verbose": 0, **more}
 
 
 def scores(tuner):
@@ -160,7 +162,7 @@ def test_a_trial_that_kills_its_worker_three_times_has_failed(tmp_path):
 
 def test_an_error_in_a_worker_ends_the_search(tmp_path):
     with pytest.raises(errors.FatalRuntimeError, match="in a trial"):
-        workers.run(options(tmp_path, 4), fit(y=np.ones((40, 7))), 2, lambda trials: None)
+        workers.run(options(tmp_path, 4), fit(y=np.ones((32, 7))), 1, lambda trials: None)
 
 
 BY_HAND = """

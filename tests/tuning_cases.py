@@ -1,6 +1,7 @@
 """Models, searches without training, and faults for the tests of searches; importable by processes that are killed."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import time
@@ -120,6 +121,27 @@ def search_nothing(kind, folder, trials=12):
     tuner = EntropyTuner(**tuner_options(kind, folder, trials))
     tuner.search(**arrays(), epochs=2, verbose=0)
     return tuner
+
+
+class Slow(keras.callbacks.Callback):
+    """So that a kill finds something to kill."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        time.sleep(0.05)
+
+
+def every_third(factor):
+    return DenseEntropy(factor, every=3)
+
+
+def search_compiled(kind, folder, trials):
+    """A whole search with training as users have it: compiled, with dropout, and with callbacks that hold counters."""
+    factors = [1e-3, 1e-2, 1e-1] if kind == "grid" else (1e-3, 1e-1)
+    tuned = EntropyHyperModel(functools.partial(build, eager=False), every_third, factors=factors)
+    options = {"num_initial_points": 3} if kind == "bayesian" else {}
+    tuner = EntropyTuner(tuned, tuner=kind, max_trials=trials, seeds=[0], max_epochs=4, directory=folder, **options)
+    stop = keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=2)
+    tuner.search(**arrays(), epochs=4, verbose=0, callbacks=[stop, Slow()])
 
 
 class Killed(BaseException):
