@@ -206,8 +206,7 @@ class EntropyLogger(keras.callbacks.Callback):
         `val_task_loss` does.
         """
         for callback in self._siblings:
-            if isinstance(callback, keras.callbacks.CSVLogger) and callback.keys is None:
-                callback.keys = sorted({*logs, *(f"val_{name}" for name in metrics)})
+            _keras.set_csv_columns(callback, {*logs, *(f"val_{name}" for name in metrics)})
 
     def _check_spacing(self, task_loss: float, penalty: float) -> None:
         spacing = float(np.spacing(np.float32(abs(penalty))))

@@ -32,6 +32,7 @@ MODULES = {
 ATTRIBUTES = {
     "ArrayDataAdapter.get_jax_iterator": "the dtypes in which `fit` feeds arrays",
     "CallbackList.callbacks": "the siblings of a callback",
+    "CSVLogger.keys": "the columns, which it fixes in its first epoch",
     "CompileLoss.call": "the loss without penalties, once a step on every backend",
     "CompileMetrics._user_metrics": "the names of the metrics of the user",
     "Dense._get_regularization_losses": "the frame in which regularizers are called",
@@ -67,8 +68,9 @@ ATTRIBUTES = {
     "Sequential.train_step": "the frame of a training step",
     "StatelessScope.state_mapping": "the variable of a value in a step on JAX",
     "Variable._value": "whether a variable has a value of its own",
+    "Variable.regularizer": "the regularizer that training reads, which `placement` sets",
 }
-"""Attributes that `_keras.py` reads, by the class of an object that has them, and what for."""
+"""Private and undocumented attributes, by the class of an object that has them, and what for."""
 
 # Read by an f-string, for layers that have them.
 OPTIONAL = {"_{name}", "_{name}_dense"}
@@ -88,7 +90,7 @@ def objects():
     iterator = EpochIterator(x, x, batch_size=2)
     found = [keras.Model(inputs, outputs), outputs, attention, grouped, model, model.layers[0], keras.metrics.Mean()]
     found += [model._compile_loss, model._compile_metrics, keras.callbacks.CallbackList(), keras.StatelessScope()]
-    found += [iterator, iterator.data_adapter]
+    found += [iterator, iterator.data_adapter, keras.callbacks.CSVLogger("history.csv")]
     return {type(one).__name__: one for one in found} | {"Variable": model.variables[0]}
 
 
