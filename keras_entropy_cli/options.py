@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,13 @@ def _above_0(value: float) -> float:
     if not value > 0:  # NaN too
         raise typer.BadParameter(f"It should be above 0. Received: {value}.")
     return value
+
+
+class Model(enum.StrEnum):
+    """Architectures that the commands build."""
+
+    cnn = "cnn"
+    autoencoder = "autoencoder"
 
 
 DataDir = Annotated[

@@ -32,11 +32,6 @@ class _Tuner(enum.StrEnum):
     hyperband = "hyperband"
 
 
-class _Model(enum.StrEnum):
-    cnn = "cnn"
-    autoencoder = "autoencoder"
-
-
 class _Inputs(enum.StrEnum):
     unchanged = "unchanged"
     centred = "centred"
@@ -49,7 +44,7 @@ def search(
         typer.Option(help="digits, a prepared TensorFlow Datasets set such as mnist, or a folder of images."),
     ] = "digits",
     data_dir: options.DataDir = None,
-    model: Annotated[_Model, typer.Option(help="Architecture.")] = _Model.cnn,
+    model: Annotated[options.Model, typer.Option(help="Architecture.")] = options.Model.cnn,
     user_module: Annotated[
         str | None,
         typer.Option(

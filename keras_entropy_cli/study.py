@@ -53,7 +53,7 @@ def study(
     \\[tune]
     learning_rate = [1e-3, 1e-2]
     [\\[arms]]
-    name = "none"
+    name = "baseline"
     [\\[arms]]
     name = "volume"
     regularizer = "DenseEntropy"

@@ -12,11 +12,6 @@ from keras_entropy_cli import options
 from keras_entropy_cli.errors import INTERRUPTED, user_errors
 
 
-class _Model(enum.StrEnum):
-    cnn = "cnn"
-    autoencoder = "autoencoder"
-
-
 class _Regularizer(enum.StrEnum):
     ConvCornerEntropy = "ConvCornerEntropy"
     ConvEntropy = "ConvEntropy"
@@ -24,7 +19,7 @@ class _Regularizer(enum.StrEnum):
     TotalCorrelation = "TotalCorrelation"
 
 
-_DEFAULT = {_Model.cnn: _Regularizer.ConvCornerEntropy, _Model.autoencoder: _Regularizer.DenseEntropy}
+_DEFAULT = {options.Model.cnn: _Regularizer.ConvCornerEntropy, options.Model.autoencoder: _Regularizer.DenseEntropy}
 
 
 def train(
@@ -37,7 +32,7 @@ def train(
         ),
     ] = "digits",
     data_dir: options.DataDir = None,
-    model: Annotated[_Model, typer.Option(help="Architecture.")] = _Model.cnn,
+    model: Annotated[options.Model, typer.Option(help="Architecture.")] = options.Model.cnn,
     placement: Annotated[
         str, typer.Option(help="Layers that take the term: none, first, first:k, all, or a glob on layer names.")
     ] = "first",

@@ -166,7 +166,7 @@ def test_the_file_in_the_help_is_a_study(tmp_path):
     text = "\n".join(lines[lines.index('dataset = "digits"') : lines.index("tune = { factor = [1e-3, 1e-2] }") + 1])
     study = study_file.study_of(tomllib.loads(text), tmp_path / "study.toml", tmp_path / "out", first_seed=0)
 
-    assert [arm.name for arm in study.arms][:2] == ["none", "volume"]
+    assert [arm.name for arm in study.arms][:2] == ["baseline", "volume"]
     assert study.tune == {"learning_rate": [1e-3, 1e-2]}
 
 

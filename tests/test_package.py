@@ -125,7 +125,8 @@ def test_the_readme_names_the_two_commands():
 
 def test_no_file_is_long():
     """One idea each: a module that outgrows about 400 lines becomes a folder."""
-    lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "keras_entropy").rglob("*.py")}
+    files = [path for folder in ("keras_entropy", "keras_entropy_cli") for path in (ROOT / folder).rglob("*.py")]
+    lengths = {path.name: len(path.read_text().splitlines()) for path in files}
 
     assert {name: n for name, n in lengths.items() if n > 420} == {}
 
