@@ -1,13 +1,10 @@
 """`keras-entropy landscape`."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
+from child_command import child_command, interrupt, wait_until
 from typer.testing import CliRunner
 
 from keras_entropy.landscape import DensityOfStates
@@ -92,16 +89,11 @@ def test_ctrl_c_and_resume_end_with_the_same_bits(tmp_path, child_environment):
     arguments = ["--depth", "2", "--width", "4", "--axes", "train_accuracy", "--moves", "1e7"]
     whole = command(*arguments, "--output", tmp_path / "whole")
     assert whole.exit_code == 0, whole.output
-    child = [sys.executable, "-m", "keras_entropy", "landscape", *arguments, "--output", str(tmp_path / "out")]
-    process = subprocess.Popen(child, env=child_environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    state = tmp_path / "out" / "walk.state"
-    deadline = time.monotonic() + 120
-    while not state.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode in (130, 0)  # 0 where it was faster
-    assert process.returncode == 0 or "--resume" in said
+    with child_command(child_environment, "landscape", *arguments, "--output", tmp_path / "out") as child:
+        wait_until(lambda: (tmp_path / "out" / "walk.state").exists() or child.poll() == 0, child)
+        said = interrupt(child)
+    assert child.returncode in (130, 0)  # 0 where it was faster
+    assert child.returncode == 0 or "--resume" in said
     again = command(*arguments, "--output", tmp_path / "out", "--resume")
     assert again.exit_code == 0, again.output
     one, other = (DensityOfStates.load(tmp_path / name / "density.json") for name in ("whole", "out"))

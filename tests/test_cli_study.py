@@ -1,13 +1,9 @@
 import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 import tomllib
 
 import pytest
+from child_command import child_command, interrupt, wait_until
 from quick import inline_pool, quick_training
 from study_cases import build
 from typer.testing import CliRunner
@@ -206,23 +202,12 @@ def test_functions_of_ones_own_and_controls(tmp_path):
 @pytest.mark.processes
 def test_ctrl_c_keeps_what_has_ended(tmp_path, child_environment):
     (tmp_path / "study.toml").write_text(SMALL.replace("seeds = 2", "seeds = 500").replace("[7]", "[7000]"))
-    code = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code += "from keras_entropy_cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
-    program = subprocess.Popen(
-        [sys.executable, "-c", code, "study", str(tmp_path / "study.toml"), "--output", str(tmp_path / "out")],
-        env=child_environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while len(ended(tmp_path / "out")) < 3:
-        assert time.monotonic() < deadline
-        assert program.poll() is None
-        time.sleep(0.05)
-    os.kill(program.pid, signal.SIGINT)
-    errors = program.communicate(timeout=60)[1]
+    study = ("study", tmp_path / "study.toml", "--output", tmp_path / "out")
+    with child_command(child_environment, *study) as child:
+        wait_until(lambda: len(ended(tmp_path / "out")) >= 3, child)
+        errors = interrupt(child)
 
-    assert program.returncode == 130
+    assert child.returncode == 130
     assert "--resume" in errors
     assert "Traceback" not in errors
     assert all(record.ok for record in ended(tmp_path / "out"))

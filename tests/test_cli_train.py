@@ -7,14 +7,12 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from child_command import child_command, interrupt, wait_until
 from quick import quick_training
 from typer.testing import CliRunner
 
@@ -29,29 +27,6 @@ FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", 
 
 def command(*arguments):
     return CliRunner().invoke(app, ["train", *map(str, arguments)])
-
-
-def process(environment, output, *arguments):
-    """Start a run in another process, to be killed."""
-    # Started from a background job of a shell, it would inherit that Ctrl-C is ignored.
-    code = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code += "sys.modules['tensorflow'] = None\n" if BLOCKED else ""
-    code += "from keras_entropy_cli import main\nsys.argv[0] = 'keras-entropy'\nmain()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "train", "--output", str(output), *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(path, running):
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert running.poll() is None, running.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def table(path):
@@ -208,11 +183,9 @@ def check_same(output, expected):
 
 @pytest.mark.processes
 def test_a_killed_run_resumes_to_the_same_bits(trained, tmp_path, child_environment):
-    running = process(child_environment, tmp_path / "out", "--epochs", 4)
-    wait_for(tmp_path / "out" / "checkpoint-0002.keras", running)
-    running.kill()
-    running.wait()
-    running.stderr.close()
+    with child_command(child_environment, "train", "--epochs", 4, "--output", tmp_path / "out") as child:
+        wait_until((tmp_path / "out" / "checkpoint-0002.keras").exists, child)
+        child.kill()
     (tmp_path / "out" / ".partial-torn.keras").write_bytes(b"half a file")
 
     result = command("--output", tmp_path / "out", "--resume")
@@ -223,12 +196,11 @@ def test_a_killed_run_resumes_to_the_same_bits(trained, tmp_path, child_environm
 
 @pytest.mark.processes
 def test_ctrl_c_leaves_what_was_finished(tmp_path, child_environment):
-    running = process(child_environment, tmp_path / "out", "--epochs", 1000)
-    wait_for(tmp_path / "out" / "checkpoint-0002.keras", running)
-    os.kill(running.pid, signal.SIGINT)
-    errors = running.communicate(timeout=120)[1]
+    with child_command(child_environment, "train", "--epochs", 1000, "--output", tmp_path / "out") as child:
+        wait_until((tmp_path / "out" / "checkpoint-0002.keras").exists, child)
+        errors = interrupt(child)
 
-    assert running.returncode == 130
+    assert child.returncode == 130
     assert "--resume" in errors
     assert "Traceback" not in errors
     done = len(table(tmp_path / "out" / "history.csv"))
