@@ -4,6 +4,10 @@ Importing this package registers its objects with Keras, so that saved models lo
 NumPy; everything heavier is imported by the function that needs it.
 """
 
+from keras_entropy import _optional
+
+_optional.require_backend()
+
 from keras_entropy._checks import EntropyWarning
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
 from keras_entropy.layers import DualDense, EntropyActivation

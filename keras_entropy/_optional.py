@@ -1,4 +1,4 @@
-"""Optional packages: one import function, and one error that names the extra to install.
+"""Optional packages: how they are imported, and one error that names the extra to install.
 
 `pip install keras-entropy` brings Keras, NumPy and SciPy, and what Keras depends on, such as rich and h5py. Any other
 package comes with an extra of `pyproject.toml`, and the functions that need it import it through `require`.
@@ -7,10 +7,12 @@ package comes with an extra of `pyproject.toml`, and the functions that need it 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
+_BACKENDS = ("tensorflow", "jax", "torch")
 _NEEDED_BY = {
-    "tensorflow": "Reading prepared data sets",
+    "tensorflow": "Reading prepared data sets on any backend",
     "matplotlib": "Drawing figures",
     "tensorboard": "Writing TensorBoard event files",
     "sklearn": "The digits data set",
@@ -53,9 +55,29 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
-        raise ModuleNotFoundError(
-            f"{_NEEDED_BY[package]} needs {package}, which is not installed. "
-            f'Install it with: pip install "keras-entropy[{extra}]"',
-            name=package,
-        ) from None
+        raise _missing(_NEEDED_BY[package], package, extra) from None
     return importlib.import_module(module)
+
+
+def require_backend() -> None:
+    """Import Keras on the backend that `KERAS_BACKEND` or Keras's configuration file selects.
+
+    Raises:
+        ModuleNotFoundError: If that backend is not installed. The message names the extra, and the other backends.
+    """
+    try:
+        importlib.import_module("keras")
+    except ModuleNotFoundError as error:
+        backend = str(error.name).partition(".")[0]
+        if backend not in _BACKENDS or importlib.util.find_spec(backend) is not None:
+            raise
+        remedy = f" Or set KERAS_BACKEND to a backend that is installed: one of {', '.join(_BACKENDS)}."
+        raise _missing("Keras", backend, backend, remedy) from None
+
+
+def _missing(user: str, package: str, extra: str, remedy: str = "") -> ModuleNotFoundError:
+    return ModuleNotFoundError(
+        f"{user} needs {package}, which is not installed. "
+        f'Install it with: pip install "keras-entropy[{extra}]"{"." + remedy if remedy else ""}',
+        name=package,
+    )

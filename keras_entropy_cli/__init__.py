@@ -18,9 +18,9 @@ def main() -> None:
 
 
 def _fail_without_typer() -> None:
-    from keras_entropy import _optional
-
     try:
+        from keras_entropy import _optional
+
         _optional.require("typer", extra="cli")
     except ModuleNotFoundError as error:
         sys.stderr.write(f"Error: {error}\n")

@@ -107,6 +107,16 @@ def network():
     return model
 
 
+def without_the_backend():
+    message = "no error"
+    try:
+        importlib.import_module("keras_entropy")
+    except ModuleNotFoundError as error:
+        message = str(error)
+    backend = os.environ["KERAS_BACKEND"]
+    assert f'Keras needs {backend}, which is not installed. Install it with: pip install "keras-entropy' in message
+
+
 def without_plot():
     import keras_entropy
     from keras_entropy import plots
@@ -204,9 +214,13 @@ def in_a_child(function, *extras):
 
 
 def main():
+    BLOCKED["backend"] = [os.environ["KERAS_BACKEND"]]
+    walked = [in_a_child(without_the_backend, "backend")]
+    del BLOCKED["backend"]
+
     import keras  # noqa: F401 (once, for all children)
 
-    walked = [in_a_child(every_module_without_any_extra, *BLOCKED)]
+    walked += [in_a_child(every_module_without_any_extra, *BLOCKED)]
     for name in NAMES:
         imported(name)
     for extra in BLOCKED:

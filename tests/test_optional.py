@@ -117,6 +117,40 @@ class TestRequire:
 
 
 @pytest.mark.once
+class TestRequireBackend:
+    @pytest.fixture
+    def keras_that_raises(self, monkeypatch, tmp_path):
+        def write(source):
+            (tmp_path / "keras.py").write_text(source)
+            monkeypatch.syspath_prepend(tmp_path)
+            monkeypatch.delitem(sys.modules, "keras")
+
+        return write
+
+    def test_a_missing_backend_is_an_error_that_names_the_extra_and_the_other_backends(
+        self, monkeypatch, keras_that_raises
+    ):
+        monkeypatch.setitem(sys.modules, "jax", None)
+        keras_that_raises("import jax.numpy")
+
+        with pytest.raises(ModuleNotFoundError) as caught:
+            _optional.require_backend()
+
+        assert str(caught.value) == (
+            'Keras needs jax, which is not installed. Install it with: pip install "keras-entropy[jax]". '
+            "Or set KERAS_BACKEND to a backend that is installed: one of tensorflow, jax, torch."
+        )
+
+    @pytest.mark.parametrize("name", ["h5py", "json.broken"])
+    def test_anything_else_is_an_error_of_keras(self, monkeypatch, keras_that_raises, name):
+        monkeypatch.setattr(_optional, "_BACKENDS", ("json",))  # which is installed
+        keras_that_raises(f"raise ModuleNotFoundError('broken', name={name!r})")
+
+        with pytest.raises(ModuleNotFoundError, match="^broken$"):
+            _optional.require_backend()
+
+
+@pytest.mark.once
 class TestSource:
     def test_the_extras_are_those_of_the_parts(self):
         assert set(PARTS) <= set(PROJECT["optional-dependencies"])
