@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import importlib.util
 import os
 import shutil
 import sys
@@ -30,7 +31,7 @@ if BLOCKED:
 import keras  # noqa: E402
 import pytest  # noqa: E402
 
-from keras_entropy import _backend  # noqa: E402
+from keras_entropy import _backend, _optional  # noqa: E402
 from keras_entropy.runs import memory  # noqa: E402
 
 # The end of a pipeline can wait for minutes for the thread that tunes it.
@@ -39,6 +40,21 @@ _backend.framework().disable_pipeline_tuning()
 _unfreeze, gc.unfreeze = gc.unfreeze, lambda: None
 
 ROOT = Path(__file__).parent
+
+
+MISSING = {name for name in _optional.PACKAGES if importlib.util.find_spec(name) is None}
+"""Optional packages that are not installed here."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Skip a test that needs an extra which is not installed; the reason is the error, which names the extra."""
+    try:
+        return (yield)
+    except ModuleNotFoundError as error:
+        if error.name in MISSING and "keras-entropy[" in str(error):
+            pytest.skip(str(error))
+        raise
 
 
 @pytest.fixture(autouse=True)

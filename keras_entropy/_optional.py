@@ -10,8 +10,8 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-_BACKENDS = ("tensorflow", "jax", "torch")
-_NEEDED_BY = {
+BACKENDS = ("tensorflow", "jax", "torch")
+PACKAGES = {
     "tensorflow": "Reading prepared data sets on any backend",
     "matplotlib": "Drawing figures",
     "tensorboard": "Writing TensorBoard event files",
@@ -27,7 +27,7 @@ _NEEDED_BY = {
     "grpc": "Searching with several workers",
     "numba": "Sampling parameter space",
 }
-"""What needs a package, by the name under which Python imports it."""
+"""Optional packages by the name under which Python imports them, and what needs each."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:
@@ -55,7 +55,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
-        raise _missing(_NEEDED_BY[package], package, extra) from None
+        raise _missing(PACKAGES[package], package, extra) from None
     return importlib.import_module(module)
 
 
@@ -69,9 +69,9 @@ def require_backend() -> None:
         importlib.import_module("keras")
     except ModuleNotFoundError as error:
         backend = str(error.name).partition(".")[0]
-        if backend not in _BACKENDS or importlib.util.find_spec(backend) is not None:
+        if backend not in BACKENDS or importlib.util.find_spec(backend) is not None:
             raise
-        remedy = f" Or set KERAS_BACKEND to a backend that is installed: one of {', '.join(_BACKENDS)}."
+        remedy = f" Or set KERAS_BACKEND to a backend that is installed: one of {', '.join(BACKENDS)}."
         raise _missing("Keras", backend, backend, remedy) from None
 
 
