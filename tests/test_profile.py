@@ -190,7 +190,7 @@ class TestCompare:
         assert list(comparison.to_frame()["path"]) == ["a", "b"]
 
     def test_outliers_are_those_of_the_box_plot(self):
-        from matplotlib.cbook import boxplot_stats
+        boxplot_stats = pytest.importorskip("matplotlib.cbook", reason="needs the extra plot").boxplot_stats
 
         from keras_entropy.profile.record import count_outliers
 
