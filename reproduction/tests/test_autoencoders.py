@@ -40,7 +40,7 @@ def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, monke
     (picture,) = [block for block in outcome.blocks if isinstance(block, Picture)]
     assert picture.name == "a-fig3.png"
     page = (tmp_path / "a-fig3" / "page.md").read_text()
-    assert "Warning of the study: Early stopping watches" in page
+    assert "Warning of the study: Early stopping monitors" in page
     assert "The paper, at width 80, which is not among its widths" in page
 
     trained = autoencoders.run("a-fig4", Settings(output=tmp_path / "a-fig4", progress=False))

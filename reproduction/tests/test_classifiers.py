@@ -52,7 +52,7 @@ def test_seeds_can_be_added_and_not_be_taken_away(tmp_path, monkeypatch):
     assert output_folder.read_state(settings.output)["plan"]["seeds"] == 3
     usual = reproduce("a-table1", dataclasses.replace(settings, seeds=None))
     assert usual.verdicts[-1] == f"All {len(runs)} runs finished."
-    with pytest.raises(ValueError, match="also seed 2"):
+    with pytest.raises(ValueError, match="further runs: seed 2"):
         reproduce("a-table1", settings)
 
 
