@@ -90,8 +90,8 @@ PAGES = {
     "docs/choosing.md": "placed",
     "docs/exact_entropy.md": "layer",
     "docs/profile.md": "model",
-    "docs/compare.md": "records",
-    "docs/search.md": "verdict",
+    "docs/compare.md": "result",
+    "docs/search.md": "result",
     "docs/landscape.md": "found",
     "docs/sigmoid_entropy.md": "model",
 }
