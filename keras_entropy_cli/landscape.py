@@ -14,9 +14,7 @@ from keras_entropy_cli import options
 from keras_entropy_cli.errors import interruptible, user_errors
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from keras_entropy.landscape import DensityOfStates, Progress
+    from keras_entropy.landscape import Progress
 
 _WALK, _FILES = "walk.state", ("density.json", "landscape.png")
 
@@ -77,7 +75,9 @@ def landscape(
                 raise ValueError(f"{error} With this command: more --moves, or another --target-loss.") from error
             found.save(output / "density.json")
             found.plot("test_accuracy", output / "landscape.png")
-            _print(found, output)
+            typer.echo(str(found))
+            typer.echo(f"{found.moves / max(found.seconds, 1e-9):.3g} moves per second.")
+            typer.echo(f"Written to {output}: density.json, landscape.png")
 
 
 def _check_folder(output: Path, *, overwrite: bool, resume: bool) -> None:
@@ -115,37 +115,3 @@ def _progress_line() -> Iterator[Callable[[Progress], None]]:
             bar.update(task, description=at.phase, completed=at.done, state=state)
 
         yield show
-
-
-def _print(found: DensityOfStates, output: Path) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console()
-    console.print(_table(found))
-    rate = f"{found.moves / max(found.seconds, 1e-9):.3g} per second"
-    console.print(Text(f"{found.round_trips} round trips, {found.moves:.3g} moves of production, {rate}."))
-    console.print(Text(found.status))
-    console.print(Text(f"Written to {output}: density.json, landscape.png"), soft_wrap=True)
-
-
-def _table(found: DensityOfStates) -> Table:
-    """Entropy of about twenty bins of the first axis, summed over the second one."""
-    import numpy as np
-    from rich.table import Table
-
-    first = found.axes[0]
-    table = Table(title=f"{found.problem}: entropy of the whole box is 0")
-    for name in (first.name, "entropy (nats)", "standard error", *(f"mean {name}" for name in found.means)):
-        table.add_column(name.replace("_", " "), justify="right")
-    volumes = np.where(found.visited, np.exp(found.entropy), 0.0).reshape(first.bins, -1)
-    for i in range(0, first.bins, max(1, first.bins // 20)):
-        volume = volumes[i].sum()
-        row = [f"{first.centers[i]:.4g}", f"{np.log(volume):.2f}" if volume else "-inf"]
-        row.append(f"{found.standard_error[i]:.2f}" if len(found.axes) == 1 else "")
-        for name in found.means:
-            mean = found.conditional_mean(name)[0].reshape(first.bins, -1)[i]
-            weights = np.where(np.isfinite(mean), volumes[i], 0.0)
-            row.append(f"{weights @ np.nan_to_num(mean) / weights.sum():.4f}" if weights.any() else "")
-        table.add_row(*row)
-    return table

@@ -1,4 +1,4 @@
-"""Problems whose entropy is known exactly: what a sampler of parameter space has to reproduce."""
+"""Exact entropies, to test a sampler with: of a ball in a cube, and of a perceptron with two weights."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Array = np.ndarray[Any, Any]
 
 
 def ball_log_probability(dimension: int, energy: float) -> float:
-    """Log of the share of the cube [-1, 1]^d in which |x|^2 < energy.
+    """Return the log of the fraction of the cube [-1, 1]^d in which |x|^2 < energy, in nats.
 
-    Below 1 it is the volume of a ball; above, the inverse Laplace transform of the law of a sum of squares, along the
-    line through its saddle point.
+    Up to an energy of 1 it is the volume of a ball. Above 1 it is the inverse Laplace transform of the distribution of a
+    sum of squares, along the line through its saddle point.
 
     Args:
-        dimension: d; at least 5 for energies above 1, since the integral converges slowly in few dimensions.
-        energy: of 0 to d.
+        dimension: Integer d. For an energy above 1 at least 5, because the integral converges slowly below.
+        energy: Float, above 0 and at most d.
 
     Raises:
-        ValueError: for others.
+        ValueError: For other arguments.
 
     Examples:
         >>> round(ball_log_probability(2, 1.0), 4)  # a disc in a square: log(pi / 4)
@@ -54,15 +54,19 @@ def ball_log_probability(dimension: int, energy: float) -> float:
 
 
 def ball_edges(dimension: int, bins: int = 44, width: float = 1.5) -> Array:
-    """Energies between bins of equal width in nats, from the whole cube down.
+    """Return edges of bins whose entropies differ by a constant, from the whole cube down.
 
     Args:
-        dimension: of the cube.
-        bins: how many; the deepest holds all that is left.
-        width: nats from bin to bin.
+        dimension: Integer d of the cube.
+        bins: Integer. Number of bins; the deepest one reaches to 0. Defaults to 44.
+        width: Float, nats. Difference of the log volumes below two neighbouring edges. Defaults to 1.5.
 
     Returns:
-        (bins + 1,) rising energies from 0 to `dimension`.
+        Array (bins + 1,) of increasing energies from 0 to d.
+
+    Examples:
+        >>> ball_edges(10, bins=3).round(3).tolist()
+        [0.0, 1.835, 2.592, 10.0]
     """
     from scipy import optimize
 
@@ -80,24 +84,44 @@ def ball_edges(dimension: int, bins: int = 44, width: float = 1.5) -> Array:
 
 
 def ball_entropy(dimension: int, edges: Array) -> Array:
-    """Entropy of the bins between energies: log of their shares of the cube, in nats."""
+    """Return the entropies of the bins between energies, in nats; the entropy of the whole cube is 0.
+
+    Args:
+        dimension: Integer d of the cube.
+        edges: Array (n + 1,). Increasing energies from 0 to d.
+
+    Returns:
+        Array (n,) of entropies.
+
+    Examples:
+        >>> ball_entropy(10, ball_edges(10, bins=3)).round(3).tolist()
+        [-3.0, -1.752, -0.252]
+    """
     below = np.array([-np.inf if e <= 0 else ball_log_probability(dimension, min(e, dimension)) for e in edges])
     entropy: Array = below[1:] + np.log1p(-np.exp(below[:-1] - below[1:]))
     return entropy
 
 
 def perceptron_entropy(train: tuple[Array, Array], test: tuple[Array, Array]) -> Array:
-    """Log of the share of the square [-1, 1]^2 of weights in which a perceptron has so many points right.
+    """Return the entropies of the numbers of points that a perceptron with weights in [-1, 1]^2 classifies correctly.
 
-    A point x with label y of -1 or 1 is right where y w.x > 0, so the number depends on the angle of w alone, and
-    changes at the angles across the points.
+    A point x with label y is classified correctly if y w.x > 0, so the numbers depend on the angle of w only,
+    and change at right angles to the points.
 
     Args:
-        train: points (n, 2) and labels (n,).
-        test: points (m, 2) and labels (m,).
+        train: Training points, array (n, 2), and labels, array (n,) of -1 and 1.
+        test: Test points, array (m, 2), and labels, array (m,) of -1 and 1.
 
     Returns:
-        (n + 1, m + 1) entropies in nats, -inf where no weight has that many.
+        Array (n + 1, m + 1) of entropies in nats; -inf for numbers that no weights have.
+
+    Examples:
+        >>> import numpy as np
+        >>> points, labels = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, -1])
+        >>> np.exp(perceptron_entropy((points, labels), (points[:1], labels[:1])))
+        array([[0.25, 0.  ],
+               [0.25, 0.25],
+               [0.  , 0.25]])
     """
     points = np.concatenate([train[0], test[0]])
     across = np.arctan2(points[:, 1], points[:, 0])
@@ -116,6 +140,6 @@ def perceptron_entropy(train: tuple[Array, Array], test: tuple[Array, Array]) ->
 
 
 def _area(begin: float, end: float) -> float:
-    """Of the square [-1, 1]^2 between two angles within one eighth of the circle."""
-    side = round((begin + end) / 2 / (math.pi / 2)) * (math.pi / 2)  # the nearest side is straight across this angle
+    """Return the area of the square [-1, 1]^2 between two angles within one eighth of the circle."""
+    side = round((begin + end) / 2 / (math.pi / 2)) * (math.pi / 2)  # the nearest side is perpendicular to this angle
     return 0.5 * (math.tan(end - side) - math.tan(begin - side))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from keras_entropy import _checks, _files, plots
+from keras_entropy import _checks, _files, _table, plots
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.landscape import entropy_figure
 from keras_entropy.landscape.axis import Axis
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 SCHEMA = "keras-entropy/density-of-states/2"
+
+_ROWS = 21
+"""Rows of a printed table."""
 
 
 class ConditionalMean(NamedTuple):
@@ -42,7 +45,8 @@ class ConditionalMean(NamedTuple):
 class DensityOfStates:
     """Entropy S = ln(V_bin / V_box) of the bins of one or two observables (Zhang, 2021, eq. 8).
 
-    The entropy of the whole box is 0. All arrays are read-only and have the shape of the bins, (n,) or (n0, n1).
+    The entropy of the whole box is 0. `print(result)` shows a table, and so does a notebook. All arrays are read-only
+    and have the shape of the bins, (n,) or (n0, n1).
 
     Attributes:
         problem: String. Name of the problem.
@@ -140,6 +144,49 @@ class DensityOfStates:
             with _files.replacing(path) as temporary:
                 figure.savefig(temporary, dpi=100, format=plots.format_of(path))
         return figure
+
+    def __repr__(self) -> str:
+        bins = " x ".join(str(axis.bins) for axis in self.axes)
+        verdict = "converged" if self.converged else "not converged"
+        return f"<{type(self).__name__}: {_checks.printable(self.problem)}, {bins} bins, {verdict}>"
+
+    def __str__(self) -> str:
+        """The entropies of about twenty bins of the first axis as a table, and the status."""
+        head = self._head()
+        lines = (self._title(), _table.to_text(head, self._rows(), head), *self._notes())
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = self._head()
+        return _table.to_html(self._title(), head, self._rows(), head, self._notes())
+
+    def _title(self) -> str:
+        return f"{_checks.printable(self.problem)}: entropy in nats, 0 for the whole box"
+
+    def _head(self) -> list[str]:
+        error = ["standard error"] if len(self.axes) == 1 else []
+        names = [self.axes[0].name, "entropy", *error, *(f"mean {name}" for name in self.means)]
+        return [name.replace("_", " ") for name in names]
+
+    def _rows(self) -> list[list[str]]:
+        """Return a row for each of about twenty bins of the first axis; a second axis is summed over."""
+        first = self.axes[0]
+        rows = []
+        for i in np.unique(np.linspace(0, first.bins - 1, _ROWS).round().astype(int)):
+            entropies = np.atleast_1d(np.where(self.visited[i], self.entropy[i], -np.inf))
+            row = [f"{first.centers[i]:.4g}", f"{np.logaddexp.reduce(entropies):.2f}"]
+            if len(self.axes) == 1:
+                row.append(f"{self.standard_error[i]:.2f}")
+            for mean in self.means.values():
+                means = np.atleast_1d(mean.mean[i])
+                known = np.isfinite(means) & np.isfinite(entropies)
+                weights = np.exp(entropies[known] - entropies[known].max(initial=-np.inf))
+                row.append(f"{weights @ means[known] / weights.sum():.4f}" if known.any() else "")
+            rows.append(row)
+        return rows
+
+    def _notes(self) -> list[str]:
+        return [f"{self.round_trips} round trips, {self.moves:.3g} moves of production.", self.status]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to a JSON file, atomically."""

@@ -1,4 +1,4 @@
-"""Models whose density of states is known: a ball in a box, and a perceptron with two weights."""
+"""The kernels of the problems whose entropy is known: a ball in a cube, and a perceptron with two weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_entropy.landscape.kernels.kernel import Kernel
 
 @functools.cache
 def ball_kernel(dimension: int) -> Kernel:
-    """The observable is the squared length of the parameter vector; `data` is empty."""
+    """Compile the kernel of |x|^2, for one axis; `data` is empty."""
 
     @njit(error_model="numpy")
     def load(parameters: Any, data: Any, work: Any) -> Any:
@@ -48,7 +48,7 @@ def ball_kernel(dimension: int) -> Kernel:
 
 @functools.cache
 def perceptron_kernel() -> Kernel:
-    """The observables are how many training and test points two weights without bias classify correctly."""
+    """Compile the kernel of a perceptron, for two axes: its numbers of correct training points and test points."""
 
     @njit(error_model="numpy")
     def correct(points: Any, first: float, second: float) -> float:
@@ -81,7 +81,7 @@ def perceptron_kernel() -> Kernel:
     def prepare(
         points: ArrayLike, labels: ArrayLike, test_points: ArrayLike = (), test_labels: ArrayLike = ()
     ) -> tuple[Any, ...]:
-        """Points (n, 2) and labels -1 or 1."""
+        """Return points (n, 2) times labels, which are -1 or 1."""
         pairs = ((points, labels), (test_points, test_labels))
         return tuple(
             np.asarray(values, float).reshape(-1, 2) * np.asarray(signs, float).reshape(-1, 1)

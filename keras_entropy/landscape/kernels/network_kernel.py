@@ -1,4 +1,4 @@
-"""Observables of small models, evaluated anew after a change of one parameter."""
+"""The kernel of a fully connected ReLU network."""
 
 from __future__ import annotations
 
@@ -30,22 +30,23 @@ def network_kernel(  # noqa: PLR0915 - one closure per operation
     per_move: tuple[str, ...] = ("train_accuracy",),
     reduction: str = "mean",
 ) -> Kernel:
-    """Compiled functions for a network of these sizes.
+    """Compile the kernel of a network of these sizes.
 
     Args:
-        inputs: Inputs of the network.
-        depth: Hidden layers.
-        width: Units of each hidden layer.
-        outputs: Output units, at least 2.
-        points_train: Training points.
-        points_test: Test points; may be 0.
-        final_relu: Whether the output units are rectified too.
-        ties: "wrong": the right output must be larger than all others; "first": the first of equal outputs wins.
-        per_move: One or two of the observables, in the order of the axes.
-        reduction: Whether the loss is the "mean" or the "sum" over the points.
+        inputs: Integer. Number of inputs.
+        depth: Integer. Number of hidden layers.
+        width: Integer. Number of units of each hidden layer.
+        outputs: Integer. Number of output units, at least 2.
+        points_train: Integer. Number of training points.
+        points_test: Integer. Number of test points; may be 0.
+        final_relu: Boolean. Whether the output layer has a ReLU too. Defaults to False.
+        ties: String. "wrong" if the output of the label must be larger than all others, "first" if the first of equal
+            outputs wins. Defaults to "wrong".
+        per_move: One or two names of observables, in the order of the axes.
+        reduction: String. Whether the loss is the "mean" or the "sum" over the points. Defaults to "mean".
 
     Returns:
-        The functions. `prepare(train, train_labels, test, test_labels, strength)` makes their `data`.
+        A `Kernel`, with `prepare(train, train_labels, test, test_labels, strength)`.
     """
     shape = Shape(inputs, depth, width, outputs, final_relu, ties)
     train, test = Blocks.of(max(points_train, 1)), Blocks.of(max(points_test, 1))
@@ -55,7 +56,7 @@ def network_kernel(  # noqa: PLR0915 - one closure per operation
     correct_train, correct_test, loss_train = on_train.correct, on_test.correct, on_train.loss
     dimension = shape.dimension()
     state = -(-dimension // 16) * 16
-    region_train = np.int64(state + STATE)  # not a compile-time constant: both sets may share compiled functions
+    region_train = np.int64(state + STATE)  # not a compile-time constant, so that both sets can share functions
     region_test = region_train + on_train.words
     words = int(-(-(region_test + on_test.words) // 16) * 16)
     hold_train = any(name.startswith("train") for name in per_move)
@@ -64,7 +65,7 @@ def network_kernel(  # noqa: PLR0915 - one closure per operation
     first, second = (OBSERVABLES.index(name) for name in (per_move * 2)[:2])
     single = len(per_move) == 1
     scale = 1.0 / points_train if reduction == "mean" else 1.0
-    # The numbers of state: whether the proposal changed a logit, then doubles, each present and proposed.
+    # The elements of state: whether the proposal changes a logit, then float64 numbers, each current and proposed.
     changed_train, changed_test = state, state + 1
     norm, losses, train_correct, test_correct = state + 2, state + 6, state + 10, state + 14
 

@@ -1,12 +1,12 @@
-"""A small network on one set of points, held layer by layer so that changing one parameter costs little.
+"""The layers of a small network on one set of points, stored so that a change of one parameter is cheap to evaluate.
 
-A walker's scratch array begins with the parameters in single precision and a few numbers of state. Then comes a region
-per set of points: first 64 bits that say for each layer which of the two halves that follow holds the present
-pre-activations; the other half is for the proposed ones. A half consists of blocks of points, a block of one row per
-unit, a row of ones (the source of the biases) and the inputs. Accepting copies one row and flips bits.
+The scratch array of a walker begins with the parameters in float32 and a few numbers of state. A region follows for
+each set of points: 64 bits and two halves. The bits say for each layer which half has the current pre-activations; the
+other half takes the proposed ones. A half consists of blocks of points. A block has one row for each unit, a row of
+ones (the input of the biases) and the rows of the inputs. Accepting a proposal copies one row and flips bits.
 
-Single precision is used because twice as many points fit a vector, and logits need no more: the rounding that accepted
-changes leave behind is removed by loading again.
+float32 fits twice as many points in a vector as float64, and is precise enough for logits: loading the parameters again
+removes the rounding errors of accepted changes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from keras_entropy.landscape.kernels.simd_rows import LANES, inlined, inner, read_bits, read_single, rows, write_bits
 
-STATE = 32  # numbers of state after the parameters
-_MOST_VECTORS = 6  # of a row: longer ones would not stay in registers
+STATE = 32  # elements of state after the parameters
+_MAX_VECTORS = 6  # of a row, so that it stays in registers
 
 
 class Shape(NamedTuple):
-    """The sizes of a network and what its observables mean."""
+    """Sizes of a network, its output activation, and how ties are classified."""
 
     inputs: int
     depth: int
@@ -36,21 +36,21 @@ class Shape(NamedTuple):
     ties: str
 
     def layers(self) -> list[tuple[int, int]]:
-        """Inputs and units of each layer."""
+        """Return the inputs and the units of each layer."""
         sizes = [self.inputs, *[self.width] * self.depth, self.outputs]
         return list(itertools.pairwise(sizes))
 
     def dimension(self) -> int:
-        """The number of parameters."""
+        """Return the number of parameters."""
         return sum(n * m + m for n, m in self.layers())
 
     def units(self) -> int:
-        """The number of units of all layers."""
+        """Return the number of units of all layers."""
         return self.depth * self.width + self.outputs
 
 
 class Blocks(NamedTuple):
-    """How points are divided into blocks of equal, padded size."""
+    """The division of points into blocks of equal, padded size."""
 
     points: int
     blocks: int
@@ -58,31 +58,31 @@ class Blocks(NamedTuple):
 
     @classmethod
     def of(cls, points: int) -> Blocks:
-        """The fewest blocks whose rows stay in registers."""
+        """Return the smallest number of blocks whose rows stay in registers."""
         vectors = -(-points // LANES)
-        count = -(-vectors // _MOST_VECTORS)
+        count = -(-vectors // _MAX_VECTORS)
         return cls(points, count, -(-vectors // count) * LANES)
 
     def spread(self, table: NDArray[Any], padding: float) -> NDArray[np.float32]:
-        """(points, n) numbers as (blocks, n, lanes), flattened."""
+        """Return a table (points, n) as (blocks, n, lanes), flattened."""
         padded = np.full((self.blocks * self.lanes, table.shape[1]), padding, np.float32)
         padded[: self.points] = table
         return np.ascontiguousarray(padded.reshape(self.blocks, self.lanes, -1).transpose(0, 2, 1)).ravel()
 
 
 class PointFunctions(NamedTuple):
-    """Compiled functions of one set of points; `region` is where its rows begin in the scratch array."""
+    """Compiled functions for one set of points, whose region begins at index `region` of the scratch array."""
 
     words: int
-    load: Any  # (work, region, points): evaluate all layers as the present ones
-    change: Any  # (work, region, i, step) -> whether a logit changed; fills the proposed rows
-    commit: Any  # (work, region, i, changed): the proposed rows become the present ones
-    correct: Any  # (work, region, labels, proposed) -> how many points are classified correctly
-    loss: Any  # (work, region, labels, proposed) -> the sum of the cross-entropies
+    load: Any  # (work, region, points): evaluate all layers, as current ones
+    change: Any  # (work, region, i, step) -> whether a logit changes; writes the proposed rows
+    commit: Any  # (work, region, i, changed): make the proposed rows current
+    correct: Any  # (work, region, labels, proposed) -> number of points that are classified correctly
+    loss: Any  # (work, region, labels, proposed) -> sum of the cross-entropies, nats
 
 
 def label_rows(shape: Shape, blocks: Blocks, labels: NDArray[Any]) -> NDArray[np.float32]:
-    """The rows that `correct` and `loss` need: signs or one-hot labels, thresholds and weights of the points."""
+    """Return the rows for `correct` and `loss`: signs or one-hot labels, thresholds and weights of the points."""
     above = 0.0 if shape.ties == "wrong" else -float(np.finfo(np.float32).smallest_subnormal)
     weight = np.ones((len(labels), 1))
     if shape.outputs == 2:
@@ -104,7 +104,7 @@ def label_rows(shape: Shape, blocks: Blocks, labels: NDArray[Any]) -> NDArray[np
 
 
 def _tables(shape: Shape, lanes: int) -> NDArray[np.int32]:
-    """For each parameter: its layer; the rows of source and unit; where the unit's outgoing weights begin."""
+    """Return for each parameter its layer, the rows of its source and its unit, and the first outgoing weight."""
     table, at = [], 0
     ones = shape.units()
     for layer, (n, m) in enumerate(shape.layers()):
@@ -121,14 +121,14 @@ def _tables(shape: Shape, lanes: int) -> NDArray[np.int32]:
 
 @inlined
 def log_of_sum(x: float) -> float:
-    """log(1 + x) for x >= 0, precise for small x as well, and faster than `log1p`."""
+    """Return log(1 + x) for x >= 0, precise for small x and faster than `log1p`."""
     y = 1.0 + x
     return math.log(y) + (x - (y - 1.0)) / y
 
 
 @functools.cache
 def point_functions(shape: Shape, blocks: Blocks) -> PointFunctions:  # noqa: PLR0915 - one closure per operation
-    """Compile-time constants are the sizes of the network and of the rows."""
+    """Return the functions for these sizes, which are compile-time constants."""
     inputs, depth, width, outputs, final_relu = shape.inputs, shape.depth, shape.width, shape.outputs, shape.final_relu
     layers = depth
     block_count, lanes = blocks.blocks, blocks.lanes
@@ -139,10 +139,10 @@ def point_functions(shape: Shape, blocks: Blocks) -> PointFunctions:  # noqa: PL
     miss = row.miss
     units = shape.units()
     size = (units + 1 + inputs) * lanes  # of a block
-    proposal = block_count * size  # from the present rows to the proposed ones
+    proposal = block_count * size  # offset from the current rows to the proposed ones
     table = _tables(shape, lanes)
     first_output = depth * width * lanes
-    head = LANES * 2  # words before the first half, which hold the bits
+    head = LANES * 2  # elements before the first half, for the bits
     zero, one, lowest = np.float32(0), np.float32(1), np.float32(-np.inf)
     output_floor = zero if final_relu else lowest
     padded = block_count * lanes != blocks.points
@@ -151,7 +151,7 @@ def point_functions(shape: Shape, blocks: Blocks) -> PointFunctions:  # noqa: PL
     inner_layer = width * width + width
 
     def layer_function(n: int, m: int) -> Any:
-        """A whole layer: rows at `source` (none below `floor`) to rows at `target`, two units at a time."""
+        """Evaluate a layer, two units at a time, from rows at `source`, at least `floor`, to rows at `target`."""
 
         @inlined
         def whole(work: Any, weights: int, source: int, target: int, floor: Any) -> None:
@@ -196,12 +196,12 @@ def point_functions(shape: Shape, blocks: Blocks) -> PointFunctions:  # noqa: PL
 
     @inlined
     def half(halves: int, layer: int) -> int:
-        """Where the present half of a layer begins."""
+        """Return where the current half of a layer begins."""
         return ((halves >> layer) & 1) * proposal
 
     @inlined
     def spread_change(work: Any, weights: int, m: int, source: int, target: int, delta: Any) -> None:
-        """The units of the next layer after one activation changed."""
+        """Update the units of the next layer after a change of one activation."""
         for k in range(m):
             values = add_scaled(load_row(work, source + k * lanes), read_single(work, weights + k), delta)
             store_row(work, target + k * lanes, values)

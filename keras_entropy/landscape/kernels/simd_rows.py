@@ -1,7 +1,7 @@
-"""Rows of single-precision numbers that compiled code keeps in vector registers.
+"""Rows of float32 numbers that compiled code keeps in SIMD registers.
 
-A row holds one number for each point of a block: `vectors` vectors of eight. The functions of `Rows` may only be
-called from functions compiled by Numba; each becomes a few vector instructions, whatever loops stand around it.
+A row has one number for each point of a block, in `vectors` vectors of eight. Call the functions of `Rows` only from
+functions that Numba compiles; each becomes a few SIMD instructions, independent of the loops around it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numba import njit, types
 from numba.extending import intrinsic, models, register_model
 
 _INNER: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-inner: Any = njit(**_INNER)  # compiles what only compiled functions call
-inlined: Any = njit(**_INNER, forceinline=True)  # the same, without the cost of a call
+inner: Any = njit(**_INNER)  # for functions that only compiled functions call
+inlined: Any = njit(**_INNER, forceinline=True)  # the same, inlined
 
 LANES = 8
 _FLOAT = ir.FloatType()
@@ -25,7 +25,7 @@ _DOUBLE = ir.DoubleType()
 _INT = ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _INTS = ir.VectorType(_INT, LANES)
-_FLAGS = ("contract",)  # a multiplication and an addition may become one instruction; nothing else is rearranged
+_FLAGS = ("contract",)  # allow fused multiply-add, and no other reordering
 
 
 class Row(types.Type):
@@ -43,24 +43,24 @@ class _RowModel(models.PrimitiveModel):
 
 
 class Rows(NamedTuple):
-    """What can be done with rows of one length."""
+    """The operations on rows of one length, as intrinsics of Numba."""
 
-    load: Any  # (array, index): the row that begins there
+    load: Any  # (array, index): the row that begins at the index
     store: Any  # (array, index, row)
-    fill: Any  # (number): a row of equal numbers
+    fill: Any  # (number): a row of this number
     add: Any
     subtract: Any
     multiply: Any
-    larger: Any  # (row, row): the larger of each two
-    at_least: Any  # (row, number): the larger of each and the number
+    larger: Any  # (row, row): elementwise maximum
+    at_least: Any  # (row, number): elementwise maximum with the number
     add_scaled: Any  # (row, number, row): row + number * row
     magnitude: Any
-    exp: Any  # of numbers at most 0; exact at 0; at least exp(-87)
-    differ: Any  # (row, row): whether any number differs
-    count_above: Any  # (row, row): how many numbers of the first are larger
-    miss: Any  # (row, row, row): the first, but 1 where the second is not larger than the third
-    total: Any  # the sum, as double
-    compound: Any  # the product of 1 + number, less 1, as double; keeps the precision of small numbers
+    exp: Any  # for numbers <= 0; exact at 0; at least exp(-87)
+    differ: Any  # (row, row): whether the rows differ anywhere
+    count_above: Any  # (row, row): in how many places the first is larger
+    miss: Any  # (row, row, row): the first, or 1 where the second is not larger than the third
+    total: Any  # the sum, as float64
+    compound: Any  # the product of (1 + number), minus 1, as float64, precise for small numbers
 
 
 def _constant(value: float, vector: ir.VectorType = _VECTOR) -> ir.Constant:
@@ -68,7 +68,7 @@ def _constant(value: float, vector: ir.VectorType = _VECTOR) -> ir.Constant:
 
 
 def _spread(builder: Any, scalar: Any) -> Any:
-    """A vector of eight equal numbers."""
+    """Return a vector of eight equal numbers."""
     one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), scalar, ir.Constant(_INT, 0))
     return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_INTS, [0] * LANES))
 
@@ -93,7 +93,7 @@ def _larger(builder: Any, first: Any, second: Any) -> Any:
 
 
 def _reduce(builder: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """Combine the numbers of a vector pairwise into one."""
+    """Combine the numbers of a vector pairwise, until one is left."""
     size = vector.type.count
     while size > 1:
         size //= 2
@@ -106,8 +106,8 @@ def _reduce(builder: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> An
 
 
 def _exp(builder: Any, x: Any) -> Any:
-    """exp(x) = 2^n exp(r): n ends up in the exponent bits of the polynomial in r."""
-    magic = _constant(1.5 * 2**23)  # adding it rounds to an integer, which then stands in the lowest bits
+    """Compute exp(x) = 2^n exp(r): a polynomial in r, with n added to its exponent bits."""
+    magic = _constant(1.5 * 2**23)  # adding it rounds x to an integer, in the lowest bits of the sum
     x = _larger(builder, x, _constant(-87.0))
     shifted = builder.fadd(builder.fmul(x, _constant(1 / math.log(2)), _FLAGS), magic, _FLAGS)
     n = builder.fsub(shifted, magic)
@@ -122,7 +122,7 @@ def _exp(builder: Any, x: Any) -> Any:
 
 @functools.cache
 def rows(vectors: int) -> Rows:
-    """The operations on rows of `8 * vectors` numbers."""
+    """Return the operations on rows of `8 * vectors` numbers."""
     row = Row(vectors)
     be_type = ir.ArrayType(_VECTOR, vectors)
 
@@ -136,7 +136,7 @@ def rows(vectors: int) -> Rows:
         return packed
 
     def each(operation: Callable[..., Any], *kinds: Any) -> Any:
-        """An operation applied vector by vector; numbers are spread first."""
+        """Apply an operation vector by vector; a number becomes a vector of equal numbers first."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             columns = [
@@ -265,7 +265,7 @@ def rows(vectors: int) -> Rows:
 
 
 def _scalar(kind: Any, element: Any) -> tuple[Any, Any]:
-    """Reading and writing one number at an index of a single-precision array, without looking at its bounds."""
+    """Return functions that read and write a number at an index of a float32 array, without bounds checks."""
 
     @intrinsic
     def read(typing: Any, array: Any, index: Any) -> Any:
@@ -286,5 +286,5 @@ def _scalar(kind: Any, element: Any) -> tuple[Any, Any]:
 
 
 read_single, write_single = _scalar(types.float32, _FLOAT)
-read_double, write_double = _scalar(types.float64, _DOUBLE)  # of two places of the array
-read_bits, write_bits = _scalar(types.int64, ir.IntType(64))  # likewise
+read_double, write_double = _scalar(types.float64, _DOUBLE)  # two elements of the array
+read_bits, write_bits = _scalar(types.int64, ir.IntType(64))  # two elements of the array
