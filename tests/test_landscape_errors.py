@@ -1,4 +1,4 @@
-"""What a density of states says about its own errors, on a network and on the ball."""
+"""Standard errors agree with the differences between runs, on a network and on the ball."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from keras_entropy import datasets, landscape
 from keras_entropy.landscape import exact, samplers, splitting
 from keras_entropy.landscape.axis import axis_of
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -53,18 +53,20 @@ def share_of_each_bin(fault, moves, seed=0):
     return BINS * visits / visits.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "moves"), [("none", 16_000), ("clip", 8000), ("adapted", 8000), ("uncounted", 8000)])
 def test_what_is_wrong_is_seen(fault, moves):
     off = np.abs(share_of_each_bin(fault, moves) - 1).max()
     assert off < 0.03 if fault == "none" else off > 0.06
 
 
-def test_the_published_schedule_warns_and_stays_wrong():
+@pytest.mark.parametrize("moves", [1e6, pytest.param(1e7, marks=pytest.mark.slow)])
+def test_the_published_schedule_warns_and_stays_wrong(moves):
     edges = exact.ball_edges(DIMENSION)
     truth = exact.ball_entropy(DIMENSION, edges)
     with pytest.warns(EntropyWarning, match="does not fall"):
-        found = landscape.zhang_schedule(landscape.ball_problem(DIMENSION), "energy", 1e7, edges={"energy": edges})
-    right = landscape.density_of_states(landscape.ball_problem(DIMENSION), "energy", 1e7, edges={"energy": edges})
+        found = landscape.zhang_schedule(landscape.ball_problem(DIMENSION), "energy", moves, edges={"energy": edges})
+    right = landscape.density_of_states(landscape.ball_problem(DIMENSION), "energy", moves, edges={"energy": edges})
     assert np.exp(found.entropy).sum() == pytest.approx(1)
     seen = found.visited
     off = np.sqrt(np.mean((found.entropy - truth)[seen] ** 2))

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from landscape_cases import ON_JAX
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import Observable, exact, samplers
-from keras_entropy.landscape.axis import Axis, bins_of
+from keras_entropy.landscape import Observable, samplers
 
 BOX = 2 / np.sqrt(6)
 
@@ -23,7 +23,7 @@ def model():
 
 
 @pytest.mark.parametrize("options", [{}, {"reduction": "sum", "strength": 0.1, "ties": "first"}])
-def test_it_is_the_network_of_the_paper(model, data, options):
+def test_it_is_the_network_of_network_problem(model, data, options):
     ours = landscape.network_problem(3, 6, data, half_width=BOX, **options)
     theirs = landscape.keras_problem(model, data, BOX, **options)
     assert (theirs.dimension, theirs.observables) == (ours.dimension, ours.observables)
@@ -34,41 +34,22 @@ def test_it_is_the_network_of_the_paper(model, data, options):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
 
 
-def test_two_routes_find_the_same_entropy(model, data):
+def test_a_run_finds_the_entropy_of_uniform_samples(model, data):
     problem = landscape.keras_problem(model, data, BOX)
-    options = {"axes": "train_accuracy", "moves": 1e4, "walkers": 64, "particles": 64, "split_moves": 10}
-    options["edges"] = {"train_accuracy": np.array([0.0, 0.4875, 0.5125, 0.5375, 1.0])}
-    found = landscape.density_of_states(problem, **options)
-    expected = landscape.density_of_states(
-        landscape.network_problem(3, 6, data, half_width=BOX), **options | {"moves": 1e6}
-    )
-    difference = found.entropy - expected.entropy
-    assert np.abs(difference).max() < 4 * np.hypot(found.standard_error, expected.standard_error).max() < 1.0
-    again = landscape.density_of_states(problem, **options)
+    edges = np.array([0.0, 0.4875, 0.5125, 0.5375, 1.0])
+    options = {"moves": 1e4, "walkers": 64, "particles": 64, "split_moves": 10, "edges": {"train_accuracy": edges}}
+    found = landscape.density_of_states(problem, "train_accuracy", **options)
+    network = landscape.network_problem(3, 6, data, half_width=BOX)
+    parameters = np.random.default_rng(1).uniform(-BOX, BOX, (20_000, network.dimension))
+    counts = np.histogram(samplers.evaluate(network, parameters)["train_accuracy"], edges)[0]
+    expected, error = np.log(counts / counts.sum()), np.sqrt(1 / counts - 1 / counts.sum())
+    difference = found.entropy - expected
+    assert np.abs(difference).max() < 4 * np.hypot(found.standard_error, error).max() < 1.0
+    again = landscape.density_of_states(problem, "train_accuracy", **options)
     assert again.entropy.tobytes() == found.entropy.tobytes()
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="that sampler is JAX's")
-@pytest.mark.parametrize("dimension", [10, 20])
-def test_at_the_exact_weights_the_histogram_of_jax_is_flat(dimension):
-    problem = landscape.ball_problem(dimension)
-    edges = exact.ball_edges(dimension, bins=12)
-    window = samplers.Window(bins_of([Axis("energy", edges)]), exact.ball_entropy(dimension, edges), octaves=6)
-    sampler = samplers.select_sampler(problem, ("energy",), "jax")
-    walkers = samplers.init(problem, 500, 0)
-    sampler.step(walkers, window, 2000, samplers.WalkerInfo.zeros(500, window))  # from the top to all bins
-    info = samplers.WalkerInfo.zeros(500, window, 2, (3, 0))
-    sampler.step(walkers, window, 8000, info, 50)
-    share = info.histogram / 8000 * 12
-    error = share.std(0, ddof=1) / np.sqrt(500)
-    assert np.abs(share.mean(0) - 1).max() < np.maximum(0.03, 4 * error.max())
-    assert info.histogram.sum() == 500 * 8000
-    assert info.observed.sum() == 500 * 160
-    means = (info.sums / np.maximum(info.observed, 1)[..., None]).sum(0) / (info.observed > 0).sum(0)[:, None]
-    assert np.all((means[1:-1, 0] > edges[1:-2]) & (means[1:-1, 0] < edges[2:-1]))
-
-
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="that sampler is JAX's")
+@ON_JAX
 def test_a_users_function_in_jax():
     import jax.numpy as jnp
 
@@ -98,7 +79,7 @@ def test_bad_arguments_are_named(change, words, model, data):
         landscape.keras_problem(**{"model": model, "data": data, "half_width": 1.0, **change})
 
 
-def test_a_route_that_does_not_serve_is_refused(model, data):
+def test_a_backend_that_cannot_evaluate_a_problem_is_refused(model, data):
     problem = landscape.keras_problem(model, data, BOX)
     with pytest.raises(ValueError, match="no kernel"):
         landscape.density_of_states(problem, backend="numba")

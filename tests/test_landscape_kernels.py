@@ -1,4 +1,4 @@
-"""The compiled kernels against plain double-precision evaluation, and the driver against exact problems."""
+"""The compiled kernels against plain float64 evaluation, and the compiled random walk against exact problems."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -85,17 +85,19 @@ def make_data(inputs, outputs, train, test, seed=5):
     return points[:train], labels[:train], points[train:], labels[train:]
 
 
+SLOW = pytest.mark.slow  # Numba compiles each case for seconds
+
 CASES = [
     # depth, width, inputs, outputs, final_relu, ties, per_move, reduction, strength, train, test
-    (3, 6, 2, 2, False, "wrong", ("train_accuracy",), "mean", 0.0, 40, 40),
+    pytest.param((3, 6, 2, 2, False, "wrong", ("train_accuracy",), "mean", 0.0, 40, 40), marks=SLOW),
     (4, 8, 2, 2, True, "wrong", ("train_loss",), "sum", 0.01, 40, 40),
-    (3, 6, 2, 2, True, "first", ("train_accuracy", "test_accuracy"), "mean", 0.0, 40, 37),
-    (2, 5, 3, 3, False, "first", ("train_loss", "test_accuracy"), "mean", 0.1, 33, 20),
+    pytest.param((3, 6, 2, 2, True, "first", ("train_accuracy", "test_accuracy"), "mean", 0.0, 40, 37), marks=SLOW),
+    pytest.param((2, 5, 3, 3, False, "first", ("train_loss", "test_accuracy"), "mean", 0.1, 33, 20), marks=SLOW),
     (2, 5, 3, 4, True, "wrong", ("test_accuracy", "train_loss"), "sum", 0.0, 100, 61),
-    (1, 7, 2, 3, True, "first", ("train_accuracy",), "mean", 0.0, 40, 8),
-    (1, 4, 2, 2, False, "wrong", ("test_accuracy",), "mean", 0.5, 5, 40),
-    (5, 4, 1, 2, False, "first", ("train_loss", "train_accuracy"), "mean", 0.0, 130, 3),
-    (2, 3, 2, 2, False, "wrong", ("train_accuracy",), "mean", 0.0, 16, 0),
+    pytest.param((1, 7, 2, 3, True, "first", ("train_accuracy",), "mean", 0.0, 40, 8), marks=SLOW),
+    pytest.param((1, 4, 2, 2, False, "wrong", ("test_accuracy",), "mean", 0.5, 5, 40), marks=SLOW),
+    pytest.param((5, 4, 1, 2, False, "first", ("train_loss", "train_accuracy"), "mean", 0.0, 130, 3), marks=SLOW),
+    pytest.param((2, 3, 2, 2, False, "wrong", ("train_accuracy",), "mean", 0.0, 16, 0), marks=SLOW),
 ]
 
 
@@ -165,25 +167,22 @@ def test_incremental_equals_full(case):
     assert exact_counts >= 149
 
 
-def test_a_dead_network_ties():
+@pytest.mark.parametrize("outputs", [2, pytest.param(3, marks=SLOW)])
+def test_a_dead_network_ties(outputs):
     """With all weights 0, all logits are equal: nothing is right, or the points of the first class are."""
-    x, y, x_test, y_test = make_data(2, 3, 40, 40)
+    x, y, x_test, y_test = make_data(2, outputs, 40, 40)
     for ties, expected in (("wrong", 0), ("first", (y == 0).sum())):
-        kernel = network_kernel(2, 1, 4, 3, 40, 40, ties=ties)
-        work = kernel.work(1)[0]
-        assert kernel.load(np.zeros(kernel.dimension), kernel.prepare(x, y, x_test, y_test), work)[0] == expected
-    x, y, x_test, y_test = make_data(2, 2, 40, 40)
-    for ties, expected in (("wrong", 0), ("first", (y == 0).sum())):
-        kernel = network_kernel(2, 1, 4, 2, 40, 40, ties=ties, per_move=("train_accuracy", "train_loss"))
+        kernel = network_kernel(2, 1, 4, outputs, 40, 40, ties=ties, per_move=("train_accuracy", "train_loss"))
         work = kernel.work(1)[0]
         a, b = kernel.load(np.zeros(kernel.dimension), kernel.prepare(x, y, x_test, y_test), work)
         assert a == expected
-        assert b == pytest.approx(np.log(2), rel=1e-6)
+        assert b == pytest.approx(np.log(outputs), rel=1e-6)
 
 
 def small_network(per_move=("train_accuracy",)):
-    kernel = network_kernel(2, 2, 4, 2, 24, 24, per_move=per_move)
-    data = kernel.prepare(*make_data(2, 2, 24, 24))
+    points_test = 24 if "test_accuracy" in per_move else 0
+    kernel = network_kernel(2, 2, 4, 2, 24, points_test, per_move=per_move)
+    data = kernel.prepare(*make_data(2, 2, 24, points_test))
     n = 25
     target = Target(np.arange(26.0), np.empty(0), np.arange(n), np.zeros(n))
     if len(per_move) == 2:
@@ -205,7 +204,9 @@ def run(kernel, data, target, *, walkers=6, moves=4000, chunks=((0, 6),), log_f=
     return state
 
 
-@pytest.mark.parametrize("per_move", [("train_accuracy",), ("train_accuracy", "test_accuracy")])
+@pytest.mark.parametrize(
+    "per_move", [("train_accuracy",), pytest.param(("train_accuracy", "test_accuracy"), marks=SLOW)], ids=str
+)
 def test_division_among_threads_changes_nothing(per_move):
     kernel, data, target = small_network(per_move)
     whole = run(kernel, data, target)
@@ -282,6 +283,7 @@ def shells(d, n, half):
     return Target(edges, np.empty(0), bin_map, np.log(np.diff(radii**d)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [2, 5])
 def test_ball_is_flat_at_exact_weights(d):
     kernel = ball_kernel(d)

@@ -6,7 +6,7 @@ import pytest
 from keras_entropy import datasets, landscape
 from keras_entropy.landscape import exact
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 def ladder(problem, name, stop, live, slices, seed=0):

@@ -13,8 +13,8 @@ Array = np.ndarray[Any, Any]
 def ball_log_probability(dimension: int, energy: float) -> float:
     """Return the log of the fraction of the cube [-1, 1]^d in which |x|^2 < energy, in nats.
 
-    Up to an energy of 1 it is the volume of a ball. Above 1 it is the inverse Laplace transform of the distribution of a
-    sum of squares, along the line through its saddle point.
+    Up to an energy of 1 it is the volume of a ball. Above 1 it is the inverse Laplace transform of the distribution of
+    a sum of squares, along the line through its saddle point.
 
     Args:
         dimension: Integer d. For an energy above 1 at least 5, because the integral converges slowly below.

@@ -113,10 +113,11 @@ class JaxSampler:
 
         def observe(carry: _Carry) -> _Carry:
             values = self.problem.energy(carry.parameters)
+            placed, place = carry.bins >= 0, (everyone, carry.bins)
             recorded = jnp.stack([values[name] for name in self.problem.observables], 1)
-            place = everyone, carry.bins
+            recorded = jnp.where(placed[:, None], recorded, 0.0)
             return carry._replace(
-                observed=carry.observed.at[place].add(1),
+                observed=carry.observed.at[place].add(placed.astype(jnp.int32)),
                 sums=carry.sums.at[place].add(recorded),
                 squares=carry.squares.at[place].add(recorded**2),
             )

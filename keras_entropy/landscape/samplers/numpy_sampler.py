@@ -67,26 +67,27 @@ class NumpySampler:
             check_finite(name, np.all(np.isfinite(value)))
         found = window.bins.index(along)
         found = np.where(inside, found, -1)
-        taken = np.where(found >= 0, found, old_bins)
+        placed, taken = old_bins >= 0, np.where(found >= 0, found, old_bins)
         bands = np.array(info.proposals.shape[2:]) // 2
         shift = cells[taken] - cells[old_bins] + bands
-        near = np.all((shift >= 0) & (shift <= 2 * bands), 1)
+        near = placed & np.all((shift >= 0) & (shift <= 2 * bands), 1)
         np.add.at(info.proposals, (everyone[near], old_bins[near], *shift[near].T), 1)
         with np.errstate(over="ignore"):
-            accepted = (found >= 0) & (chance < np.exp(window.log_g[old_bins] - window.log_g[taken]))
+            accepted = placed & (found >= 0) & (chance < np.exp(window.log_g[old_bins] - window.log_g[taken]))
         info.accepted[everyone[accepted], old_bins[accepted]] += 1
         parameters[component, everyone] = np.where(accepted, new, old)
         state.bins = np.where(accepted, taken, old_bins)
-        info.histogram[everyone, state.bins] += 1
+        info.histogram[everyone, state.bins] += placed
         _count_trips(state, window)
 
     def _observe(self, state: WalkerState, info: WalkerInfo, parameters: Array) -> None:
-        everyone = np.arange(len(state.bins))
+        placed = np.flatnonzero(state.bins >= 0)
+        place = placed, state.bins[placed]
         values = checked_values(self.problem, self.problem.energy(parameters), len(state.bins))
-        recorded = np.stack([values[name] for name in self.problem.observables], 1)
-        info.observed[everyone, state.bins] += 1
-        info.sums[everyone, state.bins] += recorded
-        info.squares[everyone, state.bins] += recorded**2
+        recorded = np.stack([values[name] for name in self.problem.observables], 1)[placed]
+        info.observed[place] += 1
+        info.sums[place] += recorded
+        info.squares[place] += recorded**2
 
 
 def _count_trips(state: WalkerState, window: Window) -> None:

@@ -1,17 +1,15 @@
-"""Moves along the gradient: exact, reversible, resumable, and refused where there is no gradient."""
-
-import dataclasses
+"""Hamiltonian Monte Carlo: exact, reversible, resumable, and refused where there is no gradient."""
 
 import keras
 import numpy as np
 import pytest
+from landscape_cases import ON_JAX, Killed, ball_window, bits, kill_at_write, without_kernel
 from scipy import stats
 
 from keras_entropy import datasets, landscape
 from keras_entropy.landscape import Observable, exact, pipeline, samplers
 from keras_entropy.landscape.axis import Axis, bins_of
 
-on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="gradients are JAX's")
 OPTIONS = {
     "axes": "energy",
     "edges": {"energy": exact.ball_edges(6, bins=8)},
@@ -20,18 +18,15 @@ OPTIONS = {
 }
 
 
-@on_jax
-@pytest.mark.parametrize(("dimension", "leaps"), [(10, 1), (20, 4)])
-def test_at_the_exact_weights_the_histogram_is_flat(dimension, leaps):
-    problem, walkers = landscape.ball_problem(dimension), samplers.init(landscape.ball_problem(dimension), 1000, 0)
-    edges = exact.ball_edges(dimension, bins=12)
-    entropy = exact.ball_entropy(dimension, edges)
-    hmc = samplers.HMC(0.5, leaps)
-    window = samplers.Window(bins_of([Axis("energy", edges)]), entropy, octaves=6, hmc=hmc)
-    sampler = samplers.select_sampler(problem, ("energy",), "jax")
-    sampler.step(walkers, window, 2000, samplers.WalkerInfo.zeros(1000, window))  # from the top to all bins
+@ON_JAX
+@pytest.mark.parametrize(("dimension", "num_leapfrog_steps"), [(10, 1), pytest.param(20, 4, marks=pytest.mark.slow)])
+def test_at_the_exact_weights_the_histogram_is_flat(dimension, num_leapfrog_steps):
+    window = ball_window(dimension, octaves=6, hmc=samplers.HMC(0.5, num_leapfrog_steps))
+    sampler = samplers.select_sampler(landscape.ball_problem(dimension), ("energy",), "jax")
+    state = samplers.init(sampler.problem, 1000, 0)
+    sampler.step(state, window, 2000, samplers.WalkerInfo.zeros(1000, window))  # from the top to all bins
     info = samplers.WalkerInfo.zeros(1000, window, 0, (3, 0))
-    sampler.step(walkers, window, 8000, info)
+    sampler.step(state, window, 8000, info)
     share = info.histogram / 8000 * 12
     error = share.std(0, ddof=1) / np.sqrt(1000)
     assert error.max() < 0.02
@@ -40,10 +35,10 @@ def test_at_the_exact_weights_the_histogram_is_flat(dimension, leaps):
     assert np.abs(off / error).max() < 4
     assert info.histogram.sum() == 1000 * 8000
     assert info.proposals.sum() == pytest.approx(4000 * 1000, rel=0.1)  # those of the other moves only
-    assert np.all(np.abs(walkers.parameters) <= 1)
+    assert np.all(np.abs(state.parameters) <= 1)
 
 
-@on_jax
+@ON_JAX
 @pytest.mark.parametrize("hmc", [None, samplers.HMC(0.5, 3)])
 def test_flat_weights_sample_the_box_uniformly(hmc):
     problem = landscape.ball_problem(5)
@@ -56,7 +51,7 @@ def test_flat_weights_sample_the_box_uniformly(hmc):
         assert stats.kstest(component, "uniform", (-1, 2)).pvalue > 1e-4
 
 
-@on_jax
+@ON_JAX
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_values_that_are_not_finite_somewhere_are_named(share):
     import jax.numpy as jnp
@@ -70,7 +65,7 @@ def test_values_that_are_not_finite_somewhere_are_named(share):
         landscape.density_of_states(problem, "energy", 1e5, **options)
 
 
-@on_jax
+@ON_JAX
 def test_a_force_that_is_not_finite_is_rejected():
     """Along sqrt|x| the force has no bound; at 0 it is not even a number."""
     import jax.numpy as jnp
@@ -87,7 +82,8 @@ def test_a_force_that_is_not_finite_is_rejected():
     assert info.histogram.sum() == 500 * 100
 
 
-@on_jax
+@ON_JAX
+@pytest.mark.slow
 def test_the_entropy_of_the_ball_and_its_errors():
     edges = exact.ball_edges(10, bins=12)
     truth, z = exact.ball_entropy(10, edges), []
@@ -102,7 +98,7 @@ def test_the_entropy_of_the_ball_and_its_errors():
     assert 0.46 < np.sqrt(np.mean(np.square(z))) < 1.59
 
 
-@on_jax
+@ON_JAX
 def test_steps_are_reversible_and_keep_volume():
     """There and back, with bounces; and the determinant of the map of (parameters, momenta)."""
     import jax
@@ -136,35 +132,26 @@ def test_steps_are_reversible_and_keep_volume():
         assert np.linalg.det(jacobian) == pytest.approx(1, abs=1e-3)
 
 
-@on_jax
-def test_an_interrupted_walk_goes_on_to_the_same_bits(tmp_path, monkeypatch):
-    problem = landscape.ball_problem(6)
-    whole = landscape.density_of_states(problem, moves=2e5, walkers=32, **OPTIONS)
-    monkeypatch.setattr(pipeline, "_SECONDS", 0.0)
-    step, calls = pipeline.wang_landau.step, []
-
-    def dies(*arguments):
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return step(*arguments)
-
-    monkeypatch.setattr(pipeline.wang_landau, "step", dies)
-    path = tmp_path / "walk"
-    with pytest.raises(KeyboardInterrupt):
-        landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS)
-    monkeypatch.setattr(pipeline.wang_landau, "step", step)
-    for other in ({"hmc_fraction": 0.0, "backend": "jax"}, {"num_leapfrog_steps": 2}):
-        with pytest.raises(ValueError, match="different .*num_leapfrog_steps"):
-            landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS | other)
-    again = landscape.density_of_states(problem, moves=2e5, walkers=32, checkpoint=path, **OPTIONS)
-    assert again.entropy.tobytes() == whole.entropy.tobytes()
-    assert again.histogram.tobytes() == whole.histogram.tobytes()
+@ON_JAX
+def test_a_killed_walk_is_resumed_bit_identically(tmp_path, monkeypatch):
+    problem, options = landscape.ball_problem(6), {"moves": 2e5, "walkers": 32, **OPTIONS}
+    expected, path = bits(landscape.density_of_states(problem, **options)), tmp_path / "walk"
+    monkeypatch.setattr(pipeline, "_SECONDS", -1.0)
+    with monkeypatch.context() as patch:
+        kill_at_write(patch, 5, "after")
+        with pytest.raises(Killed):
+            landscape.density_of_states(problem, checkpoint=path, **options)
+    with pytest.raises(ValueError, match="different hmc_fraction, num_leapfrog_steps"):
+        landscape.density_of_states(problem, checkpoint=path, **options | {"hmc_fraction": 0.0, "backend": "jax"})
+    with pytest.raises(ValueError, match="different num_leapfrog_steps"):
+        landscape.density_of_states(problem, checkpoint=path, **options | {"num_leapfrog_steps": 2})
+    assert bits(landscape.density_of_states(problem, checkpoint=path, **options)) == expected
 
 
-@on_jax
+@ON_JAX
+@pytest.mark.slow
 def test_two_kinds_of_moves_find_the_same_entropy_of_a_loss():
-    problem = dataclasses.replace(landscape.network_problem(2, 4, datasets.spirals(seed=0)), kernel=None)
+    problem = without_kernel(landscape.network_problem(2, 4, datasets.spirals(seed=0)))
     split = {"walkers": 128, "particles": 100, "split_moves": 200}
     expected = landscape.density_of_states(problem, "train_loss", 1e6, target_loss=0.6, **split)
     edges = {"train_loss": expected.axes[0].edges}
@@ -176,7 +163,7 @@ def test_two_kinds_of_moves_find_the_same_entropy_of_a_loss():
     assert found.standard_error.max() < 0.3
 
 
-@on_jax
+@ON_JAX
 @pytest.mark.parametrize("options", [{}, {"final_relu": True, "ties": "first", "reduction": "sum", "strength": 0.1}])
 def test_a_network_in_jax_is_that_in_numpy(options):
     import jax
@@ -188,7 +175,7 @@ def test_a_network_in_jax_is_that_in_numpy(options):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
 
 
-@on_jax
+@ON_JAX
 @pytest.mark.parametrize(
     ("energy", "words"),
     [
@@ -225,6 +212,6 @@ def test_bad_arguments_are_named(change, words):
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="there it serves")
 @pytest.mark.parametrize("backend", [None, "jax"])
 def test_other_backends_are_refused(backend):
-    problem = dataclasses.replace(landscape.ball_problem(6), kernel=None)
+    problem = without_kernel(landscape.ball_problem(6))
     with pytest.raises(ValueError, match="needs the JAX backend.*KERAS_BACKEND=jax, or use hmc_fraction=0"):
         landscape.density_of_states(problem, moves=1e4, **OPTIONS, backend=backend)
