@@ -75,8 +75,8 @@ def test_every_weight_of_an_application_is_measured(name):
 
     assert [record.skipped for record in profile.records if record.skipped] == []
     assert len(profile.measured) >= 13
-    twin = entropy_profile(model, "corner", randomize=0)
-    assert len(profile.compare(twin).differences) == len(profile.records)
+    copy = entropy_profile(model, "corner", randomize=0)
+    assert len(profile.compare(copy).differences) == len(profile.records)
 
 
 @pytest.mark.parametrize("measure", ["log_volume", "total_correlation"])

@@ -154,7 +154,7 @@ def printed_gradient(x, w, g, b):
 
 
 def test_the_gradient_is_the_printed_one_for_both_sets():
-    """[C]: of the layer by autodiff, and of the definition by central differences in float64."""
+    """Mahi, 2025: of the layer by autodiff, and of the definition by central differences in float64."""
     x, w, g, b = inputs(6, 5).astype("float64"), inputs(5, 3, seed=1), inputs(5, 3, seed=2), inputs(3, seed=3)
     of_set, of_bias = printed_gradient(x, w, g, b)
     layer = DualDense(3, decision_weight=1.0)
@@ -176,7 +176,7 @@ def test_the_gradient_is_the_printed_one_for_both_sets():
 
 
 def test_a_hundred_steps_of_gradient_descent_are_the_rule_of_the_source():
-    """[C]: w, G and b each less eta times the printed gradient; w - G is what it was."""
+    """Mahi, 2025: w, G and b each less eta times the printed gradient; w - G is what it was."""
     x = inputs(16, 5)
     model = keras.Sequential([keras.Input((5,)), DualDense(3, dual_initializer="random_normal", decision_weight=1.0)])
     model.compile(keras.optimizers.SGD(0.5))

@@ -160,17 +160,17 @@ def network():
 def reference(measure="log_volume", **scales):
     """A network whose kernels keep more or less than random ones: by log(scale) nats per dimension."""
     model = network()
-    twin = entropy_profile(model, measure, randomize=0)
+    copy = entropy_profile(model, measure, randomize=0)
     for name, scale in scales.items():
         layer = model.get_layer(name)
         kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
-        shift = twin[name].mean - entropy_profile(model, measure)[name].mean
+        shift = copy[name].mean - entropy_profile(model, measure)[name].mean
         layer.kernel.assign(kernel * np.exp(shift) * scale)
     return entropy_profile(model, measure)
 
 
 class TestEmpirical:
-    def test_keeps_what_exceeds_the_random_twin(self):
+    def test_keeps_what_exceeds_the_random_copy(self):
         found = reference(a=0.5, b=1.5, c=3.0)
 
         assert paths(network(), "empirical", found) == ["b", "c"]

@@ -37,6 +37,7 @@ _REASON_SIZE = 300
 _CONFIG, _METADATA, _WEIGHTS, _ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets"
 
 _SAVE_AGAIN = "Save the model again with model.save('model.keras')."
+_LOAD_WEIGHTS = "Build the model and load this file with models.load_weights, or with --weights in the command."
 _LOAD_YOURSELF = "If you trust the file, load the model yourself and call keras_entropy.entropy_profile."
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
@@ -192,7 +193,7 @@ def _checked(path: Path, head: bytes, bound: int, folder: Path) -> Path:
         return folder
     text = _check_hdf5(path, bound)
     if text is None:
-        raise _RefusalError("has weights but no model. Build the model and load this file with --weights.")
+        raise _RefusalError(f"has weights but no model. {_LOAD_WEIGHTS}")
     _check_config(_parsed(text))
     return path
 

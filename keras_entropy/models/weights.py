@@ -28,7 +28,7 @@ def existing(path: str | os.PathLike[str]) -> Path:
     """Return `path` if it is a file; raise `FileNotFoundError` otherwise."""
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f"There is no file of weights {os.fspath(path)}. It may be a path relative to another folder."
+            f"There is no file of weights {os.fspath(path)}. Relative paths start at the working folder."
         )
     return Path(path)
 

@@ -53,7 +53,7 @@ class OperatorRegularizer(EntropyRegularizer):
         if not 3 <= len(shape) <= 5:
             raise ValueError(
                 f"{name} measures kernels with one to three spatial dimensions, (*spatial, c_in, c_out). "
-                f"Received: a kernel of shape {shape}."
+                f"Received: a kernel of shape {shape}. Use DenseEntropy or TotalCorrelation for matrices."
             )
         if shape[-1] % self.groups:
             raise ValueError(
