@@ -1,4 +1,4 @@
-"""`python -m keras_entropy`: the command by another way."""
+"""`python -m keras_entropy` runs the command `keras-entropy`, after Python has imported this package, and so Keras."""
 
 from keras_entropy_cli import main
 
