@@ -13,7 +13,8 @@ import numpy as np
 
 from keras_entropy import _checks, _keras, _optional, profile
 from keras_entropy.layers import DualDense, EntropyActivation
-from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
+from keras_entropy.placement.resolution import Placement, check_selectable, select_weights
+from keras_entropy.profile import MeasurableWeight, WeightEntropy
 from keras_entropy.profile.activation_means import infer_rows, means_on_sample
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import regularizers_of
@@ -47,8 +48,8 @@ class EntropyLogger(keras.callbacks.Callback):
     those without it. When `fit` ends, also with an exception, the model is as it was before.
 
     Args:
-        layers: Which layers to log: a glob on layer paths, several globs, or a predicate on layers. Defaults to None,
-            all measurable layers.
+        placement: Which layers to log, as in `resolve_placement`, except for `"empirical"`. Globs and predicates also
+            reach the scales of normalisations. Defaults to None, all measurable layers.
         measure: String. What to log: `"corner"`: log|det| of the leading block of a matrix, in nats per dimension, and
             mean log|c11| of a convolution, in nats per filter; `"log_volume"`: the log-volume of the whole kernel, in
             nats per dimension; `"total_correlation"`: the total correlation of the outputs, in nats per output.
@@ -64,7 +65,7 @@ class EntropyLogger(keras.callbacks.Callback):
             layer, which Keras does not penalise.
 
     Raises:
-        ValueError, TypeError: If an argument is invalid. In `fit`: if a glob matches no layer.
+        ValueError, TypeError: If an argument is invalid. In `fit`: if the placement finds no layer.
         ModuleNotFoundError: If `log_dir` is given and tensorboard or matplotlib is not installed.
 
     Examples:
@@ -80,7 +81,7 @@ class EntropyLogger(keras.callbacks.Callback):
 
     def __init__(
         self,
-        layers: Selection = None,
+        placement: Placement = None,
         measure: str | None = None,
         log_dir: str | os.PathLike[str] | None = None,
         sample: Any = None,
@@ -91,7 +92,7 @@ class EntropyLogger(keras.callbacks.Callback):
         if log_dir is not None:
             _optional.require("tensorboard", extra="tensorboard")
             _optional.require("matplotlib", extra="plot")
-        self.layers = profile.check_selection(layers)
+        self.placement = check_selectable(placement)
         self.measure = measure
         self.log_dir = log_dir
         self.sample = _checked_sample(sample)
@@ -107,7 +108,7 @@ class EntropyLogger(keras.callbacks.Callback):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
         """Make a new logger with the same arguments; KerasTuner copies callbacks for each trial."""
-        return type(self)(self.layers, self.measure, self.log_dir, self.sample)
+        return type(self)(self.placement, self.measure, self.log_dir, self.sample)
 
     def set_model(self, model: Any) -> None:
         """Prepare the model; Keras calls this before it compiles the training step."""
@@ -140,7 +141,7 @@ class EntropyLogger(keras.callbacks.Callback):
         """Measure the layers and add the entries to `logs`."""
         logs = {} if logs is None else logs
         metrics = list(logs)
-        weights = profile.select(profile.measurable_weights(self.model), self.layers)
+        weights = select_weights(self.model, self.placement)
         self.layers_logged = tuple(
             profile.measure_weight(weight, self.measure, values=self._writer is not None) for weight in weights
         )
@@ -189,7 +190,7 @@ class EntropyLogger(keras.callbacks.Callback):
             for weight in weights
             if hasattr(weight.layer, "activation") and not hasattr(weight.layer, "recurrent_kernel")
         }
-        if self.layers is None:
+        if self.placement is None:
             layers |= {path: layer for path, layer in profile.walk(self.model) if isinstance(layer, EntropyActivation)}
         means = means_on_sample(self.model, layers, self.sample)
         found = {f"entropy/{path}/{name}": mean for path, of in means.items() for name, mean in of.items()}

@@ -430,12 +430,15 @@ class TestEntropyLogger:
         with pytest.warns(EntropyWarning, match="without a loss"):
             model.fit(x, verbose=0, callbacks=[EntropyLogger()])
 
-    def test_layers_chooses_by_glob_list_or_predicate(self):
-        def logged(layers):
-            history = fit(small_cnn(), EntropyLogger(layers=layers), epochs=1)
+    def test_placement_chooses_by_name_glob_list_predicate_or_dict(self):
+        def logged(placement):
+            history = fit(small_cnn(), EntropyLogger(placement=placement), epochs=1)
             return {name for name in history if name.startswith("entropy/")}
 
-        assert logged("c*") == {"entropy/conv"}
+        assert logged("c*") == logged("first") == {"entropy/conv"}
+        assert (
+            logged("all") == logged({"first": ConvCornerEntropy(0.1), "head": None}) == {"entropy/conv", "entropy/head"}
+        )
         assert logged(["head", "conv"]) == {"entropy/conv", "entropy/head"}
         assert logged(lambda layer: isinstance(layer, L.Dense)) == {"entropy/head"}
         with pytest.raises(ValueError, match=r"'conv9'.*Available: conv, head"):
@@ -462,12 +465,12 @@ class TestEntropyLogger:
         assert [e.step for e in events.Tensors("entropy/conv")] == [0, 1]
 
     def test_deep_copies_are_fresh_and_equal(self):
-        logger = EntropyLogger(layers="conv", measure="corner")
+        logger = EntropyLogger(placement="conv", measure="corner")
         fit(small_cnn(), logger)
 
         other = copy.deepcopy(logger)
 
-        assert (other.layers, other.measure, other.log_dir) == (("conv",), "corner", None)
+        assert (other.placement, other.measure, other.log_dir) == (("conv",), "corner", None)
         assert other.layers_logged == ()
         assert "entropy/conv" in fit(small_cnn(), other)
 
@@ -509,9 +512,10 @@ class TestEntropyLogger:
         [
             ({"measure": "exact"}, ValueError, "`measure`.*'corner'.*'exact'"),
             ({"measure": 1}, ValueError, "`measure`"),
-            ({"layers": 3}, TypeError, "`layers`.*glob.*3"),
-            ({"layers": [1]}, TypeError, "`layers`"),
-            ({"layers": []}, TypeError, "`layers`"),
+            ({"placement": 3}, TypeError, "`placement`.*glob.*3"),
+            ({"placement": [1]}, TypeError, "`placement`"),
+            ({"placement": []}, TypeError, "`placement`"),
+            ({"placement": "empirical:2"}, ValueError, "`placement`.*without a reference.*resolve_placement"),
         ],
     )
     def test_bad_arguments(self, arguments, error, words):

@@ -24,6 +24,7 @@ from keras_entropy.profile import (
     ProfileComparison,
     Selection,
     check_built,
+    check_selection,
     entropy_profile,
     measurable_weights,
     select,
@@ -127,6 +128,38 @@ def resolve_placement(
             f"{_remedy_for_dual(candidates)}"
         )
     return found
+
+
+def select_weights(model: Any, placement: Placement) -> list[MeasurableWeight]:
+    """Find the weights to log: as `resolve_placement`, but globs and predicates reach scales of normalisations too.
+
+    Args:
+        model: A built Keras model.
+        placement: As in `resolve_placement`, except for `"empirical"`; or None for all measurable weights.
+
+    Returns:
+        A list of `MeasurableWeight`, in the order of the model's layers.
+    """
+    if isinstance(placement, Mapping) or _named(placement)[0]:
+        return resolve_placement(model, placement)
+    return select(measurable_weights(model), placement, "placement")
+
+
+def check_selectable(placement: Any) -> Placement:
+    """Return a placement for `select_weights` with its globs as a tuple; raise an error if it is not one."""
+    parts = list(placement) if isinstance(placement, Mapping) else [placement]
+    if any(_named(part)[0] == "empirical" for part in parts):
+        raise ValueError(
+            _checks.message(
+                "placement",
+                "a placement without a reference",
+                placement,
+                "Give the paths that resolve_placement(model, 'empirical', reference) finds.",
+            )
+        )
+    if isinstance(placement, Mapping) or _named(placement)[0]:
+        return placement
+    return check_selection(placement, "placement")
 
 
 def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
