@@ -157,9 +157,9 @@ def check_selectable(placement: Any) -> Placement:
                 "Give the paths that resolve_placement(model, 'empirical', reference) finds.",
             )
         )
-    if isinstance(placement, Mapping) or _named(placement)[0]:
-        return placement
-    return check_selection(placement, "placement")
+    is_selection = not (isinstance(placement, Mapping) or _named(placement)[0])
+    checked: Placement = check_selection(placement, "placement") if is_selection else placement
+    return checked
 
 
 def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
