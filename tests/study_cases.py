@@ -11,7 +11,8 @@ from keras_entropy.study import RunRecord
 from keras_entropy.study.records import RUNS, append
 
 
-def build(width=4, learning_rate=1e-2, dropout=None, optimizer="adam"):
+def build(width=4, learning_rate=1e-2, dropout=None, optimizer="adam", eager=False):
+    """A small autoencoder; eager, where a test does not depend on the compiled step, which takes longer than it."""
     model = keras.Sequential(
         [
             keras.Input((6,)),
@@ -21,7 +22,7 @@ def build(width=4, learning_rate=1e-2, dropout=None, optimizer="adam"):
         ]
     )
     optimizers = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
-    model.compile(optimizers[optimizer](learning_rate), "mse", metrics=["mae"])
+    model.compile(optimizers[optimizer](learning_rate), "mse", metrics=["mae"], run_eagerly=eager)
     return model
 
 

@@ -1,6 +1,7 @@
-"""A study that is killed at random moments, again and again: nothing is lost, nothing runs twice.
+"""A study that is killed by SIGKILL at random moments: nothing is lost, nothing runs twice.
 
-KERAS_ENTROPY_KILLS sets the number of kills of the whole program; by default few, since each start imports Keras anew.
+`test_study_folder.py` kills at every write, without a process. KERAS_ENTROPY_KILLS sets the number of kills of the whole
+program; few by default, because each start imports Keras.
 """
 
 import json
@@ -16,7 +17,7 @@ import pytest
 
 from keras_entropy.study import read_records
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.processes]
 
 KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
 SEEDS = max(12, 2 * KILLS)

@@ -1,8 +1,6 @@
-"""Studies as they are run: in processes of their own, resumed, on executors, with processes that die."""
+"""Studies that train in processes: the pool, an executor, and processes that die."""
 
 import collections
-import gc
-import inspect
 import json
 import os
 import signal
@@ -11,12 +9,12 @@ import time
 
 import keras
 import pytest
-from filelock import FileLock
-from study_cases import build, build_or_fail, data, data_of_seed
+from study_cases import build, build_or_fail, data
 
-from keras_entropy import DenseEntropy, EntropyWarning, _backend
-from keras_entropy.runs import memory
+from keras_entropy import DenseEntropy, EntropyWarning
 from keras_entropy.study import Arm, Study, environment, pool, read_records, single_run
+
+pytestmark = pytest.mark.processes
 
 ARMS = [Arm("none"), Arm("volume", "first", DenseEntropy, tune={"factor": [0.0, 0.1]})]
 
@@ -61,81 +59,6 @@ def test_a_run_in_the_pool_has_the_bits_of_one_alone(done):
             alone = single_run.train(job, single_run.Task(record.arm, 0, "report", {}, record.tuned))
             assert alone.final_weights == record.final_weights
             assert alone.history == record.history
-
-
-def test_a_run_leaves_nothing_behind():
-    """What it left would be set aside with the rest by the next run, and grow."""
-    job = study(None)._job()
-    task = single_run.Task("volume", 0, "report", {}, {"factor": 0.1})
-    single_run.train(job, task)  # the first one imports and caches
-    gc.collect()
-    with memory.set_aside():
-        assert single_run.train(job, task).ok
-        assert gc.collect() < 100
-
-
-def test_pipelines_of_tensorflow_are_not_tuned(monkeypatch):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("other backends have no such pipelines")
-    import tensorflow as tf
-
-    made = tf.data.experimental.AutotuneOptions
-    monkeypatch.setattr(made, "__init__", inspect.unwrap(made.__init__))  # put back after the test
-    assert tf.data.Options().autotune.enabled is None  # as TensorFlow likes it
-    _backend.framework().disable_pipeline_tuning()
-    _backend.framework().disable_pipeline_tuning()  # once more changes nothing
-    assert tf.data.Options().autotune.enabled is False
-
-
-def test_nothing_runs_twice_and_a_study_can_grow(done, tmp_path):
-    output, records = done
-    before = (output / "runs.jsonl").read_bytes()
-
-    assert list(map(repr, study(output).run(workers=2).records)) == list(map(repr, records))
-    assert (output / "runs.jsonl").read_bytes() == before
-
-    for name in ("runs.jsonl", "study.json"):
-        (tmp_path / name).write_bytes((output / name).read_bytes())
-    with (tmp_path / "runs.jsonl").open("ab") as file:
-        file.write(b'{"schema": "keras-entropy/run/1", "arm": "no')
-    grown = study(tmp_path, seeds=[0, 1, 2], arms=[*ARMS, Arm("wide", width=6)]).run(workers=2)
-    assert (tmp_path / "runs.jsonl").read_bytes().startswith(before)
-    assert collections.Counter(r.arm for r in grown if r.role == "report") == {"none": 3, "volume": 3, "wide": 3}
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"epochs": 3}, "epochs"),
-        ({"batch_size": 3}, "batch_size"),
-        ({"tune_seeds": [8]}, "tune_seeds"),
-        ({"arms": [Arm("none", width=5), ARMS[1]]}, "arguments of arm 'none'"),
-        ({"arms": [ARMS[0], Arm("volume", "all", DenseEntropy, tune={"factor": [0.0, 0.1]})]}, "placement of arm"),
-        ({"arms": [ARMS[0], Arm("volume", "first", DenseEntropy, tune={"factor": [0.0, 0.2]})]}, "tune of arm"),
-        ({"data": data_of_seed}, "data"),
-        ({"arms": ARMS[:1]}, "arm 'volume'"),
-        ({"seeds": [1]}, "seed 0"),
-        ({"grid": {"width": [2]}}, "grid"),
-    ],
-)
-def test_the_folder_of_another_study_is_refused(changes, named, done):
-    before = {path: path.read_bytes() for path in done[0].iterdir()}
-    with pytest.raises(ValueError, match=f"with (other settings|further runs): {named}"):
-        study(done[0], **changes).run()
-    assert {path: path.read_bytes() for path in done[0].iterdir()} == before
-
-
-def test_a_folder_in_work_is_refused(tmp_path):
-    tmp_path.mkdir(exist_ok=True)
-    with FileLock(tmp_path / ".lock"), pytest.raises(BlockingIOError, match="Another process works on"):
-        study(tmp_path).run()
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "keras-entropy/study/9"}'])
-def test_a_description_that_is_none_is_refused(text, tmp_path):
-    (tmp_path / "study.json").write_text(text)
-    with pytest.raises(ValueError, match="does not describe a study"):
-        study(tmp_path).run()
 
 
 def test_runs_that_fail_or_kill_their_process_are_records_and_the_others_go_on(tmp_path):

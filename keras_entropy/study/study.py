@@ -71,10 +71,10 @@ class Study:
         ...     return model
         >>> x = np.random.default_rng(0).normal(size=(32, 4))
         >>> arms = [Arm("none"), Arm("volume", "first", DenseEntropy(1e-3))]
-        >>> study = Study(build, arms, seeds=range(3), data=(x, x, x, x), grid={"width": [2, 3]}, epochs=1)
+        >>> study = Study(build, arms, seeds=range(2), data=(x, x, x, x), epochs=1)
         >>> result = study.run(workers=1)
         >>> len(result.records), len(result.compare().sentences())
-        (12, 2)
+        (4, 1)
     """
 
     def __init__(
