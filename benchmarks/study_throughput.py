@@ -3,17 +3,17 @@
     python benchmarks/study_throughput.py [--runs 12] [--replicas 24] [--repeats 5] [--epochs 20,60] [--quick]
 
 All train the same autoencoder 64-60-64 with an entropy term on the digits, without early stopping. KerasTuner trains
-them as the `executions_per_trial` of one trial, in a process of its own with as many threads as it likes. On Linux the
-whole benchmark keeps to two cores. A `Study` also measures the entropy of each layer and logs the loss without penalty
-in every epoch; KerasTuner saves the best weights. In a repeat each way has its turn, so that a slow moment of a shared
-machine hits all of them; ratios are taken within the repeat. Three rates are printed, as medians and quartiles over
+the runs as the `executions_per_trial` of one trial, in a process without a limit on its threads. On Linux, the
+benchmark uses two cores. A `Study` also measures the entropy of each layer and logs the loss without penalty in every
+epoch; KerasTuner saves the best weights. Each repeat runs all variants, so that a slow moment of a shared machine
+affects all of them; ratios are computed within a repeat. Three rates are printed, as medians and quartiles over
 repeats:
 
-    all        from the call to its return, with the start of the processes
+    all        from the call to its return, including the start of the processes
     started    from the moment at which the first model is built
-    warm       of the runs after the first of each process, which finds nothing compiled or imported
+    warm       without the first run of each process, which imports and compiles
 
-and the processor time of a run, which no number of processes makes less: two of them can at best double the rate.
+and the processor time of a run. More processes do not reduce it: two processes can at most double the rate.
 Backend: KERAS_BACKEND.
 """
 

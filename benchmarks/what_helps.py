@@ -1,14 +1,15 @@
-"""Which entropy term helps, where, against baselines that are tuned as carefully.
+"""Which entropy term helps, and where, compared with equally tuned baselines.
 
     KERAS_BACKEND=jax python benchmarks/what_helps.py TASK ... --output runs/what_helps --data DIR [--workers 2]
     python benchmarks/what_helps.py --report --output runs/what_helps
 
-Each task is a study: every arm chooses its L2 (0 is offered), its factor and, but for autoencoder-180-fine and
-autoencoder-60-fast, its learning rate on the tuning seeds, and is compared on ten or twenty others. Arms named "alone"
-have no L2; "centred" and "standardised" arms have their inputs changed; those with "decay" lower the factor to 0 over
-the run, and "empirical" ones have the term on the layer where a trained network keeps most entropy.
---report reads what has ended: it prints each task's table, and applies Holm's adjustment over all tests of all tasks.
-DIR holds MNIST and CIFAR-10 (the sets "mnist", and "cifar10" or "cifar10_small") as TensorFlow Datasets prepares them.
+Each task is a study: the tuning seeds choose the L2 (0 is one of the values), the factor and, except in
+autoencoder-180-fine and autoencoder-60-fast, the learning rate of every arm; the arms are compared on ten or twenty
+other seeds. Arms named "alone" have no L2; "centred" and "standardised" arms transform their inputs; arms with "decay"
+lower the factor to 0 over the run; "empirical" arms have the term on the layer where a trained network keeps most
+entropy. --report reads the finished runs, prints the table of each task, and applies Holm's adjustment over all tests
+of all tasks. DIR has MNIST and CIFAR-10 (the sets "mnist", and "cifar10" or "cifar10_small"), prepared by TensorFlow
+Datasets.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from keras_entropy.study import Arm, Study
 
 
 class SoftOrthogonality(keras.regularizers.OrthogonalRegularizer):
-    """Keras's, of convolutions too: a kernel is the matrix (pixels and channels, filters)."""
+    """Keras's `OrthogonalRegularizer`, also for convolutions: the kernel is a matrix (pixels and channels, filters)."""
 
     def __call__(self, kernel):
         """The penalty on a kernel of any rank."""
@@ -65,7 +66,7 @@ def autoencoder(width, learning_rate, l2=0.0, infomax=0.0):
 
 
 def cnn(shape, filters, learning_rate, l2=0.0, normalised=False):
-    """Source A's small CNN, with L2 on its convolutions and batch normalisation before each activation if asked for."""
+    """The small CNN of Meni et al. (2023), with L2 on the convolutions, and optionally batch normalisation."""
     layers = [keras.Input(shape)]
     for i, count in enumerate(filters, start=1):
         regularizer = keras.regularizers.L2(l2) if l2 else None
@@ -100,7 +101,7 @@ def cifar(folder):
 
 
 def few_digits(seed, per_class=10):
-    """Ten labelled digits of each class, drawn anew by each seed; all test digits."""
+    """Ten labelled digits of each class, drawn by the seed; all test digits."""
     data = datasets.digits()
     rng = np.random.default_rng(seed)
     rows = np.concatenate([rng.permutation(np.flatnonzero(data.y_train == c))[:per_class] for c in range(10)])
@@ -117,7 +118,7 @@ def decay(epochs):
 
 
 def paired_with(inputs, l2):
-    """Arms of an autoencoder with its inputs as they are, or changed: every one with a tuned L2."""
+    """Arms of an autoencoder with a tuned L2, on raw or transformed inputs."""
     before = f"{inputs}, " if inputs else ""
     options = {"inputs": inputs, "l2": l2}
     return [
@@ -129,7 +130,7 @@ def paired_with(inputs, l2):
 
 
 def arm(name, regularizer=None, factor=None, placement="first", *, l2, infomax=None, **options):
-    """An arm that chooses its L2 and its factors."""
+    """An arm with a tuned L2 and tuned factors."""
     axes = {"l2": l2, "factor": factor, "infomax": infomax}
     return Arm(name, placement, regularizer, tune={axis: v for axis, v in axes.items() if v}, **options)
 
@@ -158,7 +159,7 @@ def autoencoder_arms(l2):
 
 
 def leads(l2):
-    """The terms on raw and on centred inputs, and soft orthogonality, which is none but keeps the units apart too."""
+    """The terms on raw and on centred inputs, and soft orthogonality, which separates the units without a term."""
     found = [*paired_with(None, l2), *paired_with("centred", l2)]
     for before, inputs in (("", None), ("centred, ", "centred")):
         found.append(arm(f"{before}soft orthogonality", Orthogonal, [1e-2, 1e-1], l2=l2, inputs=inputs))
@@ -182,7 +183,7 @@ CNN_TERMS = {
 
 
 def cnn_leads(l2=CNN_L2):
-    """L2 is on all convolutions, in all arms."""
+    """The terms on the first layer, on raw and on standardised inputs. All arms have L2 on all convolutions."""
     standard = {"inputs": "standardised", "l2": l2}
     return [
         arm("L2", l2=l2),
@@ -193,7 +194,7 @@ def cnn_leads(l2=CNN_L2):
 
 
 def cnn_arms(depth, l2=CNN_L2):
-    """Of one convolution, all are the first."""
+    """The arms of a depth. With one convolution, all layers are the first layer."""
     return [
         *cnn_leads(l2),
         *(cnn_variant(", all layers", l2, "conv*") if depth > 1 else []),
@@ -203,17 +204,17 @@ def cnn_arms(depth, l2=CNN_L2):
 
 
 def cnn_variant(suffix, l2=CNN_L2, placement="first"):
-    """The terms once more, in another way."""
+    """The terms with another placement, L2 or schedule."""
     return [arm(f"{name}{suffix}", *term, placement, l2=l2) for name, term in CNN_TERMS.items()]
 
 
 def cnn_centred(l2=CNN_L2):
-    """The terms on the inputs that did best without batch normalisation."""
+    """The terms on centred inputs, the best ones without batch normalisation."""
     return [arm(f"centred, {name}", *term, l2=l2, inputs="centred") for name, term in CNN_TERMS.items()]
 
 
 def cnn_controls(l2=CNN_L2):
-    """What else scales or spreads the weights, or moves the inputs."""
+    """Controls that change the weights or the inputs in other ways."""
     return [
         arm("soft orthogonality", Orthogonal, [1e-1, 1.0], l2=l2),
         arm("initial weights halved", initializer=0.5, l2=l2),
@@ -232,7 +233,7 @@ def empirical(build, options):
 
 
 VARIANTS = ("decay", "alone", "empirical", "controls", "centred")
-"""Ends of the names of tasks whose arms belong to those of another task."""
+"""Suffixes of tasks whose arms belong to the task without the suffix."""
 
 WIDTHS, DEPTHS = (20, 60, 180), (1, 2, 3)
 
@@ -242,7 +243,7 @@ def tasks(folder):
     dense = {"data": functools.partial(mnist, folder), "epochs": EPOCHS["autoencoder"], "batch_size": 100}
     dense |= {"tune": {"learning_rate": [4e-3, 8e-3]}}
     image = {"data": functools.partial(cifar, folder), "epochs": EPOCHS["cnn"], "batch_size": 64}
-    image |= {"metric": "val_accuracy", "tune": {"learning_rate": [5e-3, 1e-2]}}  # 2e-3 was worse in all without term
+    image |= {"metric": "val_accuracy", "tune": {"learning_rate": [5e-3, 1e-2]}}  # 2e-3 was worse without a term
     found = {}
     for width in WIDTHS:
         build = functools.partial(autoencoder, width)
@@ -273,14 +274,14 @@ def tasks(folder):
 
 
 SEEDS = {"autoencoder": (2, 10), "cnn": (3, 10), "digits": (3, 20)}
-"""How many choose values, and how many are compared."""
+"""Number of tuning seeds, and of compared seeds."""
 
 
 def study(name, folder, output):
     build, arms, options = tasks(folder)[name]
     if callable(arms):
         arms = cnn_variant(", empirical", placement=arms())
-    if options["data"] is not few_digits:  # the same for all seeds: read once, not by each run
+    if options["data"] is not few_digits:  # the same for all seeds: read once
         options = options | {"data": options["data"]()}
     choose, count = SEEDS[name.split("-")[0]]
     return Study(build, arms, range(100, 100 + count), tune_seeds=range(choose), output=output / name, **options)
@@ -298,9 +299,9 @@ def main():
     if unknown:
         parser.error(f"unknown tasks: {', '.join(sorted(unknown))}; there are {', '.join(tasks('.'))}")
     if not arguments.tasks and not arguments.report:
-        parser.error("name tasks to run, or --report what has been run")
+        parser.error("name the tasks to run, or use --report")
     data = str(Path(arguments.data).expanduser())
-    studies = {name: study(name, data, arguments.output) for name in arguments.tasks}  # data are missed now, not later
+    studies = {name: study(name, data, arguments.output) for name in arguments.tasks}  # reads the data first
     for name, work in studies.items():
         replicas = 24 if keras.backend.backend() == "jax" and not name.endswith("decay") else 1
         work.run(workers=arguments.workers, replicas=replicas, progress=sys.stderr.isatty())

@@ -1,4 +1,4 @@
-"""Tables and figure of what_helps.py, from the records of the tasks that have ended or are under way."""
+"""Tables and figure of what_helps.py, from the records of finished and running tasks."""
 
 import dataclasses
 import math
@@ -19,12 +19,12 @@ from keras_entropy.study.wording import interval, point_text
 INPUTS = ("centred", "standardised")
 NO_L2, ORTHOGONAL = "no term, no L2", "soft orthogonality"
 TERMS = ("infomax", "DenseEntropy", "ConvEntropy", "TotalCorrelation")
-"""Which are compared with soft orthogonality too."""
+"""Terms that are also compared with soft orthogonality."""
 
 
 @dataclasses.dataclass
 class Test:
-    """One arm against the baseline that has its inputs."""
+    """One arm against the baseline with the same inputs."""
 
     task: str
     row: object
@@ -34,17 +34,17 @@ class Test:
 
     @property
     def same(self):
-        """Whether the arm has chosen what the baseline is, and its runs are those of the baseline."""
+        """Whether the arm chose the values of the baseline, so that their runs are the same."""
         return self.row.difference is not None and self.row.values == self.base.values
 
     @property
     def runs(self):
-        """What is compared: two arms that chose the same values are the same runs, and one test, not two."""
+        """The compared values: arms that chose the same values have the same runs, and count as one test."""
         return tuple(sorted(self.row.values.items())), tuple(sorted(self.base.values.items()))
 
     @property
     def verdict(self):
-        """What the adjusted test shows."""
+        """What the adjusted test shows, in words."""
         if self.row.difference is None:
             return "not compared"
         if self.same:
@@ -66,7 +66,7 @@ def report(output):
     found = [path.parent for path in Path(output).glob("*/runs.jsonl")]
     folders = sorted((folder for folder in found if folder.name in order), key=lambda folder: order.index(folder.name))
     if not folders:
-        raise SystemExit(f"{output} holds no records of tasks. Run some, or name their folder with --output.")
+        raise SystemExit(f"{output} has no records of tasks. Run some, or name their folder with --output.")
     tests = [test for folder in folders if not folder.name.endswith(VARIANTS) for test in tests_of(folder)]
     tested = [test for test in tests if test.row.difference is not None and not test.same]
     different = {test.runs: test.row.difference.p for test in tested}
@@ -115,7 +115,7 @@ def tests_of(folder):
 
 
 def kind_of(task):
-    """Tasks of one kind stand side by side: "cnn-2-normalised" is one of "cnn-normalised"."""
+    """The kind of a task, whose tasks are shown side by side: "cnn-normalised" for "cnn-2-normalised"."""
     return "-".join(part for part in task.split("-") if not part.isdigit())
 
 

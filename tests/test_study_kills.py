@@ -1,7 +1,7 @@
 """A study that is killed by SIGKILL at random moments: nothing is lost, nothing runs twice.
 
-`test_study_folder.py` kills at every write, without a process. KERAS_ENTROPY_KILLS sets the number of kills of the whole
-program; few by default, because each start imports Keras.
+`test_study_folder.py` kills at every write, in one process. KERAS_ENTROPY_KILLS sets the number of kills of a whole
+program: few by default, because each start imports Keras.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""What a claim about an entropy term must survive: simpler changes of the model or of its inputs."""
+"""Changes of a model or of its inputs that may explain the gain of an entropy term."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import keras
@@ -19,15 +19,15 @@ INPUTS = ("centred", "standardised")
 
 @keras.saving.register_keras_serializable(package="keras_entropy")
 class Constant(keras.Regularizer):
-    """A number that is added to the loss and has no gradient: training is that of no regularizer.
+    """A regularizer that adds a constant to the loss: it has no gradient, and the weights train as without it.
 
-    A difference between a model with this and one without comes from what reads the loss, such as early stopping.
+    Only code that reads the loss, such as early stopping, can behave differently.
 
     Args:
-        value: the number, for each weight that the regularizer is put on.
+        value: Float. The constant, added for each weight that has the regularizer.
 
     Call arguments:
-        x: a weight.
+        x: Tensor. A weight.
 
     Examples:
         >>> from keras_entropy.study import Constant
@@ -39,7 +39,7 @@ class Constant(keras.Regularizer):
         self.value = _checks.number("value", value)
 
     def __call__(self, x: Array) -> Array:
-        """The number, in the dtype of `x`."""
+        """The constant, in the dtype of `x`."""
         return keras.ops.convert_to_tensor(self.value, dtype=x.dtype)
 
     def get_config(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Constant(keras.Regularizer):
 
 
 def attach(model: Any, placement: Placement, regularizer: Any, constant: bool) -> None:
-    """Put a regularizer on a model, or the numbers that it has at the weights of now."""
+    """Attach a regularizer to a model, or constants with its values at the current weights."""
     if not constant:
         apply_entropy(model, placement, regularizer)
         return
@@ -63,7 +63,7 @@ def attach(model: Any, placement: Placement, regularizer: Any, constant: bool) -
 
 
 def initialise(model: Any, placement: Placement, initializer: Any, seed: int) -> None:
-    """Draw the kernels that `placement` names anew, or scale them by a number."""
+    """Draw new kernels for a placement with an initializer, or multiply them by a number."""
     weights = resolve_placement(model, placement)
     if isinstance(initializer, int | float):
         for weight in weights:
@@ -72,34 +72,46 @@ def initialise(model: Any, placement: Placement, initializer: Any, seed: int) ->
     for index, weight in enumerate(weights):
         draw = keras.initializers.get(initializer)
         config = draw.get_config()
-        if "seed" in config:  # one of its own for each kernel: two of a shape are not to be equal
+        if "seed" in config:  # each kernel gets its own seed, or two of the same shape would be equal
             draw = type(draw).from_config({**config, "seed": 1000 * seed + index})
         weight.variable.assign(draw(weight.shape, dtype=weight.variable.dtype))
 
 
 def batch_normalised(model: Any, placement: Placement) -> Any:
-    """A copy of a compiled model with batch normalisation between each layer that `placement` names and its activation.
+    """A copy of a compiled model with batch normalisation between each layer of a placement and its activation.
 
-    The copy has the initial weights of the model, the seeds of its random layers, and is compiled as it was.
+    The copy has the weights of the model and the seeds of its random layers, and is compiled in the same way.
     """
     if not _keras.is_plain(model):
         raise TypeError(
-            f"Batch normalisation is put into Sequential and Functional models, not into a {type(model).__name__}, "
-            "which may do more than its layers show. Give `build` an argument that adds it."
+            f"Batch normalisation can be added to Sequential and Functional models, not to a {type(model).__name__}, "
+            "whose code is not visible in its layers. Add it in `build`, with an argument."
         )
     weights = resolve_placement(model, placement)
     own = {id(layer) for layer in model.layers}
     bad = [w.path for w in weights if id(w.layer) not in own or _keras.call_count(w.layer) != 1]
     if bad:
         raise ValueError(
-            f"Batch normalisation is put after a model's own layers, used once; not after {', '.join(bad)}."
+            f"Batch normalisation can be added after layers of the model itself that are used once, not after "
+            f"{', '.join(bad)}."
         )
-    named = {weight.layer.name for weight in weights}
+    changed = _clone(model, {weight.layer.name for weight in weights})
+    copies = {layer.name: layer for layer in changed.layers}
+    for layer in model.layers:
+        targets = copies[layer.name].variables if layer.variables else ()
+        for variable, target in zip(layer.variables, targets, strict=True):
+            target.assign(np.array(_backend.to_host(variable)))  # a copy, because training on JAX deletes its arrays
+    changed.compile_from_config(model.get_compile_config())
+    return changed
+
+
+def _clone(model: Any, normalised: Collection[str]) -> Any:
+    """A copy of a model with batch normalisation before the activations of some layers, with new weights."""
     activations = {layer.name: getattr(layer, "activation", None) for layer in model.layers}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
-        if layer.name not in named:
+        if layer.name not in normalised:
             return outputs
         outputs = keras.layers.BatchNormalization(name=f"{layer.name}_normalisation")(outputs)
         activation: Any = activations[layer.name]
@@ -109,24 +121,16 @@ def batch_normalised(model: Any, placement: Placement) -> Any:
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
-        if layer.name in named and "activation" in config:
+        if layer.name in normalised and "activation" in config:
             config["activation"] = "linear"
         return type(layer).from_config(config)
 
-    functional = keras.Model(model.inputs, model.outputs, name=model.name)  # of a Sequential model too
-    changed = keras.models.clone_model(functional, clone_function=clone, call_function=call)
-    copies = {layer.name: layer for layer in changed.layers}
-    for layer in model.layers:
-        for variable, twin in zip(
-            layer.variables, copies[layer.name].variables if layer.variables else (), strict=True
-        ):
-            twin.assign(np.array(_backend.to_host(variable)))  # a copy: JAX's training consumes its arrays
-    changed.compile_from_config(model.get_compile_config())
-    return changed
+    functional = keras.Model(model.inputs, model.outputs, name=model.name)  # also for a Sequential model
+    return keras.models.clone_model(functional, clone_function=clone, call_function=call)
 
 
 def transform(inputs: str | Callable[..., Any] | None, x_train: Any) -> Callable[[Any], Any]:
-    """The change of the inputs that `inputs` names, with statistics of the training data alone.
+    """The function that transforms inputs, with the statistics of the training data.
 
     Points are centred by feature, images by channel.
     """
@@ -138,9 +142,9 @@ def transform(inputs: str | Callable[..., Any] | None, x_train: Any) -> Callable
     _checks.one_of("inputs", inputs, INPUTS)
     x = np.asarray(x_train)
     if x.dtype.kind not in "fiu" or x.ndim < 2:
-        raise TypeError(f"inputs={inputs!r} needs the training inputs as one array of numbers.")
+        raise TypeError(f"`inputs`={inputs!r} needs training inputs that are one array of numbers.")
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axes, dtype=np.float64)
     deviation = x.std(axes, dtype=np.float64) if inputs == "standardised" else np.ones_like(mean)
-    deviation[deviation == 0] = 1  # a feature that never varies
+    deviation[deviation == 0] = 1  # a constant feature
     return lambda values: ((np.asarray(values) - mean) / deviation).astype(np.float32)
