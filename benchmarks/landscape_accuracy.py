@@ -1,13 +1,13 @@
-"""How exact the sampler of parameter space is, for a number of moves; every figure of docs/landscape.md on it.
+"""Accuracy of `density_of_states` for a number of moves: every number on accuracy in docs/landscape.md.
 
     python benchmarks/landscape_accuracy.py [ball] [perceptron] [network] [loss] [time] [--seeds 10]
 
 ball: |x|^2 in a cube of 10 and 20 dimensions, 44 bins of 1.5 nats, against the exact entropy: rms error over the bins,
-and z, the rms of error / stated error. perceptron: chi^2 per bin over two accuracies against the exact areas. network:
-(3, 6) and (4, 8) along the training accuracy, against 1e8 uniform samples where a bin has 2,000 of them, and against
-the mean of eight longer runs. loss: (3, 6) down to a mean loss of 0.1, two seeds against each other. time: seconds to
-an rms error of 0.1 nat on the accuracy axis of (3, 6), compiled before, and the published schedule for so many moves
-and more, on the same engine.
+and z, the rms of error / standard error. perceptron: chi^2 per bin over two accuracies, against the exact areas.
+network: (3, 6) and (4, 8) along the training accuracy, against 1e8 uniform samples in bins with at least 2,000 of them,
+and against the mean of eight longer runs. loss: (3, 6) down to a mean loss of 0.1, two seeds against each other. time:
+seconds to an rms error of 0.1 nat on the accuracy axis of (3, 6), without compilation, and the errors of the published
+schedule with the same sampler, for as many moves and for more.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def network(seeds):
 
 
 def uniform(problem, count):
-    """How many uniform samples have each training accuracy."""
+    """Count the uniform samples of each training accuracy."""
     from keras_entropy.landscape.axis import axis_of, bins_of
 
     sampler = samplers.select_sampler(problem, ("train_accuracy",), "numba")

@@ -1,16 +1,16 @@
-"""Moves along the gradient beside moves of one component, on the ball and on the loss axis of (3, 6).
+"""Hamiltonian Monte Carlo beside single-component moves, on the ball and on the loss axis of (3, 6).
 
     KERAS_BACKEND=jax python benchmarks/landscape_gradient.py [ball] [loss] [--stop 0.3 0.1] [--seconds 20] [...]
 
-Walkers stand in all bins, and the weights are frozen: at the exact ones for the ball (20 dimensions, 44 bins of 1.5
-nats), at those of a run of 3e7 moves for the mean loss. Each way gets about the same processor time. Printed are:
+The walkers start in all bins, and the weights are frozen: the exact ones for the ball (20 dimensions, 44 bins of 1.5
+nats), those of a run of 3e7 moves for the mean loss. Each way gets about the same processor time. The script prints
 evaluations per second of processor time (a gradient, which comes with its value, counts as one); round trips between
-the two ends, in all, per million evaluations and per second; and how far walkers are from where they stood, as the mean
-squared distance in bins per evaluation after 1,000 evaluations of each, and per second, which is known where round
-trips are few: their number lags behind, since the first one of a walker takes its time. For the ball also the rms
-errors of both estimators, in nats: from proposals, which are counted of the moves of one component only, and from
-visits. The ways: one component in machine code that evaluates what a move changes only; one component on JAX; and
-trajectories on JAX, as half and as nine tenths of the moves. Stable results need one thread
+the two ends, in all, per million evaluations and per second; and the mean squared distance of the walkers from their
+start, in bins, per evaluation after 1,000 evaluations, and per second. The distance is known even if round trips are
+few: the first trip of a walker takes long. For the ball it also prints the rms errors of both estimators, in nats: from
+the proposals of single-component moves, and from the visits of all moves. The ways: single-component moves with Numba,
+which evaluates what a move changes only; single-component moves on JAX; and trajectories on JAX, as half and as nine
+tenths of the moves. Use one thread for stable results
 (XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1", OMP_NUM_THREADS=1).
 """
 
@@ -44,12 +44,12 @@ LAG = 1000
 
 
 def cost(hmc):
-    """Evaluations of a move, on average."""
+    """Mean evaluations of a move."""
     return 1.0 if hmc is None else 1 + hmc.fraction * hmc.num_leapfrog_steps
 
 
 class Walk:
-    """Walkers that start from the same points, whichever way they go."""
+    """Walkers of one way, which start from the same points as those of the others."""
 
     def __init__(self, sampler, window, parameters):
         count = len(parameters)
@@ -62,7 +62,7 @@ class Walk:
         return samplers.WalkerInfo.zeros(len(self.walkers.bins), self.window, 0, (3, 0))
 
     def __call__(self, moves):
-        """Seconds of processor time."""
+        """Move, and return the seconds of processor time."""
         self.info, begin = self.fresh(), time.process_time()
         self.sampler.step(self.walkers, self.window, moves, self.info)
         return time.process_time() - begin
@@ -119,7 +119,7 @@ def loss(arguments):
         split = splitting.split(sampler, bins.axes, 400, 2000, 0)
         window = samplers.Window(bins, found.entropy, octaves=6)
         walk = Walk(sampler, window, split.select(arguments.walkers, np.random.default_rng(0)))
-        walk(50_000)  # what splitting has multiplied goes apart
+        walk(50_000)  # the copies that splitting made separate
         title = f"mean loss of (3, 6) down to {stop:g} ({found.entropy[0]:.0f} nats)"
         parameters = walk.walkers.parameters
         compare(title, problem, "train_loss", bins, found.entropy, parameters, arguments.seconds)

@@ -2,12 +2,12 @@
 
     python benchmarks/landscape_moves.py [--repeats 5] [--seconds 1.0]
 
-A move changes one parameter and evaluates the network. The weights are those of a short run, so that the walkers are
-everywhere; each way has its turn in a repeat, and medians are printed. The ways: machine code that evaluates what a
-move changes only, per second of processor time of one core and per second of two threads; NumPy on 64 walkers at a
-time; the Keras model under `vmap`, all moves in one program (KERAS_BACKEND=jax), or its energy compiled and the moves
-in NumPy (other backends); and `set_weights` with `predict_on_batch` for one walker. The floor is what one core needs
-for the multiplications and additions of one whole forward pass at the speed of its matrix product in float64.
+A move changes one parameter and evaluates the network. The weights are those of a short run, so that the walkers visit
+all bins. The ways take turns in each repeat, and medians are printed. The ways: Numba, which evaluates what a move
+changes only, per second of processor time of one core and per second of two threads; NumPy on 64 walkers at a time; the
+Keras model under `vmap`, all moves in one program (KERAS_BACKEND=jax), or its energy compiled and the moves in NumPy
+(other backends); and `set_weights` with `predict_on_batch` for one walker. The floor is the time of one core for the
+multiplications and additions of one whole forward pass at the speed of its matrix product in float64.
 """
 
 import argparse
@@ -29,7 +29,7 @@ STOP = 0.3
 
 
 class Way:
-    """One way to move walkers, called for so many moves of each."""
+    """One way to move walkers; a call makes so many moves with each."""
 
     def __init__(self, sampler, window, walkers, clock=time.perf_counter):
         self.sampler, self.window, self.clock = sampler, window, clock
@@ -45,13 +45,13 @@ class Way:
         return len(self.walkers.bins) * moves / (self.clock() - begin)
 
     def tuned(self, seconds):
-        """Make a call last so long."""
+        """Set the moves of a call, so that it lasts so many seconds."""
         self.moves = max(1, int(self(self.moves) * seconds / len(self.walkers.bins)))
         return self
 
 
 class Predict:
-    """What a user would write: one network, weights set, outputs predicted."""
+    """What a user would write: one network, `set_weights`, `predict_on_batch`."""
 
     def __init__(self, model, x, half_width):
         self.model, self.x, self.half_width, self.moves = model, x, half_width, 20
@@ -69,7 +69,7 @@ class Predict:
         return moves / (time.perf_counter() - begin)
 
     def tuned(self, seconds):
-        """Make a call last so long."""
+        """Set the moves of a call, so that it lasts so many seconds."""
         self.moves = max(1, int(self(self.moves) * seconds))
         return self
 
@@ -97,7 +97,7 @@ def ways(shape, axis, seconds):
 
 
 def flops(depth, width):
-    """Of one forward pass of 80 points."""
+    """Floating-point operations of one forward pass of 80 points."""
     sizes = [2, *[width] * depth, 2]
     return 2 * 80 * sum(a * b for a, b in itertools.pairwise(sizes))
 

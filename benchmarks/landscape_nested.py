@@ -1,13 +1,13 @@
-"""The sampler of parameter space beside nested sampling by dynesty, on the ball and on the loss axis of (3, 6).
+"""`density_of_states` beside nested sampling by dynesty, on the ball and on the loss axis of (3, 6).
 
     python benchmarks/landscape_nested.py [ball] [loss] [--stop 0.5] [--live 250] [--slices 119] [--seed 0]
 
-For some energies or losses: the log of the share of the box below them, in nats, exact where it is known, by
+The script prints the log of the fraction of the box below some energies or losses, in nats: exact where it is known, by
 `density_of_states`, by its splitting alone, and by the prior volumes of dynesty (random slices from live points,
-without bounds), with the errors that each states; that of nested sampling is sqrt(-ln X / live), and holds where new
-points are independent of the live ones: look at several seeds. Then processor seconds and evaluations: a move of ours
-changes one parameter and evaluates what that changes; dynesty evaluates the whole energy, here with NumPy for one point
-at a time, as a user of it would.
+without bounds), each with its standard error. That of nested sampling is sqrt(-ln X / live) (Skilling, 2006), and holds
+if new points are independent of the live ones: compare several seeds. Then it prints processor seconds and evaluations.
+A move of `density_of_states` changes one parameter and evaluates what that changes; dynesty evaluates the whole energy,
+here with NumPy for one point at a time, as a user would.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from keras_entropy.landscape import ball_problem, density_of_states, exact, netw
 
 
 def nested(problem, name, stop, live, slices, seed):
-    """Falling values of an observable, log shares of the box below them, and how many evaluations it took."""
+    """Return decreasing values of an observable, log fractions of the box below them, and the number of evaluations."""
 
     def log_likelihood(parameters):
         return -float(problem.energy(parameters[:, None])[name][0])

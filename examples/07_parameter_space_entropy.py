@@ -1,13 +1,11 @@
-"""Do larger networks generalise because more of their parameter space does? [B, figure 3], small.
+"""Do larger networks generalize because more of their parameter space does? A small version of (Zhang, 2021, fig. 3).
 
     python examples/07_parameter_space_entropy.py [FOLDER] [--sets 6] [--moves 2e7]
 
-For each data set of two spirals and each network - 3 hidden layers of 6 units, one layer more, two units more - the
-entropy of all parameters with a certain training accuracy is measured, and the mean test accuracy of those that have
-every training point right: what a network does that was not trained but drawn at random from all that fit the data.
-Networks are compared by pairs of data sets, which differ far more than networks do. FOLDER gets a figure.
-
-[B] Zhang: "Entropy and generalization of a neural network's parameter space".
+For each data set of two spirals and each network (3 hidden layers of 6 units, one more layer, two more units) the
+script estimates the entropy of all parameters that classify every training point correctly, and their mean test
+accuracy: that of a network which is not trained, but drawn at random from all that fit the data. Networks are compared
+by pairs of data sets, because data sets differ far more than networks do. FOLDER gets a figure.
 """
 
 import argparse
@@ -43,7 +41,7 @@ def main():
             if seed == 0 and name == "3 x 6":
                 found.plot("test_accuracy", arguments.folder / "density_of_states.png")
         print(f"{seed:8d}  " + "".join(f"{cell:>28s}" for cell in cells), flush=True)
-    print("\nS: entropy of what has all training points right, nats; A: its mean test accuracy; ?: not converged")
+    print("\nS: entropy of a training accuracy of 1, nats; A: its mean test accuracy; ?: not converged")
     for name in ("4 x 6", "3 x 8") if arguments.sets > 1 else ():
         more = stats.paired_t(entropies[name], entropies["3 x 6"])
         say(f"{name} minus 3 x 6: S {more.estimate:+.2f} nats (95 % interval {more.low:.2f} to {more.high:.2f})")

@@ -1,4 +1,4 @@
-"""Nested sampling as a third opinion: the volumes of dynesty, which shares no code and no idea with ours."""
+"""Agreement with the prior volumes of nested sampling by dynesty, which shares neither code nor method."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 def ladder(problem, name, stop, live, slices, seed=0):
-    """Falling values of an observable and log shares of the box below them, by random slices from live points."""
+    """Decreasing values of an observable and log fractions of the box below them, by random slices from live points."""
     dynesty = pytest.importorskip("dynesty", reason="the nested sampler is of the test extra")
 
     def log_likelihood(parameters):
