@@ -1,15 +1,16 @@
-"""A search in two worker processes against one, and the memory that finished trials leave behind.
+"""Speed of a search in two worker processes against one, and memory that finished trials leave behind.
 
     python benchmarks/search_scaling.py [--trials 12] [--epochs 20] [--repeats 3]
     python benchmarks/search_scaling.py --memory [--trials 30]
 
-Two kinds of trials: "spin" is a fixed number of matrix products on one thread, and so shows what chief, protocol and
-the start of the processes cost; "train" fits a small autoencoder with an entropy term on the digits. Each is searched
-by one worker on one core, by one on two cores, and by two workers on two cores; in a repeat each way has its turn.
-Ratios of wall times are taken within the repeat, from the call to its return and from the first trial on. Beside them
-stands what two busy loops do over one at that time: the most that two processes can reach on this machine.
+There are two kinds of trials. "spin" computes a fixed number of matrix products on one thread; it shows the cost of the
+chief, of the protocol and of starting processes. "train" fits a small autoencoder with an entropy term on the digits.
+Each kind is searched by one worker on one core, by one worker on two cores, and by two workers on two cores, in turn
+within each repeat. The ratios of wall times are taken within a repeat: of the whole call, and from the first run on.
+The upper limit on this machine is printed beside them: how much more two busy loops do than one at that time.
 
-With --memory one process searches, and the resident memory after each trial is printed. Backend: KERAS_BACKEND.
+With --memory, one process searches, and the resident memory after each trial is printed. Set the backend with
+KERAS_BACKEND.
 """
 
 import argparse
@@ -31,14 +32,14 @@ WAYS = {"1 worker, 1 core": (1, 1), "1 worker, 2 cores": (1, 2), "2 workers, 2 c
 
 
 class Spin(keras_tuner.HyperModel):
-    """Does a fixed amount of arithmetic in place of training."""
+    """A model whose training is a fixed amount of arithmetic."""
 
     def build(self, hp):
-        """A model that is not trained."""
+        """Build a model that is not trained."""
         return build()
 
     def fit(self, hp, model, *args, callbacks, epochs, **kwargs):
-        """Spin; the score is the factor."""
+        """Compute matrix products; the score is the factor."""
         matrix = np.random.default_rng(0).normal(size=(256, 256))
         for _ in range(epochs * 40):
             matrix = np.tanh(matrix @ matrix)
@@ -68,7 +69,7 @@ def main():
 
 
 def scaling(name, hypermodel, trials, repeats, fit):
-    """Print the wall times of each way to search, and their ratios."""
+    """Print the wall times of each way to search and their ratios."""
     found = {way: [] for way in WAYS}
     loops = []
     for _ in range(repeats):
@@ -88,7 +89,7 @@ def scaling(name, hypermodel, trials, repeats, fit):
 
 
 def wall(hypermodel, trials, fit, count, cores):
-    """Seconds of a search, whole and from the first finished run on."""
+    """Seconds of a whole search, and from its first run on."""
     available = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, available[:cores])
     first = []
@@ -112,7 +113,7 @@ def wall(hypermodel, trials, fit, count, cores):
 
 
 def busy_loops():
-    """How much more two processes do than one."""
+    """Ratio of the work of two processes to that of one."""
     context = multiprocessing.get_context("fork")
     begin = time.monotonic()
     spin()
@@ -135,7 +136,7 @@ def spin():
 
 
 def memory(trials, fit):
-    """Print the resident memory of a process after each of its trials."""
+    """Print the resident memory of the process after each trial."""
     sizes = []
     with tempfile.TemporaryDirectory() as directory:
         hypermodel = EntropyHyperModel(build, DenseEntropy)
@@ -148,7 +149,7 @@ def memory(trials, fit):
 
 
 def resident():
-    """Megabytes."""
+    """Resident memory in MB."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 

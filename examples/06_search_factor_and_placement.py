@@ -1,10 +1,10 @@
-"""Search for strength and placement of an entropy term, and ask on new seeds whether the best setting helps.
+"""Search for the factor and the placement of an entropy term, and evaluate the best setting on held-out seeds.
 
     python examples/06_search_factor_and_placement.py [FOLDER] [--tuner random] [--max-trials 6] [--workers 1]
 
-A small CNN on real handwritten digits (they come with scikit-learn). Its learning rate is tuned together with the term:
-the model without term is trained at each learning rate that is tried, on the same seeds, so that it is not tuned less.
-Kill the program at any moment and start it again: it goes on where it was. With --workers 2 two processes search.
+The model is a small CNN on the handwritten digits of scikit-learn. Its learning rate is tuned together with the term.
+The baseline, the model without a term, is trained at each of these learning rates on the same seeds, so it is tuned as
+much. If the program is killed, start it again: it resumes. With --workers 2, two processes search.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main():
         workers=arguments.workers,
         output=arguments.folder,
     )
-    print(result.sentence)
+    print(result)
     print(f"Best score of the search: {result.score:.4f}; same setting on held-out seeds: {result.holdout_mean:.4f}.")
     print(f"Files: {result.output}/trials.csv, search.png, result.json; tensorboard --logdir {result.output}/logs")
 

@@ -136,11 +136,11 @@ def test_a_result_shows_itself_as_a_table(found):
     assert sorted(frame["trial"]) == ["0", "1", "baseline", "baseline"]
     text, page = str(result), result._repr_html_()
     assert text.startswith(f"{result.sentence}\n\n")
-    assert page.startswith("<p>val_task_loss (lower is better)")
+    assert page.startswith("<table><caption>val_task_loss (lower is better)")
     assert page.count("<tr") == 1 + 4
     for shown in (text, page):
         assert all(f"{value:.5g}" in shown for value in frame["val_task_loss"])
-        assert not any(f"{word}" in shown for word in ("entropy/factor", "seed_0", "nan", "NaN", "None"))
+        assert not any(f"{word}" in shown for word in ("entropy/factor", "seed_0", "nan", "None"))
 
 
 def test_a_result_is_read_only_with_all_that_is_in_it(found):

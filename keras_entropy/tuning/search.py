@@ -162,7 +162,7 @@ def search(
     searcher = _run_trials(tuner_options, {**fit_options, "verbose": 0}, workers, overwrite, progress)
     reader = TrialReader(searcher, epochs)
     found = _Trials(metric, lower, searched, reader.trials(), reader.baselines())
-    write_csv(folder / output_folder.TABLE, found.trials, found.baselines, metric, searched)
+    write_csv(folder / output_folder.TABLE, (*found.trials, *found.baselines), metric, searched)
     tensorboard_log.write_experiment(folder / output_folder.LOGS, [trial.values for trial in found.trials], [metric])
     study = Study(
         _Builder(hypermodel, found.arms),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from keras_entropy import _optional
+from keras_entropy import _optional, _table
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.stats import MeanDifference
 
@@ -99,14 +98,17 @@ class SearchResult:
         return len(self.trials) - self.completed_trials
 
     def to_frame(self) -> pd.DataFrame:
-        """All trials and baselines as a pandas DataFrame: one row each, the columns of `trials.csv`, best row first."""
-        pd = _optional.require("pandas", extra="search")
-        head, rows = table(self.trials, self.baselines, self.metric, self.seeds)
-        frame = pd.DataFrame(rows, columns=head)
-        return frame.sort_values(self.metric, ascending=self.lower_is_better, kind="stable", ignore_index=True)
+        """All trials and baselines as a pandas data frame: one row each, the columns of `trials.csv`, best row first.
+
+        Raises:
+            ModuleNotFoundError: If pandas is not installed.
+        """
+        pandas = _optional.require("pandas", extra="search")
+        head, rows = table(self._ranked(), self.metric, self.seeds)
+        return pandas.DataFrame(rows, columns=head)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain values for JSON, without the table of trials."""
+        """The result as plain values for JSON, without the trials."""
         names = [field.name for field in dataclasses.fields(self) if field.name not in ("trials", "baselines")]
         found = {name: getattr(self, name) for name in names}
         found["difference"] = None if self.difference is None else dataclasses.asdict(self.difference)
@@ -115,22 +117,35 @@ class SearchResult:
 
     def __str__(self) -> str:
         """The conclusion, and a table of the trials."""
-        return f"{self.sentence}\n\n{self._short_frame().to_string(index=False, float_format=_number)}"
+        head, rows = self._cells()
+        return f"{self.sentence}\n\n{_table.to_text(head, rows, numbers=head[2:])}"
 
     def _repr_html_(self) -> str:
         """The same for a notebook."""
-        return f"<p>{html.escape(self.sentence)}</p>{self._short_frame().to_html(index=False, float_format=_number)}"
+        head, rows = self._cells()
+        return _table.to_html(self.sentence, head, rows, numbers=head[2:])
 
-    def _short_frame(self) -> pd.DataFrame:
-        """The table of the trials without the columns of single seeds."""
-        frame = self.to_frame()
-        frame = frame[[name for name in frame.columns if not name.startswith(f"{self.metric}/") and name != "message"]]
-        frame = frame.rename(columns=lambda name: name.removeprefix("entropy/"))
-        return frame.astype(object).where(frame.notna(), "")
+    def _ranked(self) -> list[TrialResult]:
+        """Trials and baselines, best first, failed trials last."""
+        sign = 1 if self.lower_is_better else -1
+
+        def rank(trial: TrialResult) -> tuple[bool, float]:
+            return not math.isfinite(trial.score), sign * trial.score
+
+        return sorted([*self.trials, *self.baselines], key=rank)
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """The table of trials without the columns of single seeds."""
+        head, rows = table(self._ranked(), self.metric, ())
+        return [name.removeprefix("entropy/") for name in head[:-1]], [
+            [_cell(value) for value in row[:-1]] for row in rows
+        ]
 
 
-def _number(value: float) -> str:
-    return f"{value:.5g}"
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.5g}"
+    return "" if value is None else str(value)
 
 
 def completed(trials: Iterable[TrialResult]) -> list[TrialResult]:
@@ -144,11 +159,9 @@ def best_of(trials: Iterable[TrialResult], lower_is_better: bool) -> TrialResult
     return (min if lower_is_better else max)(finite, key=lambda trial: trial.score, default=None)
 
 
-def table(
-    trials: Iterable[TrialResult], baselines: Iterable[TrialResult], metric: str, seeds: Iterable[int]
-) -> tuple[list[str], list[list[Any]]]:
-    """The columns and the rows of `trials.csv`: one row for each trial and each baseline; None for no value."""
-    results = [*trials, *baselines]
+def table(results: Iterable[TrialResult], metric: str, seeds: Iterable[int]) -> tuple[list[str], list[list[Any]]]:
+    """The columns and the rows of `trials.csv`: one row for each result; None for a missing value."""
+    results = list(results)
     names = sorted({name for one in results for name in one.values})
     columns = [(seed, epoch) for seed in seeds for epoch in ("last", "best")]
     head = ["trial", "status", *names, "epochs", metric, *(f"{metric}/seed_{s}/{epoch}" for s, epoch in columns)]

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,9 @@ class TrialReader:
         return FrozenDict({run.seed: objective.get_value(run.metrics(epoch, objective, epochs)) for run in runs})
 
 
-def write_csv(
-    path: Path, trials: tuple[TrialResult, ...], baselines: tuple[TrialResult, ...], metric: str, seeds: tuple[int, ...]
-) -> None:
-    """Write one row for each trial and each baseline."""
-    head, rows = table(trials, baselines, metric, seeds)
+def write_csv(path: Path, results: Iterable[TrialResult], metric: str, seeds: Iterable[int]) -> None:
+    """Write one row for each result."""
+    head, rows = table(results, metric, seeds)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([head, *rows])
