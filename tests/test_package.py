@@ -13,7 +13,10 @@ from source import JAX_ONLY
 import keras_entropy
 from conftest import BLOCKED, ROOT
 
-HEAVY = ("tensorflow", "torch", "jax", "matplotlib", "tensorboard", "keras_tuner", "sklearn", "typer", "rich")
+CORE = (
+    "_backend", "_checks", "_files", "_frozen", "_keras", "_optional", "_table", "callbacks", "functional", "layers",
+    "losses", "placement", "profile", "regularizers",
+)  # fmt: skip
 
 
 def run(code, environment, *arguments):
@@ -26,17 +29,24 @@ def run(code, environment, *arguments):
     return done.stdout
 
 
-def test_importing_loads_nothing_heavy_that_keras_does_not(child_environment):
+@pytest.mark.processes
+def test_importing_loads_the_core_and_nothing_that_keras_does_not(child_environment):
     code = (
         "import sys, keras\n"
         "before = set(sys.modules)\n"
         "import keras_entropy\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules and name not in before])"
+        "new = [name.split('.') for name in set(sys.modules) - before]\n"
+        "print(*sorted({name[0] for name in new} - set(sys.stdlib_module_names)))\n"
+        "print(*sorted({name[1] for name in new if name[0] == 'keras_entropy' and len(name) > 1}))"
     )
 
-    assert run(code, child_environment).splitlines()[-1] == "[]"
+    packages, parts = run(code, child_environment).splitlines()[-2:]
+
+    assert packages == "keras_entropy"
+    assert parts.split() == sorted(CORE)
 
 
+@pytest.mark.processes
 def test_importing_adds_little_to_keras(child_environment):
     # A share of Keras's own time: the machine may be slow, or busy with something else.
     code = (
@@ -47,6 +57,7 @@ def test_importing_adds_little_to_keras(child_environment):
     assert min(float(run(code, child_environment).splitlines()[-1]) for _ in range(3)) < 0.05
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="the backend is TensorFlow")
 def test_training_watching_and_saving_do_not_load_tensorflow(child_environment, tmp_path):
     code = (
@@ -71,7 +82,16 @@ ARGUMENTS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+QUICK = ("01_train", "04_profile", "docs/choosing", "docs/exact_entropy", "docs/sigmoid_entropy")
+"""Examples and pages that train one small network at most."""
+STARTS_PROCESSES = ("keras_entropy.study.study", "keras_entropy.tuning.search")
+
+
+def marked(names):
+    return [pytest.param(name, marks=() if name.startswith(QUICK) else pytest.mark.slow) for name in sorted(names)]
+
+
+@pytest.mark.parametrize("name", marked(path.name for path in (ROOT / "examples").glob("*.py")))
 def test_examples_run_and_are_short(name, monkeypatch, tmp_path, capsys):
     pytest.importorskip("sklearn", reason="the digits need scikit-learn")
     path = ROOT / "examples" / name
@@ -102,7 +122,7 @@ def blocks_of(language, page="README.md"):
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", marked(PAGES))
 def test_the_python_of_the_pages_runs(page, monkeypatch, tmp_path, capsys):
     pytest.importorskip("sklearn", reason="the digits need scikit-learn")
     monkeypatch.chdir(tmp_path)
@@ -132,7 +152,11 @@ def test_no_file_is_long():
 
 
 @pytest.mark.parametrize(
-    "name", [module.name for module in pkgutil.walk_packages(keras_entropy.__path__, "keras_entropy.")]
+    "name",
+    [
+        pytest.param(module.name, marks=pytest.mark.processes if module.name in STARTS_PROCESSES else ())
+        for module in pkgutil.walk_packages(keras_entropy.__path__, "keras_entropy.")
+    ],
 )
 def test_examples_in_the_docstrings(name):
     adapter = name.removeprefix("keras_entropy._backend.").removesuffix("_adapter")
