@@ -70,9 +70,10 @@ def public_modules():
 def test_every_public_name_has_an_entry(name, pages):
     module = importlib.import_module(f"keras_entropy.{name}")
     own = [n for n, v in vars(module).items() if n[0] != "_" and getattr(v, "__module__", None) == module.__name__]
-    entries = pages[f"api/{name}.html"].ids
+    public = getattr(module, "__all__", own)
+    entries = pages[f"api/{name}.html"].ids if public else set()  # runs/ has no public names
 
-    assert [n for n in getattr(module, "__all__", own) if f"keras_entropy.{name}.{n}" not in entries] == []
+    assert [n for n in public if f"keras_entropy.{name}.{n}" not in entries] == []
 
 
 def test_every_name_of_the_top_is_in_its_table(pages):

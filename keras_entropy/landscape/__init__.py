@@ -13,8 +13,8 @@ from keras_entropy.landscape.problems.function import function_problem
 from keras_entropy.landscape.problems.keras_model import keras_problem
 from keras_entropy.landscape.problems.network import network_problem
 from keras_entropy.landscape.problems.problem import Observable, Problem
+from keras_entropy.landscape.published_schedule import zhang_schedule
 from keras_entropy.landscape.result import ConditionalMean, DensityOfStates
-from keras_entropy.landscape.zhang_schedule import zhang_schedule
 
 __all__ = [
     "Axis",

@@ -3,7 +3,7 @@
 from keras_entropy.models.architectures import autoencoder, cnn, unet
 from keras_entropy.models.registry import by_name, names
 from keras_entropy.models.safe_loading import load_model
-from keras_entropy.models.squeezenet import squeezenet, squeezenet_input
+from keras_entropy.models.squeezenet_v1 import squeezenet, squeezenet_input
 from keras_entropy.models.weights import load_weights
 
 __all__ = [

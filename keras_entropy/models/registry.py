@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_entropy import _checks
-from keras_entropy.models import architectures, squeezenet
+from keras_entropy.models import architectures, squeezenet_v1
 from keras_entropy.models import weights as _weights
 
 
@@ -25,7 +25,7 @@ class _Own(NamedTuple):
 _OWN = {
     "autoencoder": _Own(architectures.autoencoder, (28, 28, 1), None),
     "cnn": _Own(architectures.cnn, (32, 32, 3), 10),
-    "squeezenet": _Own(squeezenet.squeezenet, (227, 227, 3), 1000),
+    "squeezenet": _Own(squeezenet_v1.squeezenet, (227, 227, 3), 1000),
     "unet": _Own(architectures.unet, (128, 128, 3), 1),
 }
 

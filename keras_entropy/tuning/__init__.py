@@ -6,7 +6,7 @@ _optional.require("keras_tuner", extra="search")
 _optional.require("filelock", extra="search")
 
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
-from keras_entropy.tuning.search import search
+from keras_entropy.tuning.search_pipeline import search
 from keras_entropy.tuning.search_result import SearchResult, TrialResult
 from keras_entropy.tuning.tuner import EntropyTuner
 
