@@ -1,7 +1,7 @@
-"""Real data as arrays: images are float32 (n, height, width, channels) in [0, 1], labels int32 (n,).
+"""Data sets as arrays: images are float32 (n, height, width, channels) in [0, 1], labels are int32 (n,).
 
 Sources:
-    [B] Zhang: "Entropy and generalization of a neural network's parameter space" (the spirals).
+    Zhang (2021): Correlation between entropy and generalizability in a neural network (the spirals).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Training and test data; unpacks as `x_train, y_train, x_test, y_test`.
+    """Training and test data. Unpacks as `x_train, y_train, x_test, y_test`.
 
     Attributes:
-        x_train, x_test: float32 arrays, samples first.
+        x_train, x_test: float32 arrays; the first axis is that of the samples.
         y_train, y_test: int32 arrays: labels (n,), or masks (n, height, width).
-        class_names: name of each label; empty where they have none.
+        class_names: Tuple of strings. The name of each label; empty if the labels have no names.
     """
 
     x_train: Array
@@ -47,16 +47,22 @@ def load(name: str, data_dir: PathLike | None = None, seed: int = 0) -> Dataset:
     """Load a data set by name.
 
     Args:
-        name: `"digits"`, `"spirals"`, the name of a prepared TensorFlow Datasets set such as `"mnist"` or
+        name: String. `"digits"`, `"spirals"`, the name of a prepared TensorFlow Datasets set such as `"mnist"` or
             `"cifar10"`, or the path of an image folder.
-        data_dir: where prepared sets are, see `prepared`.
-        seed: of the spirals.
+        data_dir: Folder of the prepared sets, see `prepared`.
+        seed: Integer. Seed of the spirals. Defaults to 0.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        FileNotFoundError: if there is no such data; it says what to run.
+        FileNotFoundError: If there is no such data set. The message says how to prepare it.
+        ModuleNotFoundError: If the extra `data` is not installed; only spirals need none.
+
+    Examples:
+        >>> from keras_entropy import datasets
+        >>> datasets.load("spirals").class_names
+        ('0', '1')
     """
     if name == "digits":
         return digits()
@@ -65,19 +71,19 @@ def load(name: str, data_dir: PathLike | None = None, seed: int = 0) -> Dataset:
     if (Path(name) / "train").is_dir():
         return image_folder(name)
     if os.sep in name and Path(name).is_absolute():
-        raise FileNotFoundError(f"There is no folder {name}.")
+        raise FileNotFoundError(f"There is no image folder {name}: it should hold `train` and `test`.")
     return prepared(name, data_dir)
 
 
 def digits() -> Dataset:
-    """The 1797 handwritten digits that ship with scikit-learn.
+    """Load the 1797 handwritten digits that ship with scikit-learn.
 
     Returns:
-        A `Dataset`: images (n, 8, 8, 1), 10 classes, 1437 for training and 360 for testing, each class in
-        the same proportion. The split is always the same.
+        A `Dataset`: images (n, 8, 8, 1) of 10 classes, 1437 for training and 360 for testing. The split is
+        stratified by class and always the same.
 
     Raises:
-        ModuleNotFoundError: if the extra `data` is not installed.
+        ModuleNotFoundError: If the extra `data` is not installed.
 
     Examples:
         >>> from keras_entropy import datasets
@@ -97,14 +103,15 @@ def digits() -> Dataset:
 
 
 def spirals(seed: int, points: int = 20, noise: float = 0.1) -> Dataset:
-    """Two spiral arms in the plane [B, eq. 7].
+    """Draw two spiral arms in the plane (Zhang, 2021, eq. 7).
 
-    r is uniform on [1, 5], theta = 2 r + pi y, and Gaussian noise is added to each coordinate.
+    The radius r is uniform on [1, 5], the angle is 2 r + pi y for label y, and Gaussian noise is added to each
+    coordinate.
 
     Args:
-        seed: any integer; the same seed gives the same points.
-        points: per arm, in the training and in the test set each. Defaults to 20.
-        noise: standard deviation per coordinate. Defaults to 0.1.
+        seed: Integer. The same seed gives the same points.
+        points: Integer. Points of each arm, in the training set and in the test set. Defaults to 20.
+        noise: Float. Standard deviation of the noise in each coordinate. Defaults to 0.1.
 
     Returns:
         A `Dataset`: x (2 * points, 2), labels 0 and 1.
@@ -129,31 +136,33 @@ def spirals(seed: int, points: int = 20, noise: float = 0.1) -> Dataset:
 
 
 def mnist(data_dir: PathLike | None = None, train: str = "train", test: str = "test") -> Dataset:
-    """MNIST from a prepared TensorFlow Datasets folder: images (n, 28, 28, 1). See `prepared`."""
+    """Load MNIST, images (n, 28, 28, 1), from a prepared TensorFlow Datasets folder. See `prepared`."""
     return prepared("mnist", data_dir, train, test)
 
 
 def cifar10(data_dir: PathLike | None = None, train: str = "train", test: str = "test") -> Dataset:
-    """CIFAR-10 from a prepared TensorFlow Datasets folder: images (n, 32, 32, 3). See `prepared`."""
+    """Load CIFAR-10, images (n, 32, 32, 3), from a prepared TensorFlow Datasets folder. See `prepared`."""
     return prepared("cifar10", data_dir, train, test)
 
 
 def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", test: str = "test") -> Dataset:
-    """Read a labelled image set that TensorFlow Datasets has prepared. Nothing is downloaded.
+    """Load a labelled image set that TensorFlow Datasets has prepared. Nothing is downloaded.
 
     Args:
-        name: folder of the set below `data_dir`, with its configuration if it has one: `"mnist"`.
-        data_dir: defaults to the environment variable TFDS_DATA_DIR, else `~/tensorflow_datasets`.
-        train: split for training in TFDS's notation, such as `"train[:10000]"`.
-        test: split for testing.
+        name: String. Folder of the set in `data_dir`, with its configuration if it has one, such as `"mnist"`.
+        data_dir: Folder of the prepared sets. Defaults to the environment variable `TFDS_DATA_DIR`, or to
+            `~/tensorflow_datasets` without it.
+        train: String. Training split in the notation of TensorFlow Datasets, such as `"train[:10000]"`. Defaults to
+            `"train"`.
+        test: String. Test split. Defaults to `"test"`.
 
     Returns:
-        A `Dataset`; the images must have one size.
+        A `Dataset`. All images must have the same size.
 
     Raises:
-        FileNotFoundError: if the set is not there; it says what to run.
-        OSError: if its files are damaged.
-        ModuleNotFoundError: if the extras `data` and `tensorflow` are not installed.
+        FileNotFoundError: If the set is not prepared. The message says how to prepare it.
+        OSError: If files of the set are damaged.
+        ModuleNotFoundError: If the extras `data` and `tensorflow` are not installed.
 
     Examples:
         >>> from keras_entropy import datasets
@@ -181,7 +190,7 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
             images, labels = tfds.as_numpy(data)
             arrays += [images.astype(np.float32) / 255, labels.astype(np.int32)]
         return _dataset(arrays, builder.info.features["label"].names)
-    except (ValueError, MemoryError):  # of the arguments, such as a split that is not there, or of the machine
+    except (ValueError, MemoryError):  # of an argument, such as an unknown split, or of the machine
         raise
     except Exception as error:  # damaged files: TensorFlow's and protobuf's errors have no common class
         raise OSError(
@@ -195,18 +204,20 @@ def _first_line(error: Exception) -> str:
 
 
 def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Dataset:
-    """Read photographs from `train/<class>/*` and `test/<class>/*`.
+    """Load photographs from `train/<class>/*` and `test/<class>/*`.
 
     Args:
-        directory: the folder that holds `train` and `test`.
-        size: (height, width) to resize to; None where all images have one size.
+        directory: Path of the folder that holds `train` and `test`.
+        size: (height, width) to which the images are resized. Defaults to None: all images have the same size.
 
     Returns:
-        A `Dataset`: RGB images (n, height, width, 3); classes in alphabetical order.
+        A `Dataset`: RGB images (n, height, width, 3), labels in the alphabetical order of the classes.
 
     Raises:
-        FileNotFoundError: for a missing folder, or one without images.
-        ValueError: for images of several sizes without `size`, a test class that training lacks, or a folder of masks.
+        FileNotFoundError: If a folder is missing or holds no images.
+        ValueError: If the images have several sizes and `size` is None, if a class of the test set is not in the
+            training set, or if the folder holds masks.
+        ModuleNotFoundError: If the extra `data` is not installed.
     """
     names = _folders(Path(directory) / "train")
     if set(names) == {"images", "masks"}:
@@ -228,18 +239,20 @@ def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Da
 
 
 def segmentation_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Dataset:
-    """Read images and class masks from `<split>/images/*` and `<split>/masks/*` of the same name.
+    """Load images from `<split>/images/*` and their class masks from files of the same name in `<split>/masks/*`.
 
     Args:
-        directory: the folder that holds `train` and `test`.
-        size: (height, width) to resize to, masks by nearest neighbour; None where all have one size.
+        directory: Path of the folder that holds `train` and `test`.
+        size: (height, width) to which images are resized, and masks by nearest neighbour. Defaults to None: all have
+            the same size.
 
     Returns:
         A `Dataset`: RGB images (n, height, width, 3) and masks (n, height, width) of class numbers.
 
     Raises:
-        FileNotFoundError: for a missing folder, or an image without a mask.
-        ValueError: for images of several sizes without `size`, or a mask of several channels.
+        FileNotFoundError: If a folder is missing, or an image has no mask.
+        ValueError: If the images have several sizes and `size` is None, or if a mask has several channels.
+        ModuleNotFoundError: If the extra `data` is not installed.
     """
     arrays: list[Array] = []
     for split in ("train", "test"):
@@ -299,6 +312,6 @@ def _tensorflow_datasets() -> Any:
     loaded_here = "tensorflow" not in sys.modules
     tf = _optional.require("tensorflow", extra="data,tensorflow")
     tfds = _optional.require("tensorflow_datasets", extra="data,tensorflow")
-    if loaded_here:  # it only reads files: the accelerator belongs to the backend that trains
+    if loaded_here:  # TensorFlow only reads files here: leave the GPU to the backend
         tf.config.set_visible_devices([], "GPU")
     return tfds

@@ -1,4 +1,4 @@
-"""TensorBoard event files, written without TensorFlow."""
+"""TensorBoard event files on every backend: TensorFlow is not needed to write them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ _count = itertools.count()
 
 
 class EventWriter:
-    """Write scalars, histograms and images to one new event file in a folder.
+    """Write scalars, histograms and images to a new event file.
 
-    Every call to `flush` leaves a file that TensorBoard can read to its end.
+    After each call to `flush`, TensorBoard can read all that was written.
 
     Args:
-        log_dir: folder; made if it is not there. Files in it are left alone.
+        log_dir: Path of the folder. It is created if it does not exist; files in it are not changed.
+
+    Attributes:
+        path: Path of the event file.
 
     Raises:
-        ModuleNotFoundError: if the extra `tensorboard` is not installed.
+        ModuleNotFoundError: If the extra `tensorboard` is not installed.
 
     Examples:
         >>> import tempfile
@@ -50,25 +53,25 @@ class EventWriter:
         self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Write one number."""
+        """Write a number as float32."""
         from tensorboard.plugins.scalar import metadata
 
         self._write(tag, np.float32(value), metadata.create_summary_metadata("", ""), step)
 
     def histogram(self, tag: str, values: Sequence[float], step: int, bins: int = 30) -> None:
-        """Write a histogram of the finite values, in `bins` buckets of equal width."""
+        """Write a histogram of the finite values, with `bins` buckets of equal width. Defaults to 30 buckets."""
         from tensorboard.plugins.histogram import metadata
 
         finite = np.asarray(values, dtype=np.float64)
         finite = finite[np.isfinite(finite)]
         if finite.size and np.ptp(finite) <= bins * np.spacing(np.abs(finite).max()):
-            finite = np.full_like(finite, finite[0])  # too close together for float64 to put bins between them
+            finite = np.full_like(finite, finite[0])  # float64 has no room for bins between them
         counts, edges = np.histogram(finite, bins) if finite.size else (np.zeros(0), np.zeros(1))
         buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
         self._write(tag, buckets, metadata.create_summary_metadata("", ""), step)
 
     def image(self, tag: str, png: bytes, step: int) -> None:
-        """Write a picture, given as the bytes of a PNG file."""
+        """Write an image: `png` holds the bytes of a PNG file."""
         from tensorboard.plugins.image import metadata
 
         width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))
@@ -76,15 +79,15 @@ class EventWriter:
         self._write(tag, data, metadata.create_summary_metadata("", ""), step)
 
     def plugin(self, tag: str, metadata: Any) -> None:
-        """Write the metadata of a TensorBoard plugin that keeps its data there."""
-        self._write(tag, np.float32(0), metadata, step=0)  # what has no number is not read
+        """Write a summary for a TensorBoard plugin that keeps its data in the metadata."""
+        self._write(tag, np.float32(0), metadata, step=0)  # TensorBoard reads no summary without a value
 
     def flush(self) -> None:
-        """Hand what was written to the operating system."""
+        """Pass everything written so far to the operating system."""
         self._records.flush()
 
     def close(self) -> None:
-        """Flush and close; a second call does nothing."""
+        """Flush and close the file. Further calls do nothing."""
         if not self._records.closed:
             self._records.close()
 

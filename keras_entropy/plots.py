@@ -1,4 +1,8 @@
-"""Figures from plain records. They are made without pyplot: no window, no global state."""
+"""Figures of entropies, drawn with matplotlib but without pyplot: they open no window and have no global state.
+
+Sources:
+    Meni, White, Mayo & Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
+"""
 
 from __future__ import annotations
 
@@ -17,43 +21,71 @@ if TYPE_CHECKING:
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """The format of a figure that is written to `path`, by its suffix; "png" without one.
+    """Return the format of a figure's file.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        String. The suffix of `path` without the dot, in lower case; `"png"` if it has none.
 
     Raises:
-        ValueError: for a suffix that matplotlib does not know.
+        ValueError: If matplotlib does not write files with that suffix.
+        ModuleNotFoundError: If the extra `plot` is not installed.
+
+    Examples:
+        >>> from keras_entropy import plots
+        >>> plots.format_of("profile.SVG")
+        'svg'
     """
     backends = _optional.require("matplotlib.backend_bases", extra="plot")
     suffix = Path(path).suffix.removeprefix(".").lower() or "png"
     known = sorted(backends.FigureCanvasBase.filetypes)
     if suffix not in known:
-        raise ValueError(f"A figure's file should end in one of {', '.join(known)}. Received: {os.fspath(path)}.")
+        raise ValueError(f"`path` should end in one of {', '.join(known)}. Received: path={os.fspath(path)!r}.")
     return suffix
 
 
 def entropy_boxes(layers: Sequence[Any], title: str = "Entropy change by layer") -> Figure:
-    """Box plot of the entropy change per filter or dimension, layer by layer [A, fig. 1].
+    """Draw a box plot of the entropy change of each layer (Meni et al., 2023, fig. 1).
 
-    The box holds the quartiles, the closed dot is the mean, open dots are outliers beyond 1.5 times the
-    interquartile range. Values that are not finite are left out of the box and counted in the label.
+    A box reaches from the first to the third quartile of the values per filter or dimension. A closed dot marks the
+    mean, open dots mark outliers, which lie more than 1.5 times the interquartile range beyond the box. Values that
+    are not finite are counted in the label of the layer instead.
 
     Args:
-        layers: records with `path`, `unit` and `values`, such as `profile.WeightEntropy`.
-        title: of the figure.
+        layers: Sequence of records with `path`, `unit` and `values`, such as `profile.WeightEntropy`.
+        title: String. Title of the figure. Defaults to `"Entropy change by layer"`.
 
     Returns:
-        A matplotlib figure.
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ModuleNotFoundError: If the extra `plot` is not installed.
+
+    Examples:
+        >>> import keras
+        >>> from keras_entropy import entropy_profile, plots
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
+        >>> figure = plots.entropy_boxes(entropy_profile(model).measured)
+        >>> len(figure.axes[0].get_xticks())
+        2
     """
     return entropy_panels([(title, layers)])
 
 
 def entropy_panels(panels: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
-    """Box plots as `entropy_boxes`, one above the other, on the same axes [A, fig. 8, 9].
+    """Draw several box plots, as `entropy_boxes` does, one above the other (Meni et al., 2023, figs. 8 and 9).
 
     Args:
-        panels: the title and the records of each panel. A path stands in one column in all panels.
+        panels: Sequence of pairs: the title of a panel, and its records. Records with the same path have the same
+            column in all panels.
 
     Returns:
-        A matplotlib figure, wide enough for the names of all layers.
+        A `matplotlib.figure.Figure`, wide enough for the names of all layers.
+
+    Raises:
+        ModuleNotFoundError: If the extra `plot` is not installed.
     """
     paths = list(dict.fromkeys(layer.path for _, layers in panels for layer in layers))
     width = max(4.0, 1.2 + len(paths) * (0.6 if len(paths) <= _WIDE else 0.22))
@@ -90,18 +122,28 @@ def entropy_panels(panels: Sequence[tuple[str, Sequence[Any]]]) -> Figure:
 
 
 _WIDE = 25
-"""Layers with which a figure has wide columns."""
+"""The largest number of layers with wide columns."""
 
 
 def entropy_history(history: Mapping[str, Sequence[float]], unit: str = "nats per filter or dimension") -> Figure:
-    """Entropy change of each layer over the epochs.
+    """Draw the entropy change of each layer over the epochs.
 
     Args:
-        history: as Keras's `History.history`; the keys that start with "entropy/" are drawn.
-        unit: label of the vertical axis.
+        history: Mapping of names to values by epoch, such as Keras's `History.history`. Names that start with
+            `"entropy/"` are drawn.
+        unit: String. Label of the vertical axis. Defaults to `"nats per filter or dimension"`.
 
     Returns:
-        A matplotlib figure.
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ModuleNotFoundError: If the extra `plot` is not installed.
+
+    Examples:
+        >>> from keras_entropy import plots
+        >>> figure = plots.entropy_history({"entropy/dense": [-1.2, -0.9], "loss": [0.7, 0.5]})
+        >>> len(figure.axes[0].lines)
+        1
     """
     figure, axes = blank(7.0, 4.5)
     for name, values in history.items():
@@ -123,14 +165,14 @@ def entropy_history(history: Mapping[str, Sequence[float]], unit: str = "nats pe
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file."""
+    """Return a figure as the bytes of a PNG file, at 100 dots per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure without axes; width and height in inches."""
+    """Return a figure without axes; width and height in inches."""
     figure: Figure = _optional.require("matplotlib.figure", extra="plot").Figure(
         figsize=(width, height), layout="constrained"
     )
@@ -138,7 +180,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def blank(width: float, height: float) -> tuple[Figure, Any]:
-    """An empty figure of a size in inches, and its axes."""
+    """Return a figure, with width and height in inches, and its empty axes."""
     figure = new_figure(width, height)
     axes = figure.subplots()
     _style(axes)

@@ -349,7 +349,7 @@ class TestImageFolder:
             datasets.image_folder(folder)
 
     def test_a_path_to_nothing_is_named(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=f"There is no folder {tmp_path}/nowhere"):
+        with pytest.raises(FileNotFoundError, match=f"There is no image folder {tmp_path}/nowhere"):
             datasets.load(str(tmp_path / "nowhere"))
 
 

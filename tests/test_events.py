@@ -195,6 +195,7 @@ class TestFiles:
         assert len(list((tmp_path / "a" / "b").iterdir())) == 1
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="Keras without TensorFlow needs jax here")
 def test_writing_does_not_load_tensorflow(child_environment, tmp_path):
     code = (
