@@ -9,6 +9,9 @@ from keras_tuner import errors
 
 from keras_entropy import _optional
 
+GIVEN_UP = "given_up"
+"""File in the folder of a trial that killed its worker too often."""
+
 
 class ChiefLostError(errors.FatalError):
     """The chief of the search died during a request. The worker ends; its trial is run again."""

@@ -24,8 +24,7 @@ from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.ledger import Ledger, Run
 from keras_entropy.tuning.oracles import ORACLES, STATE
 from keras_entropy.tuning.search_result import BASELINE
-from keras_entropy.tuning.trial_errors import fatal_errors, lost_chief
-from keras_entropy.tuning.workers import GIVEN_UP
+from keras_entropy.tuning.trial_errors import GIVEN_UP, fatal_errors, lost_chief
 
 _PAUSE = 0.05
 """Seconds between two requests of a worker for a trial."""

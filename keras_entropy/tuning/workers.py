@@ -23,11 +23,9 @@ from keras_entropy.study.folder import held
 from keras_entropy.study.pool import environment, start
 from keras_entropy.tuning import ledger
 from keras_entropy.tuning.oracles import STATE, read_state
-from keras_entropy.tuning.trial_errors import ChiefLostError
+from keras_entropy.tuning.trial_errors import GIVEN_UP, ChiefLostError
 
 LOGS = "workers"
-GIVEN_UP = "given_up"
-"""File in the folder of a trial that killed its worker too often."""
 
 _CHIEF = "chief"
 _TRIES, _KILLS = 3, 10
