@@ -1,6 +1,8 @@
 """Every sampler: it samples what it should, counts what it does, and knows no network and no file."""
 
 import ast
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -146,3 +148,16 @@ def test_samplers_know_no_network_and_no_file():
     own = {name for name in imported if name.startswith("keras_entropy") and not name.startswith(f"{prefix}samplers")}
     assert own <= {prefix + name for name in allowed} | {"keras_entropy", "keras_entropy._backend"}
     assert imported.isdisjoint({"os.path", "pathlib", "io", "json", "tempfile"})
+
+
+@pytest.mark.once
+@pytest.mark.processes
+def test_importing_loads_no_compiler_and_no_figures(child_environment):
+    code = "import sys, keras; before = set(sys.modules); import keras_entropy.landscape; "
+    code += "print(*set(sys.modules) - before)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment, capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "keras_entropy" in loaded
+    assert loaded.isdisjoint({"numba", "llvmlite", "jax", "matplotlib"})
