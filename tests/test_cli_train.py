@@ -294,6 +294,7 @@ def test_autoencoders_and_placements(placement, tmp_path):
 
 @pytest.mark.data
 @pytest.mark.skipif(BLOCKED, reason="prepared sets need TensorFlow")
+@pytest.mark.slow
 def test_mnist(data_folder, tmp_path):
     result = command(
         "--dataset", "mnist", "--data-dir", data_folder / "tfds", "--model", "autoencoder", "--epochs", 1,

@@ -209,6 +209,7 @@ def test_under_gradient_descent_it_is_dense_at_twice_the_learning_rate(seeded):
     np.testing.assert_allclose(sum(dual.get_weights()), dense.get_weights()[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_descent_on_the_term_alone_decides_every_unit(seeded):
     """Whatever the labels are: there are none. Each row goes to the side of each unit on which it was."""
     x = inputs(40, 5)

@@ -198,6 +198,7 @@ class TestSource:
 
 
 class TestCore:
+    @pytest.mark.slow
     def test_the_core_works_without_any_extra(self, tmp_path):
         core_smoke.run(tmp_path, show=lambda line: None)
 

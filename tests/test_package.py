@@ -84,7 +84,7 @@ ARGUMENTS = {
 
 QUICK = ("01_train", "04_profile", "docs/choosing", "docs/exact_entropy", "docs/sigmoid_entropy")
 """Examples and pages that train one small network at most."""
-STARTS_PROCESSES = ("keras_entropy.study.study", "keras_entropy.tuning.search")
+STARTS_PROCESSES = ("keras_entropy.study.study", "keras_entropy.tuning.search_pipeline")
 
 
 def marked(names):

@@ -306,7 +306,7 @@ def test_the_folder_is_readable_json(finished):
         ({"tuner": "annealing"}, "one of 'random'"),
         ({"epoch": "first"}, "one of 'last', 'best'"),
         ({"max_retries_per_trial": 2}, "fails again"),
-        ({"objective": "val_something"}, "does not say which values are better"),
+        ({"objective": "val_something"}, "does not say whether low or high values are better"),
         ({"model": plain}, "an EntropyHyperModel"),
     ],
 )
@@ -316,6 +316,7 @@ def test_bad_arguments_are_named(change, words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_models_of_finished_trials_are_freed(tmp_path, whole_heap):
     built = []
 

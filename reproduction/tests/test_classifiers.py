@@ -22,6 +22,7 @@ TINY = classifiers.Protocol(
 
 
 @pytest.mark.usefixtures("train_here", "no_prepared_sets")
+@pytest.mark.slow
 def test_table_1_is_made_from_its_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(classifiers, "SMALL", TINY)
     outcome = reproduce("a-table1", Settings(output=tmp_path / "out", progress=False))
