@@ -2,9 +2,12 @@
 
 import keras
 import numpy as np
+import pytest
 
 BACKEND = keras.backend.backend()
 MODES = {"tensorflow": ("eager", "graph", "xla"), "jax": ("eager", "jit"), "torch": ("eager",)}[BACKEND]
+# XLA on TensorFlow, which a user has to ask for, compiles for a second or two.
+EACH_MODE = [pytest.param(mode, marks=pytest.mark.slow) if mode == "xla" else mode for mode in MODES]
 
 
 def value_and_gradient(function, x, mode="eager", dtype="float32"):

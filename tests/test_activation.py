@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from modes import BACKEND, MODES, value_and_gradient
+from modes import BACKEND, EACH_MODE, value_and_gradient
 
 from keras_entropy import ActivationEntropy, DenseEntropy, EntropyActivation, EntropyLogger, FactorSchedule, functional
 from keras_entropy.functional import ACTIVATIONS_OF_OUTPUT
@@ -23,7 +23,7 @@ def apply(name, z):
     return np.asarray(keras.ops.convert_to_numpy(keras.activations.get(name)(keras.ops.convert_to_tensor(z))))
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EACH_MODE)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_slope_from_the_input_is_the_derivative(name, mode):
     z = np.array([-4.3, -1.1, -0.3, 0.2, 0.9, 2.2, 5.4], np.float32)  # no kinks among them
@@ -37,7 +37,7 @@ def test_slope_from_the_input_is_the_derivative(name, mode):
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EACH_MODE)
 @pytest.mark.parametrize("name", ACTIVATIONS_OF_OUTPUT)
 def test_slope_from_the_output_is_the_slope_from_the_input(name, mode):
     z = np.array([-4.3, -1.1, -0.3, 0.2, 0.9, 2.2, 5.4], np.float32)
@@ -55,7 +55,7 @@ def test_slope_from_the_output_is_the_slope_from_the_input(name, mode):
     np.testing.assert_allclose(gradient, direct, atol=1e-2)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EACH_MODE)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_saturated_and_extreme_inputs_stay_finite(name, mode):
     z = np.array([-1e30, -1e4, -100, -30, -1e-30, 0, 1e-30, 30, 80], np.float32)

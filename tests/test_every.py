@@ -16,7 +16,7 @@ from keras_entropy.regularizers import EntropyRegularizer
 
 L = keras.layers
 # Keras compiles on JAX by itself, and not at all on torch here.
-JIT = [False, True] if BACKEND == "tensorflow" else ["auto"]
+JIT = [False, pytest.param(True, marks=pytest.mark.slow)] if BACKEND == "tensorflow" else ["auto"]
 jit = pytest.mark.parametrize("jit_compile", JIT)
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras.src.backend import set_keras_mask
-from modes import BACKEND, MODES, value_and_gradient
+from modes import BACKEND, EACH_MODE, MODES, value_and_gradient
 
 from keras_entropy import SemiSupervisedCrossentropy, SigmoidEntropy, SoftmaxEntropy, functional
 
@@ -190,7 +190,7 @@ def test_a_certain_mistake_is_infinite_and_stays_apart_from_the_rows_without_lab
         assert host(SemiSupervisedCrossentropy(reduction=reduction)(np.array([1, 0, -1]), z)) == np.inf
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EACH_MODE)
 def test_a_batch_without_rows(mode):
     """0, as for a kind of which a batch has none; the entropies are what Keras makes of no rows."""
     empty, none = np.zeros((0, 3), "float32"), np.zeros(0, "int32")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from conformance import CASES, Case
-from modes import BACKEND, MODES, compiled, value_and_gradient
+from modes import BACKEND, EACH_MODE, MODES, compiled, value_and_gradient
 from oracles import central_differences, glorot
 
 import keras_entropy
@@ -60,7 +60,7 @@ class TestConformance:
     """What holds for every regularizer."""
 
     @cases
-    @pytest.mark.parametrize("mode", MODES)
+    @pytest.mark.parametrize("mode", EACH_MODE)
     def test_value_and_gradient_agree_with_float64(self, case, mode):
         kernel = kernel_of(case)
 
@@ -77,7 +77,7 @@ class TestConformance:
         np.testing.assert_allclose(case.make()(kernel), case.oracle(kernel), rtol=1e-10)
 
     @cases
-    @pytest.mark.parametrize("mode", MODES)
+    @pytest.mark.parametrize("mode", EACH_MODE)
     @pytest.mark.filterwarnings("ignore:.*no gradient:keras_entropy.EntropyWarning")  # tested by itself below
     def test_degenerate_kernels_give_finite_values_and_bounded_gradients_and_nan_is_not_masked(self, case, mode):
         penalty = compiled(case.make(), mode)

@@ -6,7 +6,7 @@ import keras
 import mpmath
 import numpy as np
 import pytest
-from modes import BACKEND, MODES, value_and_gradient
+from modes import BACKEND, EACH_MODE, value_and_gradient
 
 from keras_entropy import functional
 
@@ -63,7 +63,7 @@ def values_and_slopes(function, x, mode, dtype="float32"):
     return values, value_and_gradient(lambda z: SUM(function(converted(z))), x, mode)[1]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EACH_MODE)
 @pytest.mark.parametrize(("dtype", "resolution"), [("float32", 1e-6), ("bfloat16", 2.0**-8)])
 def test_sigmoid_entropy_and_its_gradient_agree_with_50_digits(mode, dtype, resolution):
     """To 1e-6 for |z| up to 80; a 16-bit logit is computed in float32, and only its gradient rounded to its type."""
@@ -87,7 +87,7 @@ def test_numpy_arrays_are_computed_in_float64():
         assert relative_error(functional.softmax_entropy(ROWS, base), expected) <= 1e-14
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EACH_MODE)
 def test_softmax_entropy_and_its_gradient_agree_with_50_digits(mode):
     """Values to 1e-6; gradients to 1e-6 of the largest of their row, since the shares of classes can cancel."""
     values, slopes = values_and_slopes(functional.softmax_entropy, ROWS, mode)
@@ -99,7 +99,7 @@ def test_softmax_entropy_and_its_gradient_agree_with_50_digits(mode):
         np.testing.assert_allclose(slope, gradient, rtol=0, atol=1e-6 * np.abs(gradient).max())
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EACH_MODE)
 def test_the_softmax_of_two_classes_is_a_sigmoid(mode):
     pairs = np.stack([POINTS, np.zeros_like(POINTS)], axis=-1)
 
@@ -111,7 +111,7 @@ def test_the_softmax_of_two_classes_is_a_sigmoid(mode):
     assert relative_error(slopes[:, 1], [-slope for _, slope in exact]) <= 1e-6
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EACH_MODE)
 def test_far_and_bad_logits(mode):
     """0 from where floats end, at infinity too; NaN in, NaN out."""
     far = np.array([-np.inf, -1e30, -200, 200, 3e38, np.inf], np.float32)
@@ -130,7 +130,7 @@ def test_far_and_bad_logits(mode):
     np.testing.assert_array_equal(np.isnan(functional.softmax_entropy(rows)), [True, True, True, False])
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EACH_MODE)
 @pytest.mark.parametrize("name", ["sigmoid", "softmax"])
 def test_the_gradient_can_be_differentiated_again(name, mode):
     """Some optimisers and penalties of gradients need it; against differences of the first in float64."""
