@@ -4,9 +4,9 @@
 
 The first part is descent on the sigmoid entropy alone. It draws a figure in FOLDER and prints the information of a unit
 about the digit, before and after. The second part is entropy minimisation (Grandvalet and Bengio, 2004): ten labels per
-class, the other rows unlabelled, with and without their entropy. Learning rate and weight of the entropy are chosen on
-other seeds. A seed sets the labelled rows, the initial weights and the batches, the same in both arms. Accuracies are
-on the test images, also for the choice. The data are the digits of scikit-learn, and MNIST with --data-dir.
+class, the other rows unlabelled, with and without their entropy. Other seeds choose the learning rate and the weight.
+A seed sets labelled rows, initial weights and batches of both arms. All accuracies, also for the choice, are on the test
+images. The data are the digits of scikit-learn, and MNIST with --data-dir.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from keras_entropy.study import Arm, Study
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default="runs/sigmoid_entropy")
-    parser.add_argument("--data-dir", help="folder with MNIST as prepared by TensorFlow Datasets")
+    parser.add_argument("--data-dir", help="folder of TensorFlow Datasets with MNIST")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tune-seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=32, help="epochs on the digits; an eighth of them on MNIST")
@@ -86,10 +86,8 @@ def few_labels(data, folder, **settings):
         model.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
         return model
 
-    arms = [
-        Arm("labels only", unlabelled_weight=0.0),
-        Arm("with entropy", tune={"unlabelled_weight": [0.03, 0.1, 0.3, 1.0]}),
-    ]
+    weights = {"unlabelled_weight": [0.03, 0.1, 0.3, 1.0]}
+    arms = [Arm("labels only", unlabelled_weight=0.0), Arm("with entropy", tune=weights)]
     settings |= {"tune": {"learning_rate": [1e-3, 3e-3]}, "metric": "val_accuracy", "output": folder}
     shown = Study(build, arms, data=rows, **settings).run().compare()
     title = f"\n{folder.name}: 100 labels, {len(y) - 100} rows without\n"
