@@ -5,7 +5,7 @@
 The first part is descent on the sigmoid entropy alone. It draws a figure in FOLDER and prints the information of a unit
 about the digit, before and after. The second part is entropy minimisation (Grandvalet and Bengio, 2004): ten labels per
 class, the other rows unlabelled, with and without their entropy. Other seeds choose the learning rate and the weight.
-A seed sets labelled rows, initial weights and batches of both arms. All accuracies, also for the choice, are on the test
+A seed sets labelled rows, initial weights and batches of both arms. All accuracies, also for the choice, are on test
 images. The data are the digits of scikit-learn, and MNIST with --data-dir.
 """
 
