@@ -211,6 +211,7 @@ def test_bad_periods_are_refused(kind, every, error):
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_several_batched_factorisations_in_one_step_do_not_wait_for_each_other():
     """On two threads; the suite itself is pinned to one, where they could not."""
     code = """

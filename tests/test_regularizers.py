@@ -173,6 +173,7 @@ class TestConformance:
         assert len(model.losses) == 2
 
     @pytest.mark.processes
+    @pytest.mark.processes
     def test_saved_models_load_in_a_fresh_process(self, tmp_path, child_environment):
         expected = {}
         for i, case in enumerate(CASES):
