@@ -266,7 +266,7 @@ def test_an_output_that_cannot_be_a_folder(tmp_path):
     [
         (["--resume"], "no run to resume"),
         (["--dataset", "mnist", "--data-dir", "/nowhere"], "tfds build"),
-        (["--dataset", "/no/folder"], "no folder /no/folder"),
+        (["--dataset", "/no/folder"], "no image folder /no/folder"),
         (["--dataset", "spirals"], "needs images"),
         (["--placement", "conv7"], "conv1, conv2"),
         (["--model", "autoencoder", "--regularizer", "ConvCornerEntropy"], "ConvCornerEntropy can act on"),
