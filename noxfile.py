@@ -22,7 +22,7 @@ CORE_PASSED = 800
 LOWEST_TESTS = (
     "events", "plots", "datasets", "functional", "regularizers", "layers", "losses", "callbacks", "models", "loading",
     "stats", "study_runs", "study_pool", "study_report", "tuning_tuner", "tuning_private_names", "keras_names",
-    "landscape", "landscape_kernels", "cli", "cli_train",
+    "landscape_runs", "landscape_kernels", "landscape_samplers", "cli", "cli_train",
 )  # fmt: skip
 """Files of tests/ that use every package that an extra brings."""
 
