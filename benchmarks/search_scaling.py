@@ -1,7 +1,7 @@
 """Speed of a search in two worker processes against one, and memory that finished trials leave behind.
 
-    python benchmarks/search_scaling.py [--trials 12] [--epochs 20] [--repeats 3]
-    python benchmarks/search_scaling.py --memory [--trials 30]
+    python benchmarks/search_scaling.py [--max-trials 12] [--epochs 20] [--repeats 3]
+    python benchmarks/search_scaling.py --memory [--max-trials 30]
 
 There are two kinds of trials. "spin" computes a fixed number of matrix products on one thread; it shows the cost of the
 chief, of the protocol and of starting processes. "train" fits a small autoencoder with an entropy term on the digits.
@@ -54,7 +54,7 @@ def build():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int)
+    parser.add_argument("--max-trials", type=int)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
@@ -62,10 +62,10 @@ def main():
     x, _, held, _ = datasets.digits()
     fit = {"x": x, "y": x, "validation_data": (held, held), "epochs": arguments.epochs, "verbose": 0}
     if arguments.memory:
-        memory(arguments.trials or 30, fit)
+        memory(arguments.max_trials or 30, fit)
         return
     for name, base in {"spin": Spin(), "train": build}.items():
-        scaling(name, EntropyHyperModel(base, DenseEntropy), arguments.trials or 12, arguments.repeats, fit)
+        scaling(name, EntropyHyperModel(base, DenseEntropy), arguments.max_trials or 12, arguments.repeats, fit)
 
 
 def scaling(name, hypermodel, trials, repeats, fit):

@@ -90,6 +90,8 @@ class EntropyLogger(keras.callbacks.Callback):
         if measure is not None:
             _checks.one_of("measure", measure, profile.MEASURES)
         if log_dir is not None:
+            if not isinstance(log_dir, str | os.PathLike):
+                raise TypeError(_checks.message("log_dir", "the path of a folder", log_dir))
             _optional.require("tensorboard", extra="tensorboard")
             _optional.require("matplotlib", extra="plot")
         self.placement = check_selectable(placement)
@@ -244,7 +246,8 @@ def _checked_sample(sample: Any) -> Any:
     rows = [len(x) if len(getattr(x, "shape", ())) else 0 for x in keras.tree.flatten(sample)]
     if not rows or not all(rows) or len(set(rows)) > 1:
         expected = "arrays of shape (n, ...), as for `model.predict`, with the same n > 0 for all inputs"
-        raise ValueError(_checks.message("sample", expected, keras.tree.map_structure(np.shape, sample)))
+        shapes = keras.tree.map_structure(lambda leaf: getattr(leaf, "shape", leaf), sample)
+        raise ValueError(_checks.message("sample", expected, shapes))
     return sample
 
 

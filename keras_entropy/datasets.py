@@ -176,9 +176,9 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
     if not versions:
         found = sorted({info.parents[1].relative_to(root).as_posix() for info in root.glob("*/*/dataset_info.json")})
         raise FileNotFoundError(
-            f"No prepared data set {name!r} in {root} (found there: {', '.join(found) or 'none'}). Run "
-            f"`tfds build {name} --data_dir {root}` on a machine with a network, or name another folder "
-            "(`data_dir`; --data-dir or --data of a command; or the environment variable TFDS_DATA_DIR)."
+            f"No prepared data set {name!r} in {root} (found there: {', '.join(found) or 'none'}); digits and spirals "
+            f"need no preparation. Run `tfds build {name} --data_dir {root}` where there is a network, or name another "
+            "folder (`data_dir`; --data-dir or --data of a command; or the environment variable TFDS_DATA_DIR)."
         )
     tfds = _tensorflow_datasets()
     folder = versions[-1].parent

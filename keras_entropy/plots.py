@@ -42,7 +42,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.removeprefix(".").lower() or "png"
     known = sorted(backends.FigureCanvasBase.filetypes)
     if suffix not in known:
-        raise ValueError(f"`path` should end in one of {', '.join(known)}. Received: path={os.fspath(path)!r}.")
+        raise ValueError(f"The name of a figure should end in one of {', '.join(known)}. Received: {os.fspath(path)}.")
     return suffix
 
 

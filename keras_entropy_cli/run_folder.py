@@ -19,6 +19,7 @@ from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
 from keras_entropy.runs.data_order import Batches, EpochOrder
 from keras_entropy.runs.interrupt import InterruptWatch
+from keras_entropy.study.wording import plural
 from keras_entropy_cli.presets import TERMS, NamedModel
 
 SCHEMA = "keras-entropy/train/2"
@@ -226,7 +227,8 @@ class Run:
             temporary.write_bytes(plots.png(plots.entropy_history(self.history)))
         _print_table(rows)
         last = {name: values[-1] for name, values in self.history.items()}
-        print(f"{self.epochs_done} epochs: task loss {last['task_loss']:.4f}, validation {last['val_task_loss']:.4f}")
+        done = plural(self.epochs_done, "epoch")
+        print(f"{done}: task loss {last['task_loss']:.4f}, validation {last['val_task_loss']:.4f}")
         print(f"Written to {self.output}: {', '.join(_FILES)}, logs/ (tensorboard --logdir {self.output / 'logs'})")
 
 

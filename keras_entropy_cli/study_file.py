@@ -117,10 +117,11 @@ def _regularizer(values: dict[str, Any], where: str) -> Any:
             raise ValueError(f"{where} has a `factor` or `options`, but no `regularizer`. Name one.")
         return None
     kind = _REGULARIZERS[_checks.one_of("regularizer", name, tuple(_REGULARIZERS))]
-    try:
-        return functools.partial(kind, **options) if factor is None else kind(factor, **options)
-    except TypeError as error:
-        raise TypeError(f"{where}: {error}") from error
+    known = list(inspect.signature(kind).parameters)[1:]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"{where}: {name} has no options {', '.join(unknown)}. It has: {', '.join(known) or 'none'}.")
+    return functools.partial(kind, **options) if factor is None else kind(factor, **options)
 
 
 def _build_and_data(text: Mapping[str, Any], file: Path) -> tuple[Callable[..., Any], Any]:

@@ -179,7 +179,7 @@ def test_reasons_of_runs_that_did_not_finish_are_printed(tmp_path):
 def test_without_a_study_there_is_one_line(tmp_path):
     for arguments, message in [
         ((tmp_path / "study.toml", "--report", tmp_path), "Give the file of a study"),
-        (("--report", tmp_path), "is not a study folder with records"),
+        (("--report", tmp_path), "is not the folder of a study"),
     ]:
         result = command(*arguments)
         assert result.exit_code == 2

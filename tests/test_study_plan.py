@@ -387,7 +387,7 @@ def test_a_line_that_is_no_record_is_named(line, tmp_path):
 
 
 def test_a_folder_without_records_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is not a study folder with records"):
+    with pytest.raises(FileNotFoundError, match="is not the folder of a study"):
         read_records(tmp_path)
 
 

@@ -126,7 +126,10 @@ def _name_and_function(activation: Any) -> tuple[str | None, Callable[[Array], A
     """Return the name of an activation, None if it is not Keras's own, and its function."""
     if activation is None or not (isinstance(activation, str) or callable(activation)):
         raise ValueError(_checks.message("activation", "a name or function of keras.activations", activation))
-    function = keras.activations.get(activation)
+    try:
+        function = keras.activations.get(activation)
+    except ValueError:
+        raise ValueError(_checks.message("activation", "a name or function of keras.activations", activation)) from None
     name = getattr(function, "__name__", None)
     return name if getattr(keras.activations, str(name), None) is function else None, function
 

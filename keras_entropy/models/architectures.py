@@ -8,7 +8,7 @@ Sources:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -70,14 +70,14 @@ def cnn(input_shape: Sequence[int], classes: int, filters: Sequence[int] = (32, 
         >>> models.cnn((8, 8, 1), classes=10).output_shape
         (None, 10)
     """
-    shape = tuple(input_shape)
-    if len(shape) != 3 or min(shape[:2]) < 2 ** len(filters):
+    shape, counts = tuple(input_shape), _checked_filters(filters)
+    if len(shape) != 3 or min(shape[:2]) < 2 ** len(counts):
         raise ValueError(
-            f"`input_shape` should be (height, width, channels) of images of at least {2 ** len(filters)} pixels "
-            f"a side, for {len(filters)} poolings. Received: input_shape={shape}."
+            f"`input_shape` should be (height, width, channels) of images of at least {2 ** len(counts)} pixels "
+            f"a side, for {len(counts)} poolings. Received: input_shape={shape}."
         )
     layers: list[Any] = [keras.Input(shape)]
-    for i, count in enumerate(filters, start=1):
+    for i, count in enumerate(counts, start=1):
         layers += [
             keras.layers.Conv2D(count, 3, padding="same", activation="leaky_relu", name=f"conv{i}"),
             keras.layers.MaxPooling2D(2, name=f"pool{i}"),
@@ -113,9 +113,7 @@ def unet(input_shape: Sequence[int | None], classes: int = 1, filters: Sequence[
         >>> models.unet((16, 24, 3), classes=11).output_shape
         (None, 16, 24, 11)
     """
-    shape, counts = tuple(input_shape), list(filters)
-    for count in counts:
-        _checks.positive_integer("filters", count)
+    shape, counts = tuple(input_shape), _checked_filters(filters)
     if not counts:
         raise ValueError(_checks.message("filters", "one number for each level, at least one", filters))
     multiple = 2 ** len(counts)
@@ -140,6 +138,12 @@ def unet(input_shape: Sequence[int | None], classes: int = 1, filters: Sequence[
         x = _two_convolutions(x, count, f"up{i}")
     x = keras.layers.Conv2D(classes, 1, activation="sigmoid" if classes == 1 else "softmax", name="head")(x)
     return keras.Model(inputs, x, name="unet")
+
+
+def _checked_filters(filters: Any) -> list[int]:
+    if isinstance(filters, str) or not isinstance(filters, Iterable):
+        raise TypeError(_checks.message("filters", "a list of positive integers", filters))
+    return [_checks.positive_integer("filters", count) for count in filters]
 
 
 def _two_convolutions(x: Any, filters: int, level: str) -> Any:

@@ -194,6 +194,10 @@ class EntropyProfile:
             if not isinstance(data["randomize"], int | None):
                 raise TypeError("`randomize` should be an integer or null")
             return cls(str(data["model"]), data["measure"], data["randomize"], records)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"There is no profile {path}. Write one with EntropyProfile.save or `keras-entropy profile --json`."
+            ) from error
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else error
             raise ValueError(

@@ -36,10 +36,13 @@ class SumRegularizer(keras.Regularizer):
     """
 
     def __init__(self, regularizers: Iterable[Any]) -> None:
+        expected = "a list of regularizers or of their names"
+        if isinstance(regularizers, str | dict) or not isinstance(regularizers, Iterable):
+            raise TypeError(_checks.message("regularizers", expected, regularizers))
         found: list[Any] = []
-        for regularizer in regularizers:
+        for i, regularizer in enumerate(regularizers):
             if not (callable(regularizer) or isinstance(regularizer, str | dict)):
-                raise TypeError(_checks.message("regularizers", "regularizers, or names of regularizers", regularizer))
+                raise TypeError(_checks.message(f"regularizers[{i}]", "a regularizer or its name", regularizer))
             known = keras.regularizers.get(regularizer)
             found += known.regularizers if isinstance(known, SumRegularizer) else [known]
         if not found:

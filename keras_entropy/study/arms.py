@@ -67,6 +67,10 @@ class Arm:
     ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise TypeError(_checks.message("name", "a name that is not empty", name))
+        if isinstance(placement, keras.Regularizer | type):
+            raise TypeError(
+                f"Arm {name!r}: `placement` is a regularizer. Give the placement first, then the regularizer."
+            )
         if isinstance(regularizer, str | dict):
             regularizer = keras.regularizers.get(regularizer)
         if regularizer is not None and not callable(regularizer):
@@ -74,10 +78,6 @@ class Arm:
                 _checks.message("regularizer", "a keras.Regularizer or a function of a factor", regularizer)
             )
         _check_inputs(inputs)
-        if isinstance(placement, keras.Regularizer):
-            raise TypeError(
-                f"Arm {name!r}: `placement` is a regularizer. Give the placement first, then the regularizer."
-            )
         if isinstance(placement, Mapping) and not (regularizer is None and initializer is None and not constant):
             raise TypeError(
                 f"Arm {name!r}: `placement` is a dict of placements to regularizers, which excludes `regularizer`, "

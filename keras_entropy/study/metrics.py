@@ -27,5 +27,8 @@ def direction(metric: str, lower_is_better: bool | None, argument: str = "lower_
     words = str(metric).lower().split("_")
     says = [any(name in words or (len(name) > 3 and words[-1].endswith(name)) for name in n) for n in (_LOWER, _HIGHER)]
     if says[0] == says[1]:
-        raise ValueError(f"The name {metric!r} does not say whether low or high values are better. Give `{argument}`.")
+        raise ValueError(
+            f"The name {metric!r} does not say whether low or high values are better. Correct the name, or give "
+            f"`{argument}`."
+        )
     return says[0]

@@ -177,7 +177,9 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} does not exist: {folder} is not a study folder with records.") from error
+        raise FileNotFoundError(
+            f"{folder} is not the folder of a study: there is no {path}. Name the `output` of a study that has begun."
+        ) from error
     latest: dict[Key, RunRecord] = {}
     for record in _parsed(path, content[: content.rfind(b"\n") + 1]):
         slot = record.key if record.role == "tune" else (*record.key[:4], "")

@@ -10,6 +10,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from keras_entropy import _backend, _checks, _optional
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import axes, folder, machine, pool, records
@@ -70,7 +72,7 @@ class Study:
         ...     model.compile("adam", "mse")
         ...     return model
         >>> x = np.random.default_rng(0).normal(size=(32, 4))
-        >>> arms = [Arm("none"), Arm("volume", "first", DenseEntropy(1e-3))]
+        >>> arms = [Arm("baseline"), Arm("volume", "first", DenseEntropy(1e-3))]
         >>> study = Study(build, arms, seeds=range(2), data=(x, x, x, x), epochs=1)
         >>> [len(study.points(arm)) * len(study.seeds) for arm in arms]
         [2, 2]
@@ -103,6 +105,11 @@ class Study:
         for name, function in (("build", build), *([("callbacks", callbacks)] if callbacks else [])):
             if not callable(function):
                 raise TypeError(_checks.message(name, "a function", function))
+        if isinstance(build, keras.Model):
+            raise TypeError(
+                "`build` should be a function that returns a compiled model. Received: a model. "
+                "Build and compile it in a function: each run needs a new one."
+            )
         if not callable(data) and (isinstance(data, str | bytes | Mapping) or not isinstance(data, Sequence)):
             raise TypeError(_checks.message("data", "(x_train, y_train, x_val, y_val) or a function", type(data)))
         if not callable(data):

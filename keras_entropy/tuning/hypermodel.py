@@ -86,6 +86,11 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         super().__init__()
         if not isinstance(build, keras_tuner.HyperModel) and not callable(build):
             raise TypeError(_checks.message("build", "a function or a keras_tuner.HyperModel", build))
+        if isinstance(build, keras.Model):
+            raise TypeError(
+                "`build` should be a function that returns a compiled model. Received: a model. "
+                "Build and compile it in a function: each run needs a new one."
+            )
         self.base = build
         self.regularizers = _named_regularizers(regularizer)
         self.placements = _named_placements(placements)
@@ -203,11 +208,13 @@ def _choice(hp: Any, name: str, options: list[str]) -> str:
 
 
 def _named_regularizers(given: Any) -> dict[str, Factory]:
-    if isinstance(given, keras.Regularizer):
-        raise TypeError(
-            f"`regularizer` should be a function of the factor, as the factor is tuned. Received: {given!r}. Give "
-            f"its class, {type(given).__name__}, or a function of the factor."
-        )
+    values = given.values() if isinstance(given, Mapping) else given if isinstance(given, Sequence) else (given,)
+    for value in values:
+        if isinstance(value, keras.Regularizer):
+            raise TypeError(
+                f"`regularizer` should be a function of the factor, as the factor is tuned. Received: {value!r}. Give "
+                f"its class, {type(value).__name__}, or a function of the factor."
+            )
     if not isinstance(given, Mapping):
         several = [given] if callable(given) else list(given) if isinstance(given, Iterable) else []
         names = [getattr(kind, "__name__", type(kind).__name__) for kind in several]

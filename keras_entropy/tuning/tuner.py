@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import inspect
 import math
 import os
 import statistics
@@ -120,6 +122,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
         self.baseline, self.log_dir = baseline, log_dir
         objective = objective_checks.as_objective(objective)
         objective_checks.check_objective(objective)
+        _check_options(oracle_options, kind, tuner)
         limit = {"max_epochs": max_epochs} if tuner == "hyperband" else {"max_trials": max_trials}
         oracle = kind(objective=objective, seed=seed, **limit, **oracle_options)
         if "max_retries_per_trial" in oracle_options:
@@ -310,3 +313,18 @@ class EntropyTuner(_keras_tuner.TunerBase):
             values = [objective.get_value(base.metrics(self.epoch, objective, epochs)) for base in bases]
             found[f"{objective.name}/{BASELINE}"] = statistics.fmean(values)
         return found
+
+
+def _check_options(options: Iterable[str], oracle: type, tuner: str) -> None:
+    """Check that an oracle has these options.
+
+    Raises:
+        TypeError: If it has not.
+    """
+    known = {name for kind in oracle.__mro__[:-1] for name in inspect.signature(kind).parameters}
+    for name in sorted(set(options) - known):
+        close = difflib.get_close_matches(
+            name, [*known, "max_trials", "epochs", "seeds", "holdout_seeds"], n=1, cutoff=0.5
+        )
+        remedy = f"Did you mean `{close[0]}`?" if close else "Leave it out."
+        raise TypeError(f"`{name}` is an argument neither of the search nor of KerasTuner's {tuner} oracle. {remedy}")
