@@ -377,5 +377,5 @@ class TestSum:
     def test_errors(self):
         with pytest.raises(ValueError, match="at least one"):
             SumRegularizer([])
-        with pytest.raises(TypeError, match="`regularizers`.*3"):
+        with pytest.raises(TypeError, match=r"`regularizers\[0\]`.*3"):
             SumRegularizer([3])
