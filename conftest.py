@@ -97,7 +97,7 @@ def train_here(monkeypatch):
             return future
 
     run = Study.run
-    here = {"workers": None, "replicas": 1, "executor": Here()}
+    here = {"workers": None, "executor": Here()}
     monkeypatch.setattr(Study, "run", lambda study, **options: run(study, **{**options, **here}))
 
 

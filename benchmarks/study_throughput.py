@@ -1,6 +1,6 @@
-"""Training runs per minute: one pinned process, two of them, KerasTuner, and on JAX many runs as one program.
+"""Training runs per minute: one pinned process, two of them, and KerasTuner.
 
-    python benchmarks/study_throughput.py [--runs 12] [--replicas 24] [--repeats 5] [--epochs 20,60] [--quick]
+    python benchmarks/study_throughput.py [--runs 12] [--repeats 5] [--epochs 20,60] [--quick]
 
 All train the same autoencoder 64-60-64 with an entropy term on the digits, without early stopping. KerasTuner trains
 the runs as the `executions_per_trial` of one trial, in a process without a limit on its threads. On Linux, the
@@ -39,7 +39,6 @@ RATES = ("all", "started", "warm")
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=12, help="of each process pool and of KerasTuner")
-    parser.add_argument("--replicas", type=int, default=24, help="runs trained as one program")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--epochs", default="20,60", help="of a run, one or more lengths")
     parser.add_argument("--quick", action="store_true", help="6 short runs, twice")
@@ -50,26 +49,20 @@ def main():
         search(int(runs), int(epochs), folder)
         return
     if arguments.quick:
-        arguments.runs, arguments.replicas, arguments.repeats, arguments.epochs = 6, 6, 2, "10"
+        arguments.runs, arguments.repeats, arguments.epochs = 6, 2, "10"
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     for epochs in map(int, arguments.epochs.split(",")):
-        compare(ways(arguments.runs, arguments.replicas), epochs, arguments.repeats)
+        compare(ways(arguments.runs), epochs, arguments.repeats)
 
 
-def ways(runs, replicas):
+def ways(runs):
     """Each a function of epochs and of a folder for its files."""
-    found = {
-        "1 process": functools.partial(study, runs, 1, 1),
-        "2 processes": functools.partial(study, runs, 2, 1),
+    return {
+        "1 process": functools.partial(study, runs, 1),
+        "2 processes": functools.partial(study, runs, 2),
         "KerasTuner": functools.partial(tuner, runs),
     }
-    if keras.backend.backend() != "jax":
-        print("Many runs as one program need KERAS_BACKEND=jax: left out.")
-        return found
-    found[f"1 process, {replicas} as one"] = functools.partial(study, replicas, 1, replicas)
-    found[f"2 processes, {replicas // 2} as one"] = functools.partial(study, replicas, 2, replicas // 2)
-    return found
 
 
 def compare(found, epochs, repeats):
@@ -87,9 +80,9 @@ def compare(found, epochs, repeats):
         rates = "".join(f"{spread([row.get(rate) for row in rows], 1):>22}" for rate in RATES)
         start, cpu = (statistics.median(row[key] for row in rows) for key in ("start", "cpu"))
         print(f"{name:28}{rates}{start:7.1f} s{cpu:11.2f} s")
-    one, two, other, *together = found
+    one, two, other = found
     print("ratio")
-    for way, rival in [(two, one), (two, other), *((name, two) for name in together)]:
+    for way, rival in [(two, one), (two, other)]:
         pairs = list(zip(results[way], results[rival], strict=True))
         cells = [[a[rate] / b[rate] if rate in a and rate in b else None for a, b in pairs] for rate in RATES]
         print(f"{f'{way} / {rival}':28}" + "".join(f"{spread(cell, 2):>22}" for cell in cells))
@@ -105,7 +98,7 @@ def spread(values, digits):
     return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
-def study(runs, workers, replicas, epochs, folder):
+def study(runs, workers, epochs, folder):
     """A study in pinned processes."""
     x_train, _, x_val, _ = datasets.digits()
     noted = folder / "built"
@@ -117,13 +110,12 @@ def study(runs, workers, replicas, epochs, folder):
     options = {"data": (x_train, x_train, x_val, x_val), "epochs": epochs, "output": folder / "study"}
     one = Study(noting_build, [Arm("entropy")], range(runs), **options)
     begin = time.time()
-    result = one.run(workers=workers, replicas=replicas, progress=False)
+    result = one.run(workers=workers, progress=False)
     end = time.time()
     for record in result.records:
         assert record.ok, record.traceback or record.reason
-        assert record.replicas == replicas, record.warnings
     cpu = sum(record.cpu_seconds for record in result.records) / runs
-    return rates(noted, begin, end, runs, cpu, workers if replicas == 1 else None)
+    return rates(noted, begin, end, runs, cpu, workers)
 
 
 def tuner(runs, epochs, folder):

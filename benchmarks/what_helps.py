@@ -303,8 +303,7 @@ def main():
     data = str(Path(arguments.data).expanduser())
     studies = {name: study(name, data, arguments.output) for name in arguments.tasks}  # reads the data first
     for name, work in studies.items():
-        replicas = 24 if keras.backend.backend() == "jax" and not name.endswith("decay") else 1
-        work.run(workers=arguments.workers, replicas=replicas, progress=sys.stderr.isatty())
+        work.run(workers=arguments.workers, progress=sys.stderr.isatty())
         print(f"{name}: ended", flush=True)
     if arguments.report:
         import what_helps_report

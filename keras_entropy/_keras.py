@@ -1,6 +1,6 @@
 """The one file that touches private names of Keras: what a model, a layer or `fit` knows but does not export.
 
-`tests/test_private_names.py` lists each private name with its purpose and fails first when Keras moves one.
+`tests/test_keras_names.py` lists each private name with its purpose and fails first when Keras moves one.
 
 Some functions look at the Python frames that are running. Keras calls a regularizer with a variable alone, and a
 callback with a model alone; which model, which step and which other callbacks are there, only the caller knows.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from types import FrameType
@@ -24,14 +23,11 @@ from keras.src.backend import get_keras_mask, get_stateless_scope, in_stateless_
 from keras.src.backend.common import global_state
 from keras.src.losses.loss import scale_loss_for_distribution, unscale_loss_for_distribution
 from keras.src.models.functional import Functional
-from keras.src.trainers import epoch_iterator
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 from keras_entropy import _backend
 
 Layer = Any
 Model = Any
-EpochIterator = epoch_iterator.EpochIterator
 LayerScale = convnext.LayerScale
 mask_of = get_keras_mask
 scale_loss = scale_loss_for_distribution
@@ -88,14 +84,6 @@ def fresh_names() -> Iterator[None]:
         yield
     finally:
         global_state.set_global_attribute("object_name_uids", counted)
-
-
-@functools.cache
-def activity_losses_are_divided() -> bool:
-    """Whether this version of Keras divides what an activity regularizer returns by the size of the batch."""
-    layer = keras.layers.Identity(activity_regularizer=lambda x: ops.cast(1.0, x.dtype), name="probe", dtype="float32")
-    layer(ops.ones((2, 1)))
-    return float(ops.convert_to_numpy(layer.losses[0])) != 1.0
 
 
 # Graphs of models
@@ -370,17 +358,3 @@ class StepState:
     def detach(self, layer: Layer) -> None:
         """Leave the model or layer as it was."""
         layer._seed_generators[:] = [generator for generator in layer._seed_generators if generator is not self]
-
-
-# The parts of `fit`, for runs whose steps are taken elsewhere
-
-
-def build_for_fit(model: Model, x: Any, y: Any, batch_size: int) -> None:
-    """Build the metrics and the optimizer of a model as `fit` does: from a first batch, which takes random numbers."""
-    model._symbolic_build(iterator=EpochIterator(x, y, batch_size=batch_size, shuffle=True))
-
-
-def arrays_as_fed(x: Any, y: Any) -> Any:
-    """Return inputs and targets whole, in the dtypes in which `fit` on JAX feeds them; None if they are no arrays."""
-    adapter = EpochIterator(x, y, batch_size=sys.maxsize).data_adapter
-    return next(adapter.get_jax_iterator()) if type(adapter) is ArrayDataAdapter else None

@@ -32,7 +32,6 @@ def study(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of processes.", show_default="the number of cores")
     ] = None,
-    replicas: Annotated[int, typer.Option(min=1, help="Number of runs that JAX trains at once as one program.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="First seed, if the file gives numbers of seeds.")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train the failed runs again.")] = False,
     overwrite: options.Overwrite = False,
@@ -84,7 +83,7 @@ def study(
             folder.clear(output)
             report_files.clear(output / "report")
         with interruptible(f"Finished runs are in {output}. Continue with the same command and --resume."):
-            _run(planned, workers=workers, replicas=replicas, retry_failed=retry_failed)
+            _run(planned, workers=workers, retry_failed=retry_failed)
             _report(output)
 
 

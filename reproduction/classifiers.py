@@ -91,9 +91,8 @@ def run(name: str, settings: Settings) -> Outcome:
     """Train the CNNs, choose lambda in both ways, and analyse the gains."""
     protocol = select(settings, SMALL, FULL)
     data = images(settings, ("cifar10", "cifar10_small"), protocol.train, protocol.test, protocol.side)
-    replicas = 24 if keras.backend.backend() == "jax" else 1
     findings = classifier_page.Findings(
-        records=tuple(run_study(study(protocol, data, settings), settings, replicas)),
+        records=tuple(run_study(study(protocol, data, settings), settings)),
         data=data.name,
         tune_from=TUNE_FROM,
         architectures=protocol.architectures,

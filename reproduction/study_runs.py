@@ -13,7 +13,7 @@ from reproduction.entries import Settings
 from reproduction.estimates import plural
 
 
-def run_study(study: Study, settings: Settings, replicas: int = 1) -> list[RunRecord]:
+def run_study(study: Study, settings: Settings) -> list[RunRecord]:
     """Train the runs of a study that are not recorded yet, and return all records.
 
     The page counts runs that did not finish, so the study's warning about them is silenced.
@@ -21,13 +21,11 @@ def run_study(study: Study, settings: Settings, replicas: int = 1) -> list[RunRe
     Args:
         study: The study.
         settings: How the entry is run.
-        replicas: Integer, runs that are trained as one program. Defaults to 1.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* did not finish", EntropyWarning)
         result = study.run(
             workers=settings.workers,
-            replicas=replicas,
             retry_failed=settings.retry_failed,
             progress=settings.progress,
         )

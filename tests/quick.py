@@ -34,9 +34,9 @@ def inline_pool():
     """Train the runs of studies one after the other in this process: the processes of a pool start in many seconds."""
     from keras_entropy.study import pool
 
-    def run(payload, batches, workers, finished, log=None):
-        for batch in batches:
-            finished(pool.execute(payload, batch))
+    def run(payload, tasks, workers, ended, log=None):
+        for task in tasks:
+            ended(pool.execute(payload, task))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "run_in_pool", run)

@@ -8,9 +8,6 @@ from conftest import ROOT
 JAX_ONLY = {
     "keras_entropy/landscape/samplers/hamiltonian.py",
     "keras_entropy/landscape/samplers/jax_sampler.py",
-    "keras_entropy/study/fitting.py",
-    "keras_entropy/study/programs.py",
-    "keras_entropy/study/replicas.py",
 }
 """Files that are imported on JAX alone."""
 

@@ -100,5 +100,5 @@ def write_study(folder, arms=("none", "tc"), widths=(4, 8), seeds=4, keep=lambda
                 )  # fmt: skip
     records = [record for record in records if keep(record)]
     if records:
-        append(folder / RUNS, records)
+        append(folder / RUNS, *records)
     return folder

@@ -10,8 +10,6 @@ import pytest
 from modes import BACKEND
 from source import defined, imported, private_attributes, trees
 
-from keras_entropy._keras import EpochIterator
-
 HOME = "keras_entropy/_keras.py"
 L = keras.layers
 
@@ -24,13 +22,10 @@ MODULES = {
     "keras.src.losses.loss.scale_loss_for_distribution": "the scale of an added loss on several devices",
     "keras.src.losses.loss.unscale_loss_for_distribution": "the loss of the task on several devices",
     "keras.src.models.functional.Functional": "the class of models whose graph is known",
-    "keras.src.trainers.data_adapters.array_data_adapter.ArrayDataAdapter": "whether `fit` sees arrays",
-    "keras.src.trainers.epoch_iterator": "`EpochIterator`: the order in which `fit` feeds samples",
 }
 """What `_keras.py` imports from `keras.src`, and what for."""
 
 ATTRIBUTES = {
-    "ArrayDataAdapter.get_jax_iterator": "the dtypes in which `fit` feeds arrays",
     "CallbackList.callbacks": "the siblings of a callback",
     "CSVLogger.keys": "the columns, which it fixes in its first epoch",
     "CompileLoss.call": "the loss without penalties, once a step on every backend",
@@ -42,7 +37,6 @@ ATTRIBUTES = {
     "Dense._non_trainable_variables": "the weights of a layer without those of its sublayers",
     "Dense._seed_generators": "the one list of states that each compiled step reads and writes and no file keeps",
     "Dense._trainable_variables": "the weights of a layer without those of its sublayers",
-    "EpochIterator.data_adapter": "whether `fit` sees arrays",
     "Functional._nodes_by_depth": "the calls of a graph in their order",
     "GroupedQueryAttention._key_dense": "a projection",
     "GroupedQueryAttention._output_dense": "a projection",
@@ -59,7 +53,6 @@ ATTRIBUTES = {
     "Sequential._functional": "the graph of a sequential model",
     "Sequential._metrics": "where a metric of a callback is added",
     "Sequential._seed_generators": "as of a layer",
-    "Sequential._symbolic_build": "the building of metrics by `fit`",
     "Sequential.make_test_function": "the moment before a test step is compiled",
     "Sequential.make_train_function": "the moment before a training step is compiled",
     "Sequential.test_function": "the compiled test step, to be traced anew",
@@ -87,10 +80,9 @@ def objects():
     model.compile("sgd", "mse", metrics=["mae"])
     x = np.ones((2, 4), np.float32)
     model.train_on_batch(x, x[:, :2])
-    iterator = EpochIterator(x, x, batch_size=2)
     found = [keras.Model(inputs, outputs), outputs, attention, grouped, model, model.layers[0], keras.metrics.Mean()]
     found += [model._compile_loss, model._compile_metrics, keras.callbacks.CallbackList(), keras.StatelessScope()]
-    found += [iterator, iterator.data_adapter, keras.callbacks.CSVLogger("history.csv")]
+    found += [keras.callbacks.CSVLogger("history.csv")]
     return {type(one).__name__: one for one in found} | {"Variable": model.variables[0]}
 
 

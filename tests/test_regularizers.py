@@ -42,7 +42,7 @@ def float64_enabled(wanted):
         return contextlib.nullcontext()
     import jax
 
-    return jax.enable_x64(wanted)
+    return (jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64)(wanted)  # before 0.8
 
 
 DEGENERATE = {

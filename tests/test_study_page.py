@@ -31,7 +31,7 @@ def page(tmp_path_factory):
         for i, name in enumerate(names)
         for width in (20, 60)
     ]
-    records.append(output / records.RUNS, runs)
+    records.append(output / records.RUNS, *runs)
     description = {
         "schema": folder.SCHEMA,
         "arms": [{"name": name, "placement": "first", "regularizer": None} for name in names],

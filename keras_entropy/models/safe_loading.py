@@ -23,7 +23,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _checks, _keras
+from keras_entropy import _checks
 
 # Keras saves without compression. A file that somebody compressed may grow by this factor, or to this size if it is
 # small. Deflate reaches a factor of 1000, on zeros.
@@ -340,7 +340,6 @@ def _rehearse(source: Path, bound: int) -> None:
     This runs in a separate thread, because Keras keeps one list of variables without a value per thread.
     """
     errors: list[Exception] = []
-    _keras.activity_losses_are_divided()  # finds out with a layer, whose losses are lost in a stateless scope
 
     def load() -> None:
         try:

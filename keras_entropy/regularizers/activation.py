@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _backend, _checks, _keras, functional
+from keras_entropy import _backend, _checks, functional
 from keras_entropy._backend import Array
 from keras_entropy.regularizers.base import EntropyRegularizer
 
@@ -81,7 +81,6 @@ class ActivationEntropy(EntropyRegularizer):
             raise TypeError(_checks.message("axis", "an integer", axis))
         self.axis = axis
         functional.log_slope(0.5, self.activation, of, self.epsilon)  # raises for what it cannot measure
-        self._divided = _keras.activity_losses_are_divided()
 
     def __call__(self, x: Array) -> Array:
         """Compute the term as Keras expects it from an activity regularizer."""
@@ -91,7 +90,7 @@ class ActivationEntropy(EntropyRegularizer):
                 "`activity_regularizer=`; for `kernel_regularizer=` use DenseEntropy, ConvEntropy or TotalCorrelation."
             )
         term = self.term(x)
-        if not self._divided or not len(x.shape):
+        if not len(x.shape):
             return term
         batch = x.shape[0] if _backend.is_host(term) else keras.ops.cast(keras.ops.shape(x)[0], term.dtype)
         return term * batch

@@ -23,7 +23,7 @@ def runs_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
         row = _place(record) | {"reason": record.reason, "epochs": record.epochs}
         row |= {"stopped_early": record.stopped_early}
         row |= {f"last.{name}": values[-1] for name, values in record.history.items() if values}
-        for name in ("wall_seconds", "cpu_seconds", "device", "replicas", "initial_weights", "final_weights"):
+        for name in ("wall_seconds", "cpu_seconds", "device", "initial_weights", "final_weights"):
             row[name] = getattr(record, name)
         row["warnings"] = "; ".join(record.warnings)
         rows.append(row | {f"version.{name}": version for name, version in record.versions.items()})

@@ -25,8 +25,7 @@ from keras_entropy.study import single_run
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.single_run import Job, Task
 
-Batch = list[Task]
-Finished = Callable[[list[RunRecord]], None]
+Ended = Callable[[RunRecord], None]
 
 _ONE_THREAD = (
     "TF_NUM_INTRAOP_THREADS",
@@ -80,15 +79,11 @@ def packed(job: Job) -> bytes:
         ) from error
 
 
-def execute(payload: bytes, batch: Batch) -> list[RunRecord]:
-    """Train the runs of a batch in this process."""
+def execute(payload: bytes, task: Task) -> RunRecord:
+    """Train a run in this process."""
     job = _unpacked(payload)
     with memory.set_aside():
-        if len(batch) > 1:
-            from keras_entropy.study import replicas
-
-            return replicas.train_together(job, batch)
-        return [single_run.train(job, task) for task in batch]
+        return single_run.train(job, task)
 
 
 @functools.lru_cache(maxsize=1)  # kept, with its data, from one task to the next
@@ -100,15 +95,15 @@ def _unpacked(payload: bytes) -> Job:
     return job
 
 
-def run_on_executor(payload: bytes, batches: Sequence[Batch], executor: Executor, finished: Finished) -> None:
-    """Run all batches on an executor."""
-    futures = {executor.submit(execute, payload, batch): batch for batch in batches}
+def run_on_executor(payload: bytes, tasks: Sequence[Task], executor: Executor, ended: Ended) -> None:
+    """Train all runs on an executor."""
+    futures = {executor.submit(execute, payload, task): task for task in tasks}
     try:
         while futures:
             for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                batch = futures.pop(future)
+                task = futures.pop(future)
                 try:
-                    records = future.result()
+                    record = future.result()
                 except BrokenExecutor as error:
                     raise JobError(
                         f"The executor is broken ({error}). Finished runs are kept: run again with a new executor."
@@ -116,56 +111,51 @@ def run_on_executor(payload: bytes, batches: Sequence[Batch], executor: Executor
                 except JobError:
                     raise
                 except Exception as error:  # the executor's own: `execute` raises no other
-                    records = [_died(task, single_run.describe(error)) for task in batch]
-                finished(records)
+                    record = _died(task, single_run.describe(error))
+                ended(record)
     finally:
         for future in futures:
             future.cancel()
 
 
-def run_in_pool(
-    payload: bytes, batches: Sequence[Batch], workers: int, finished: Finished, log: Path | None = None
-) -> None:
-    """Run all batches in a pool of processes, which is restarted when a process dies.
+def run_in_pool(payload: bytes, tasks: Sequence[Task], workers: int, ended: Ended, log: Path | None = None) -> None:
+    """Train all runs in a pool of processes, which is restarted when a process dies.
 
     The runs that were in progress when a process died are tried again, one at a time. A run whose process dies again is
     recorded as died. The output of the processes is appended to the file `log`.
     """
     log = None if log is None else log.absolute()
-    waiting, suspects = deque(batches), deque[Batch]()
+    waiting, suspects = deque(tasks), deque[Task]()
     while waiting or suspects:
         if waiting:
-            lost = _until_broken(payload, waiting, workers, finished, log)
-            suspects.extend([task] for batch in lost for task in batch)
+            suspects.extend(_until_broken(payload, waiting, workers, ended, log))
         else:
-            for batch in _until_broken(payload, suspects, 1, finished, log):
-                finished([_died(task, "its process was killed or crashed twice") for task in batch])
+            for task in _until_broken(payload, suspects, 1, ended, log):
+                ended(_died(task, "its process was killed or crashed twice"))
 
 
-def _until_broken(
-    payload: bytes, batches: deque[Batch], workers: int, finished: Finished, log: Path | None
-) -> list[Batch]:
-    """Run batches until none is left or a process dies; return the batches that were then in progress."""
+def _until_broken(payload: bytes, tasks: deque[Task], workers: int, ended: Ended, log: Path | None) -> list[Task]:
+    """Train runs until none is left or a process dies; return the runs that were then in progress."""
     loky = _optional.require("loky", extra="study")
     names = {"log": None if log is None else str(log), "parent": os.getpid()}
     grown = {_GROWN: os.environ.get(_GROWN, "1e9")}
     pool = loky.ProcessPoolExecutor(workers, env=environment() | grown, initializer=exec, initargs=(_FIRST, names))
-    futures: dict[Future[Any], Batch] = {}
+    futures: dict[Future[Any], Task] = {}
     kill = True
     try:
-        while batches or futures:
-            while batches and len(futures) < workers:
-                futures[pool.submit(execute, payload, batches[0])] = batches[0]
-                batches.popleft()
+        while tasks or futures:
+            while tasks and len(futures) < workers:
+                futures[pool.submit(execute, payload, tasks[0])] = tasks[0]
+                tasks.popleft()
             lost = []
             for future in wait(futures, return_when=FIRST_COMPLETED).done:
                 try:
-                    records = future.result()
+                    record = future.result()
                 except BrokenExecutor:
                     lost.append(futures.pop(future))
                     continue
                 del futures[future]
-                finished(records)
+                ended(record)
             if lost:
                 return lost + list(futures.values())
         kill = False

@@ -58,12 +58,11 @@ class Progress:
         self._left.update(task.arm for task in left)
         self._show()
 
-    def ended(self, records: Iterable[RunRecord]) -> None:
-        """Count runs that have ended."""
-        for record in records:
-            self._count(record)
-            self._left[record.arm] = max(0, self._left[record.arm] - 1)
-            self._ended_now += 1
+    def ended(self, record: RunRecord) -> None:
+        """Count a run that has ended."""
+        self._count(record)
+        self._left[record.arm] = max(0, self._left[record.arm] - 1)
+        self._ended_now += 1
         self._show()
 
     @property

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +48,6 @@ class RunRecord:
         final_weights: String. Fingerprint of the weights after training.
         warnings: Tuple of strings. The warnings of the run, without repetitions.
         traceback: String. Traceback of the exception that ended the run; empty without one.
-        replicas: Integer. Number of runs that were trained at once as one program; the times are shares of its time.
     """
 
     arm: str
@@ -68,7 +67,6 @@ class RunRecord:
     final_weights: str = ""
     warnings: Sequence[str] = ()
     traceback: str = ""
-    replicas: int = 1
 
     def __post_init__(self) -> None:
         for name in ("point", "tuned", "versions"):
@@ -126,7 +124,7 @@ def canonical(value: Any) -> str:
     return json.dumps(dict(value) if isinstance(value, Mapping) else value, sort_keys=True)
 
 
-def append(path: Path, records: Iterable[RunRecord]) -> None:
+def append(path: Path, *records: RunRecord) -> None:
     """Add records to a file, one line each. They are on disk when this returns."""
     lines = [json.dumps({"schema": SCHEMA, **_plain(record)}, allow_nan=False) for record in records]
     with path.open("ab") as file:

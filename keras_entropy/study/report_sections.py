@@ -86,9 +86,6 @@ def _environments(records: Sequence[RunRecord]) -> list[str]:
     if len(versions) > 1:
         items.append(f"The runs come from {len(versions)} environments, whose numbers may differ:")
     items += [f"{plural(n, 'finished run')} with {name}." for name, n in versions.items()]
-    together = sum(record.replicas > 1 for record in current)
-    if together:
-        items.append(f"{plural(together, 'run')} trained together as one program: the times are shares of its time.")
     return items
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _backend, _checks, _optional
+from keras_entropy import _checks, _optional
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import axes, folder, machine, pool, records
 from keras_entropy.study.arms import Arm
@@ -201,7 +201,6 @@ class Study:
         executor: Executor | None = None,
         *,
         workers: int | None = None,
-        replicas: int = 1,
         retry_failed: bool = False,
         progress: bool = True,
     ) -> StudyResult:
@@ -216,8 +215,6 @@ class Study:
                 should be processes that run one task at a time, started with the variables of `environment()`.
                 Defaults to None: the pool.
             workers: Integer. Number of processes of the pool. Defaults to None: the number of available cores.
-            replicas: Integer. On JAX, up to this number of runs of one arm and architecture share one compiled program:
-                an accelerator trains them all at once, a processor one after the other. Defaults to 1.
             retry_failed: Boolean. True trains runs again that diverged, failed or died. Defaults to False.
             progress: Boolean. False for no progress table. Defaults to True.
 
@@ -240,34 +237,32 @@ class Study:
         if executor is not None and workers is not None:
             raise ValueError("Give `workers` or `executor`, not both: an executor has its own workers.")
         workers = _cores() if workers is None else _checks.positive_integer("workers", workers)
-        replicas = _checks.positive_integer("replicas", replicas)
-        if replicas > 1 and not _backend.framework().transforms_functions:
-            raise ValueError(f"`replicas`={replicas} needs the JAX backend. Set KERAS_BACKEND=jax, or use replicas=1.")
         payload = pool.packed(self._job())
         names = [arm.name for arm in self.arms]
         with folder.opened(self.output, self.describe()) as ended, Progress(names, progress) as table:
 
-            def add(new: list[RunRecord]) -> None:
+            def add(record: RunRecord) -> None:
                 if self.output is not None:
-                    records.append(self.output / records.RUNS, new)
-                ended.update((record.key, record) for record in new)
-                table.ended(new)
+                    records.append(self.output / records.RUNS, record)
+                ended[record.key] = record
+                table.ended(record)
 
             def complete(title: str, tasks: list[Task]) -> None:
                 kept = {t.key: ended[t.key] for t in tasks if t.key in ended and (ended[t.key].ok or not retry_failed)}
                 left = [task for task in tasks if task.key not in kept]
                 table.begin(title, kept.values(), left)
                 if executor is not None:
-                    pool.run_on_executor(payload, _batches(left, replicas), executor, add)
+                    pool.run_on_executor(payload, left, executor, add)
                 elif left:
-                    batches = _batches(left, min(replicas, -(-len(left) // workers)))  # every worker gets some
                     log = None if self.output is None else self.output / folder.LOG
-                    pool.run_in_pool(payload, batches, min(workers, len(batches)), add, log)
+                    pool.run_in_pool(payload, left, min(workers, len(left)), add, log)
 
             complete("Choosing values", self._tuning())
             chosen, without = self._reporting(ended.values())
             complete("Comparing", chosen)
-            add([record for record in without if record.key not in ended])
+            for record in without:
+                if record.key not in ended:
+                    add(record)
             keys = [task.key for task in self._tuning() + chosen] + [record.key for record in without]
             found = tuple(ended[key] for key in keys)
         result = StudyResult(records=found, plan=plan_of(self.describe()), folder=self.output)
@@ -388,11 +383,3 @@ def _check_arms(arms: Sequence[Arm]) -> None:
 
 def _cores() -> int:
     return int(_optional.require("loky", extra="study").cpu_count())
-
-
-def _batches(tasks: list[Task], replicas: int) -> list[pool.Batch]:
-    if replicas <= 1:
-        return [[task] for task in tasks]
-    from keras_entropy.study import replicas as together
-
-    return together.grouped(tasks, replicas)
