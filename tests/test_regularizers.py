@@ -41,8 +41,9 @@ def float64_enabled(wanted):
     if BACKEND != "jax":
         return contextlib.nullcontext()
     import jax
+    from jax import experimental
 
-    return (jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64)(wanted)  # before 0.8
+    return (jax.enable_x64 if hasattr(jax, "enable_x64") else experimental.enable_x64)(wanted)  # older JAX
 
 
 DEGENERATE = {
