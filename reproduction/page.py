@@ -6,7 +6,7 @@ import shlex
 
 import keras
 
-from keras_entropy.study import machine
+from keras_entropy.runs import machine
 from keras_entropy.study.document import Block, Heading, Items, Paragraph, Picture, to_html, to_markdown
 from reproduction import output_folder
 from reproduction.entries import Entry, Outcome, Settings, entry

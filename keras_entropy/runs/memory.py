@@ -1,10 +1,12 @@
-"""Garbage collection around training runs."""
+"""The memory of training runs: what is freed, and what cannot be."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 from collections.abc import Iterator
+
+import keras
 
 
 @contextlib.contextmanager
@@ -29,3 +31,9 @@ def free() -> None:
     """
     gc.collect()
     gc.collect()
+
+
+def build_optimizer(model: keras.Model) -> None:
+    """Create the optimizer's variables now: TensorFlow never frees the graph in which `fit` would create them."""
+    if model.compiled and model.built and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)

@@ -18,11 +18,11 @@ import keras
 
 from keras_entropy import _backend, _checks
 from keras_entropy.callbacks import EntropyLogger
-from keras_entropy.runs import memory
+from keras_entropy.runs import machine, memory
 from keras_entropy.runs.data_order import EpochOrder
 from keras_entropy.runs.identity import array_bytes
 from keras_entropy.runs.interrupt import InterruptWatch
-from keras_entropy.study import controls, machine
+from keras_entropy.study import controls
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.records import Key, RunRecord, key
 
@@ -132,15 +132,9 @@ def prepare(job: Job, task: Task) -> Prepared:
     model = arm.build(job.build, task.values)
     x_train, y_train, x_val, y_val = load(job.data, task.seed)
     model = arm.change(model, task.values, task.seed)
-    build_optimizer(model)
+    memory.build_optimizer(model)
     change = controls.transform(arm.inputs, x_train)
     return Prepared(model, change(x_train), y_train, change(x_val), y_val)
-
-
-def build_optimizer(model: keras.Model) -> None:
-    """Create the optimizer's variables now: TensorFlow never frees the graph in which `fit` would create them."""
-    if model.compiled and model.built and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,9 @@ from typing import Any
 import keras
 
 from keras_entropy import _checks, _optional
+from keras_entropy.runs import machine
 from keras_entropy.runs.identity import identity
-from keras_entropy.study import axes, folder, machine, pool, records
+from keras_entropy.study import axes, folder, pool, records
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.axes import OWN_AXES, Values, checked_axes
 from keras_entropy.study.metrics import direction

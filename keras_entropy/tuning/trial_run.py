@@ -15,12 +15,10 @@ import numpy as np
 from keras_tuner import errors
 
 from keras_entropy.callbacks import PENALISED, EntropyLogger
-from keras_entropy.runs import memory
+from keras_entropy.runs import checkpoint, machine, memory
 from keras_entropy.runs.data_order import Batches, EpochOrder
 from keras_entropy.runs.interrupt import InterruptWatch
-from keras_entropy.study import machine
-from keras_entropy.study.single_run import build_optimizer
-from keras_entropy.tuning import _keras_tuner, checkpoint, ledger
+from keras_entropy.tuning import _keras_tuner, ledger
 from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
 from keras_entropy.tuning.ledger import Ledger, Run
 from keras_entropy.tuning.search_result import BASELINE
@@ -69,7 +67,7 @@ def _train(
     hp.values = dict(values)
     with fatal_errors():
         model = hypermodel.build(hp) if PLACEMENT in values else hypermodel.baseline(hp)
-    build_optimizer(model)
+    memory.build_optimizer(model)
     folder = log_folder(trial.trial_id, values, seed)
     own = _own_callbacks(kwargs.get("callbacks") or [], folder)
     kwargs, batches = _ordered(kwargs, seed) if is_plain(hypermodel) else (kwargs, None)

@@ -20,7 +20,6 @@ from keras_tuner import errors
 from keras_entropy import _checks
 from keras_entropy.runs import memory
 from keras_entropy.study.folder import held
-from keras_entropy.study.single_run import build_optimizer
 from keras_entropy.tuning import _keras_tuner, chief, ledger, objective_checks, project_folder, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.ledger import Ledger, Run
@@ -212,7 +211,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
     def load_model(self, trial: Any) -> Any:
         """Load the trained model of a trial: that of the first seed, after its last epoch."""
         model = self.hypermodel.build(trial.hyperparameters)
-        build_optimizer(model)  # so that its state is loaded too
+        memory.build_optimizer(model)  # so that its state is loaded too
         model.load_weights(self.ledger.path(trial.hyperparameters.values, self.seeds[0], trial_run.WEIGHTS))
         return model
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_entropy import _backend, _checks, _files
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
-from keras_entropy.study.single_run import build_optimizer
+from keras_entropy.runs import memory
 
 SCHEMA = "keras-entropy/checkpoint/1"
 _STATELESS = (EntropyLogger, FactorSchedule, keras.callbacks.LearningRateScheduler, keras.callbacks.TerminateOnNaN)
@@ -124,7 +124,7 @@ def read(path: Path, model: Any, callbacks: Iterable[Any]) -> dict[str, Any] | N
 
 def _variables(model: Any) -> list[Any]:
     """All variables that training changes, in the same order for equal models."""
-    build_optimizer(model)
+    memory.build_optimizer(model)
     _ = model.losses  # the first access creates the step counters of regularizers
     return [*model.variables, *model.optimizer.variables]
 
