@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from keras.src.applications import convnext
 from keras.src.backend import get_keras_mask, get_stateless_scope, in_stateless_scope
@@ -308,6 +309,26 @@ def track_task_loss(model: Model, callback: keras.callbacks.Callback) -> Change 
         return "the model is compiled without a loss"
     if "call" in vars(compile_loss):
         return "another EntropyLogger of this fit does"
+    undo = _record_task_loss(model, compile_loss)
+    return undo if isinstance(undo, str) else Change(model, callback, undo)
+
+
+def keep_task_loss(model: Model) -> bool:
+    """Make a model report `task_loss` in all its training from now on; return whether that is possible."""
+    compile_loss = getattr(model, "_compile_loss", None)
+    if compile_loss is None or "call" in vars(compile_loss) or isinstance(_record_task_loss(model, compile_loss), str):
+        return False
+    model.__dict__["_keras_entropy_keeps_task_loss"] = True  # past Keras's tracking of attributes
+    return True
+
+
+def keeps_task_loss(model: Model) -> bool:
+    """Whether `keep_task_loss` has changed a model."""
+    return "_keras_entropy_keeps_task_loss" in vars(model)
+
+
+def _record_task_loss(model: Model, compile_loss: Any) -> Callable[[], None] | str:
+    """Add the metric `task_loss` to a model; return the function that takes it off, or why it is not possible."""
     user_metrics = getattr(model._compile_metrics, "_user_metrics", None)
     if any(getattr(metric, "name", metric) == "task_loss" for metric in keras.tree.flatten(user_metrics)):
         return "the model has a metric of that name"
@@ -330,21 +351,22 @@ def track_task_loss(model: Model, callback: keras.callbacks.Callback) -> Change 
         del compile_loss.call
         model._metrics[:] = [m for m in model._metrics if m is not metric]
 
-    return Change(model, callback, undo)
+    return undo
 
 
 class StepState:
-    """A number that compiled training steps read and write, and that is not a weight.
+    """A number or an array that compiled training steps read and write, and that is not a weight.
 
     Keras maps the state of seed generators into every step on all backends, and saves it nowhere. On JAX no other
     untracked variable can be read inside a step.
     """
 
-    def __init__(self, value: float, name: str) -> None:
+    def __init__(self, value: Any, name: str) -> None:
+        self.initial = np.asarray(value, "float32")
         self.state = keras.Variable(
             # A function, since a number cannot be given to a variable that is made while Keras tries a model out.
-            lambda shape, dtype: ops.full(shape, value, dtype=dtype),
-            shape=(),
+            lambda shape, dtype: ops.convert_to_tensor(self.initial, dtype=dtype),
+            shape=self.initial.shape,
             trainable=False,
             dtype="float32",
             name=name,
@@ -358,3 +380,9 @@ class StepState:
     def detach(self, layer: Layer) -> None:
         """Leave the model or layer as it was."""
         layer._seed_generators[:] = [generator for generator in layer._seed_generators if generator is not self]
+
+
+def step_states(model: Model) -> Iterator[StepState]:
+    """Yield the states that the steps of a model see."""
+    for layer in layers_of(model):
+        yield from (generator for generator in layer._seed_generators if isinstance(generator, StepState))

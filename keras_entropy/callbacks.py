@@ -116,6 +116,8 @@ class EntropyLogger(keras.callbacks.Callback):
         """Prepare the model; Keras calls this before it compiles the training step."""
         super().set_model(model)
         self._finish()
+        if _keras.keeps_task_loss(model):
+            return
         tracking = _keras.track_task_loss(model, self)
         if isinstance(tracking, str):
             self._warn("task_loss", f"EntropyLogger cannot log task_loss: {tracking}.")
@@ -288,6 +290,7 @@ class FactorSchedule(keras.callbacks.Callback):
         self._change: _keras.Change | None = None
         self._value = 1.0
         self._states: list[_keras.StepState] = []
+        self._shared: list[EntropyRegularizer] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FactorSchedule:
         """Make a new callback with the same schedule; KerasTuner copies callbacks for each trial."""
@@ -304,11 +307,14 @@ class FactorSchedule(keras.callbacks.Callback):
             dual = any(isinstance(layer, DualDense) for layer in _keras.layers_of(model))
             remedy = "Set a `decision_weight` of its DualDense" if dual else "Attach one with apply_entropy"
             raise ValueError(f"FactorSchedule found no entropy regularizer in the model. {remedy} first.")
+        self._value = math.nan
+        self._shared = regularizers if all(regularizer.is_shared for regularizer in regularizers) else []
+        if self._shared:  # the compiled step reads their factors
+            return
         if any(isinstance(regularizer.multiplier, keras.Variable) for regularizer in regularizers):
             raise ValueError("Two FactorSchedules act on the same regularizer. Combine them into one.")
         before = [float(regularizer.multiplier) for regularizer in regularizers]
         self._states = [_keras.StepState(value, "entropy_multiplier") for value in before]
-        self._value = math.nan
         for regularizer, state in zip(regularizers, self._states, strict=True):
             state.attach(model)
             regularizer.multiplier = state.state
@@ -326,6 +332,8 @@ class FactorSchedule(keras.callbacks.Callback):
         value = _checks.number(f"schedule({epoch})", self.schedule(epoch))
         for state in self._states:
             state.state.assign(value)
+        for regularizer in self._shared:
+            regularizer.set_strength(regularizer.factor, value)
         self._value = value
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -85,8 +85,7 @@ def test_data_order_depends_on_the_seed():
     ended = []
     for order in (0, 1):
         run = single_run.prepare(job, task)
-        single_run._fit(job, order, run, single_run.Watch(job))
-        ended.append(single_run.fingerprint(run.model))
+        ended.append(single_run._fit(job, dataclasses.replace(task, seed=order), run, single_run.StudyWatch(job)))
     assert ended[0] != ended[1]
 
 
@@ -107,7 +106,8 @@ def test_a_misspelt_monitor_fails_the_run():
     record = train(Arm("none", eager=True), patience=2, monitor="val_tsk_loss")
 
     assert record.status == "failed"
-    assert "'val_tsk_loss' is not among the logs: loss" in record.reason
+    assert "`monitor` should be one of the logged values: loss" in record.reason
+    assert "Received: 'val_tsk_loss'" in record.reason
 
 
 def test_a_run_that_raises_is_a_record():

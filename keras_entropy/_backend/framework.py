@@ -20,11 +20,13 @@ class Framework(Adapter):
 
     Attributes:
         transforms_functions: True if functions can be turned into compiled programs and these be transformed (scanned,
-            vectorized, read), as the JAX sampler of `landscape` and the shared steps of `study` need.
+            vectorized), as the JAX sampler of `landscape` needs.
+        compiles_steps: True if `fit` compiles its steps by default.
     """
 
     xp = ops
     transforms_functions = False
+    compiles_steps = True
 
     def __init__(self) -> None:
         self._factorised_volume = self.custom_gradient(self._value_and_pullback)

@@ -15,6 +15,8 @@ from keras_entropy._backend.qr_framework import QRFramework
 class TorchAdapter(QRFramework):
     """Adapter of torch."""
 
+    compiles_steps = False
+
     def host_value(self, x: Array) -> HostArray | None:
         """Return the current value of a variable or tensor."""
         return self._as_numpy(x)

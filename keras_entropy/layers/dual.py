@@ -43,7 +43,7 @@ class _Decisions(EntropyRegularizer):
             total = ops.sum(ops.where(counts, entropy, ops.zeros_like(entropy)))
             count = ops.sum(ops.cast(counts, entropy.dtype))
         mean = ops.divide_no_nan(total, count)  # 0 if no position counts
-        return self._times_multiplier(ops.cast(-self.factor * mean, keras.backend.floatx()))
+        return self._times_multiplier(ops.cast(-self.factor_beside(mean) * mean, keras.backend.floatx()))
 
 
 def expanded(mask: Array, units: Array) -> Array:

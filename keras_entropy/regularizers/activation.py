@@ -102,7 +102,8 @@ class ActivationEntropy(EntropyRegularizer):
 
     def penalty(self, x: Array) -> Array:
         """Compute -factor * mean log slope; summed over the units with `reduction="sum"`."""
-        value = -self.factor * self.measure(x)
+        value = self.measure(x)
+        value = -self.factor_beside(value) * value
         if self.reduction == "mean":
             return value
         if not -len(x.shape) <= self.axis < len(x.shape):

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_entropy import _backend, _checks
+from keras_entropy import _backend, _checks, _keras
 from keras_entropy._backend import Array
 from keras_entropy.regularizers import step_counter
 
@@ -50,6 +51,7 @@ class EntropyRegularizer(keras.Regularizer):
         self.reduction = _checks.one_of("reduction", reduction, REDUCTIONS)
         self.every = _checks.positive_integer("every", every)
         self.multiplier: float | keras.Variable = 1.0
+        self._strength: _keras.StepState | None = None
 
     def __call__(self, x: Array) -> Array:
         """Compute the penalty of a kernel.
@@ -73,7 +75,39 @@ class EntropyRegularizer(keras.Regularizer):
     def _times_multiplier(self, penalty: Array) -> Array:
         if _backend.is_host(penalty):
             return penalty * float(keras.ops.convert_to_numpy(self.multiplier))
+        if self._strength is not None:  # contains the multiplier
+            return penalty
         return penalty * keras.ops.cast(self.multiplier, penalty.dtype)
+
+    def factor_beside(self, values: Array) -> Any:
+        """Return the factor to multiply `values` by: a number; an array, if there is one factor per filter."""
+        if _backend.is_host(values):
+            return np.asarray(self.factor) if isinstance(self.factor, list) else self.factor
+        if self._strength is not None:
+            return keras.ops.cast(self._strength.state, values.dtype)
+        if isinstance(self.factor, list):
+            return keras.ops.convert_to_tensor(self.factor, dtype=values.dtype)
+        return self.factor
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether compiled steps read the factor and the multiplier as a state, as `share` makes them."""
+        return self._strength is not None
+
+    def share(self, model: Any) -> None:
+        """Let the steps of a model read the factor as a state, so that another factor needs no other steps."""
+        if self._strength is None:
+            self._strength = _keras.StepState(self._strength_value(), "entropy_strength")
+        self._strength.attach(model)
+
+    def set_strength(self, factor: float | list[float], multiplier: float) -> None:
+        """Set the factor and the multiplier of a shared regularizer, without compiling anything."""
+        assert self._strength is not None
+        self.factor, self.multiplier = factor, multiplier
+        self._strength.state.assign(self._strength_value())
+
+    def _strength_value(self) -> Any:
+        return np.asarray(self.factor, "float64") * float(keras.ops.convert_to_numpy(self.multiplier))
 
     def check_kernel(self, shape: tuple[int, ...]) -> None:
         """Raise `ValueError` if the regularizer cannot measure a kernel of this shape."""

@@ -61,7 +61,7 @@ class ConvEntropy(OperatorRegularizer):
     def penalty(self, kernel: Array) -> Array:
         """Compute -factor * log-volume."""
         volume, dimensions = self._log_volume(kernel)
-        return -self.factor * (volume / dimensions if self.reduction == "mean" else volume)
+        return -self.factor_beside(volume) * (volume / dimensions if self.reduction == "mean" else volume)
 
     def measure(self, kernel: Array) -> Array:
         """Compute the log-volume per output pixel and dimension, in nats."""

@@ -118,10 +118,8 @@ class ConvCornerEntropy(TwoForms):
             terms = -functional.log_magnitude(corner, self.epsilon)
         else:
             terms = 1 / (xp.abs(corner) + self.epsilon)
-        factor = self.factor
-        if isinstance(factor, list):
-            factor = xp.asarray(factor) if xp is np else xp.convert_to_tensor(factor, dtype=terms.dtype)
-        return xp.mean(terms * factor) if self.reduction == "mean" else xp.sum(terms * factor)
+        terms = terms * self.factor_beside(terms)
+        return xp.mean(terms) if self.reduction == "mean" else xp.sum(terms)
 
     def log_magnitudes(self, kernel: Array) -> Array:
         """Nats per filter, averaged over its input channels; per dimension with `channels="matrix"`."""

@@ -91,9 +91,10 @@ class DenseEntropy(TwoForms):
         """Meni et al., 2023, eq. 21 (form `"log"`) or eq. 24 (form `"reciprocal"`)."""
         if self.form == "reciprocal":
             log_det = functional.dense_log_volume(kernel, self.block, _DETERMINANT_FLOOR)
-            return self.factor * functional.reciprocal(log_det, self.epsilon)
+            return self.factor_beside(log_det) * functional.reciprocal(log_det, self.epsilon)
         log_volume = functional.dense_log_volume(kernel, self.block, self.epsilon)
-        return -self.factor * (log_volume / min(kernel.shape) if self.reduction == "mean" else log_volume)
+        log_volume = log_volume / min(kernel.shape) if self.reduction == "mean" else log_volume
+        return -self.factor_beside(log_volume) * log_volume
 
     def log_magnitudes(self, kernel: Array) -> Array:
         """Log sqrt(s^2 + epsilon^2) of the min(d, m) singular values s; epsilon is 0 in the reciprocal form."""

@@ -67,7 +67,7 @@ class TotalCorrelation(OperatorRegularizer):
     def penalty(self, kernel: Array) -> Array:
         """Compute factor * total correlation."""
         value, outputs = self._total_correlation(kernel)
-        return self.factor * (value / outputs if self.reduction == "mean" else value)
+        return self.factor_beside(value) * (value / outputs if self.reduction == "mean" else value)
 
     def measure(self, kernel: Array) -> Array:
         """Compute the total correlation per output, in nats."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,44 +14,67 @@ import numpy as np
 from keras_entropy import _backend, _checks, _files
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
 from keras_entropy.runs import memory
+from keras_entropy.runs.watch import Watch
 
-SCHEMA = "keras-entropy/checkpoint/1"
+SCHEMA = "keras-entropy/checkpoint/2"
 _STATELESS = (EntropyLogger, FactorSchedule, keras.callbacks.LearningRateScheduler, keras.callbacks.TerminateOnNaN)
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Record the history, and write a checkpoint after each epoch. Must be the last callback.
+    """Write a checkpoint after each epoch. Must come after the other callbacks.
 
-    A checkpoint contains the variables of the model and of its optimizer, with the states of random generators, and the
-    attributes of the user's callbacks, such as the patience counter of EarlyStopping. If a callback has an attribute
-    other than numbers, arrays and text, no checkpoint is written, and an interrupted run restarts.
+    A checkpoint contains the variables of the model and of its optimizer, with the states of random generators; the
+    attributes of the run's callbacks, such as the patience counter of EarlyStopping; the history; and the key of the
+    run. If a callback has an attribute other than numbers, arrays and text, no checkpoint is written, and an
+    interrupted run restarts.
 
     Args:
         path: Path of the checkpoint; None writes none.
-        callbacks: List of the user's callbacks.
-        history: Values of earlier epochs by metric.
-        seconds: Float. Wall time of earlier epochs.
+        key: String. The key of the run. A checkpoint with another key is not read.
+        callbacks: The callbacks of the run whose state counts.
+        watch: `Watch` of the run.
     """
 
-    def __init__(
-        self, path: Path | None, callbacks: Iterable[Any], history: dict[str, list[float]], seconds: float
-    ) -> None:
+    def __init__(self, path: Path | None, key: str, callbacks: Iterable[Any], watch: Watch) -> None:
         super().__init__()
         self._callbacks = [callback for callback in callbacks if not isinstance(callback, _STATELESS)]
         kept = all(_state(callback) is not None for callback in self._callbacks)
         self._path = path if kept else None
-        self.history = {name: list(values) for name, values in history.items()}
-        self._before, self._start = seconds, time.monotonic()
+        self._key, self._watch = key, watch
         self._restored: dict[str, Any] | None = None
 
-    @property
-    def seconds(self) -> float:
-        """Wall time of the run, with its earlier parts."""
-        return self._before + time.monotonic() - self._start
+    def restored_epochs(self, model: Any) -> int:
+        """Read the checkpoint, if there is one; return the number of its epochs. `fit` then begins with its state."""
+        if self._path is None or not self._path.exists():
+            return 0
+        try:
+            self._restored = self._read(self._path, model)
+        except Exception as error:  # np.load and zipfile raise many kinds of errors for a corrupted file
+            warnings.warn(
+                f"Cannot resume from {self._path}: {error}. Restarting this run.",
+                _checks.EntropyWarning,
+                stacklevel=3,
+            )
+            return 0
+        self._watch.resume(self._restored["history"], self._restored["seconds"])
+        return int(self._restored["epochs"])
 
-    def restore(self, found: dict[str, Any]) -> None:
-        """Resume from what `read` returned, when `fit` begins."""
-        self._restored = found
+    def _read(self, path: Path, model: Any) -> dict[str, Any]:
+        with np.load(path, allow_pickle=False) as file:
+            found: dict[str, Any] = json.loads(str(file["text"]))
+            arrays = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
+        if found["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {found['schema']!r}, and this version reads {SCHEMA!r}")
+        if found["key"] != self._key:
+            raise ValueError("it is from another run")
+        found["variables"] = arrays[: found["variables"]]
+        found["callbacks"] = [_decoded(state, arrays) for state in found["callbacks"]]
+        shapes = [tuple(variable.shape) for variable in _variables(model)]
+        fits = [array.shape for array in found["variables"]] == shapes
+        if not fits or len(self._callbacks) != len(found["callbacks"]):
+            raise ValueError("it is from another model or other callbacks")
+        found["history"] = {name: [float(v) for v in values] for name, values in found["history"].items()}
+        return found
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restore variables and callbacks, after the callbacks have reset themselves."""
@@ -65,9 +87,7 @@ class Checkpoint(keras.callbacks.Callback):
             vars(callback).update(state)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Record the metrics and write the checkpoint."""
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(float(value))
+        """Write the checkpoint."""
         if self._path is None or self.model.stop_training:
             return
         arrays: list[Any] = [_backend.to_host(variable) for variable in _variables(self.model)]
@@ -76,50 +96,16 @@ class Checkpoint(keras.callbacks.Callback):
         text = json.dumps(
             {
                 "schema": SCHEMA,
+                "key": self._key,
                 "epochs": epoch + 1,
-                "history": self.history,
-                "seconds": self.seconds,
+                "history": self._watch.history,
+                "seconds": self._watch.seconds,
                 "variables": count,
                 "callbacks": states,
             }
         )
         with _files.replacing(self._path) as temporary:
             np.savez(temporary, *arrays, text=np.array(text))
-
-
-def read(path: Path, model: Any, callbacks: Iterable[Any]) -> dict[str, Any] | None:
-    """Read a checkpoint.
-
-    Args:
-        path: Path of the checkpoint.
-        model: Compiled model of the run.
-        callbacks: List of the user's callbacks.
-
-    Returns:
-        The checkpoint; None if there is none, or, with a warning, if it is corrupted or from another model.
-    """
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found: dict[str, Any] = json.loads(str(file["text"]))
-            arrays = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
-        shapes = [tuple(variable.shape) for variable in _variables(model)]
-        found["variables"] = arrays[: found["variables"]]
-        found["callbacks"] = [_decoded(state, arrays) for state in found["callbacks"]]
-        kept = [callback for callback in callbacks if not isinstance(callback, _STATELESS)]
-        fits = [array.shape for array in found["variables"]] == shapes and len(kept) == len(found["callbacks"])
-        if found["schema"] != SCHEMA or not fits:
-            raise ValueError("it is from another model or other callbacks")
-        found["history"] = {name: [float(v) for v in values] for name, values in found["history"].items()}
-    except Exception as error:  # np.load and zipfile raise many kinds of errors for a corrupted file
-        warnings.warn(
-            f"Cannot resume from {path}: {error}. Restarting this run.",
-            _checks.EntropyWarning,
-            stacklevel=2,
-        )
-        return None
-    return found
 
 
 def _variables(model: Any) -> list[Any]:

@@ -66,3 +66,50 @@ class EpochOrder(keras.callbacks.Callback):
         if self._batches is not None:
             self._batches.begin(epoch)
         _backend.framework().seed_shared_generator(self._seed * 1_000_003 + epoch)
+
+
+def ordered(kwargs: dict[str, Any], seed: int) -> tuple[dict[str, Any], Batches | None]:
+    """Put arrays among the arguments of `fit` into batches whose order depends on the seed and the epoch alone.
+
+    Args:
+        kwargs: Arguments of `keras.Model.fit` by name.
+        seed: Integer. Seed of the order.
+
+    Returns:
+        The new arguments and the batches; the old arguments and None for other data.
+    """
+    x, y, weight = (kwargs.get(name) for name in ("x", "y", "sample_weight"))
+    parts = [part for part in (x, y, weight) if part is not None]
+    if x is None or not all(map(_are_arrays, parts)):
+        return kwargs, None
+    x, y, weight = (None if part is None else keras.tree.map_structure(np.asarray, part) for part in (x, y, weight))
+    parts = [part for part in (x, y, weight) if part is not None]
+    if kwargs.get("steps_per_epoch") or kwargs.get("shuffle") == "batch":
+        return kwargs, None
+    taken = ("x", "y", "sample_weight", "shuffle", "batch_size", "validation_split")
+    rest = {name: value for name, value in kwargs.items() if name not in taken}
+    size = kwargs.get("batch_size") or 32
+    split = kwargs.get("validation_split")
+    if split and rest.get("validation_data") is None:  # the last samples, as in Keras
+        count = math.floor(len(keras.tree.flatten(x)[0]) * (1 - split))
+        held = tuple(keras.tree.map_structure(lambda array: array[count:], part) for part in parts)
+        rest["validation_data"] = held
+        x, y, weight = (
+            None if part is None else keras.tree.map_structure(lambda array: array[:count], part)
+            for part in (x, y, weight)
+        )
+    rest.setdefault("validation_batch_size", size)
+    batches = Batches(x, y, size, seed, sample_weight=weight, shuffle=kwargs.get("shuffle", True))
+    return {**rest, "x": batches, "shuffle": False}, batches
+
+
+def _are_arrays(x: Any) -> bool:
+    leaves = keras.tree.flatten(x)
+    return bool(leaves) and all(_is_array(leaf) for leaf in leaves)
+
+
+def _is_array(leaf: Any) -> bool:
+    """Whether an object is an array, a tensor or a table of numbers in the memory of the host."""
+    if not (hasattr(leaf, "__array__") and hasattr(leaf, "shape")) or getattr(leaf, "is_cuda", False):
+        return False
+    return np.asarray(leaf).dtype.kind in "biufc"

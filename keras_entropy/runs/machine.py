@@ -60,6 +60,12 @@ def keras_settings() -> dict[str, Any]:
     }
 
 
+def clear_session(settings: Mapping[str, Any]) -> None:
+    """Count the names of layers from the start again, as in a new process with these settings."""
+    keras.backend.clear_session(free_memory=False)  # resets the dtype policy; memory.free() frees
+    apply_settings(settings)
+
+
 def apply_settings(settings: Mapping[str, Any]) -> None:
     """Apply the settings of another process to this one."""
     keras.config.set_floatx(settings["floatx"])

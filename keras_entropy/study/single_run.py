@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
-import math
 import time
 import traceback
 import warnings
@@ -18,10 +17,9 @@ import keras
 
 from keras_entropy import _backend, _checks
 from keras_entropy.callbacks import EntropyLogger
-from keras_entropy.runs import machine, memory
-from keras_entropy.runs.data_order import EpochOrder
+from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.identity import array_bytes
-from keras_entropy.runs.interrupt import InterruptWatch
+from keras_entropy.runs.watch import Watch
 from keras_entropy.study import controls
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.records import Key, RunRecord, key
@@ -97,7 +95,7 @@ def train(job: Job, task: Task) -> RunRecord:
     """
     wall, cpu = time.perf_counter(), time.process_time()
     found = _trained(job, task)
-    memory.free()  # a process trains many models; the compiled steps of this one go with it
+    memory.free()  # a process trains many models
     return task.record(
         device=machine.device(),
         wall_seconds=time.perf_counter() - wall,
@@ -108,25 +106,24 @@ def train(job: Job, task: Task) -> RunRecord:
 
 def _trained(job: Job, task: Task) -> dict[str, Any]:
     """The results of a run, without references to the model."""
-    watch = Watch(job)
-    found: dict[str, Any] = {}
+    watch = StudyWatch(job)
+    found: dict[str, Any] = {"status": "finished"}
     with caught_warnings() as caught:
         try:
             run = prepare(job, task)
             found["initial_weights"] = fingerprint(run.model)
-            _fit(job, task.seed, run, watch)
-            found["final_weights"] = fingerprint(run.model)
+            found["final_weights"] = _fit(job, task, run, watch)
+            if watch.reason:
+                found |= {"status": "diverged", "reason": watch.reason}
         except Exception as error:  # a failed run is a result, and the study continues
-            watch.status, watch.reason = "failed", describe(error)
-            found["traceback"] = traceback.format_exc()
-    found |= {"status": watch.status, "reason": watch.reason, "history": watch.history}
-    return found | {"stopped_early": watch.stopped_early, "warnings": sorted(set(caught))}
+            found |= {"status": "failed", "reason": describe(error), "traceback": traceback.format_exc()}
+    found["stopped_early"] = found["status"] == "finished" and watch.epochs < job.epochs
+    return found | {"history": watch.history, "warnings": sorted(set(caught))}
 
 
 def prepare(job: Job, task: Task) -> Prepared:
     """Build the model of a run, apply the changes of its arm, and load the data."""
-    keras.backend.clear_session(free_memory=False)  # layer names are counted from the start
-    machine.apply_settings(job.settings)  # clearing the session resets the dtype policy
+    machine.clear_session(job.settings)
     keras.utils.set_random_seed(task.seed)
     arm = job.arms[task.arm]
     model = arm.build(job.build, task.values)
@@ -148,10 +145,9 @@ def caught_warnings() -> Iterator[list[str]]:
     texts += [f"{warning.category.__name__}: {warning.message}" for warning in caught]
 
 
-def callbacks_of(job: Job, seed: int, watch: Watch) -> list[Any]:
+def _callbacks(job: Job) -> list[Any]:
     """The callbacks of a run."""
-    own = job.callbacks() if job.callbacks else []
-    callbacks = [EpochOrder(seed), EntropyLogger(measure=job.measure), watch, *own]
+    callbacks = [EntropyLogger(measure=job.measure), *(job.callbacks() if job.callbacks else [])]
     if job.patience is not None:
         callbacks.append(
             keras.callbacks.EarlyStopping(
@@ -161,67 +157,40 @@ def callbacks_of(job: Job, seed: int, watch: Watch) -> list[Any]:
     return callbacks
 
 
-def _fit(job: Job, seed: int, run: Prepared, watch: Watch) -> None:
-    callbacks = callbacks_of(job, seed, watch)
-    keras.utils.set_random_seed(seed)
-    with InterruptWatch() as interrupts:
-        run.model.fit(
-            run.x_train,
-            run.y_train,
-            validation_data=(run.x_val, run.y_val),
-            epochs=job.epochs,
-            batch_size=job.batch_size,
-            callbacks=[*callbacks, interrupts],
-            verbose=0,
-        )
+def _fit(job: Job, task: Task, run: Prepared, watch: Watch) -> str:
+    """Train; return the fingerprint of the final weights."""
+    callbacks = _callbacks(job)
+    arguments = {
+        "x": run.x_train,
+        "y": run.y_train,
+        "validation_data": (run.x_val, run.y_val),
+        "epochs": job.epochs,
+        "batch_size": job.batch_size,
+    }
+    with shared_models.training(run.model, callbacks) as model:
+        training.fit(model, arguments, task.seed, watch, callbacks=callbacks)
+        return fingerprint(model)
 
 
-class Watch(keras.callbacks.Callback):
-    """Records the history, also of a run that fails later, and stops a run that diverges.
+class StudyWatch(Watch):
+    """Records the history of a run of a study, and checks that early stopping can see its quantity.
 
     Args:
         job: `Job`.
-
-    Attributes:
-        history: Dict of names to the logged values by epoch.
-        status: String. Status of the run, as in its record.
-        reason: String. Why the run diverged.
     """
 
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
-        self.history: dict[str, list[float]] = {}
-        self.status = "finished"
-        self.reason = ""
-
-    @property
-    def stopped_early(self) -> bool:
-        """Whether early stopping ended the run."""
-        return self.status == "finished" and len(next(iter(self.history.values()), [])) < self._job.epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Called by Keras."""
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        for name, value in values.items():
-            self.history.setdefault(name, []).append(value)
-        check_monitor(self._job, values)
-        reason = divergence(values, epoch)
-        if reason and self.model is not None:
-            self.status, self.reason = "diverged", reason
-            self.model.stop_training = True
-
-
-def check_monitor(job: Job, values: Mapping[str, float]) -> None:
-    """Raise an error if `monitor` is not in the logs: Keras would only warn, and never stop early."""
-    if job.patience is not None and job.monitor not in values:
-        raise KeyError(f"`monitor`={job.monitor!r} is not among the logs: {', '.join(values)}.")
-
-
-def divergence(values: Mapping[str, float], epoch: int) -> str:
-    """Why a run diverged in an epoch; empty if it did not."""
-    bad = [name for name in ("loss", "val_loss") if not math.isfinite(values.get(name, 0.0))]
-    return f"{bad[0]} is {values[bad[0]]} in epoch {epoch + 1}" if bad else ""
+        """Record the values of an epoch. Keras would only warn of a monitor that is not there, and never stop early."""
+        super().on_epoch_end(epoch, logs)
+        if self._job.patience is not None and self._job.monitor not in self.history:
+            raise ValueError(
+                f"`monitor` should be one of the logged values: {', '.join(self.history)}. Received: "
+                f"{self._job.monitor!r}. Compile the model with it, or choose another."
+            )
 
 
 def load(data: Any, seed: int) -> tuple[Any, Any, Any, Any]:
