@@ -112,6 +112,19 @@ def test_errors_of_user_and_machine_are_one_line(error, said, capsys):
     assert written.out == ""
 
 
+@pytest.mark.processes
+def test_a_backend_that_is_not_supported_is_one_line(child_environment):
+    code = "from keras_entropy_cli import main\nmain()"
+    command = [sys.executable, "-c", code, "profile", "cnn"]
+    ended = subprocess.run(
+        command, env={**child_environment, "KERAS_BACKEND": "numpy"}, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("Error: keras-entropy needs the TensorFlow, JAX or torch backend of Keras.")
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("error", [KeyError("bug"), AssertionError(), RuntimeError("bug"), BrokenPipeError()])
 def test_other_errors_are_not_hidden(error):
     with pytest.raises(type(error)) as caught, user_errors():
