@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,13 @@ import typer
 def _above_0(value: float) -> float:
     if not value > 0:  # NaN too
         raise typer.BadParameter(f"It should be above 0. Received: {value}.")
+    return value
+
+
+def finite(value: float) -> float:
+    """Return a finite number."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"It should be a finite number. Received: {value}.")
     return value
 
 
@@ -41,6 +49,12 @@ def check_exclusive(*, overwrite: bool, resume: bool) -> None:
     """Raise `ValueError` if both options are given."""
     if overwrite and resume:
         raise ValueError("--overwrite and --resume exclude each other. Use one of them.")
+
+
+def how_to_continue(*, overwrite: bool) -> str:
+    """Return the advice after Ctrl-C, for a command with or without --overwrite."""
+    option = "--resume in place of --overwrite" if overwrite else "--resume"
+    return f"Continue with the same command and {option}."
 
 
 def check_folder(output: Path, content: str, *, exists: bool, overwrite: bool, resume: bool) -> None:
