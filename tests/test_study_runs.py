@@ -278,6 +278,16 @@ def test_a_constant_survives_saving(tmp_path):
     assert float(loaded.losses[0]) == pytest.approx(value)
 
 
+def test_a_constant_goes_to_the_weights_and_not_to_what_their_names_mean():
+    layers = [keras.layers.Dense(4, name=name) for name in ("a", "all", "first", "none", "b[1]", "*")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    controls.attach(model, lambda layer: layer.name != "a", TotalCorrelation(0.5), constant=True)
+
+    assert layers[0].kernel_regularizer is None
+    assert all(isinstance(layer.kernel_regularizer, Constant) for layer in layers[1:])
+    assert len(model.losses) == 5
+
+
 def test_warnings_of_a_run_are_in_its_record():
     def warned():
         warnings.warn("mind this", EntropyWarning, stacklevel=1)

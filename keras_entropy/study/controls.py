@@ -11,6 +11,7 @@ import numpy as np
 from keras_entropy import _backend, _checks, _keras
 from keras_entropy._backend import Array
 from keras_entropy.placement import apply_entropy, resolve_placement
+from keras_entropy.placement.attachment import attach_to_weights
 from keras_entropy.placement.resolution import Placement, adapt_to_layer
 from keras_entropy.regularizers import EntropyRegularizer
 
@@ -52,14 +53,14 @@ def attach(model: Any, placement: Placement, regularizer: Any, constant: bool) -
     if not constant:
         apply_entropy(model, placement, regularizer)
         return
-    terms = {}
+    terms = []
     for weight in resolve_placement(model, placement, regularizer=regularizer):
         own = (
             adapt_to_layer(regularizer, weight, every=1) if isinstance(regularizer, EntropyRegularizer) else regularizer
         )
-        terms[weight.path] = Constant(float(_backend.to_host(own(keras.ops.convert_to_tensor(weight.variable)))))
-    if terms:
-        apply_entropy(model, terms)
+        value = float(_backend.to_host(own(keras.ops.convert_to_tensor(weight.variable))))
+        terms.append((weight, Constant(value)))
+    attach_to_weights(model, terms)
 
 
 def initialise(model: Any, placement: Placement, initializer: Any, seed: int) -> None:
