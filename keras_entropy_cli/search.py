@@ -86,11 +86,10 @@ def search(
         from keras_entropy.tuning.output_folder import holds_search
         from keras_entropy_cli.presets import NamedData
 
-        _optional.require("tensorboard", extra="tensorboard")
-        for module in ("loky", "filelock", "pandas", "matplotlib"):
+        for module in ("loky", "filelock", "pandas", "matplotlib", "tensorboard"):
             _optional.require(module, extra="search")
         options.check_folder(output, "search", exists=holds_search(output), overwrite=overwrite, resume=resume)
-        with interruptible(f"Finished runs are in {output}. Continue with the same command and --resume."):
+        with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             _backend.framework().disable_pipeline_tuning()
             data = NamedData(dataset, None if data_dir is None else str(data_dir), model == "autoencoder")
             arrays = data(seed)

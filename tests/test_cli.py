@@ -141,6 +141,24 @@ def test_ctrl_c_says_how_to_continue(capsys):
     assert capsys.readouterr().err == "\nStopped. Continue with --resume.\n"
 
 
+@pytest.mark.parametrize("command", ["study", "search", "landscape"])
+def test_the_advice_after_ctrl_c_is_a_command_that_works(command, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").write_text("seeds = 2\nepochs = 1\n[[arms]]\nname = 'a'")
+    for name in ("study.Study.run", "tuning.search", "landscape.density_of_states"):
+        monkeypatch.setattr(f"keras_entropy.{name}", stop)
+    arguments = [command, *(["study.toml"] if command == "study" else []), "--output", "out"]
+
+    stopped = [CliRunner().invoke(app, [*arguments, *option]) for option in ([], ["--overwrite"])]
+
+    assert [result.exit_code for result in stopped] == [130, 130]
+    assert "Continue with the same command and --resume." in stopped[0].output
+    assert "Continue with the same command and --resume in place of --overwrite." in stopped[1].output
+
+
 @pytest.mark.parametrize(
     ("arguments", "module"),
     [
