@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("filelock", reason="the folder of a reproduction is locked")
 
 from conftest import ROOT
+from keras_entropy.study import JobError
 from keras_entropy.study.document import Heading, Picture
 from reproduction import Outcome, entries, output_folder
 from reproduction.__main__ import main
@@ -36,6 +37,8 @@ def asked(monkeypatch):
             raise KeyboardInterrupt
         if given.seeds == 14:
             raise FileNotFoundError("No prepared data set 'mnist' in /nowhere.")
+        if given.seeds == 15:
+            raise JobError("A training process was killed.")
         if given.seeds == 2 and len(settings) > 1:
             raise ValueError("holds a study with also seed 2")
         return OUTCOME
@@ -182,6 +185,13 @@ def test_overwriting_waits_for_valid_options_and_spares_what_is_not_ours(asked, 
         assert result.exit_code == 2
         assert "is not the file of a reproduction" in result.output + result.errors
     assert (output / "reproduction.json").read_text() == '{"my": "notes"}'
+
+
+def test_a_training_process_that_fails_is_one_line(asked, command, tmp_path):
+    result = command("a-fake", "--output", tmp_path / "out", "--seeds", 15)
+
+    assert result.exit_code == 2
+    assert result.errors == "Error: A training process was killed.\n"
 
 
 def test_ctrl_c_says_how_to_go_on(asked, command, tmp_path):
