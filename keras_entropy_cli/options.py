@@ -61,15 +61,15 @@ def check_folder(output: Path, content: str, *, exists: bool, overwrite: bool, r
     """Refuse to replace or continue earlier results unless the user asked for it.
 
     Args:
-        output: the folder.
-        content: what the command keeps in the folder, such as "search".
-        exists: whether `output` holds one.
-        overwrite: the option.
-        resume: the option.
+        output: Path of the folder.
+        content: String. What the command keeps in the folder, such as "search".
+        exists: Boolean. Whether `output` holds one.
+        overwrite: Boolean. The option.
+        resume: Boolean. The option.
 
     Raises:
-        FileExistsError: if there are results, and neither option is given.
-        FileNotFoundError: if there is nothing to resume.
+        FileExistsError: If there are results, and neither option is given.
+        FileNotFoundError: If there is nothing to resume.
     """
     if exists and not (overwrite or resume):
         raise FileExistsError(
