@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(name: str, settings: Settings) -> Outcome:
-    """Run an entry and print its verdicts."""
+    """Run an entry and print its conclusions."""
     from keras_entropy.study import JobError
     from reproduction.page import reproduce
 
@@ -93,7 +93,7 @@ def _run(name: str, settings: Settings) -> Outcome:
         raise ValueError(str(error)) from error
     for sentence in outcome.reduced:
         print(f"Reduced: {sentence}")
-    for sentence in outcome.verdicts:
+    for sentence in outcome.conclusions:
         print(f"* {sentence}")
     print(f"Written to {settings.output}: page.html, page.md")
     return outcome

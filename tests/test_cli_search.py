@@ -37,11 +37,11 @@ def done(tmp_path_factory):
     return folder, result.output
 
 
-def test_it_ends_with_a_verdict(done):
+def test_it_ends_with_a_conclusion(done):
     folder, printed = done
-    verdict = json.loads((folder / "result.json").read_text())
-    assert "".join(verdict["sentence"].split()) in "".join(printed.split())
-    assert verdict["completed_trials"] == 2
+    conclusion = json.loads((folder / "result.json").read_text())
+    assert "".join(conclusion["sentence"].split()) in "".join(printed.split())
+    assert conclusion["completed_trials"] == 2
     with (folder / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == ["0", "1", "baseline"]

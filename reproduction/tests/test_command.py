@@ -22,7 +22,7 @@ pytestmark = pytest.mark.once
 OUTCOME = Outcome(
     reduced=("Seeds: 2, not 10.",),
     blocks=(Heading("The figure"), Picture("a-fake.png", b"\x89PNG", "A curve.", "a curve")),
-    verdicts=("no difference shown between eq. 24 and none",),
+    conclusions=("no difference shown between eq. 24 and none",),
 )
 
 
@@ -76,7 +76,7 @@ def test_all_names_are_listed_with_what_they_show(asked, command):
     assert "a-table1" in printed.output
 
 
-def test_the_page_the_figures_and_the_verdicts_are_written_and_said(asked, command, tmp_path):
+def test_the_page_the_figures_and_the_conclusions_are_written_and_said(asked, command, tmp_path):
     result = command("a-fake", "--output", tmp_path / "out", "--seeds", 3, "--data", tmp_path, "--workers", 1)
 
     assert result.exit_code == 0, result.output
@@ -87,12 +87,12 @@ def test_the_page_the_figures_and_the_verdicts_are_written_and_said(asked, comma
     folder = tmp_path / "out"
     page = (folder / "page.md").read_text()
     assert page.index("Differences from the paper's protocol:") < page.index("The paper: It is better.")
-    assert page.index("## Verdicts") < page.index("## The figure") < page.index("## How it was run")
+    assert page.index("## Conclusions") < page.index("## The figure") < page.index("## How it was run")
     assert f"-m reproduction a-fake --seeds 3 --data {tmp_path}" in page
     assert (folder / "a-fake.png").read_bytes() == b"\x89PNG"
     assert "data:image/png;base64," in (folder / "page.html").read_text()
     state = json.loads((folder / "reproduction.json").read_text())
-    assert state["verdicts"] == list(OUTCOME.verdicts)
+    assert state["conclusions"] == list(OUTCOME.conclusions)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(asked, command, tmp_path):
