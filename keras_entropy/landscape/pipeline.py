@@ -78,9 +78,9 @@ def density_of_states(
     """Estimate the entropy S = ln(V_bin / V_box) of the parameters in each bin of a loss or accuracy, in nats.
 
     S is defined in (Zhang, 2021, eq. 8). Multilevel splitting from uniform samples finds walkers for all bins and a
-    first estimate. A Wang-Landau walk (Wang & Landau, 2001) with the 1/t schedule (Belardinelli & Pereyra, 2007), in
-    which all walkers share one set of weights, refines it over bins that are fixed beforehand. Production at frozen
-    weights gives two estimates: from the moves proposed between near bins, and from the histogram of visits.
+    first estimate. A Wang-Landau walk (Wang and Landau, 2001) with the 1/t schedule (Belardinelli and Pereyra, 2007)
+    refines it over bins that are fixed beforehand; all walkers share one set of weights. Production at frozen weights
+    gives two estimates: from the moves proposed between near bins, and from the histogram of visits.
 
     Args:
         problem: `Problem`. The box of parameters, and the observables.

@@ -5,8 +5,8 @@ to the old number, move them at random beyond the threshold, and repeat; the fra
 of a Wang-Landau walk, and an independent estimate.
 
 Sources:
-    Kahn & Harris (1951): Estimation of particle transmission by random sampling.
-    Au & Beck (2001): Estimation of small failure probabilities in high dimensions by subset simulation.
+    Kahn, Harris (1951): Estimation of particle transmission by random sampling.
+    Au, Beck (2001): Estimation of small failure probabilities in high dimensions by subset simulation.
 """
 
 from __future__ import annotations
