@@ -122,6 +122,7 @@ def package(session):
         in_source = {name.split("/")[1] for name in source.getnames()}
     if in_wheel != {"keras_entropy", "keras_entropy_cli"}:
         session.error(f"The wheel should hold the package and its command. Received: {sorted(in_wheel)}")
-    missing = {"tests", "reproduction", "examples", "benchmarks", "docs", "conftest.py", "noxfile.py"} - in_source
+    wanted = {"tests", "reproduction", "examples", "benchmarks", "docs", "conftest.py", "noxfile.py", "CITATION.cff"}
+    missing = wanted - in_source
     if missing:
         session.error(f"The source distribution lacks {', '.join(sorted(missing))}. Received: {sorted(in_source)}")

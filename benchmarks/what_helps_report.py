@@ -43,7 +43,7 @@ class Test:
         return tuple(sorted(self.row.values.items())), tuple(sorted(self.base.values.items()))
 
     @property
-    def verdict(self):
+    def conclusion(self):
         """What the adjusted test shows, in words."""
         if self.row.difference is None:
             return "not compared"
@@ -81,8 +81,8 @@ def report(output):
     frame(tests).to_csv(Path(output) / "what_helps.csv", index=False, lineterminator="\n")
     print(f"Written to {output}: what_helps.png, what_helps.csv\n")
     for test in tests:
-        if test.verdict in ("better", "worse"):
-            print(f"* {test.task}: {name(test.row)} is {test.verdict} than {test.base.arm}")
+        if test.conclusion in ("better", "worse"):
+            print(f"* {test.task}: {name(test.row)} is {test.conclusion} than {test.base.arm}")
 
 
 def tests_of(folder):
@@ -148,8 +148,8 @@ def table(tests, count):
                 interval(row.mean),
                 interval(row.difference),
             )
-            rows.append((*cell, p, test.verdict, half(row), cost, point_text(row.tuned)))
-    head = ("arm", "n of runs", "mean (95 %)", "minus its baseline (95 %)", "p (Holm)", "verdict", "half by epoch")
+            rows.append((*cell, p, test.conclusion, half(row), cost, point_text(row.tuned)))
+    head = ("arm", "n of runs", "mean (95 %)", "minus its baseline (95 %)", "p (Holm)", "conclusion", "half by epoch")
     note = (
         f"Holm over {count} different tests of all tasks. Half by epoch: when half of the seeds had the baseline's "
         "final mean. Cost: processor time of a run, tracing included, over that of the baseline."
@@ -163,9 +163,9 @@ def matrix(tests):
     tasks = list(dict.fromkeys(test.task for test in tests))
     cells_of = {}
     for test in tests:
-        stars = {"better": " better", "worse": " worse"}.get(test.verdict, "")
+        stars = {"better": " better", "worse": " worse"}.get(test.conclusion, "")
         shown = "{:+.1f} ({:+.1f} to {:+.1f})".format(*test.percent) if not math.isnan(test.p) else DASH
-        shown = test.verdict if test.same else shown
+        shown = test.conclusion if test.same else shown
         cells_of.setdefault((name(test.row), test.base.arm), {})[test.task] = shown + stars
     rows = [(*arm, *(found.get(task, DASH) for task in tasks)) for arm, found in cells_of.items()]
     note = "Better, worse: p of the paired t test below 0.05 after Holm's adjustment over all tests of all tasks."
@@ -185,7 +185,7 @@ def frame(tests):
             values |= {"difference": row.difference.estimate, "low": row.difference.low, "high": row.difference.high}
             values |= {"p": row.difference.p, "p_holm": test.p, "effect": row.difference.effect}
         values |= {
-            "verdict": test.verdict,
+            "conclusion": test.conclusion,
             "chosen": point_text(row.tuned),
             "chosen_by_baseline": point_text(base.tuned),
         }
@@ -214,7 +214,7 @@ def draw(tests, path):
             ax = figure.add_subplot(grid[row, column])
             for test in (test for test in shown if test.task == task):
                 y, (middle, low, high) = names.index(name(test.row)), test.percent
-                colour = {"better": "#0072b2", "worse": "#d55e00"}.get(test.verdict, "#777777")
+                colour = {"better": "#0072b2", "worse": "#d55e00"}.get(test.conclusion, "#777777")
                 ax.plot([low, high], [y, y], color=colour)
                 ax.plot(middle, y, "o", color=colour, markersize=3)
             ax.set_yticks(range(len(names)), names if column == 0 else [""] * len(names), fontsize=6)

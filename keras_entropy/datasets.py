@@ -57,6 +57,8 @@ def load(name: str, data_dir: PathLike | None = None, seed: int = 0) -> Dataset:
 
     Raises:
         FileNotFoundError: If there is no such data set. The message says how to prepare it.
+        OSError: If the files of a prepared set are damaged.
+        ValueError: For an invalid `seed`, and for images that have several sizes or no labels.
         ModuleNotFoundError: If the extra `data` is not installed; only spirals need none.
 
     Examples:
@@ -109,12 +111,15 @@ def spirals(seed: int, points: int = 20, noise: float = 0.1) -> Dataset:
     coordinate.
 
     Args:
-        seed: Integer. The same seed gives the same points.
+        seed: Integer from 0 to 2**32 - 1. The same seed gives the same points.
         points: Integer. Points of each arm, in the training set and in the test set. Defaults to 20.
         noise: Float. Standard deviation of the noise in each coordinate. Defaults to 0.1.
 
     Returns:
         A `Dataset`: x (2 * points, 2), labels 0 and 1.
+
+    Raises:
+        TypeError, ValueError: For an invalid argument.
 
     Examples:
         >>> from keras_entropy import datasets
@@ -123,7 +128,7 @@ def spirals(seed: int, points: int = 20, noise: float = 0.1) -> Dataset:
     """
     points = _checks.positive_integer("points", points)
     noise = _checks.non_negative("noise", noise)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(_checks.seed("seed", seed))
 
     def arms() -> tuple[Array, Array]:
         labels = np.repeat(np.arange(2, dtype=np.int32), points)
@@ -162,6 +167,7 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
     Raises:
         FileNotFoundError: If the set is not prepared. The message says how to prepare it.
         OSError: If files of the set are damaged.
+        ValueError: For an unknown split, and for a set without labels.
         ModuleNotFoundError: If the extras `data` and `tensorflow` are not installed.
 
     Examples:

@@ -1,8 +1,8 @@
 """Entropies of outputs as losses, for rows without labels.
 
 Sources:
-    Bouarfa Mahi: "Optimizing a Model Using Entropy: A Novel Approach" (2025).
-    Grandvalet, Bengio: "Semi-supervised learning by entropy minimization" (2004).
+    Mahi (2025): Optimizing a Model Using Entropy: A Novel Approach.
+    Grandvalet, Bengio (2004): Semi-supervised learning by entropy minimization.
 """
 
 from __future__ import annotations
@@ -42,9 +42,14 @@ class _OfLogits(keras.losses.Loss):
         y_pred = y_pred if hasattr(y_pred, "dtype") else np.asarray(y_pred)
         name, dtype = type(self).__name__, keras.backend.standardize_dtype(y_pred.dtype)
         if not keras.backend.is_float_dtype(dtype):
-            raise TypeError(f"`y_pred` of {name} should be of a floating-point dtype. Received: {dtype}.")
+            raise TypeError(
+                f"`y_pred` of {name} should be of a floating-point dtype. Received: {dtype}. Give the outputs of the "
+                "model, not labels."
+            )
         if not len(y_pred.shape):
-            raise ValueError(f"`y_pred` of {name} should have shape (batch, ...). Received: a scalar.")
+            raise ValueError(
+                f"`y_pred` of {name} should have shape (batch, ...). Received: a scalar. Give a batch of outputs."
+            )
         if self._of_classes and y_pred.shape[-1] == 1:
             raise ValueError(
                 f"`y_pred` of {name} should have shape (batch, ..., classes) with at least two classes, because a "

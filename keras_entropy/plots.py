@@ -1,7 +1,7 @@
 """Figures of entropies, drawn with matplotlib but without pyplot: they open no window and have no global state.
 
 Sources:
-    Meni, White, Mayo & Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
+    Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
 """
 
 from __future__ import annotations

@@ -26,10 +26,15 @@ def landscape(
         str, typer.Option(help="One or two of train_loss, train_accuracy and test_accuracy, separated by a comma.")
     ] = "train_accuracy,test_accuracy",
     strength: Annotated[float, typer.Option(min=0, help="Coefficient of the L2 term in the loss.")] = 0.0,
-    target_loss: Annotated[float, typer.Option(help="Lowest training loss on an axis of training loss.")] = 0.1,
+    target_loss: Annotated[
+        float, typer.Option(callback=options.finite, help="Lowest training loss on an axis of training loss.")
+    ] = 0.1,
     final_relu: Annotated[bool, typer.Option("--final-relu", help="Rectify the outputs too.")] = False,
     moves: Annotated[
-        float, typer.Option(min=1, help="Number of moves of all walkers in all phases.", show_default="1e8")
+        float,
+        typer.Option(
+            callback=options.finite, min=1, help="Number of moves of all walkers in all phases.", show_default="1e8"
+        ),
     ] = 1e8,
     data_seed: Annotated[int, typer.Option(min=0, help="Seed of the spirals.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the walk.")] = 0,
@@ -49,13 +54,14 @@ def landscape(
 
         from keras_entropy import _optional, datasets
         from keras_entropy.landscape import density_of_states, network_problem
+        from keras_entropy.landscape.axis import axis_names
 
         _optional.require("matplotlib", extra="plot")
         _optional.require("numba", extra="landscape")
-        names = tuple(name.strip() for name in axes.split(","))
         data = datasets.spirals(data_seed)
         problem = network_problem(depth, width, data, final_relu=final_relu, strength=strength)
-        with interruptible(f"The walk is in {output}. Continue with the same command and --resume."):
+        names = axis_names(problem, [name.strip() for name in axes.split(",")])  # before an earlier walk is deleted
+        with interruptible(f"The walk is in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             output.mkdir(parents=True, exist_ok=True)
             if overwrite:
                 for name in (_WALK, *_FILES):

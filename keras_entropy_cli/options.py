@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,13 @@ import typer
 def _above_0(value: float) -> float:
     if not value > 0:  # NaN too
         raise typer.BadParameter(f"It should be above 0. Received: {value}.")
+    return value
+
+
+def finite(value: float) -> float:
+    """Return a finite number."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"It should be a finite number. Received: {value}.")
     return value
 
 
@@ -43,19 +51,25 @@ def check_exclusive(*, overwrite: bool, resume: bool) -> None:
         raise ValueError("--overwrite and --resume exclude each other. Use one of them.")
 
 
+def how_to_continue(*, overwrite: bool) -> str:
+    """Return the advice after Ctrl-C, for a command with or without --overwrite."""
+    option = "--resume in place of --overwrite" if overwrite else "--resume"
+    return f"Continue with the same command and {option}."
+
+
 def check_folder(output: Path, content: str, *, exists: bool, overwrite: bool, resume: bool) -> None:
     """Refuse to replace or continue earlier results unless the user asked for it.
 
     Args:
-        output: the folder.
-        content: what the command keeps in the folder, such as "search".
-        exists: whether `output` holds one.
-        overwrite: the option.
-        resume: the option.
+        output: Path of the folder.
+        content: String. What the command keeps in the folder, such as "search".
+        exists: Boolean. Whether `output` holds one.
+        overwrite: Boolean. The option.
+        resume: Boolean. The option.
 
     Raises:
-        FileExistsError: if there are results, and neither option is given.
-        FileNotFoundError: if there is nothing to resume.
+        FileExistsError: If there are results, and neither option is given.
+        FileNotFoundError: If there is nothing to resume.
     """
     if exists and not (overwrite or resume):
         raise FileExistsError(

@@ -9,8 +9,9 @@ from typing import Any
 import keras
 
 from keras_entropy import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation, datasets, models
+from keras_entropy_cli.options import Model
 
-MODELS = ("autoencoder", "cnn")
+MODELS = tuple(sorted(model.value for model in Model))
 TERMS = {kind.__name__: kind for kind in (ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation)}
 
 
@@ -19,9 +20,9 @@ class NamedData:
     """A data set by its name. Each process reads it once.
 
     Args:
-        dataset: name of the data set, or folder of images, as in `keras_entropy.datasets.load`.
-        data_dir: folder of the prepared data sets; None for the default one.
-        reconstruct: whether the inputs are the targets, as an autoencoder needs.
+        dataset: String. Name of the data set, or path of a folder of images, as in `keras_entropy.datasets.load`.
+        data_dir: String. Folder of the prepared data sets; None for the default one.
+        reconstruct: Boolean. Whether the inputs are the targets, as an autoencoder needs.
     """
 
     dataset: str
@@ -50,12 +51,12 @@ class NamedModel:
     """A function that builds and compiles a model, by the model's name.
 
     Args:
-        model: one of `MODELS`.
-        shape: shape of a sample.
-        classes: number of classes, for a classifier.
+        model: String. One of `MODELS`.
+        shape: Tuple of integers. Shape of a sample.
+        classes: Integer. Number of classes, for a classifier.
 
     Raises:
-        ValueError: if the model is a cnn and the samples are not images.
+        ValueError: If the model is a cnn and the samples are not images.
     """
 
     model: str

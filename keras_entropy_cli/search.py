@@ -22,7 +22,8 @@ _OWN_MODEL_TERMS = (*_TERMS["cnn"], "DenseEntropy")
 _FACTORS = (1e-4, 1e-1)
 _PLACEMENTS = ("first", "all")
 _INPUTS = {"cnn": "standardised", "autoencoder": "centred"}
-"""What costs nothing comes first: a term should improve on it."""
+"""Default preprocessing. It costs no training time, so a term should improve on a model that has it."""
+_OPTION = "--user-module"
 
 
 class _Tuner(enum.StrEnum):
@@ -48,8 +49,9 @@ def search(
     user_module: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.py:FUNCTION",
-            help="Your own model: the function takes hyperparameters or nothing and returns a compiled model.",
+            metavar="CODE",
+            help=f"Your own model, {user_file.FORMS}. The function takes hyperparameters or nothing and returns a "
+            "compiled model.",
         ),
     ] = None,
     inputs: Annotated[
@@ -86,17 +88,15 @@ def search(
         from keras_entropy.tuning.output_folder import holds_search
         from keras_entropy_cli.presets import NamedData
 
-        _optional.require("tensorboard", extra="tensorboard")
-        for module in ("loky", "filelock", "pandas", "matplotlib"):
+        for module in ("loky", "filelock", "pandas", "matplotlib", "tensorboard"):
             _optional.require(module, extra="search")
         options.check_folder(output, "search", exists=holds_search(output), overwrite=overwrite, resume=resume)
-        with interruptible(f"Finished runs are in {output}. Continue with the same command and --resume."):
+        with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             _backend.framework().disable_pipeline_tuning()
             data = NamedData(dataset, None if data_dir is None else str(data_dir), model == "autoencoder")
             arrays = data(seed)
             build = _build(model.value, user_module, arrays[0].shape[1:], data)
-            own = user_file.located_errors(user_module) if user_module else contextlib.nullcontext()
-            with own:
+            with _located_errors(user_module):
                 hypermodel = _hypermodel(build, _OWN_MODEL_TERMS if user_module else _TERMS[model])
             how = inputs.value if inputs else "unchanged" if user_module else _INPUTS[model]
             typer.echo(f"Inputs of all runs: {how}.")
@@ -121,8 +121,14 @@ def _build(model: str, user_module: str | None, shape: tuple[int, ...], data: An
     from keras_entropy_cli.presets import NamedModel
 
     if user_module is not None:
-        return user_file.function_of(user_module, "--user-module")
+        return user_file.function_of(user_module, _OPTION, Path())
     return NamedModel(model, shape, data.classes)
+
+
+def _located_errors(user_module: str | None) -> contextlib.AbstractContextManager[None]:
+    if user_module is None:
+        return contextlib.nullcontext()
+    return user_file.located_errors(user_module, _OPTION, Path())
 
 
 def _hypermodel(build: Callable[..., Any], names: tuple[str, ...]) -> Any:
@@ -139,7 +145,10 @@ def _hypermodel(build: Callable[..., Any], names: tuple[str, ...]) -> Any:
     weights = measurable_weights(baseline)
     found = [term for term in terms if any(takes(weight, term(1.0)) for weight in weights)]
     if not found:
-        raise ValueError(f"No layer of the model takes one of {', '.join(names)}.")
+        raise ValueError(
+            f"The model should have a layer that takes one of {', '.join(names)}. Received: a model with the kernels "
+            f"{', '.join(weight.path for weight in weights) or 'none'}. Use a model with dense or convolution layers."
+        )
     return EntropyHyperModel(build, found, _PLACEMENTS, _FACTORS)
 
 

@@ -82,7 +82,7 @@ def study(
         if overwrite:
             folder.clear(output)
             report_files.clear(output / "report")
-        with interruptible(f"Finished runs are in {output}. Continue with the same command and --resume."):
+        with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             _run(planned, workers=workers, retry_failed=retry_failed)
             _report(output)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import keras
 
 from keras_entropy import _checks
 from keras_entropy.study import Arm, Constant, Study, control_arms
+from keras_entropy_cli import user_file
 from keras_entropy_cli.presets import MODELS, TERMS, NamedData, NamedModel
 
 _REGULARIZERS = {
@@ -33,13 +32,17 @@ def study_of(text: Mapping[str, Any], file: Path, output: Path, first_seed: int)
     """Return the study that a file describes, after a trial of each of its arms.
 
     Args:
-        text: content of the file.
-        file: path of the file. The modules that it names may lie beside it.
-        output: folder of the study.
-        first_seed: first seed, if the file gives numbers of seeds.
+        text: Mapping. Content of the file.
+        file: Path of the file. The files and modules that it names may lie beside it.
+        output: Path of the folder of the study.
+        first_seed: Integer. First seed, if the file gives numbers of seeds.
+
+    Returns:
+        A `Study`.
 
     Raises:
-        TypeError, ValueError: if the file does not describe a study, or a model cannot have the term of an arm.
+        FileNotFoundError: If a Python file that it names does not exist.
+        TypeError, ValueError: If the file does not describe a study, or a model cannot have the term of an arm.
     """
     unknown = sorted(text.keys() - _KNOWN)
     if unknown:
@@ -129,8 +132,12 @@ def _build_and_data(text: Mapping[str, Any], file: Path) -> tuple[Callable[..., 
     if "build" in text:
         if "model" in text:
             raise ValueError(f"{file} has both `model` and `build`. Leave one of them out.")
-        build = _function(text["build"], "build", file)
-        return build, _function(text["data"], "data", file) if "data" in text else _data(text, named)
+        build, data = (
+            user_file.function_of(text[entry], f"{file}: `{entry}`", file.parent) if entry in text else None
+            for entry in ("build", "data")
+        )
+        assert build is not None
+        return build, data or _data(text, named)
     if "data" in text:
         raise ValueError(f"{file} has `data` but no `build`. Name the function that builds the model for your data.")
     data = _data(text, named)
@@ -141,18 +148,3 @@ def _data(text: Mapping[str, Any], model: str) -> NamedData:
     return NamedData(
         text.get("dataset", "digits"), text.get("data_dir"), model == "autoencoder" and "build" not in text
     )
-
-
-def _function(name: Any, entry: str, file: Path) -> Callable[..., Any]:
-    """The function that an entry such as "module:function" names. The module may lie beside the file."""
-    module, _, function = str(name).partition(":")
-    if not (module and function):
-        raise ValueError(f'{file}: `{entry}` should be "module:function". Received: {name!r}.')
-    sys.path.insert(0, str(file.absolute().parent))
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except Exception as error:  # anything that the user's module raises
-        raise ValueError(f"{file}: Cannot import `{entry}` = {name!r}: {type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise TypeError(_checks.message(entry, "the name of a function", found))
-    return found  # type: ignore[no-any-return]

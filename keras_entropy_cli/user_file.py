@@ -1,62 +1,101 @@
-"""The user's own Python file, named on the command line as FILE.py:FUNCTION."""
+"""The user's own code, named as FILE.py:FUNCTION or MODULE:FUNCTION, in options and in files alike."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+FORMS = "FILE.py:FUNCTION or MODULE:FUNCTION"
 
-def function_of(text: str, option: str) -> Callable[..., Any]:
-    """Run the file and return the function. Other processes receive both by value.
+
+def function_of(text: str, argument: str, folder: Path) -> Callable[..., Any]:
+    """Import a function of the user. Other processes can receive it.
 
     Args:
-        text: "FILE.py:FUNCTION".
-        option: the command's option, for errors.
+        text: String. `FILE.py:FUNCTION` or `MODULE:FUNCTION`.
+        argument: String. Name of the option or entry, for errors.
+        folder: Path. Folder in which relative files and modules lie; modules may also be installed.
+
+    Returns:
+        The function.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file fails, or has no such function.
+        FileNotFoundError: If there is no such file.
+        ValueError: If `text` has another form, if the code fails, or if it has no such function.
     """
-    path, name = _split(text)
-    if not path.is_file():
-        raise FileNotFoundError(f"{option} should be FILE.py:FUNCTION with a file that exists. Received: {text!r}.")
-    spec = importlib.util.spec_from_file_location(f"user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{option} should name a Python file, which ends in .py. Received: {text!r}.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # anything that the user's file raises
-        raise ValueError(f"Cannot import {path}: {type(error).__name__}: {error}") from error
-    if not callable(getattr(module, name, None)):
-        raise ValueError(f"{path} has no function {name!r}. Name one that returns a compiled model.")
-    from keras_entropy import _optional
-
-    cloudpickle = _optional.require("cloudpickle", extra="search")
-    cloudpickle.register_pickle_by_value(module)  # other processes cannot import it by its name
-    return getattr(module, name)  # type: ignore[no-any-return]
+    where, name = _split(text, argument)
+    module = _file(folder.absolute() / where, argument) if where.endswith(".py") else _module(where, argument, folder)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise ValueError(f"{argument}: {where} has no function {name!r}. Name one of its functions.")
+    return found  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager
-def located_errors(text: str) -> Iterator[None]:
-    """Turn an error that arises in the user's file into a `ValueError` that names the line."""
+def located_errors(text: str, argument: str, folder: Path) -> Iterator[None]:
+    """Turn an error that arises in the user's file into a `ValueError` that names the line.
+
+    Args:
+        text: String. As in `function_of`, which has imported the code.
+        argument: String. As in `function_of`.
+        folder: Path. As in `function_of`.
+    """
     try:
         yield
-    except Exception as error:  # anything that the user's file raises
-        path, _ = _split(text)
+    except Exception as error:  # anything that the user's code raises
+        where, _ = _split(text, argument)
+        module = None if where.endswith(".py") else sys.modules.get(where)
+        path = folder.absolute() / where if module is None else Path(str(module.__file__))
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
         if not lines:
             raise
         raise ValueError(f"{path}, line {lines[-1]}: {type(error).__name__}: {error}") from error
 
 
-def _split(text: str) -> tuple[Path, str]:
-    file, _, name = text.rpartition(":")
-    return Path(file).absolute(), name
+def _split(text: str, argument: str) -> tuple[str, str]:
+    where, _, name = str(text).rpartition(":")
+    if not (where and name):
+        raise ValueError(f"{argument} should be {FORMS}. Received: {text!r}.")
+    return where, name
+
+
+def _file(path: Path, argument: str) -> ModuleType:
+    """Run a file, once."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{argument} should name a Python file that exists. Received: {path}.")
+    name = f"user_{path.stem}"
+    earlier = sys.modules.get(name)
+    if earlier is not None and earlier.__file__ == str(path):
+        return earlier
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # as of each path that ends in .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # anything that the user's file raises
+        del sys.modules[name]
+        raise ValueError(f"{argument}: Cannot import {path}: {type(error).__name__}: {error}") from error
+    from keras_entropy import _optional
+
+    cloudpickle = _optional.require("cloudpickle", extra="study")
+    cloudpickle.register_pickle_by_value(module)  # other processes cannot import it by its name
+    return module
+
+
+def _module(name: str, argument: str, folder: Path) -> ModuleType:
+    """Import a module. Other processes import it too: they get `sys.path`."""
+    sys.path.insert(0, str(folder.absolute()))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # anything that the user's module raises
+        raise ValueError(f"{argument}: Cannot import {name}: {type(error).__name__}: {error}") from error

@@ -82,14 +82,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(name: str, settings: Settings) -> Outcome:
-    """Run an entry and print its verdicts."""
+    """Run an entry and print its conclusions."""
+    from keras_entropy.study import JobError
     from reproduction.page import reproduce
 
     print(f"{name}: {entry(name).title}", flush=True)
-    outcome = reproduce(name, settings)
+    try:
+        outcome = reproduce(name, settings)
+    except JobError as error:  # a training process failed or was killed
+        raise ValueError(str(error)) from error
     for sentence in outcome.reduced:
         print(f"Reduced: {sentence}")
-    for sentence in outcome.verdicts:
+    for sentence in outcome.conclusions:
         print(f"* {sentence}")
     print(f"Written to {settings.output}: page.html, page.md")
     return outcome

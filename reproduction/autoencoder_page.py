@@ -228,9 +228,9 @@ def _against(found: Findings, monitor: str) -> Table:
     return Table(f"Stopped on {STOPPED[monitor]}", head, tuple(rows), (*failed, note), 2)
 
 
-def verdicts(found: Findings) -> tuple[str, ...]:
+def conclusions(found: Findings) -> tuple[str, ...]:
     """One sentence for each claim."""
-    own = _mse_verdicts(found) if found.metric == MSE else _epoch_verdicts(found)
+    own = _mse_conclusions(found) if found.metric == MSE else _epoch_conclusions(found)
     return (*own, *_cause(found), *_log(found), finished(found.all_records))
 
 
@@ -242,7 +242,7 @@ def _row(comparison: Comparison, arm: str, width: int, factor: float) -> ArmResu
     )
 
 
-def _mse_verdicts(found: Findings) -> list[str]:
+def _mse_conclusions(found: Findings) -> list[str]:
     largest, width = max(found.factors), found.width
     sentences = []
     for monitor, words in STOPPED.items():
@@ -254,7 +254,7 @@ def _mse_verdicts(found: Findings) -> list[str]:
     return sentences
 
 
-def _epoch_verdicts(found: Findings) -> list[str]:
+def _epoch_conclusions(found: Findings) -> list[str]:
     width = found.width
     sentences = []
     for monitor, words in STOPPED.items():

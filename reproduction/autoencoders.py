@@ -189,5 +189,5 @@ def run(name: str, settings: Settings) -> Outcome:
     return Outcome(
         reduced=(*differences(protocol, case.full), *data.reduced),
         blocks=autoencoder_page.blocks(findings),
-        verdicts=autoencoder_page.verdicts(findings),
+        conclusions=autoencoder_page.conclusions(findings),
     )

@@ -145,9 +145,9 @@ class Cell:
     same: float
 
     @property
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         """What the adjusted test shows."""
-        return DASH if self.two_sided is None else self.two_sided.verdict(lower_is_better=False)
+        return DASH if self.two_sided is None else self.two_sided.conclusion(lower_is_better=False)
 
 
 def cells(found: Findings, arm: str) -> list[Cell]:
@@ -172,14 +172,14 @@ def _unseen(found: Findings, arm: str) -> Table:
         test, factor = cell.two_sided, DASH if cell.factor is None else f"{cell.factor:g}"
         one = DASH if cell.one_sided is None else f"{cell.one_sided.p:.3f}"
         row = (in_words(cell.filters), factor, points(cell.same), points(test), p_value(test))
-        rows.append((*row, cell.verdict, one, str(test.n) if test else "0"))
+        rows.append((*row, cell.conclusion, one, str(test.n) if test else "0"))
     head = (
         "filters",
         "λ",
         "chosen on the tested seeds",
         "chosen on others (95 %)",
         "p",
-        "verdict",
+        "conclusion",
         "p, one-sided",
         "n",
     )
@@ -266,13 +266,13 @@ def _paper_gain(arm: str, cell: Cell) -> float:
     return math.nan if row is None else float(row["validation_gain"])
 
 
-def verdicts(found: Findings) -> tuple[str, ...]:
+def conclusions(found: Findings) -> tuple[str, ...]:
     """One sentence for each claim."""
-    arms = (_arm_verdict(found, arm) for arm in found.arms)
-    return (_paper_verdict(found), *arms, *_added(found), finished(found.records))
+    arms = (_arm_conclusion(found, arm) for arm in found.arms)
+    return (_paper_conclusion(found), *arms, *_added(found), finished(found.records))
 
 
-def _paper_verdict(found: Findings) -> str:
+def _paper_conclusion(found: Findings) -> str:
     gains, shown_better = [], 0
     for filters in found.architectures:
         own = found.gains(PAPER_ARM, filters)
@@ -291,9 +291,9 @@ def _paper_verdict(found: Findings) -> str:
     )
 
 
-def _arm_verdict(found: Findings, arm: str) -> str:
+def _arm_conclusion(found: Findings, arm: str) -> str:
     made, gain = cells(found, arm), average(found, arm)
-    better, worse = (sum(cell.verdict == word for cell in made) for word in ("better", "worse"))
+    better, worse = (sum(cell.conclusion == word for cell in made) for word in ("better", "worse"))
     average_said = (
         f"mean gain over the architectures {points(gain)} points" if gain else "no mean gain could be computed"
     )

@@ -102,5 +102,5 @@ def run(name: str, settings: Settings) -> Outcome:
     return Outcome(
         reduced=(*differences(protocol, FULL), *data.reduced),
         blocks=classifier_page.blocks(findings),
-        verdicts=classifier_page.verdicts(findings),
+        conclusions=classifier_page.conclusions(findings),
     )

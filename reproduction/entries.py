@@ -59,12 +59,12 @@ class Outcome:
     Attributes:
         reduced: Sentences that say how this run differs from the paper's protocol.
         blocks: Blocks of the page: the figure or table from these runs, the paper's numbers, and the analysis.
-        verdicts: One sentence for each tested claim.
+        conclusions: One sentence for each tested claim.
     """
 
     reduced: tuple[str, ...]
     blocks: tuple[Block, ...]
-    verdicts: tuple[str, ...]
+    conclusions: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)

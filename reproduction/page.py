@@ -16,14 +16,14 @@ def reproduce(name: str, settings: Settings) -> Outcome:
     r"""Train a figure or table again and write its page.
 
     The folder `settings.output` gets `page.html`, `page.md` with its figures, the records of the runs, and
-    `reproduction.json` with the verdicts. Finished runs that it holds already are not trained again.
+    `reproduction.json` with the conclusions. Finished runs that it holds already are not trained again.
 
     Args:
         name: One of `names()`.
         settings: How it is run.
 
     Returns:
-        The blocks of the page and the verdicts.
+        The blocks of the page and the conclusions.
 
     Raises:
         ValueError: For an unknown name, a folder of another reproduction, or fewer seeds than the folder holds.
@@ -34,7 +34,7 @@ def reproduce(name: str, settings: Settings) -> Outcome:
         >>> from reproduction import Settings
         >>> from reproduction.page import reproduce
         >>> outcome = reproduce("a-fig9", Settings(output=Path("runs/a-fig9"), progress=False))  # doctest: +SKIP
-        >>> print(*outcome.verdicts, sep="\n")  # doctest: +SKIP
+        >>> print(*outcome.conclusions, sep="\n")  # doctest: +SKIP
     """
     chosen = entry(name)
     settings.output.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def _write(chosen: Entry, settings: Settings, outcome: Outcome) -> None:
             output_folder.write(folder / block.name, block.png)
     output_folder.write(folder / "page.md", to_markdown(title, blocks))
     output_folder.write(folder / "page.html", to_html(title, blocks))
-    found = {"verdicts": outcome.verdicts, "reduced": outcome.reduced, "versions": dict(machine.versions())}
+    found = {"conclusions": outcome.conclusions, "reduced": outcome.reduced, "versions": dict(machine.versions())}
     output_folder.write_state(folder, {"plan": output_folder.plan(chosen.name, settings), **found})
 
 
@@ -71,8 +71,8 @@ def _page(chosen: Entry, settings: Settings, outcome: Outcome) -> list[Block]:
     return [
         *reduced,
         Paragraph(f"The paper: {chosen.claim}"),
-        Heading("Verdicts"),
-        Items(outcome.verdicts),
+        Heading("Conclusions"),
+        Items(outcome.conclusions),
         *outcome.blocks,
         Heading("How it was run"),
         Paragraph(f"Command: {command(chosen.name, settings)}"),

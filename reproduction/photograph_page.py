@@ -38,7 +38,7 @@ class Found:
     Attributes:
         name: Name of the network.
         comparison: All placements against the baseline, by strategy.
-        placements: The rule or the layers of each placement.
+        placements: Name or layers of each placement, by placement.
         classes: Number of classes.
     """
 
@@ -243,7 +243,7 @@ def _marked(shown: Sequence[str], values: Sequence[float]) -> list[str]:
     return [f"{cell}*" if value == best else cell for cell, value in zip(shown, values, strict=True)]
 
 
-def verdicts(found: Sequence[Found], images: int) -> Iterator[str]:
+def conclusions(found: Sequence[Found], images: int) -> Iterator[str]:
     """One sentence for each claim."""
     yield from _of_the_paper()
     rows = sum(len(one.means()) for one in found)
@@ -295,7 +295,7 @@ def _of_the_runs(one: Found, images: int) -> Iterator[str]:
         return
     yield _average_gain(one, gains, images)
     words = Counter(
-        "not compared" if r.difference is None else r.difference.verdict(lower_is_better=False)
+        "not compared" if r.difference is None else r.difference.conclusion(lower_is_better=False)
         for r in one.comparison.rivals
     )
     counts = ", ".join(f"{n} {word}" for word, n in words.most_common())

@@ -74,7 +74,7 @@ def run(name: str, settings: Settings) -> Outcome:
     return Outcome(
         reduced=tuple(reduced),
         blocks=tuple(photograph_page.blocks(found, own_choices(protocol))),
-        verdicts=tuple(photograph_page.verdicts(found, data.counts[1])),
+        conclusions=tuple(photograph_page.conclusions(found, data.counts[1])),
     )
 
 
@@ -113,7 +113,7 @@ def _trained(name: str, settings: Settings, protocol: Protocol, data: FolderData
         **_training(protocol, data),
     )
     comparison = compare(run_study(study, settings), METRIC, BASELINE, epoch="best")
-    placed = {p: rule if isinstance(rule, str) else ", ".join(rule) for p, rule in placements.items()}
+    placed = {name: where if isinstance(where, str) else ", ".join(where) for name, where in placements.items()}
     return Found(name=name, comparison=comparison, placements=placed, classes=classes), said
 
 
@@ -138,12 +138,12 @@ def _empirical(
     Returns:
         Paths of the weights, and sentences on what is reduced.
     """
-    term, rule = ConvCornerEntropy(1.0), f"empirical:{protocol.empirical}"
+    term, placement = ConvCornerEntropy(1.0), f"empirical:{protocol.empirical}"
     weights = pretrained(settings.data, name) if name in models.names() else None
     model = build()
     if weights is not None:
         reference, own = models.by_name(name, weights=weights), network(name, (protocol.side, protocol.side, 3), 10)
-        chosen = resolve_placement(own, rule, entropy_profile(reference), regularizer=term)
+        chosen = resolve_placement(own, placement, entropy_profile(reference), regularizer=term)
         names = {weight.layer.name for weight in chosen}
         everything = resolve_placement(model, "all", regularizer=term)
         return [weight.path for weight in everything if weight.layer.name in names], []
@@ -162,7 +162,7 @@ def _empirical(
             f"The reference network of the empirical placement did not finish: {record.reason}. Use other images "
             "(`data`)."
         )
-    chosen = resolve_placement(model, rule, entropy_profile(model), regularizer=term)
+    chosen = resolve_placement(model, placement, entropy_profile(model), regularizer=term)
     accuracy = record.value(METRIC, "best", lower_is_better=False)
     return [weight.path for weight in chosen], [
         f"Empirical placement of {name}: this machine has no pretrained weights of it, so the placement comes from a "

@@ -212,7 +212,7 @@ def _rho(found: tuple[float, float] | None) -> str:
     return f"{rho:+.2f} (p {p_equals('< 0.001' if p < 0.001 else f'{p:.3f}')})"
 
 
-def verdicts(name: str, cases: Sequence[Case], pattern: str) -> Iterator[str]:
+def conclusions(name: str, cases: Sequence[Case], pattern: str) -> Iterator[str]:
     """One sentence for each claim."""
     if name == "a-fig1":
         yield from _vgg16(cases)

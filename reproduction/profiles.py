@@ -72,7 +72,7 @@ def run(name: str, settings: Settings) -> Outcome:
     return Outcome(
         reduced=tuple(reduced),
         blocks=tuple(profile_page.blocks(cases, figure.pattern)),
-        verdicts=tuple(profile_page.verdicts(name, cases, figure.pattern)),
+        conclusions=tuple(profile_page.conclusions(name, cases, figure.pattern)),
     )
 
 

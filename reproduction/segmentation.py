@@ -109,7 +109,7 @@ def run(name: str, settings: Settings) -> Outcome:
     return Outcome(
         reduced=(*differences(protocol, dataclasses.replace(FULL, seeds=protocol.seeds)), *trained.reduced),
         blocks=tuple(segmentation_page.blocks(table, trained.masks(), own_choices(protocol))),
-        verdicts=tuple(segmentation_page.verdicts(table)),
+        conclusions=tuple(segmentation_page.conclusions(table)),
     )
 
 

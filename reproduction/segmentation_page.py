@@ -227,7 +227,7 @@ def _curves(table: Table3) -> Any:
     return figure
 
 
-def verdicts(table: Table3) -> Iterator[str]:
+def conclusions(table: Table3) -> Iterator[str]:
     """One sentence for each claim."""
     yield from _of_the_paper()
     for name, metric in (("accuracy", "val_accuracy"), ("IoU", METRIC)):
@@ -256,7 +256,7 @@ def _compared(table: Table3, name: str, measure: Measure, lower_is_better: bool)
             own, base = (mean(table.values(f, measure).values()) for f in (factor, 0.0))
             parts.append(f"lambda {factor:g}: {own:.4g} against {base:.4g}, too few seeds for an interval")
         else:
-            word = result.verdict(lower_is_better=lower_is_better)
+            word = result.conclusion(lower_is_better=lower_is_better)
             shown = {"better": "fewer", "worse": "more"}.get(word, word) if lower_is_better else word
             p = p_equals(p_value(result))
             parts.append(f"lambda {factor:g}: {shown}, {interval(result)}, n = {result.n}, p {p}")

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 from modes import BACKEND, EACH_MODE, value_and_gradient
 
-from keras_entropy import ActivationEntropy, DenseEntropy, EntropyActivation, EntropyLogger, FactorSchedule, functional
+from keras_entropy import (
+    ActivationEntropy,
+    DenseEntropy,
+    EntropyActivation,
+    EntropyLogger,
+    FactorSchedule,
+    functional,
+    register_measurable,
+)
 from keras_entropy.functional import ACTIVATIONS_OF_OUTPUT
 
 EPSILON = 1e-6
@@ -348,6 +356,27 @@ def test_random_layers_draw_the_same_numbers_with_and_without_a_sample():
 
     for with_sample, without in zip(*weights, strict=True):
         np.testing.assert_array_equal(with_sample, without)
+
+
+@keras.saving.register_keras_serializable("test_activation")
+class Unactivated(L.Dense):
+    """A layer that may be built without an activation, unlike those of Keras, which replace None by "linear"."""
+
+    def __init__(self, units, **arguments):
+        super().__init__(units, **arguments)
+        self.activation = None
+
+
+def test_a_layer_without_activation_is_logged_without_a_slope():
+    x, y = data()
+    register_measurable(Unactivated, lambda layer: {"kernel": layer.kernel})
+    model = keras.Sequential([keras.Input((6,)), Unactivated(4, name="a"), L.Dense(3, "tanh", name="b")])
+    model.compile("sgd", "mse")
+
+    logs = model.fit(x, y, verbose=0, callbacks=[EntropyLogger(sample=x)]).history
+
+    assert {"entropy/a", "entropy/b", "entropy/b/activation"} <= logs.keys()
+    assert "entropy/a/activation" not in logs
 
 
 def test_recurrent_layers_are_logged_without_their_activations():

@@ -74,7 +74,7 @@ def test_the_adapter_is_that_of_the_backend():
 
 def test_a_backend_without_adapter_is_an_error(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
-    with pytest.raises(RuntimeError, match=r"TensorFlow, JAX or torch backend of Keras. Received: 'numpy'"):
+    with pytest.raises(ValueError, match=r"TensorFlow, JAX or torch backend of Keras. Received: 'numpy'"):
         _backend.framework.__wrapped__()
 
 

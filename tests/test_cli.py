@@ -112,6 +112,19 @@ def test_errors_of_user_and_machine_are_one_line(error, said, capsys):
     assert written.out == ""
 
 
+@pytest.mark.processes
+def test_a_backend_that_is_not_supported_is_one_line(child_environment):
+    code = "from keras_entropy_cli import main\nmain()"
+    command = [sys.executable, "-c", code, "profile", "cnn"]
+    ended = subprocess.run(
+        command, env={**child_environment, "KERAS_BACKEND": "numpy"}, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("Error: keras-entropy needs the TensorFlow, JAX or torch backend of Keras.")
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("error", [KeyError("bug"), AssertionError(), RuntimeError("bug"), BrokenPipeError()])
 def test_other_errors_are_not_hidden(error):
     with pytest.raises(type(error)) as caught, user_errors():
@@ -126,6 +139,24 @@ def test_ctrl_c_says_how_to_continue(capsys):
 
     assert caught.value.exit_code == 130
     assert capsys.readouterr().err == "\nStopped. Continue with --resume.\n"
+
+
+@pytest.mark.parametrize("command", ["study", "search", "landscape"])
+def test_the_advice_after_ctrl_c_is_a_command_that_works(command, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").write_text("seeds = 2\nepochs = 1\n[[arms]]\nname = 'a'")
+    for name in ("study.Study.run", "tuning.search", "landscape.density_of_states"):
+        monkeypatch.setattr(f"keras_entropy.{name}", stop)
+    arguments = [command, *(["study.toml"] if command == "study" else []), "--output", "out"]
+
+    stopped = [CliRunner().invoke(app, [*arguments, *option]) for option in ([], ["--overwrite"])]
+
+    assert [result.exit_code for result in stopped] == [130, 130]
+    assert "Continue with the same command and --resume." in stopped[0].output
+    assert "Continue with the same command and --resume in place of --overwrite." in stopped[1].output
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,24 @@ def test_a_folder_with_a_walk_is_replaced_or_gone_on_with_only_if_asked(done):
     assert again.entropy.tolist() == np.array(json.loads(before)["entropy"], float).tolist()
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ["--axes", "accuracy"],
+        ["--axes", "train_loss,train_loss"],
+        ["--axes", ""],
+        ["--moves", "nan"],
+        ["--target-loss", "inf"],
+        ["--strength", "nan"],
+    ],
+)
+def test_a_mistake_costs_no_earlier_walk(done, mistake):
+    folder, _ = done
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert command(*QUICK, "--output", folder, "--overwrite", *mistake).exit_code == 2
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_two_axes_and_the_loss(tmp_path):
     loss = ["--axes", "train_loss, test_accuracy", "--target-loss", 0.65, "--strength", 1e-4]
     result = command(*QUICK, *loss, "--moves", 3e5, "--output", tmp_path / "out")

@@ -37,11 +37,11 @@ def done(tmp_path_factory):
     return folder, result.output
 
 
-def test_it_ends_with_a_verdict(done):
+def test_it_ends_with_a_conclusion(done):
     folder, printed = done
-    verdict = json.loads((folder / "result.json").read_text())
-    assert "".join(verdict["sentence"].split()) in "".join(printed.split())
-    assert verdict["completed_trials"] == 2
+    conclusion = json.loads((folder / "result.json").read_text())
+    assert "".join(conclusion["sentence"].split()) in "".join(printed.split())
+    assert conclusion["completed_trials"] == 2
     with (folder / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == ["0", "1", "baseline"]
@@ -100,8 +100,9 @@ def test_the_inputs_are_changed_alike_in_all_runs_and_the_targets_are_not(
         (["--resume"], "holds no search to resume"),
         (["--dataset", "spirals"], "needs images"),
         (["--dataset", "nothing"], "nothing"),
-        (["--user-module", "nothing.py:build"], "a file that exists"),
-        (["--user-module", "build"], "a file that exists"),
+        (["--user-module", "nothing.py:build"], "a Python file that exists"),
+        (["--user-module", "build"], "--user-module should be FILE.py:FUNCTION or MODULE:FUNCTION"),
+        (["--user-module", "no_such:build"], "Cannot import no_such"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(arguments, words, tmp_path):
@@ -151,9 +152,12 @@ def test_a_model_of_the_users(tmp_path):
         ("broken", "mine.py, line 16: KeyError: 'width'"),
     ],
 )
-def test_a_module_without_a_model_is_refused(name, words, tmp_path):
+@pytest.mark.parametrize("form", ["mine.py", "mine"])
+def test_a_module_without_a_model_is_refused(form, name, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
     (tmp_path / "mine.py").write_text(OWN)
-    result = command(*QUICK, "--output", tmp_path / "out", "--user-module", f"{tmp_path / 'mine.py'}:{name}")
+    result = command(*QUICK, "--output", tmp_path / "out", "--user-module", f"{form}:{name}")
     assert result.exit_code == 2
     assert words in result.output
 

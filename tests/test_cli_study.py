@@ -1,5 +1,6 @@
 import contextlib
 import json
+import sys
 import tomllib
 
 import pytest
@@ -135,8 +136,9 @@ def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
         ("model = 'cnn'\ndataset = 'spirals'\n[[arms]]\nname = 'a'", "needs images"),
         ("dataset = 'no such'\n[[arms]]\nname = 'a'", "no such"),
         ("data = 'study_cases:data'\n[[arms]]\nname = 'a'", "no `build`"),
-        ("build = 'study_cases'\n[[arms]]\nname = 'a'", "module:function"),
-        ("build = 'study_cases:no_such'\n[[arms]]\nname = 'a'", "Cannot import"),
+        ("build = 'study_cases'\n[[arms]]\nname = 'a'", "`build` should be FILE.py:FUNCTION or MODULE:FUNCTION"),
+        ("build = 'nothing.py:build'\n[[arms]]\nname = 'a'", "`build` should name a Python file that exists"),
+        ("build = 'study_cases:no_such'\n[[arms]]\nname = 'a'", "`build`: study_cases has no function 'no_such'"),
         ("build = 'no_such:build'\n[[arms]]\nname = 'a'", "Cannot import"),
         ("build = 'study_cases:build'\nmodel = 'cnn'\n[[arms]]\nname = 'a'", "both `model` and `build`"),
         (
@@ -197,6 +199,15 @@ def test_functions_of_ones_own_and_controls(tmp_path):
     assert [arm.name for arm in study.arms][:4] == ["none", "volume", "constant", "soft orthogonality"]
     assert len(study.arms) == 10
     assert (study.seeds, study.tune_seeds) == ([0, 1, 2, 3], [1000])
+
+
+def test_a_python_file_beside_the_study_runs_once(tmp_path):
+    (tmp_path / "mine.py").write_text("from study_cases import build as made, data\nruns = []\nruns.append(1)\n")
+    text = "build = 'mine.py:made'\ndata = 'mine.py:data'\nseeds = 2\n[[arms]]\nname = 'none'"
+    study = study_file.study_of(tomllib.loads(text), tmp_path / "study.toml", tmp_path / "out", first_seed=0)
+
+    assert study.build is build
+    assert sys.modules["user_mine"].runs == [1]
 
 
 @pytest.mark.processes

@@ -110,7 +110,7 @@ class TestSpirals:
         assert data.class_names == ("0", "1")
         assert datasets.spirals(0, points=3).x_test.shape == (6, 2)
 
-    @pytest.mark.parametrize("seed", [0, 1, 2**40])
+    @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
     def test_the_same_seed_gives_the_same_points(self, seed):
         for one, other in zip(datasets.spirals(seed), datasets.spirals(seed), strict=True):
             np.testing.assert_array_equal(one, other)
@@ -152,12 +152,15 @@ class TestSpirals:
             ({"points": 2.5}, TypeError, "`points`.*positive integer.*points=2.5"),
             ({"noise": -0.1}, ValueError, "`noise`.*at least 0.*noise=-0.1"),
             ({"noise": np.nan}, ValueError, "`noise`.*finite number.*noise=nan"),
+            ({"seed": -1}, ValueError, "`seed`.*integer from 0 to.*seed=-1"),
+            ({"seed": 2**40}, ValueError, "`seed`.*integer from 0 to"),
+            ({"seed": None}, TypeError, "`seed`.*finite number.*seed=None"),
             ({"noise": "loud"}, TypeError, "`noise`.*finite number.*noise='loud'"),
         ],
     )
     def test_bad_arguments_are_named(self, arguments, error, words):
         with pytest.raises(error, match=words):
-            datasets.spirals(0, **arguments)
+            datasets.spirals(**{"seed": 0} | arguments)
 
 
 @pytest.mark.data

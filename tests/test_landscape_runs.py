@@ -193,12 +193,37 @@ def test_an_end_that_cannot_be_reached_is_an_error():
         ({"edges": None}, "`target_loss` should be"),
         ({"edges": None, "target_loss": np.nan}, "a finite number"),
         ({"target_loss": "low"}, "a finite number"),
+        (
+            {"edges": None, "target_loss": 1e9},
+            "`target_loss` should be deeper than .*, the 'energy' that 37% of the box",
+        ),
     ],
 )
 def test_bad_arguments_are_named(change, words):
     options = {"problem": landscape.ball_problem(DIMENSION), "axes": ["energy"], "moves": 1e4}
     with pytest.raises((TypeError, ValueError), match=words):
         landscape.density_of_states(**options | {"edges": {"energy": [0.0, 1.0, 5.0]}} | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"axes": []}, "one or two names"),
+        ({"axes": ["energy", "positive", "energy"]}, "one or two names"),
+        ({"axes": 3}, "one or two names"),
+        ({"axes": "enrgy"}, "one of 'energy', 'positive'"),
+        ({"problem": "ball"}, "a Problem, such as network_problem"),
+    ],
+)
+def test_the_published_schedule_names_bad_arguments_too(change, words):
+    options = {"problem": landscape.ball_problem(DIMENSION), "axes": "energy", "edges": {"energy": [0.0, 1.0, 5.0]}}
+    with pytest.raises((TypeError, ValueError), match=words):
+        landscape.zhang_schedule(**options | change)
+
+
+def test_the_deep_end_of_an_axis_is_low_or_high():
+    with pytest.raises(ValueError, match="`deep` should be one of 'high', 'low'"):
+        Axis("energy", [0.0, 1.0], "left")
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])

@@ -171,7 +171,7 @@ def test_a_pair_that_cannot_be_tested_counts_in_the_family():
 
     assert math.isnan(same.p_adjusted)
     assert other.p_adjusted == pytest.approx(3 * tests[1].p)
-    assert same.verdict(lower_is_better=True) == "no difference shown"
+    assert same.conclusion(lower_is_better=True) == "no difference shown"
     assert missing is None
 
 

@@ -162,7 +162,10 @@ def test_swapping_the_samples_swaps_what_is_said(name, samples, lower_is_better)
     other = back.sentence("b", "a", lower_is_better=lower_is_better)
     assert said.translate(str.maketrans("", "", "-")).count(" shown ") == other.count(" shown ")
     if forth.shown:
-        assert {forth.verdict(lower_is_better=lower_is_better), back.verdict(lower_is_better=lower_is_better)} == {
+        assert {
+            forth.conclusion(lower_is_better=lower_is_better),
+            back.conclusion(lower_is_better=lower_is_better),
+        } == {
             "better",
             "worse",
         }
@@ -282,9 +285,9 @@ def test_the_same_runs_are_never_called_equal(name, lower_is_better):
     assert "equal" not in said
 
 
-def test_nan_is_never_a_verdict():
+def test_nan_is_never_a_conclusion():
     for p, low, high in ((math.nan, 1, 2), (0.01, math.nan, math.nan), (None, 1, 2)):
-        assert comparison(1.5, low, high, p=p).verdict(lower_is_better=True) == "no difference shown"
+        assert comparison(1.5, low, high, p=p).conclusion(lower_is_better=True) == "no difference shown"
         assert not equivalence(0, low / 1e4, high / 1e4, p=p).equivalent
     assert comparison(1.5, 1, 2, p=0.01, p_adjusted=math.nan).shown == 0
     assert comparison(1.5, 1, 2, p=0.2, p_adjusted=0.01).shown == 1

@@ -69,8 +69,8 @@ def test_sentences_say_the_direction():
     assert [sentence.split(" by ")[0] for sentence in high] == ["good is worse than none", "bad is better than none"]
     flipped = compare(THREE, baseline="good").sentences()
     assert [sentence.split(" by ")[0] for sentence in flipped] == ["none is worse than good", "bad is worse than good"]
-    verdicts = compare(THREE).to_frame().set_index("arm")["verdict"].to_dict()
-    assert verdicts == {"none": "", "good": "better", "bad": "worse"}
+    conclusions = compare(THREE).to_frame().set_index("arm")["conclusion"].to_dict()
+    assert conclusions == {"none": "", "good": "better", "bad": "worse"}
 
 
 def test_margin_adds_equivalence():
@@ -211,7 +211,7 @@ def test_bad_arguments_are_named():
         compare(THREE, baseline="x")
     with pytest.raises(ValueError, match="`metric` should be one of 'loss', 'val_task_loss'"):
         compare(THREE, "acc")
-    with pytest.raises(ValueError, match='runs of role "report"'):
+    with pytest.raises(ValueError, match='runs of role "report". Received: [0-9]+ runs that choose values'):
         compare(arm("none", NONE, role="tune"))
     with pytest.raises(ValueError, match="Did you mean 0.95"):
         compare(THREE, confidence=0.05)

@@ -207,8 +207,17 @@ def test_values_that_python_holds_for_equal_stay_apart():
     ]  # fmt: skip
 
 
-def enclosing(value):
-    return lambda: value
+def enclosing(value, filled=True):
+    def found():
+        return value
+
+    if not filled:
+        del value
+    return found
+
+
+def enclosing_two(one, other):
+    return lambda: (one, other)
 
 
 def enclosing_itself(step):
@@ -251,6 +260,12 @@ class Settings:
         (Slotted(1), Slotted(2)),
         (Settings(np.zeros(5000)), Settings(np.eye(1, 5000, 2500)[0])),
         (enclosing_itself(1), enclosing_itself(2)),
+        (enclosing((None, 5)), enclosing((5, None))),
+        (enclosing_two(None, 5), enclosing_two(5, None)),
+        (enclosing_two(None, None), enclosing_two(5, None)),
+        (enclosing(None), enclosing(None, filled=False)),
+        (enclosing(...), enclosing(None, filled=False)),
+        (enclosing("Ellipsis"), enclosing(None, filled=False)),
         (np.zeros(3), np.ones(3)),
         (np.zeros(3), np.zeros((3, 1))),
         (DenseEntropy(1.0), DenseEntropy(2.0)),

@@ -150,7 +150,7 @@ def test_the_page_says_what_was_run_and_how_values_were_chosen(whole):
 def test_csv_files_hold_all_runs(whole):
     comparison, runs, curves = (pd.read_csv(whole / f"{name}.csv") for name in ("comparison", "runs", "curves"))
     assert len(comparison) == 6
-    assert comparison["verdict"].tolist()[1:3] == ["better", "better"]
+    assert comparison["conclusion"].tolist()[1:3] == ["better", "better"]
     assert len(runs) == 24 + 16
     assert runs["status"].value_counts().to_dict() == {"finished": 38, "diverged": 1, "failed": 1}
     assert runs.loc[runs["status"] == "failed", "reason"].item() == f"ValueError: <b>no</b> {EVIL} | &amp;"

@@ -1,5 +1,6 @@
 """One run: what is paired, what arms change, what is recorded when it goes wrong."""
 
+import dataclasses
 import gc
 import inspect
 import math
@@ -219,7 +220,7 @@ def test_batch_normalisation_of_other_models():
     assert [type(layer).__name__ for layer in changed.layers[1:4]] == ["Dense", "BatchNormalization", "LeakyReLU"]
     x = data()[0]
     np.testing.assert_allclose(changed.predict(x, verbose=0), model.predict(x, verbose=0), atol=5e-3)
-    with pytest.raises(ValueError, match="used once, not after shared"):
+    with pytest.raises(ValueError, match="used once. Received: a placement with shared"):
         controls.batch_normalised(model, "shared")
 
     class Own(keras.Sequential):
@@ -227,7 +228,7 @@ def test_batch_normalisation_of_other_models():
 
     own = Own([keras.Input((6,)), keras.layers.Dense(6)])
     own.compile("sgd", "mse")
-    with pytest.raises(TypeError, match="not to a Own"):
+    with pytest.raises(TypeError, match="Received: a Own"):
         controls.batch_normalised(own, "first")
 
 
@@ -276,6 +277,16 @@ def test_a_constant_survives_saving(tmp_path):
 
     assert isinstance(loaded.get_layer("encoder").kernel_regularizer, Constant)
     assert float(loaded.losses[0]) == pytest.approx(value)
+
+
+def test_a_constant_goes_to_the_weights_and_not_to_what_their_names_mean():
+    layers = [keras.layers.Dense(4, name=name) for name in ("a", "all", "first", "none", "b[1]", "*")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    controls.attach(model, lambda layer: layer.name != "a", TotalCorrelation(0.5), constant=True)
+
+    assert layers[0].kernel_regularizer is None
+    assert all(isinstance(layer.kernel_regularizer, Constant) for layer in layers[1:])
+    assert len(model.losses) == 5
 
 
 def test_warnings_of_a_run_are_in_its_record():

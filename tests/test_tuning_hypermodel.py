@@ -7,7 +7,7 @@ import pytest
 from keras_tuner import errors
 from tuning_cases import arrays, build, hypermodel, plain, several
 
-from keras_entropy import ConvEntropy, DenseEntropy, EntropyLogger, TotalCorrelation
+from keras_entropy import ConvEntropy, DenseEntropy, EntropyLogger, SumRegularizer, TotalCorrelation
 from keras_entropy.tuning import EntropyHyperModel
 
 TASK_LOSS = keras_tuner.Objective("val_task_loss", "min")
@@ -67,6 +67,30 @@ def test_each_layer_may_have_its_factor():
     hp.values = {"entropy/placement": "all", "entropy/factor/a": 0.01, "entropy/factor/b": 0.02}
     model = tuned.build(hp)
     assert [model.get_layer(name).kernel_regularizer.factor for name in "ab"] == [0.01, 0.02]
+
+
+def test_the_factor_of_a_layer_goes_to_this_layer_whatever_its_name():
+    names = ["all", "none", "b[1]", "*"]
+
+    def named():
+        model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(4, name=name) for name in names)])
+        model.compile("sgd", "mse")
+        return model
+
+    hp = keras_tuner.HyperParameters()
+    hp.values = {"entropy/placement": "every"} | {f"entropy/factor/{n}": 0.01 * (i + 1) for i, n in enumerate(names)}
+    tuned = EntropyHyperModel(named, DenseEntropy, {"every": lambda layer: True}, per_layer=True)
+    model = tuned.build(hp)
+    assert [layer.kernel_regularizer.factor for layer in model.layers] == [0.01, 0.02, 0.03, 0.04]
+
+
+def test_a_sum_for_each_layer_acts_where_its_parts_can():
+    def several_terms(factor):
+        return SumRegularizer([DenseEntropy(factor), keras.regularizers.L2(factor)])
+
+    tuned = hypermodel(regularizer=several_terms, placements=["all"], per_layer=True)
+    model = tuned.build(keras_tuner.HyperParameters())
+    assert [len(model.get_layer(name).kernel_regularizer.regularizers) for name in "ab"] == [2, 2]
 
 
 @pytest.mark.parametrize("kind", STOCK)

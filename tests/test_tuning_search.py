@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -18,6 +19,8 @@ from keras_entropy import DenseEntropy
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.study import Study, read_records
 from keras_entropy.tuning import EntropyHyperModel, search, trial_run
+from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, SIGN
+from keras_entropy.tuning.search_figure import figure
 
 TINY = {"max_trials": 1, "epochs": 1, "seeds": 1, "holdout_seeds": 2, "progress": False}
 SMALL = {"max_trials": 2, "epochs": 2, "seeds": 2, "holdout_seeds": 3, "progress": False}
@@ -100,10 +103,23 @@ def test_files(found):
     assert record["schema"] == "keras-entropy/search-result/1"
     assert record["sentence"] == result.sentence
     assert record["difference"]["n"] == 3
+    assert json.loads(json.dumps(result.to_dict())) == record
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
     assert {path.parent.parent.name for path in (folder / "logs").rglob("events*") if "seed" in str(path)} >= {
         "trial_0"
     }
+
+
+def test_the_figure_has_a_curve_for_each_sign(found):
+    _, result = found
+    signs = {"+": 1, "-": -1}
+    trials = [
+        dataclasses.replace(result.trials[0], values=FrozenDict({PLACEMENT: "first", FACTOR: 0.1, SIGN: sign}))
+        for sign in signs.values()
+    ]
+    drawn = figure(dataclasses.replace(result, values=trials[0].values, trials=tuple(trials)))
+    labels = [text.get_text() for text in drawn.axes[0].get_legend().get_texts()]
+    assert labels[:2] == ["first (+)", "first (-)"]
 
 
 def test_again_it_trains_nothing_and_says_the_same(found):
@@ -269,6 +285,37 @@ def test_overwrite_leaves_other_files_alone(tmp_path, without_training):
     other = [2 * array for array in data()]
     search(hypermodel(), other, output=tmp_path, overwrite=True, **TINY)
     assert len([row for row in rows(tmp_path) if row["trial"] != "baseline"]) == 1
+
+
+def untuned(hp):
+    raise ValueError("cannot build")
+
+
+@pytest.mark.parametrize(
+    ("tuned", "change", "words"),
+    [
+        (hypermodel(), {"tuner": "annealing"}, "`tuner`"),
+        (hypermodel(), {"epoch": "first"}, "`epoch`"),
+        (hypermodel(), {"tuner": "bayesian", "num_initial_point": 2}, "`num_initial_points`"),
+        (hypermodel(), {"max_retries_per_trial": 2}, "should be left out"),
+        (plain, {}, "`hypermodel`"),
+        (hypermodel(untuned), {}, "cannot build"),
+    ],
+)
+def test_a_mistake_costs_no_earlier_search(tuned, change, words, found):
+    folder, _ = found
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises((TypeError, ValueError), match=words):
+        search(tuned, data, output=folder, overwrite=True, **SMALL | change)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("module", ["loky", "matplotlib", "tensorboard"])
+def test_a_missing_package_is_named_before_anything_is_trained(module, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"{module}.*keras-entropy\[search\]"):
+        search(hypermodel(), data, output=tmp_path / "a", **TINY)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_fit_of_the_users_is_refused_since_it_would_not_be_compared(tmp_path):

@@ -24,10 +24,10 @@ def percent(row):
 
 
 def cell(row):
-    if row["verdict"] == "the same runs":
-        return row["verdict"]
-    verdict = f" {row['verdict']}" if row["verdict"] in ("better", "worse") else ""
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*percent(row)) + verdict
+    if row["conclusion"] == "the same runs":
+        return row["conclusion"]
+    conclusion = f" {row['conclusion']}" if row["conclusion"] in ("better", "worse") else ""
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*percent(row)) + conclusion
 
 
 def tables():

@@ -44,7 +44,7 @@ def framework() -> Framework:
     """Return the adapter of the Keras backend.
 
     Raises:
-        RuntimeError: For a backend without an adapter.
+        ValueError: For a backend without an adapter.
     """
     name = keras.backend.backend()
     if name == "tensorflow":
@@ -59,7 +59,7 @@ def framework() -> Framework:
         from keras_entropy._backend.torch_adapter import TorchAdapter
 
         return TorchAdapter()
-    raise RuntimeError(
+    raise ValueError(
         f"keras-entropy needs the TensorFlow, JAX or torch backend of Keras. Received: {name!r}. "
         "Set KERAS_BACKEND to 'tensorflow', 'jax' or 'torch' before Keras is imported."
     )

@@ -30,9 +30,9 @@ _NOT_ELEMENTWISE = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
 def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-6) -> Array:
-    """Log-slope of an elementwise activation phi, log sqrt(phi'(z)^2 + epsilon^2): what each element adds to entropy.
+    """Log slope of an elementwise activation phi, log sqrt(phi'(z)^2 + epsilon^2): what each element adds to entropy.
 
-    The change of entropy of a layer with its activation is the log-volume of its kernel plus the mean of the log-slope
+    The change of entropy of a layer with its activation is the log-volume of its kernel plus the mean of the log slope
     over the data, summed over the units (Bell and Sejnowski, 1995, eq. 3 and 11). This is exact if the kernel is square
     and phi is strictly monotone. For other activations (relu, gelu, silu) the noise decides: a unit in a flat part
     keeps nothing but noise of standard deviation `epsilon`. If phi maps two inputs to one output, each input has the
@@ -40,7 +40,7 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
 
     From the input, slopes of saturating activations are computed as logarithms and are exact for all floats. From the
     output they are exact up to the rounding of the output: a sigmoid of 1 in float32 has the slope 0, so that its
-    log-slope is log(epsilon).
+    log slope is log(epsilon).
 
     Args:
         x: Array of any shape: pre-activations z, or outputs phi(z) with `of="output"`.

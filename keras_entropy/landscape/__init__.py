@@ -1,8 +1,8 @@
 """The entropy of parameter space: how much of it has a certain loss or accuracy, by Wang-Landau sampling.
 
 Sources:
-    Wang & Landau (2001): Efficient, multiple-range random walk algorithm to calculate the density of states.
-    Belardinelli & Pereyra (2007): Fast algorithm to calculate density of states.
+    Wang, Landau (2001): Efficient, multiple-range random walk algorithm to calculate the density of states.
+    Belardinelli, Pereyra (2007): Fast algorithm to calculate density of states.
     Zhang (2021): Correlation between entropy and generalizability in a neural network.
 """
 

@@ -27,7 +27,7 @@ class Axis:
         deep: "low" or "high": the end of the axis that only a small part of the box reaches. Defaults to "low".
 
     Raises:
-        ValueError: For edges that are not two or more increasing finite numbers.
+        ValueError: For edges that are not two or more increasing finite numbers, and for another `deep`.
 
     Examples:
         >>> from keras_entropy.landscape import Axis
@@ -40,6 +40,7 @@ class Axis:
     deep: str = "low"
 
     def __post_init__(self) -> None:
+        _checks.one_of("deep", self.deep, ("high", "low"))
         try:
             edges = np.array(self.edges, dtype=np.float64)
         except (TypeError, ValueError):
@@ -139,6 +140,24 @@ def bins_of(axes: Iterable[Axis], targets: Array | None = None) -> Bins:
     chosen = np.ones(size, bool) if targets is None else np.asarray(targets, bool).ravel()
     mapping = np.where(chosen, np.cumsum(chosen) - 1, -1)
     return Bins(axes, mapping.astype(np.int64))
+
+
+def axis_names(problem: Any, axes: Any) -> tuple[str, ...]:
+    """Return the names of one or two observables of a problem.
+
+    Raises:
+        TypeError, ValueError: For anything else.
+    """
+    if not isinstance(problem, Problem):
+        raise TypeError(_checks.message("problem", "a Problem, such as network_problem(...)", problem))
+    if not isinstance(axes, Iterable):
+        raise TypeError(_checks.message("axes", "one or two names of observables", axes))
+    names = (axes,) if isinstance(axes, str) else tuple(axes)
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise ValueError(_checks.message("axes", "one or two names of observables", axes))
+    for name in names:
+        _checks.one_of("axes", name, tuple(problem.observables))
+    return names
 
 
 def axis_of(problem: Problem, name: str, edges: Mapping[str, Array]) -> Axis | None:

@@ -15,7 +15,7 @@ import numpy as np
 from keras_entropy import _backend, _checks
 from keras_entropy.landscape import checkpoint as checkpoint_file
 from keras_entropy.landscape import splitting, wang_landau
-from keras_entropy.landscape.axis import Axis, Bins, axis_of
+from keras_entropy.landscape.axis import Axis, Bins, axis_names, axis_of
 from keras_entropy.landscape.estimate import estimate_result
 from keras_entropy.landscape.problems.problem import Problem
 from keras_entropy.landscape.result import DensityOfStates
@@ -78,9 +78,9 @@ def density_of_states(
     """Estimate the entropy S = ln(V_bin / V_box) of the parameters in each bin of a loss or accuracy, in nats.
 
     S is defined in (Zhang, 2021, eq. 8). Multilevel splitting from uniform samples finds walkers for all bins and a
-    first estimate. A Wang-Landau walk (Wang & Landau, 2001) with the 1/t schedule (Belardinelli & Pereyra, 2007), in
-    which all walkers share one set of weights, refines it over bins that are fixed beforehand. Production at frozen
-    weights gives two estimates: from the moves proposed between near bins, and from the histogram of visits.
+    first estimate. A Wang-Landau walk (Wang and Landau, 2001) with the 1/t schedule (Belardinelli and Pereyra, 2007)
+    refines it over bins that are fixed beforehand; all walkers share one set of weights. Production at frozen weights
+    gives two estimates: from the moves proposed between near bins, and from the histogram of visits.
 
     Args:
         problem: `Problem`. The box of parameters, and the observables.
@@ -123,7 +123,7 @@ def density_of_states(
         (8,)
     """
     begin = time.monotonic()
-    names = _names(problem, axes)
+    names = axis_names(problem, axes)
     settings = _Settings(
         problem=problem,
         axes=tuple(axis_of(problem, name, edges or {}) for name in names),
@@ -291,22 +291,6 @@ def _walk(sampler: Sampler, run: _Run, save: Callable[[], None], progress: Calla
             rate = since / (now - reported)
             progress(Progress(state.phase, made / whole, rate, state.log_f, info.visited, info.round_trips))
             reported, since = now, 0
-
-
-def _names(problem: Problem, axes: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of one or two axes.
-
-    Raises:
-        TypeError, ValueError: For anything else.
-    """
-    if not isinstance(problem, Problem):
-        raise TypeError(_checks.message("problem", "a Problem, such as network_problem(...)", problem))
-    if not isinstance(axes, Iterable):
-        raise TypeError(_checks.message("axes", "one or two names of observables", axes))
-    names = (axes,) if isinstance(axes, str) else tuple(axes)
-    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
-        raise ValueError(_checks.message("axes", "one or two names of observables", axes))
-    return names
 
 
 def _hmc(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _checks
-from keras_entropy.landscape.axis import Bins, axis_of, bins_of
+from keras_entropy.landscape.axis import Bins, axis_names, axis_of, bins_of
 from keras_entropy.landscape.problems.problem import Problem
 from keras_entropy.landscape.result import DensityOfStates
 from keras_entropy.landscape.samplers.sampler import WalkerInfo, Window, init
@@ -73,8 +73,8 @@ def zhang_schedule(
         False
     """
     begin = time.monotonic()
+    names = axis_names(problem, axes)
     warnings.warn(_WARNING, _checks.EntropyWarning, stacklevel=2)
-    names = (axes,) if isinstance(axes, str) else tuple(axes)
     found = [axis_of(problem, name, edges or {}) for name in names]
     if None in found:
         raise ValueError(f"`edges` should have the bins of {names[found.index(None)]!r}. Received: edges={edges!r}.")

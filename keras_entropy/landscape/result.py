@@ -147,8 +147,8 @@ class DensityOfStates:
 
     def __repr__(self) -> str:
         bins = " x ".join(str(axis.bins) for axis in self.axes)
-        verdict = "converged" if self.converged else "not converged"
-        return f"<{type(self).__name__}: {_checks.printable(self.problem)}, {bins} bins, {verdict}>"
+        conclusion = "converged" if self.converged else "not converged"
+        return f"<{type(self).__name__}: {_checks.printable(self.problem)}, {bins} bins, {conclusion}>"
 
     def __str__(self) -> str:
         """The entropies of about twenty bins of the first axis as a table, and the status."""
@@ -189,7 +189,14 @@ class DensityOfStates:
         return [f"{self.round_trips} round trips, {self.moves:.3g} moves of production.", self.status]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the result to a JSON file, atomically."""
+        """Write the result to a JSON file, atomically.
+
+        Args:
+            path: Path of the file. An earlier file is replaced.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
         record: dict[str, Any] = {"schema": SCHEMA}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -202,9 +209,15 @@ class DensityOfStates:
     def load(cls, path: str | os.PathLike[str]) -> DensityOfStates:
         """Read a file that `save` wrote.
 
+        Args:
+            path: Path of the file.
+
+        Returns:
+            A `DensityOfStates`.
+
         Raises:
             FileNotFoundError: If the file does not exist.
-            ValueError: If the file holds something else, or a result of another version.
+            ValueError: If the file is not a `DensityOfStates` of this version.
         """
         try:
             record = json.loads(Path(path).read_text(encoding="utf-8"))

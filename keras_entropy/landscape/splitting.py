@@ -5,8 +5,8 @@ to the old number, move them at random beyond the threshold, and repeat; the fra
 of a Wang-Landau walk, and an independent estimate.
 
 Sources:
-    Kahn & Harris (1951): Estimation of particle transmission by random sampling.
-    Au & Beck (2001): Estimation of small failure probabilities in high dimensions by subset simulation.
+    Kahn, Harris (1951): Estimation of particle transmission by random sampling.
+    Au, Beck (2001): Estimation of small failure probabilities in high dimensions by subset simulation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_entropy import _checks
 from keras_entropy.landscape.axis import Axis, Bins, bins_of
 from keras_entropy.landscape.samplers.sampler import (
     Sampler,
@@ -85,6 +86,7 @@ def find_axis(sampler: Sampler, name: str, target: float, particles: int, moves:
         seed: Integer. Seed of the random numbers.
 
     Raises:
+        ValueError: If a fair fraction of the box lies beyond `target`, which then needs no splitting.
         RuntimeError: If no particle comes closer to `target`.
     """
     deep = sampler.problem.observables[name].deep
@@ -97,6 +99,8 @@ def find_axis(sampler: Sampler, name: str, target: float, particles: int, moves:
         threshold = float(np.quantile(values, _KEPT))
         kept = values <= threshold
         if threshold <= sign * target:
+            if not thresholds:
+                raise ValueError(_not_deep(name, sign * threshold, target))
             break
         if kept.all() or (thresholds and threshold >= thresholds[-1]):
             raise RuntimeError(_died_out(name, sign * values.min(), target, particles, moves))
@@ -226,6 +230,15 @@ def _multiplied(walkers: WalkerState, parameters: Array) -> WalkerState:
     count, given = len(walkers.bins), len(parameters)
     rows = np.arange(count) % given if given <= count else np.arange(count) * given // count
     return init_at(parameters[rows].copy(), walkers.random_states)
+
+
+def _not_deep(name: str, threshold: float, target: float) -> str:
+    return _checks.message(
+        "target_loss",
+        f"deeper than {threshold:.6g}, the {name!r} that {_KEPT:.0%} of the box reach",
+        target,
+        "Take a deeper value, or give the bins as `edges`.",
+    )
 
 
 def _died_out(name: str, reached: float, wanted: float, particles: int, moves: int) -> str:

@@ -4,8 +4,8 @@
 on, so that a walk that was stopped and resumed is bit-identical.
 
 Sources:
-    Wang & Landau (2001): Efficient, multiple-range random walk algorithm to calculate the density of states.
-    Belardinelli & Pereyra (2007): Fast algorithm to calculate density of states (the 1/t schedule).
+    Wang, Landau (2001): Efficient, multiple-range random walk algorithm to calculate the density of states.
+    Belardinelli, Pereyra (2007): Fast algorithm to calculate density of states (the 1/t schedule).
 """
 
 from __future__ import annotations

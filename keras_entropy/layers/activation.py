@@ -1,7 +1,7 @@
 """An activation as a layer, with the entropy term of its slope.
 
 Sources:
-    Bell, Sejnowski: "An information-maximization approach to blind separation and blind deconvolution" (1995).
+    Bell, Sejnowski (1995): An information-maximization approach to blind separation and blind deconvolution.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A Dense layer with two weight sets and the sigmoid entropy of its units as a term.
 
 Sources:
-    Bouarfa Mahi: "Optimizing a Model Using Entropy: A Novel Approach" (2025).
+    Mahi (2025): Optimizing a Model Using Entropy: A Novel Approach.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The architectures of the experiments of Meni et al. (2023), without entropy terms.
 
 Sources:
-    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
-    Ronneberger, Fischer, Brox: "U-Net: Convolutional networks for biomedical image segmentation" (2015).
+    Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
+    Ronneberger, Fischer, Brox (2015): U-Net: Convolutional networks for biomedical image segmentation.
 """
 
 from __future__ import annotations

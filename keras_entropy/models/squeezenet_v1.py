@@ -1,7 +1,7 @@
 """SqueezeNet v1.1, whose ImageNet weights take 5 MB.
 
 Sources:
-    Iandola et al.: "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size" (2016), and
+    Iandola et al. (2016): SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size, and
     version 1.1 of the authors' Caffe model.
 """
 

@@ -64,12 +64,13 @@ def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
         reason = re.split("List of objects that could not be loaded|Target variable:", str(error))[0]
         reason = textwrap.shorten(f"{type(error).__name__}: {reason}", 400)
         raise ValueError(
-            f"{path} is damaged, or has the weights of other layers than {_words(model)}. {reason}"
+            f"{path} should have the weights of {_words(model)}. Received: a damaged file, or the weights of other "
+            f"layers. Name a file that the same architecture has saved. {reason}"
         ) from error
     if stored not in (None, len(model.weights)):  # Keras ignores layers that only the file has
         raise ValueError(
-            f"{path} has the weights of other layers than {_words(model)}. "
-            f"Expected {len(model.weights)} arrays. Received: {stored}."
+            f"{path} should have the weights of {_words(model)}, {len(model.weights)} arrays. Received: {stored} "
+            "arrays, so it has the weights of other layers. Name a file that the same architecture has saved."
         )
 
 

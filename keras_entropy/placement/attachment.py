@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
 
 from keras_entropy import _backend, _checks, _keras
-from keras_entropy.placement.resolution import Placement, Reference, adapt_to_layer, resolve_placement
+from keras_entropy.placement.resolution import Placement, Reference, adapt_to_layer, resolve_placement, takes
 from keras_entropy.profile import MeasurableWeight
 from keras_entropy.regularizers import ActivationEntropy, EntropyRegularizer, SumRegularizer, step_counter
 from keras_entropy.regularizers.sum import members
@@ -127,10 +127,30 @@ def apply_entropy(
         []
     """
     _check_not_fitting(model)
-    terms: list[tuple[MeasurableWeight, Any]] = []
+    pairs: list[tuple[MeasurableWeight, Any]] = []
     for inner, term in _pairs(placement, regularizer):
         weights = resolve_placement(model, inner, reference, regularizer=term, top=top, threshold=threshold)
-        terms += [(weight, _own(term, weight)) for weight in weights]
+        pairs += [(weight, term) for weight in weights]
+    return attach_to_weights(model, pairs)
+
+
+def attach_to_weights(model: Any, pairs: Iterable[tuple[MeasurableWeight, Any]]) -> Attachment:
+    """Put regularizers on weights of a built model, as `apply_entropy` does on the weights of a placement.
+
+    Args:
+        model: A built Keras model.
+        pairs: Iterable of weights from `resolve_placement` with a `keras.Regularizer` each. The members of a
+            `SumRegularizer` are put on one by one, those that can act on the weight.
+
+    Returns:
+        An `Attachment`.
+
+    Raises:
+        ValueError: As `apply_entropy`.
+        TypeError: If a regularizer is not one of kernels.
+    """
+    _check_not_fitting(model)
+    terms = [(weight, _own(member, weight)) for weight, term in pairs for member in _members_for(weight, term)]
     frozen = [weight.path for weight, _ in terms if weight.frozen]
     if frozen:
         raise ValueError(
@@ -168,11 +188,21 @@ def _pairs(placement: Any, regularizer: Any) -> list[tuple[Any, Any]]:
         expected = "None, because `placement` is a dict of placements to regularizers"
         raise TypeError(_checks.message("regularizer", expected, regularizer))
     pairs = list(placement.items()) if isinstance(placement, Mapping) else [(placement, regularizer)]
-    pairs = [(inner, member) for inner, term in pairs for member in members(term) or [term]]
-    for _, term in pairs:
-        if isinstance(term, ActivationEntropy) or not isinstance(term, keras.Regularizer):
-            raise TypeError(_checks.message("regularizer", "a keras.Regularizer of kernels", term))
-    return pairs
+    return [(inner, member) for inner, term in pairs for member in _members(term)]
+
+
+def _members(term: Any) -> list[Any]:
+    """The regularizers of kernels of which a regularizer is the sum: itself, unless it is a `SumRegularizer`."""
+    found = list(members(term)) or [term]
+    for member in found:
+        if isinstance(member, ActivationEntropy) or not isinstance(member, keras.Regularizer):
+            raise TypeError(_checks.message("regularizer", "a keras.Regularizer of kernels", member))
+    return found
+
+
+def _members_for(weight: MeasurableWeight, term: Any) -> list[Any]:
+    found = _members(term)
+    return [member for member in found if takes(weight, member)] if len(found) > 1 else found
 
 
 def _own(term: Any, weight: MeasurableWeight) -> Any:
@@ -236,5 +266,5 @@ def _warn_of_unsaved_terms(weights: list[MeasurableWeight]) -> None:
             f"The regularizer acts on layers of class {', '.join(classes)}, but clone_model and saving will drop it: "
             "the layers have no argument for a regularizer of this weight.",
             _checks.EntropyWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

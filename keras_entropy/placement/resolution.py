@@ -1,7 +1,7 @@
 """Which weights of a model a placement names.
 
 Sources:
-    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
+    Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
 """
 
 from __future__ import annotations

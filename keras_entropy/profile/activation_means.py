@@ -55,7 +55,7 @@ def means_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> dict[
 
     Args:
         model: A built Keras model.
-        layers: Mapping of layers of the model by name. Each has an attribute `activation`.
+        layers: Mapping of layers of the model by name. Each has an attribute `activation`, which may be None.
         sample: Inputs of the model: an array of shape (n, ...), or a list or dict of arrays.
 
     Returns:
@@ -81,7 +81,7 @@ def means_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> dict[
 
 def _quantities(layer: Any) -> dict[str, Quantity]:
     found: dict[str, Quantity] = {}
-    if functional.is_elementwise(layer.activation):
+    if layer.activation is not None and functional.is_elementwise(layer.activation):
         found["activation"] = functools.partial(functional.log_slope, activation=layer.activation)
     if isinstance(layer, DualDense):
         found["sigmoid"] = functional.sigmoid_entropy

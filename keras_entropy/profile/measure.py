@@ -1,7 +1,7 @@
 """The entropy change of one weight, on the host in float64.
 
 Sources:
-    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
+    Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
 """
 
 from __future__ import annotations

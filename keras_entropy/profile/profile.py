@@ -92,7 +92,8 @@ class EntropyProfile:
             raise TypeError(_checks.message("other", "an EntropyProfile", other))
         if self.measure != other.measure:
             raise ValueError(
-                f"The profiles should have the same measure. Received: {self.measure!r} and {other.measure!r}."
+                f"The profiles should have the same measure. Received: {self.measure!r} and {other.measure!r}. "
+                "Make both with the same `measure`."
             )
         return compare_records(self.records, other.records, f"{self.title}; other: {other.title}")
 

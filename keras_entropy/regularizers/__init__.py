@@ -4,7 +4,7 @@
 `TotalCorrelation` the dependence between the outputs of a layer, `ActivationEntropy` the slope of an activation.
 
 Sources:
-    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks" (2023).
+    Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
 """
 
 from keras_entropy.regularizers.activation import ActivationEntropy

@@ -1,7 +1,7 @@
 """The log slope of an activation as a regularizer of a layer's outputs.
 
 Sources:
-    Bell, Sejnowski: "An information-maximization approach to blind separation and blind deconvolution" (1995).
+    Bell, Sejnowski (1995): An information-maximization approach to blind separation and blind deconvolution.
 """
 
 from __future__ import annotations

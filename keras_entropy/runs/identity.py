@@ -103,8 +103,9 @@ def _called(name: Any, arguments: Any, keywords: Mapping[str, Any]) -> str:
 
 
 def _text(function: Callable[..., Any]) -> str:
-    enclosed = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    rest = [identity(item) for item in (enclosed, function.__defaults__, function.__kwdefaults__)]
+    # `...` marks a variable without a value: no identity is an ellipsis.
+    enclosed = [identity(cell.cell_contents) if _is_filled(cell) else ... for cell in function.__closure__ or ()]
+    rest = [enclosed, identity(function.__defaults__), identity(function.__kwdefaults__)]
     return f"{function.__qualname__} {_digest(f'{_code(function.__code__)}{rest}'.encode())}"
 
 
@@ -116,9 +117,10 @@ def _code(code: types.CodeType) -> str:
 
 def _is_filled(cell: Any) -> bool:
     try:
-        return bool(cell.cell_contents is not None)
-    except ValueError:  # the variable has no value yet
+        cell.cell_contents  # noqa: B018 (reading it is the test)
+    except ValueError:
         return False
+    return True
 
 
 def array_bytes(array: Any) -> bytes:

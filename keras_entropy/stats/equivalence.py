@@ -25,6 +25,12 @@ def tost(a: Any, b: Any, margin: float, alpha: float = 0.05, *, paired: bool = T
         paired: Boolean. True for paired t tests, with `b[i]` the partner of `a[i]`; False for Welch's. Defaults to
             True.
 
+    Returns:
+        An `Equivalence`.
+
+    Raises:
+        TypeError, ValueError: For an invalid argument, such as too few values, or a value that is not finite.
+
     Examples:
         >>> from keras_entropy.stats import tost
         >>> r = tost([0.91, 0.93, 0.92, 0.94], [0.91, 0.92, 0.92, 0.95], 0.02)

@@ -26,6 +26,9 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     Returns:
         Tuple of floats: the adjusted p-values, in the order of `p_values`.
 
+    Raises:
+        TypeError, ValueError: For no numbers, and for a number outside of 0 to 1.
+
     Examples:
         >>> from keras_entropy.stats import holm
         >>> [round(p, 2) for p in holm([0.01, 0.04, 0.03])]

@@ -69,6 +69,12 @@ def power(
         paired: Boolean. Whether the runs are pairs. Defaults to True.
         alternative: String, as in SciPy: `"two-sided"`, `"less"` or `"greater"`. Defaults to `"two-sided"`.
 
+    Returns:
+        A `PowerResult`.
+
+    Raises:
+        TypeError, ValueError: For an invalid argument.
+
     Examples:
         >>> from keras_entropy.stats import power
         >>> print(power(0.2, 0.2, 10))
@@ -101,6 +107,12 @@ def seeds_needed(
         alpha: Float. Error rate of the test. Defaults to 0.05.
         paired: Boolean. Whether the runs are pairs. Defaults to True.
         alternative: String, as in SciPy: `"two-sided"`, `"less"` or `"greater"`. Defaults to `"two-sided"`.
+
+    Returns:
+        A `PowerResult`.
+
+    Raises:
+        TypeError, ValueError: For an invalid argument, and for a difference that is too small to be shown.
 
     Examples:
         >>> from keras_entropy.stats import seeds_needed

@@ -96,7 +96,7 @@ class MeanDifference(Estimate):
             return 0
         return int(self.low > 0) - int(self.high < 0)
 
-    def verdict(self, *, lower_is_better: bool) -> str:
+    def conclusion(self, *, lower_is_better: bool) -> str:
         """`"better"` or `"worse"`, said of a, or `"no difference shown"`."""
         flag("lower_is_better", lower_is_better)
         if self.shown == 0:
@@ -118,7 +118,7 @@ class MeanDifference(Estimate):
             'A is better than B by 0.0150 (95 % interval 0.0058 to 0.0242, paired t, n = 4 seeds, p = 0.014)'
         """
         _check_names(name_a, name_b, unit)
-        word = self.verdict(lower_is_better=lower_is_better)
+        word = self.conclusion(lower_is_better=lower_is_better)
         write = wording.decimals(self.estimate, self.low, self.high)
         kind = "unadjusted interval" if self.adjustment else "interval"
         p = wording.p_value(self.deciding_p, self.alpha)

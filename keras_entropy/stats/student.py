@@ -24,6 +24,12 @@ def t_interval(
         null: Float. Mean to test against. Defaults to None: no test, and `p` is None.
         alternative: String, as in SciPy: `"two-sided"`, `"less"` or `"greater"`. Defaults to `"two-sided"`.
 
+    Returns:
+        An `Estimate`.
+
+    Raises:
+        TypeError, ValueError: For an invalid argument, such as too few values, or a value that is not finite.
+
     Examples:
         >>> from keras_entropy.stats import t_interval
         >>> print(t_interval([0.91, 0.93, 0.92, 0.94]))
@@ -62,6 +68,12 @@ def paired_t(a: Any, b: Any, confidence: float = 0.95, *, alternative: str = "tw
         confidence: Float. Confidence of the interval. Defaults to 0.95.
         alternative: String, as in SciPy: `"two-sided"`, `"less"` or `"greater"`. Defaults to `"two-sided"`.
 
+    Returns:
+        A `MeanDifference`.
+
+    Raises:
+        TypeError, ValueError: For an invalid argument, such as too few values, or a value that is not finite.
+
     Examples:
         >>> from keras_entropy.stats import paired_t
         >>> r = paired_t([0.91, 0.93, 0.92, 0.94], [0.90, 0.91, 0.91, 0.92])
@@ -88,6 +100,12 @@ def welch_t(a: Any, b: Any, confidence: float = 0.95, *, alternative: str = "two
         b: List or 1D array of at least two numbers.
         confidence: Float. Confidence of the interval. Defaults to 0.95.
         alternative: String, as in SciPy: `"two-sided"`, `"less"` or `"greater"`. Defaults to `"two-sided"`.
+
+    Returns:
+        A `MeanDifference`.
+
+    Raises:
+        TypeError, ValueError: For an invalid argument, such as too few values, or a value that is not finite.
 
     Examples:
         >>> from keras_entropy.stats import welch_t

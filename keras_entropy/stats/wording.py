@@ -35,7 +35,7 @@ def decimals(value: float, low: float, high: float, thresholds: tuple[float, ...
         value: Float. The estimate.
         low: Float. Lower end of the interval; may be infinite or NaN.
         high: Float. Upper end of the interval; may be infinite or NaN.
-        thresholds: Floats that decide the verdict, such as 0. Defaults to `(0.0,)`.
+        thresholds: Floats that decide the conclusion, such as 0. Defaults to `(0.0,)`.
     """
     ends = [end for end in (low, high) if math.isfinite(end)]
     half = max([abs(value - end) for end in ends] or [abs(value)])

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from keras_entropy._checks import message, one_of
+from keras_entropy._checks import one_of
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.study.estimates import is_usable
 from keras_entropy.study.metrics import direction
@@ -166,9 +166,11 @@ def label(arm: str, own: Point) -> str:
 
 def _check_runs(records: Sequence[RunRecord], runs: Sequence[RunRecord], metric: str) -> None:
     if not runs:
-        received = f"{len(records)} records of other roles"
-        remedy = "Run more of the study: tuning runs are not compared."
-        raise ValueError(message("records", 'runs of role "report"', received, remedy))
+        received = f"{len(records)} runs that choose values" if records else "no runs"
+        raise ValueError(
+            f'`records` should contain runs of role "report". Received: {received}. Run more of the study: tuning runs '
+            "are not compared."
+        )
     names = dict.fromkeys(name for run in runs if run.ok for name in run.history)
     if names:  # without a finished run, no metric is known
         one_of("metric", metric, tuple(names))

@@ -11,6 +11,7 @@ import numpy as np
 from keras_entropy import _backend, _checks, _keras
 from keras_entropy._backend import Array
 from keras_entropy.placement import apply_entropy, resolve_placement
+from keras_entropy.placement.attachment import attach_to_weights
 from keras_entropy.placement.resolution import Placement, adapt_to_layer
 from keras_entropy.regularizers import EntropyRegularizer
 
@@ -52,14 +53,14 @@ def attach(model: Any, placement: Placement, regularizer: Any, constant: bool) -
     if not constant:
         apply_entropy(model, placement, regularizer)
         return
-    terms = {}
+    terms = []
     for weight in resolve_placement(model, placement, regularizer=regularizer):
         own = (
             adapt_to_layer(regularizer, weight, every=1) if isinstance(regularizer, EntropyRegularizer) else regularizer
         )
-        terms[weight.path] = Constant(float(_backend.to_host(own(keras.ops.convert_to_tensor(weight.variable)))))
-    if terms:
-        apply_entropy(model, terms)
+        value = float(_backend.to_host(own(keras.ops.convert_to_tensor(weight.variable))))
+        terms.append((weight, Constant(value)))
+    attach_to_weights(model, terms)
 
 
 def initialise(model: Any, placement: Placement, initializer: Any, seed: int) -> None:
@@ -84,16 +85,16 @@ def batch_normalised(model: Any, placement: Placement) -> Any:
     """
     if not _keras.is_plain(model):
         raise TypeError(
-            f"Batch normalisation can be added to Sequential and Functional models, not to a {type(model).__name__}, "
-            "whose code is not visible in its layers. Add it in `build`, with an argument."
+            "Batch normalisation can be added to Sequential and Functional models, whose layers show the graph. "
+            f"Received: a {type(model).__name__}. Add the layers in `build`, with an argument."
         )
     weights = resolve_placement(model, placement)
     own = {id(layer) for layer in model.layers}
     bad = [w.path for w in weights if id(w.layer) not in own or _keras.call_count(w.layer) != 1]
     if bad:
         raise ValueError(
-            f"Batch normalisation can be added after layers of the model itself that are used once, not after "
-            f"{', '.join(bad)}."
+            "Batch normalisation can be added after layers of the model itself that are used once. Received: "
+            f"a placement with {', '.join(bad)}. Leave them out, or add the layers in `build`, with an argument."
         )
     changed = _clone(model, {weight.layer.name for weight in weights})
     copies = {layer.name: layer for layer in changed.layers}
@@ -142,7 +143,11 @@ def transform(inputs: str | Callable[..., Any] | None, x_train: Any) -> Callable
     _checks.one_of("inputs", inputs, INPUTS)
     x = np.asarray(x_train)
     if x.dtype.kind not in "fiu" or x.ndim < 2:
-        raise TypeError(f"`inputs`={inputs!r} needs training inputs that are one array of numbers.")
+        received = f"an array of shape {x.shape} and dtype {x.dtype}" if x.dtype != object else type(x_train).__name__
+        raise TypeError(
+            f"Training inputs should be one array of numbers with a row for each sample, for `inputs`={inputs!r}. "
+            f"Received: {received}. Give a function of the training inputs as `inputs`."
+        )
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axes, dtype=np.float64)
     deviation = x.std(axes, dtype=np.float64) if inputs == "standardised" else np.ones_like(mean)

@@ -110,16 +110,16 @@ def differences(comparison: Comparison) -> Figure:
     """The difference of each rival from the baseline, paired by seed, with its interval."""
     rows = []
     for row in comparison.rivals:
-        verdict = comparison.verdict(row)
-        colour, filled = {"better": (BLUE, True), "worse": (ORANGE, True)}.get(verdict, (GREY, False))
+        conclusion = comparison.conclusion(row)
+        colour, filled = {"better": (BLUE, True), "worse": (ORANGE, True)}.get(conclusion, (GREY, False))
         missing = "no comparison" if row.difference is None else ""
-        text = missing or (f"{verdict}, n = {row.pairs}" if colour != GREY else f"n = {row.pairs}")
+        text = missing or (f"{conclusion}, n = {row.pairs}" if colour != GREY else f"n = {row.pairs}")
         rows.append(Line(row, _ends(row.difference), text=text, colour=colour, filled=filled))
     better = "lower" if comparison.lower_is_better else "higher"
     note = "Filled: a difference is shown"
     note += ", p adjusted by Holm; intervals not adjusted" if comparison.adjusted else ""
-    base, level = short(comparison.baseline), percent(comparison.confidence)
-    title = f"Difference from {base}, paired by seed, {level} t intervals"
+    base, confidence = short(comparison.baseline), percent(comparison.confidence)
+    title = f"Difference from {base}, paired by seed, {confidence} t intervals"
     axis = f"{comparison.metric_text}, arm minus {base} ({better} is better)"
     return list_figure(comparison, rows, title, axis, [note], zero=True)
 

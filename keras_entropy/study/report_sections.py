@@ -33,9 +33,9 @@ def summary(plan: StudyPlan, records: Sequence[RunRecord], comparison: Compariso
         missing = f"the baseline, {plan.baseline}, has no run" if runs else "no run has ended that is compared"
         items.append(f"Nothing can be compared yet: {missing}.")
         return [Items(tuple(items))]
-    verdicts = Counter(comparison.verdict(row) or "not possible" for row in comparison.rivals)
+    conclusions = Counter(comparison.conclusion(row) or "not possible" for row in comparison.rivals)
     order = ("better", "worse", "no difference shown", "not possible")
-    counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in order if verdicts[verdict])
+    counts = ", ".join(f"{conclusions[conclusion]} {conclusion}" for conclusion in order if conclusions[conclusion])
     items.append(
         f"Comparisons with {comparison.baseline}, {comparison.metric_text}: {len(comparison.rivals)}"
         f"{f' ({counts})' if counts else ', because no other arm has runs'}."

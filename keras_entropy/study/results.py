@@ -159,9 +159,9 @@ class Comparison:
         """Whether p-values are adjusted by Holm's method."""
         return any(row.difference is not None and row.difference.adjustment for row in self.rows)
 
-    def verdict(self, row: ArmResult) -> str:
+    def conclusion(self, row: ArmResult) -> str:
         """`"better"`, `"worse"` or `"no difference shown"`, said of a row; empty without a test."""
-        return "" if row.difference is None else row.difference.verdict(lower_is_better=self.lower_is_better)
+        return "" if row.difference is None else row.difference.conclusion(lower_is_better=self.lower_is_better)
 
     def sentences(self) -> tuple[str, ...]:
         """What each test shows, one sentence each; with a margin, also each test of equivalence."""
@@ -190,12 +190,12 @@ class Comparison:
         """The arms against the baseline."""
         percent = wording.percent(self.confidence)
         head = [*self.axes, "arm", "n of runs", f"mean ({percent})", f"minus {self.baseline} ({percent})"]
-        head += ["verdict", "p", *(["equivalent"] if self.margin is not None else []), "effect", "pairs", "tuned"]
+        head += ["conclusion", "p", *(["equivalent"] if self.margin is not None else []), "effect", "pairs", "tuned"]
         rows = []
         for row in self.rows:
             cells = [*self._place(row), f"{len(row.values)} of {row.runs}", interval(row.mean)]
-            verdict = "baseline" if row.arm == self.baseline else self.verdict(row) or DASH
-            cells += [interval(row.difference), verdict, wording.p_value(row.difference)]
+            conclusion = "baseline" if row.arm == self.baseline else self.conclusion(row) or DASH
+            cells += [interval(row.difference), conclusion, wording.p_value(row.difference)]
             if self.margin is not None:
                 shown = row.equivalence is not None and row.equivalence.equivalent
                 cells.append(DASH if row.equivalence is None else "shown" if shown else "not shown")
@@ -292,7 +292,7 @@ def _flat(comparison: Comparison, row: ArmResult) -> dict[str, Any]:
         "adjustment": difference.adjustment if difference else "",
         "effect": difference.effect if difference else nan,
     }
-    flat["verdict"] = comparison.verdict(row)
+    flat["conclusion"] = comparison.conclusion(row)
     if comparison.margin is not None:
         flat |= {"equivalence_p": equivalence.p if equivalence else nan}
         flat |= {"equivalent": equivalence is not None and equivalence.equivalent}

@@ -1,7 +1,7 @@
 """Tables of significance: signs for each two arms, and stars for arms that are better than the baseline.
 
 Sources:
-    Meni, White, Mayo, Pilkiewicz: "Entropy-based guidance of deep neural networks", 2023, figures 3 to 6 (signs) and
+    Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks, figures 3 to 6 (signs) and
     table 1 (stars).
 """
 
@@ -57,7 +57,7 @@ class PairwiseTable:
             result = None if result is None else result.swapped()
         if result is None:
             return ""
-        return {"better": "+", "worse": "-"}.get(result.verdict(lower_is_better=self.lower_is_better), "")
+        return {"better": "+", "worse": "-"}.get(result.conclusion(lower_is_better=self.lower_is_better), "")
 
     def table(self) -> Table:
         """The signs as a table."""

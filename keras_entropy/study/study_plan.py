@@ -100,7 +100,10 @@ def read_plan(folder: Path) -> StudyPlan | None:
     try:
         return plan_of(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not describe a study: {type(error).__name__}: {error}.") from error
+        raise ValueError(
+            f"{path} does not describe a study: {type(error).__name__}: {error}. Restore the file from a copy, or name "
+            "another folder."
+        ) from error
 
 
 def plan_of(description: Mapping[str, Any]) -> StudyPlan:

@@ -16,6 +16,7 @@ from keras_entropy import _checks
 from keras_entropy._keras import fresh_names
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy, resolve_placement
+from keras_entropy.placement.attachment import attach_to_weights
 from keras_entropy.placement.resolution import Placement
 from keras_entropy.runs.identity import identity
 from keras_entropy.tuning import objective_checks
@@ -111,8 +112,9 @@ class EntropyHyperModel(keras_tuner.HyperModel):
             apply_entropy(model, placement, kind(self._factor(hp, FACTOR)))
             return model
         weights = resolve_placement(model, placement, regularizer=kind(1.0))
-        for path in dict.fromkeys(weight.path for weight in weights):
-            apply_entropy(model, path, kind(self._factor(hp, f"{FACTOR}/{path}")))
+        paths = dict.fromkeys(weight.path for weight in weights)
+        terms = {path: kind(self._factor(hp, f"{FACTOR}/{path}")) for path in paths}
+        attach_to_weights(model, [(weight, terms[weight.path]) for weight in weights])
         return model
 
     def baseline(self, hp: Any) -> Any:
@@ -232,12 +234,12 @@ def _named_regularizers(given: Any) -> dict[str, Factory]:
 def _named_placements(given: Any) -> dict[str, Placement]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(_checks.message("placements", "a list of placements", given))
-    named = dict(given) if isinstance(given, Mapping) else {rule: rule for rule in given if isinstance(rule, str)}
+    named = dict(given) if isinstance(given, Mapping) else {name: name for name in given if isinstance(name, str)}
     if not isinstance(given, Mapping) and len(named) < len(list(given)):
         raise TypeError(_checks.message("placements", "different strings, or a dict of placements by name", given))
     if not named:
         raise ValueError(_checks.message("placements", "at least one placement", given))
-    if any(rule == "none" for rule in named.values()):
+    if any(placement == "none" for placement in named.values()):
         raise ValueError(
             f"`placements` should not contain 'none': the number of its trials would depend on chance. Received: "
             f"{list(named)!r}. Leave it out: EntropyTuner and search train the baseline beside the trials, on the same "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_entropy import _files, plots
-from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER
+from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER, SIGN
 from keras_entropy.tuning.search_result import BASELINE, SearchResult, TrialResult, best_of, completed
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def figure(result: SearchResult) -> Figure:
-    """Draw the metric against the factor: a curve for each placement and regularizer, a dot for each seed.
+    """Draw the metric against the factor: a curve for each placement, regularizer and sign, a dot for each seed.
 
     The baseline is a line, with a band from its lowest to its highest seed.
     """
@@ -52,5 +52,7 @@ def _draw_curve(axes: Any, trials: list[TrialResult], factors: list[str], label:
 
 
 def _label(trial: TrialResult) -> str:
-    """The regularizer, where there are several, and the placement."""
-    return " ".join(str(trial.values[name]) for name in (REGULARIZER, PLACEMENT) if name in trial.values)
+    """The regularizer, where there are several, the placement, and the signs of the factors, where they vary."""
+    names = [str(trial.values[name]) for name in (REGULARIZER, PLACEMENT) if name in trial.values]
+    signs = ["+" if trial.values[name] > 0 else "-" for name in sorted(trial.values) if name.startswith(SIGN)]
+    return " ".join([*names, f"({''.join(signs)})"] if signs else names)

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from keras_entropy import _checks, _files
+from keras_entropy import _checks, _files, _optional
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.study import Arm, Comparison, Study, compare
 from keras_entropy.study.metrics import direction
@@ -114,6 +115,8 @@ def search(
         TypeError: For an argument of the wrong type.
         ValueError: For an argument with a bad value, and for a folder that contains a different search.
         FileExistsError: For a folder with other files of the same names.
+        BlockingIOError: While another process searches in the folder.
+        ModuleNotFoundError: If a package of the extra `search` is not installed.
         RuntimeError: If all trials failed, or if the model or its training raised an error.
 
     Examples:
@@ -131,6 +134,8 @@ def search(
         >>> result.difference.n
         2
     """
+    for module in ("loky", "matplotlib", "tensorboard"):
+        _optional.require(module, extra="search")
     metric, lower = _checked_objective(objective, lower_is_better)
     seed = _checks.seed("seed", seed)
     searched, holdout = _checked_seeds(seeds, holdout_seeds, seed)
@@ -158,6 +163,7 @@ def search(
     }
     fit_options = {**_fit_data(data, seed), "epochs": epochs, "batch_size": batch_size, "callbacks": callbacks}
     if overwrite:
+        _check_tuner(tuner_options)
         output_folder.clear(folder)
     searcher = _run_trials(tuner_options, {**fit_options, "verbose": 0}, workers, overwrite, progress)
     reader = TrialReader(searcher, epochs)
@@ -212,6 +218,17 @@ class _Trials:
         base = self.best_baseline
         baseline = trial_run.without_term(self.best.values) if base is None else dict(base.values)
         return {BASELINE: baseline, TERM: dict(self.best.values)}
+
+
+def _check_tuner(options: Mapping[str, Any]) -> None:
+    """Raise the errors of a tuner with these options, without a look at its folder.
+
+    Raises:
+        TypeError, ValueError: For an invalid option.
+        FatalError: For a hypermodel that does not build a model.
+    """
+    with tempfile.TemporaryDirectory() as empty:
+        EntropyTuner(**{**options, "directory": empty})
 
 
 def _run_trials(

@@ -108,9 +108,9 @@ class SearchResult:
         return pandas.DataFrame(rows, columns=head)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain values for JSON, without the trials."""
+        """The result as dicts, lists, strings, numbers and None, as `json.dumps` writes them, without the trials."""
         names = [field.name for field in dataclasses.fields(self) if field.name not in ("trials", "baselines")]
-        found = {name: getattr(self, name) for name in names}
+        found = {name: _plain(getattr(self, name)) for name in names}
         found["difference"] = None if self.difference is None else dataclasses.asdict(self.difference)
         counts = {"completed_trials": self.completed_trials, "failed_trials": self.failed_trials}
         return {"schema": SCHEMA, **found, **counts}
@@ -140,6 +140,12 @@ class SearchResult:
         return [name.removeprefix("entropy/") for name in head[:-1]], [
             [_cell(value) for value in row[:-1]] for row in rows
         ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, FrozenDict):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _cell(value: Any) -> str:

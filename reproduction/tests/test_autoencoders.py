@@ -32,7 +32,7 @@ def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, monke
 
     assert "Training images: 60, not 60000." in outcome.reduced
     assert any("digits of scikit-learn" in sentence for sentence in outcome.reduced)
-    said = "\n".join(outcome.verdicts)
+    said = "\n".join(outcome.conclusions)
     assert "of no term, bit by bit: 0 of 2 at width 2, 2 of 2 at width 100" in said
     assert "of a constant of its size, bit by bit: 0 of 2 at width 2, 2 of 2 at width 100" in said
     assert "So at width 100 eq. 24 had no effect on any step of these runs." in said
@@ -45,7 +45,7 @@ def test_figure_3_is_drawn_from_its_runs_and_figure_4_takes_them(tmp_path, monke
 
     trained = autoencoders.run("a-fig4", Settings(output=tmp_path / "a-fig4", progress=False))
     assert "Mean stopping epoch by latent width" in trained.blocks[2].caption
-    assert "Epochs at width 100, stopped on the whole loss (as in the paper), n = 2 seeds" in trained.verdicts[0]
+    assert "Epochs at width 100, stopped on the whole loss (as in the paper), n = 2 seeds" in trained.conclusions[0]
     for monitor in autoencoders.MONITORS:
         runs = [(tmp_path / figure / monitor / "runs.jsonl").read_bytes() for figure in ("a-fig3", "a-fig4")]
         assert runs[0] == runs[1]  # taken over: times of trained runs would differ
@@ -114,8 +114,8 @@ def dense_findings(name="a-fig4", **changes):
 
 
 @pytest.mark.once
-def test_the_verdict_names_the_constant_as_the_cause():
-    said = autoencoder_page.verdicts(dense_findings())
+def test_the_conclusion_names_the_constant_as_the_cause():
+    said = autoencoder_page.conclusions(dense_findings())
 
     assert said[0].startswith("Epochs at width 60, stopped on the whole loss (as in the paper), n = 3 seeds: 39.0 (")
     assert "(1 of 3 at the limit of 40), 8 for λ = 10 (minus none -31.0 (" in said[0]
@@ -131,7 +131,7 @@ def test_no_cause_is_named_where_weights_differ():
     found = dense_findings()
     last = dataclasses.replace(found.records["val_task_loss"][-1], final_weights="other")
     records = {**found.records, "val_task_loss": [*found.records["val_task_loss"][:-1], last]}
-    said = autoencoder_page.verdicts(dense_findings(records=records))
+    said = autoencoder_page.conclusions(dense_findings(records=records))
 
     assert said[3].endswith(": 2 of 3 at width 60.")
     assert not any(sentence.startswith("So at width") for sentence in said)
@@ -142,7 +142,7 @@ def test_failed_runs_are_counted_and_prove_nothing():
     found = dense_findings("a-fig3")
     failed = dense_run("eq. 24", 2, 60, 10.0, status="diverged")
     records = {**found.records, "val_task_loss": [*found.records["val_task_loss"][:-1], failed]}
-    said = autoencoder_page.verdicts(dense_findings("a-fig3", records=records))
+    said = autoencoder_page.conclusions(dense_findings("a-fig3", records=records))
 
     assert said[-1] == "1 of 15 runs did not finish (1 diverged) and is left out."
     assert any(sentence.endswith(": 2 of 2 at width 60.") for sentence in said)

@@ -33,7 +33,7 @@ def test_table_1_is_made_from_its_runs(tmp_path, monkeypatch):
     assert "eq. 23 on all" in found
     assert [row[0] for row in found["eq. 25 on first"].rows] == ["[2, 2]"]
     assert "Filters of the blocks: [2, 2], not [32]; [64];" in "\n".join(outcome.reduced)
-    assert outcome.verdicts[-1] == "All 15 runs finished."
+    assert outcome.conclusions[-1] == "All 15 runs finished."
     assert (tmp_path / "out" / "a-table1.png").stat().st_size > 1000
 
 
@@ -52,7 +52,7 @@ def test_seeds_can_be_added_and_not_be_taken_away(tmp_path, monkeypatch):
     assert len({run.key for run in runs}) == len(runs) > before
     assert output_folder.read_state(settings.output)["plan"]["seeds"] == 3
     usual = reproduce("a-table1", dataclasses.replace(settings, seeds=None))
-    assert usual.verdicts[-1] == f"All {len(runs)} runs finished."
+    assert usual.conclusions[-1] == f"All {len(runs)} runs finished."
     with pytest.raises(ValueError, match="further runs: seed 2"):
         reproduce("a-table1", settings)
 
@@ -92,7 +92,7 @@ def cnn_findings(gain, seeds=6, tune=3):
 @pytest.mark.once
 def test_a_gain_that_is_there_is_found_on_other_seeds():
     found = cnn_findings(0.02)
-    said = classifier_page.verdicts(found)
+    said = classifier_page.conclusions(found)
 
     assert "p at most 0.05 in 2 of 2 architectures" in said[0]
     assert "better than no term in 2, worse in 0, no difference shown in 0 of 2 architectures" in said[1]
@@ -111,7 +111,7 @@ def test_a_harmful_term_is_worse_not_untested():
         else run
         for run in found.records
     ]
-    said = classifier_page.verdicts(dataclasses.replace(found, records=harmed))
+    said = classifier_page.conclusions(dataclasses.replace(found, records=harmed))
 
     assert "p at most 0.05 in 0 of 2 architectures" in said[0]
     assert "better than no term in 0, worse in 2" in said[1]
@@ -127,7 +127,7 @@ def test_lost_cnn_runs_are_counted_and_leave_no_choice():
         for run in found.records
     ]
     broken = dataclasses.replace(found, records=lost)
-    said = classifier_page.verdicts(broken)
+    said = classifier_page.conclusions(broken)
 
     assert "no gain could be computed" in said[0]
     assert "no mean gain could be computed" in said[1]

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("filelock", reason="the folder of a reproduction is locked")
 
 from conftest import ROOT
+from keras_entropy.study import JobError
 from keras_entropy.study.document import Heading, Picture
 from reproduction import Outcome, entries, output_folder
 from reproduction.__main__ import main
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.once
 OUTCOME = Outcome(
     reduced=("Seeds: 2, not 10.",),
     blocks=(Heading("The figure"), Picture("a-fake.png", b"\x89PNG", "A curve.", "a curve")),
-    verdicts=("no difference shown between eq. 24 and none",),
+    conclusions=("no difference shown between eq. 24 and none",),
 )
 
 
@@ -36,6 +37,8 @@ def asked(monkeypatch):
             raise KeyboardInterrupt
         if given.seeds == 14:
             raise FileNotFoundError("No prepared data set 'mnist' in /nowhere.")
+        if given.seeds == 15:
+            raise JobError("A training process was killed.")
         if given.seeds == 2 and len(settings) > 1:
             raise ValueError("holds a study with also seed 2")
         return OUTCOME
@@ -73,7 +76,7 @@ def test_all_names_are_listed_with_what_they_show(asked, command):
     assert "a-table1" in printed.output
 
 
-def test_the_page_the_figures_and_the_verdicts_are_written_and_said(asked, command, tmp_path):
+def test_the_page_the_figures_and_the_conclusions_are_written_and_said(asked, command, tmp_path):
     result = command("a-fake", "--output", tmp_path / "out", "--seeds", 3, "--data", tmp_path, "--workers", 1)
 
     assert result.exit_code == 0, result.output
@@ -84,12 +87,12 @@ def test_the_page_the_figures_and_the_verdicts_are_written_and_said(asked, comma
     folder = tmp_path / "out"
     page = (folder / "page.md").read_text()
     assert page.index("Differences from the paper's protocol:") < page.index("The paper: It is better.")
-    assert page.index("## Verdicts") < page.index("## The figure") < page.index("## How it was run")
+    assert page.index("## Conclusions") < page.index("## The figure") < page.index("## How it was run")
     assert f"-m reproduction a-fake --seeds 3 --data {tmp_path}" in page
     assert (folder / "a-fake.png").read_bytes() == b"\x89PNG"
     assert "data:image/png;base64," in (folder / "page.html").read_text()
     state = json.loads((folder / "reproduction.json").read_text())
-    assert state["verdicts"] == list(OUTCOME.verdicts)
+    assert state["conclusions"] == list(OUTCOME.conclusions)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(asked, command, tmp_path):
@@ -182,6 +185,13 @@ def test_overwriting_waits_for_valid_options_and_spares_what_is_not_ours(asked, 
         assert result.exit_code == 2
         assert "is not the file of a reproduction" in result.output + result.errors
     assert (output / "reproduction.json").read_text() == '{"my": "notes"}'
+
+
+def test_a_training_process_that_fails_is_one_line(asked, command, tmp_path):
+    result = command("a-fake", "--output", tmp_path / "out", "--seeds", 15)
+
+    assert result.exit_code == 2
+    assert result.errors == "Error: A training process was killed.\n"
 
 
 def test_ctrl_c_says_how_to_go_on(asked, command, tmp_path):

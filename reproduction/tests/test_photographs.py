@@ -62,7 +62,7 @@ def test_a_cell_of_survivors_is_in_no_count():
     assert found.gains()["average"] == pytest.approx({0: -0.1, 1: 0.1})
     table = photograph_page._own_table([found])
     assert table.rows[0][3:] == ("0.500*", "0.500*", "0.900 (1 of 2)")
-    said = list(photograph_page.verdicts([found], 100))
+    said = list(photograph_page.conclusions([found], 100))
     assert any("none of the 1 rows" in sentence for sentence in said)
     assert any("1 of 2 at lambda 2" in sentence for sentence in said)
 
@@ -77,7 +77,7 @@ def test_a_tiny_table(tmp_path, monkeypatch):
     own = next(table for table in tables if table.caption.startswith("Best validation accuracy"))
     assert [row[:3] for row in own.rows] == [("cnn", "plain", "first"), ("cnn", "plain", "first two")]
     assert any(isinstance(block, Picture) for block in outcome.blocks)
-    assert any("n = 2 seeds" in verdict for verdict in outcome.verdicts)
+    assert any("n = 2 seeds" in conclusion for conclusion in outcome.conclusions)
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_the_empirical_placement_of_a_network_that_is_trained_first(tmp_path, mo
     placed = next(b for b in outcome.blocks if isinstance(b, Table) and b.caption == "Layers of each placement")
     assert [row[1] for row in placed.rows] == ["first", "first two", "pre-skip", "empirical"]
     assert len(placed.rows[-1][2].split(", ")) == 2
-    assert any("one value without interval" in v or "rows of single runs" in v for v in outcome.verdicts)
+    assert any("one value without interval" in v or "rows of single runs" in v for v in outcome.conclusions)
 
 
 def test_augmentation_and_dropout_repeat_with_the_seed():

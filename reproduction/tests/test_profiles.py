@@ -45,15 +45,17 @@ def test_one_trained_network_has_no_interval_and_dead_filters_are_left_out():
     trained = dataclasses.replace(profile(0, -3, -4), records=(dead, *profile(0, -3, -4).records[1:]))
     case = Case("net", "corner", (trained,), (profile(-3, -4, -5), profile(-3, -4, -5.1)))
     assert case.means(case.trained)[0, 0] == -2
-    said = list(profile_page.verdicts("a-fig9", [case], "early"))
+    said = list(profile_page.conclusions("a-fig9", [case], "early"))
     assert "has no interval" in said[0]
-    assert "was not tested" in next(profile_page.verdicts("a-fig8", [dataclasses.replace(case, trained=())], "early"))
+    assert "was not tested" in next(
+        profile_page.conclusions("a-fig8", [dataclasses.replace(case, trained=())], "early")
+    )
 
 
 @pytest.mark.once
 def test_the_paper_s_fall_beside_that_of_random_networks():
     case = Case("vgg16", "corner", (), (profile(-3.3, -4, -4.7), profile(-3.3, -4, -4.7)))
-    said = next(profile_page.verdicts("a-fig1", [case], "early"))
+    said = next(profile_page.conclusions("a-fig1", [case], "early"))
     assert (
         "fall from -3.30 to -4.70, by 1.40. Trained minus random is +1.1 in the first layer and -0.8 in the last"
         in said
@@ -70,7 +72,7 @@ def tiny(monkeypatch):
 def test_a_tiny_unet(tmp_path):
     outcome = profiles.run("a-fig9", Settings(output=tmp_path, progress=False))
     assert [b.name for b in outcome.blocks if isinstance(b, Picture)] == ["profile1.png", "profile2.png"]
-    assert sum("n = 2 and 2 networks" in verdict for verdict in outcome.verdicts) == 2
+    assert sum("n = 2 and 2 networks" in conclusion for conclusion in outcome.conclusions) == 2
     assert any("strokes" in sentence for sentence in outcome.reduced)
     assert not any("Values of lambda" in sentence for sentence in outcome.reduced)
 
@@ -100,4 +102,4 @@ def test_weights_of_the_very_architecture_are_used(tmp_path, monkeypatch):
     settings = Settings(output=tmp_path / "out", data=tmp_path, progress=False)
     outcome = profiles.run("a-fig1", settings)
     assert not any("no pretrained weights" in sentence for sentence in outcome.reduced)
-    assert any("one trained network" in verdict for verdict in outcome.verdicts)
+    assert any("one trained network" in conclusion for conclusion in outcome.conclusions)

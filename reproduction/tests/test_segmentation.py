@@ -10,7 +10,7 @@ from keras_entropy.study import RunRecord
 from keras_entropy.study.document import Picture, Table
 from reproduction import Settings, segmentation
 from reproduction.page import reproduce
-from reproduction.segmentation_page import Stopping, Table3, verdicts
+from reproduction.segmentation_page import Stopping, Table3, conclusions
 
 TINY = dataclasses.replace(
     segmentation.SMALL, height=16, width=16, images=16, filters=(4,), factors=(1e-3,), seeds=2, epochs=2
@@ -65,7 +65,7 @@ def test_a_tiny_table_and_its_masks(tmp_path, monkeypatch):
     assert pictures == ["masks.png", "curves.png"]
     own = [b for b in outcome.blocks if isinstance(b, Table) and b.caption.startswith("Stopped on")]
     assert [[row[0] for row in found.rows] for found in own] == [["0", "0.001"]] * 2
-    assert any("n = 2" in verdict for verdict in outcome.verdicts)
+    assert any("n = 2" in conclusion for conclusion in outcome.conclusions)
 
     trained = segmentation.train(settings, TINY)  # all recorded: nothing is trained
     names = [title for title, _ in trained.masks(2)]
@@ -114,6 +114,6 @@ def test_failed_runs_are_counted():
     histories = {"val_loss": [1.0], "val_task_loss": [1.0], "val_accuracy": [0.5], "val_iou": [0.4]}
     records = [RunRecord(arm="none", seed=s, history=histories, wall_seconds=1.0) for s in (0, 1)]
     records.append(RunRecord(arm="pre-concat", seed=0, point={"factor": 1.0}, status="diverged", reason="loss is nan"))
-    said = list(verdicts(Table3(tuple(records), Stopping(3, 0.01), (1.0,))))
+    said = list(conclusions(Table3(tuple(records), Stopping(3, 0.01), (1.0,))))
     assert any("1 of 3 runs did not finish (1 diverged)" in sentence for sentence in said)
     assert any("too few seeds for an interval" in sentence for sentence in said)

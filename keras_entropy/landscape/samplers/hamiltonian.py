@@ -3,11 +3,11 @@
 The walkers of a Wang-Landau run move in the potential V = ln g(E(x)), whose gradient is g'(E) grad E, with g' the slope
 of the log weights. This is the Wang-Landau molecular dynamics that Zhang (2021) proposes as future work, with a
 Metropolis test at the end of each trajectory, so that the step size causes no bias (Duane et al., 1987). With one
-leapfrog step it is the Metropolis-adjusted Langevin algorithm (Roberts & Tweedie, 1996).
+leapfrog step it is the Metropolis-adjusted Langevin algorithm (Roberts and Tweedie, 1996).
 
 Sources:
-    Duane, Kennedy, Pendleton & Roweth (1987): Hybrid Monte Carlo.
-    Roberts & Tweedie (1996): Exponential convergence of Langevin distributions and their discrete approximations.
+    Duane, Kennedy, Pendleton, Roweth (1987): Hybrid Monte Carlo.
+    Roberts, Tweedie (1996): Exponential convergence of Langevin distributions and their discrete approximations.
     Zhang (2021): Correlation between entropy and generalizability in a neural network.
 """
 
