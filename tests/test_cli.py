@@ -28,7 +28,7 @@ USAGE_ERRORS = [
     (["train", "--learning-rate", "-1"], "should be above 0"),
     (["train", "--learning-rate", "nan"], "should be above 0"),
     (["train", "--overwrite", "--resume"], "exclude each other"),
-    (["profile"], "model"),
+    (["profile"], "Missing argument"),
     (["profile", "cnn", "--measure", "paper"], "--measure"),
     (["profile", "cnn", "--json", "p.svg", "--plot", "p.svg"], "two files"),
     (["study"], "Give the file of a study"),
