@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ SCHEMA = "keras-entropy/study/1"
 DESCRIPTION = "study.json"
 LOG = "workers.log"
 LOCK = ".lock"
+CHECKPOINTS = "checkpoints"
 # These may grow between two calls. Everything else must stay, or runs with different settings would be compared.
 _GROWING = ("seeds", "grid", "arms")
+_OF_COMPARISON = (*_GROWING, "tune_seeds", "tune", "baseline", "metric", "lower_is_better")
+"""Entries that change which runs are trained and compared, but not the result of a run."""
 
 
 @contextlib.contextmanager
@@ -51,7 +55,10 @@ def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Ke
         _files.write_json(folder / DESCRIPTION, description)
         path = folder / records.RUNS
         records.repair(path)
+        (folder / CHECKPOINTS).mkdir(exist_ok=True)
+        _files.remove_partial(folder / CHECKPOINTS)
         yield {record.key: record for record in records.read_records(path)} if path.exists() else {}
+        _remove_checkpoints(folder)  # also those of runs that were recorded just before a kill
 
 
 def clear(folder: Path) -> None:
@@ -63,6 +70,7 @@ def clear(folder: Path) -> None:
     if not (folder / DESCRIPTION).exists():
         return
     with held(folder):
+        _remove_checkpoints(folder)
         for name in (records.RUNS, LOG, DESCRIPTION):  # the file that makes it a study comes last
             (folder / name).unlink(missing_ok=True)
 
@@ -84,6 +92,19 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def identity_of_runs(description: Mapping[str, Any]) -> str:
+    """Hash of what all runs of a study have in common, from its description."""
+    common = {name: value for name, value in description.items() if name not in _OF_COMPARISON}
+    return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    for path in (folder / CHECKPOINTS).glob("*.npz"):
+        path.unlink(missing_ok=True)
+    if (folder / CHECKPOINTS).is_dir() and not any((folder / CHECKPOINTS).iterdir()):
+        (folder / CHECKPOINTS).rmdir()
 
 
 def is_new(folder: Path) -> bool:

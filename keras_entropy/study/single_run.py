@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
+import json
 import time
 import traceback
 import warnings
@@ -41,6 +42,21 @@ class Job:
     measure: str | None
     callbacks: Callable[[], list[Any]] | None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=machine.keras_settings)
+    identity: str = ""
+    """Hash of all of the above but `arms`: equal for equal jobs, in any process."""
+    checkpoints: Path | None = None
+    """Folder of the checkpoints of runs that have not ended; None for no checkpoints."""
+
+    def key(self, run: Task | RunRecord) -> str:
+        """The key of a run: a hash of all that its results depend on."""
+        own = [self.identity, self.arms[run.arm].describe(), run.seed, {**run.point, **run.tuned}]
+        return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:32]
+
+    def checkpoint(self, run: Task | RunRecord) -> Path | None:
+        """Path of the checkpoint of a run; None where the folder does not exist, as on another machine."""
+        if self.checkpoints is None or not self.checkpoints.is_dir():
+            return None
+        return self.checkpoints / f"{self.key(run)}.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,15 +109,10 @@ def train(job: Job, task: Task) -> RunRecord:
     The seed is set before the model is built, and again before `fit`: so an arm that draws further random numbers
     still has the data order and dropout masks of the other arms.
     """
-    wall, cpu = time.perf_counter(), time.process_time()
+    cpu = time.process_time()
     found = _trained(job, task)
     memory.free()  # a process trains many models
-    return task.record(
-        device=machine.device(),
-        wall_seconds=time.perf_counter() - wall,
-        cpu_seconds=time.process_time() - cpu,
-        **found,
-    )
+    return task.record(device=machine.device(), cpu_seconds=time.process_time() - cpu, **found)
 
 
 def _trained(job: Job, task: Task) -> dict[str, Any]:
@@ -118,7 +129,7 @@ def _trained(job: Job, task: Task) -> dict[str, Any]:
         except Exception as error:  # a failed run is a result, and the study continues
             found |= {"status": "failed", "reason": describe(error), "traceback": traceback.format_exc()}
     found["stopped_early"] = found["status"] == "finished" and watch.epochs < job.epochs
-    return found | {"history": watch.history, "warnings": sorted(set(caught))}
+    return found | {"history": watch.history, "wall_seconds": watch.seconds, "warnings": sorted(set(caught))}
 
 
 def prepare(job: Job, task: Task) -> Prepared:
@@ -167,8 +178,9 @@ def _fit(job: Job, task: Task, run: Prepared, watch: Watch) -> str:
         "epochs": job.epochs,
         "batch_size": job.batch_size,
     }
+    path = job.checkpoint(task)
     with shared_models.training(run.model, callbacks) as model:
-        training.fit(model, arguments, task.seed, watch, callbacks=callbacks)
+        training.fit(model, arguments, task.seed, watch, callbacks=callbacks, checkpoint=path, key=job.key(task))
         return fingerprint(model)
 
 

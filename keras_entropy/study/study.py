@@ -238,14 +238,19 @@ class Study:
         if executor is not None and workers is not None:
             raise ValueError("Give `workers` or `executor`, not both: an executor has its own workers.")
         workers = _cores() if workers is None else _checks.positive_integer("workers", workers)
-        payload = pool.packed(self._job())
+        described = self.describe()
+        job = self._job(described)
+        payload = pool.packed(job)
         names = [arm.name for arm in self.arms]
-        with folder.opened(self.output, self.describe()) as ended, Progress(names, progress) as table:
+        with folder.opened(self.output, described) as ended, Progress(names, progress) as table:
 
             def add(record: RunRecord) -> None:
                 if self.output is not None:
                     records.append(self.output / records.RUNS, record)
                 ended[record.key] = record
+                checkpoint = job.checkpoint(record)
+                if checkpoint is not None:
+                    checkpoint.unlink(missing_ok=True)
                 table.ended(record)
 
             def complete(title: str, tasks: list[Task]) -> None:
@@ -266,7 +271,7 @@ class Study:
                     add(record)
             keys = [task.key for task in self._tuning() + chosen] + [record.key for record in without]
             found = tuple(ended[key] for key in keys)
-        result = StudyResult(records=found, plan=plan_of(self.describe()), folder=self.output)
+        result = StudyResult(records=found, plan=plan_of(described), folder=self.output)
         failed = result.failed
         if failed:
             warnings.warn(
@@ -278,7 +283,8 @@ class Study:
             )
         return result
 
-    def _job(self) -> Job:
+    def _job(self, description: Mapping[str, Any] | None = None) -> Job:
+        described = self.describe() if description is None else description
         return Job(
             build=self.build,
             data=self.data,
@@ -291,6 +297,8 @@ class Study:
             min_delta=self.min_delta,
             measure=self.measure,
             callbacks=self.callbacks,
+            identity=folder.identity_of_runs(described),
+            checkpoints=None if self.output is None else (self.output / folder.CHECKPOINTS).absolute(),
         )
 
     @property
