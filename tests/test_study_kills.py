@@ -1,9 +1,10 @@
-"""A study that is killed by SIGKILL at random moments: nothing is lost, nothing runs twice.
+"""A study that is killed: nothing is lost, nothing runs twice, and a run goes on after its last finished epoch.
 
-`test_study_folder.py` kills at every write, in one process. KERAS_ENTROPY_KILLS sets the number of kills of a whole
-program: few by default, because each start imports Keras.
+`test_study_folder.py` kills at every write of the folder, in one process. KERAS_ENTROPY_KILLS sets the number of kills
+of a whole program: few by default, because each start imports Keras.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -11,13 +12,15 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import pytest
+from study_cases import build, data
 
-from keras_entropy.study import read_records
-
-pytestmark = [pytest.mark.once, pytest.mark.processes]
+from keras_entropy import DenseEntropy, _files
+from keras_entropy.study import Arm, Study, read_records
 
 KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
 SEEDS = max(12, 2 * KILLS)
@@ -58,6 +61,8 @@ print(kills)
 """
 
 
+@pytest.mark.once
+@pytest.mark.processes
 def test_records_survive_many_kills(tmp_path, child_environment):
     """Each kill hits some moment of opening, describing, locking, repairing or appending."""
     folder = tmp_path / "out"
@@ -85,6 +90,8 @@ Study(build, arms, range({seeds}), data=data, epochs=2, output={folder!r}).run(w
 """
 
 
+@pytest.mark.once
+@pytest.mark.processes
 @pytest.mark.slow
 def test_a_program_that_is_killed_goes_on_where_it_was(tmp_path, child_environment):
     folder = tmp_path / "out"
@@ -134,3 +141,47 @@ def session_of(process):
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] == "Z" else int(fields[3])
+
+
+class Killed(BaseException):
+    """In place of kill -9: no handler of errors stops it."""
+
+
+@pytest.mark.parametrize("write", range(1, 8))
+def test_a_run_that_is_killed_goes_on_after_its_last_epoch_to_the_same_bits(write, tmp_path, monkeypatch):
+    arms = [Arm("none", dropout=0.3), Arm("volume", "first", DenseEntropy(0.1, every=3), dropout=0.3)]
+    epochs = []
+
+    def callbacks():
+        return [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))]
+
+    def study(folder):
+        return Study(build, arms, [0], data=data, epochs=3, patience=2, callbacks=callbacks, output=tmp_path / folder)
+
+    def run(folder):
+        with ThreadPoolExecutor(1) as executor:
+            return study(folder).run(executor, progress=False).records
+
+    whole = run("whole")
+    trained = len(epochs)
+    assert not (tmp_path / "whole" / "checkpoints").exists()
+    written, replacing = [], _files.replacing
+
+    @contextlib.contextmanager
+    def dies_after(path):
+        with replacing(path) as temporary:
+            yield temporary
+        written.append(path)
+        if Path(path).suffix == ".npz" and len([p for p in written if Path(p).suffix == ".npz"]) == write:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_files, "replacing", dies_after)
+        with contextlib.suppress(Killed):
+            run("parts")
+    parts = run("parts")
+
+    assert [(r.history, r.final_weights, r.initial_weights) for r in parts] == [
+        (r.history, r.final_weights, r.initial_weights) for r in whole
+    ]
+    assert len(epochs) == 2 * trained  # no epoch was trained twice
