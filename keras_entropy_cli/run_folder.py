@@ -17,15 +17,16 @@ from keras_entropy import _backend, _checks, _files, _optional, datasets, plots,
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
-from keras_entropy.runs.data_order import Batches, EpochOrder
-from keras_entropy.runs.interrupt import InterruptWatch
+from keras_entropy.runs import training
+from keras_entropy.runs.checkpoint import Checkpoint
+from keras_entropy.runs.watch import Watch
 from keras_entropy.study.wording import plural
 from keras_entropy_cli.presets import TERMS, NamedModel
 
-SCHEMA = "keras-entropy/train/2"
-# A run writes these, and event files in logs/. `overwrite` removes them and nothing else.
+SCHEMA = "keras-entropy/train/3"
+# A run writes these, event files in logs/, and a checkpoint until it has ended. `overwrite` removes them and no others.
 _FILES = ("run.json", "history.csv", "model.keras", "layers.csv", "entropy.png")
-_CHECKPOINTS = "checkpoint-[0-9][0-9][0-9][0-9].keras"
+_CHECKPOINT = "checkpoint.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +80,9 @@ def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: 
     output.mkdir(parents=True, exist_ok=True)
     if overwrite:  # only now that all arguments have proved valid
         _remove_run(output)
-    run = Run(output, arguments, data, model, history={}, before={e.path: e.mean for e in _measure(model)})
+    run = Run(output, arguments, data, model, Watch(), before={e.path: e.mean for e in _measure(model)})
     # If two processes start at once, this fails in one of them.
-    _files.create_json(output / "run.json", run.record(checkpoint=None))
+    _files.create_json(output / "run.json", run.record())
     return run
 
 
@@ -105,9 +106,11 @@ def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
         raise ValueError(f"The run in {output} was trained on {backend}. Set KERAS_BACKEND={backend} to resume it.")
     keras.utils.set_random_seed(stored.seed)
     data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
-    checkpoint = record["checkpoint"]
-    model = _build(stored, data) if checkpoint is None else keras.models.load_model(output / checkpoint)
-    return Run(output, stored, data, model, history=record["history"], before=record["before"])
+    model, watch = _build(stored, data), Watch()
+    if record["epochs_done"]:
+        model = keras.models.load_model(output / "model.keras")
+        watch.resume(record["history"], 0.0)
+    return Run(output, stored, data, model, watch, before=record["before"])
 
 
 def _read_record(output: Path) -> dict[str, Any]:
@@ -120,7 +123,7 @@ def _read_record(output: Path) -> dict[str, Any]:
         ) from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is corrupted ({error}). Start a new run with --overwrite.") from error
-    needed = {"schema", "arguments", "epochs_done", "checkpoint", "versions", "before", "history"}
+    needed = {"schema", "arguments", "epochs_done", "versions", "before", "history"}
     if not isinstance(record, dict) or not needed <= record.keys():
         raise ValueError(f"{path} is not the record of a run. Start a new run with --overwrite, or in another folder.")
     if record["schema"] != SCHEMA:
@@ -138,65 +141,78 @@ class Run:
     arguments: Arguments
     data: datasets.Dataset
     model: Any
-    history: dict[str, list[float]]
+    watch: Watch
     before: dict[str, float]
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Values of all finished epochs by name."""
+        return self.watch.history
 
     @property
     def epochs_done(self) -> int:
         """Number of finished epochs."""
-        return len(self.history.get("loss", ()))
+        return self.watch.epochs
 
     def train(self) -> bool:
         """Train to the last epoch and write the results; return False if the user stopped the training early."""
         _files.remove_partial(self.output)
         _backend.framework().disable_pipeline_tuning()
-        finished = True
         x_train, y_train, x_test, y_test = self.data
         if self.arguments.model == "autoencoder":
             y_train, y_test = x_train, x_test
-        batches = Batches(x_train, y_train, self.arguments.batch_size, self.arguments.seed)
-        order = EpochOrder(self.arguments.seed, batches)
+        arguments = {
+            "x": x_train,
+            "y": y_train,
+            "validation_data": (x_test, y_test),
+            "batch_size": self.arguments.batch_size,
+            "epochs": self.arguments.epochs,
+            "initial_epoch": self.epochs_done,
+            "verbose": "auto",
+        }
         try:
-            with InterruptWatch() as watch:
-                self.model.fit(
-                    batches,
-                    validation_data=(x_test, y_test),
-                    validation_batch_size=256,
-                    epochs=self.arguments.epochs,
-                    initial_epoch=self.epochs_done,
-                    shuffle=False,  # EpochOrder shuffles, in the same order after a resume
-                    callbacks=[order, EntropyLogger(log_dir=self.output / "logs"), _Committer(self), watch],
-                )
+            training.fit(
+                self.model,
+                arguments,
+                self.arguments.seed,
+                self.watch,
+                callbacks=[EntropyLogger(log_dir=self.output / "logs")],
+                observers=[_HistoryWriter(self)],
+                checkpoint=self.output / _CHECKPOINT,
+                key=self._key,
+            )
         except KeyboardInterrupt:
-            finished = False  # the model in memory may be ahead of the last recorded epoch
-            record = _read_record(self.output)
-            if record["checkpoint"] is None:
+            if not self._go_back():
                 return False
-            self.history = record["history"]
-            self.model = keras.models.load_model(self.output / record["checkpoint"])
+            self._finish()
+            return False
         self._finish()
-        return finished
+        return True
 
-    def record_epoch(self, logs: dict[str, Any]) -> None:
-        """Add an epoch to the history and save it. A kill after this method returns cannot undo the epoch."""
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(float(value))
+    @property
+    def _key(self) -> str:
+        """The key of the run; more epochs do not make it another run."""
+        return json.dumps(dataclasses.asdict(dataclasses.replace(self.arguments, epochs=0)), sort_keys=True)
+
+    def _go_back(self) -> bool:
+        """Go back to the last finished epoch: the model in memory may be ahead. Return whether there is one."""
+        before = _read_record(self.output)
+        self.watch.resume(before["history"], 0.0)
+        checkpoint = Checkpoint(self.output / _CHECKPOINT, self._key, [], self.watch)
+        if before["epochs_done"]:
+            self.model = keras.models.load_model(self.output / "model.keras")
+        return checkpoint.restore(self.model) > 0 or before["epochs_done"] > 0
+
+    def write_history(self) -> None:
+        """Write the values of all finished epochs to history.csv."""
         _write_csv(self.output / "history.csv", _history_rows(self.history))
-        self._commit(f"checkpoint-{self.epochs_done:04d}.keras")
 
-    def _commit(self, checkpoint: str) -> None:
-        """Write the checkpoint, then run.json, which names it: run.json is consistent after a kill at any moment."""
-        with _files.replacing(self.output / checkpoint) as temporary:
-            self.model.save(temporary)
-        self._write_record(checkpoint)
-
-    def record(self, checkpoint: str | None) -> dict[str, Any]:
-        """The content of run.json: all that resuming needs, with the model file of the last finished epoch."""
+    def record(self) -> dict[str, Any]:
+        """The content of run.json: how the run began, and what model.keras was trained for."""
         return {
             "schema": SCHEMA,
             "arguments": dataclasses.asdict(self.arguments),
             "epochs_done": self.epochs_done,
-            "checkpoint": checkpoint,
             "versions": {
                 "keras-entropy": keras_entropy.__version__,
                 "keras": keras.__version__,
@@ -207,17 +223,12 @@ class Run:
             "history": self.history,
         }
 
-    def _write_record(self, checkpoint: str) -> None:
-        _files.write_json(self.output / "run.json", self.record(checkpoint))
-        for old in self.output.glob(_CHECKPOINTS):
-            if old.name != checkpoint:
-                old.unlink()
-
     def _finish(self) -> None:
         with _files.replacing(self.output / "model.keras") as temporary:
             self.model.save(temporary)
-        self._write_record("model.keras")
-        _write_csv(self.output / "history.csv", _history_rows(self.history))  # after Ctrl-C it may be ahead
+        _files.write_json(self.output / "run.json", self.record())
+        (self.output / _CHECKPOINT).unlink(missing_ok=True)  # run.json and model.keras say the same
+        self.write_history()  # after Ctrl-C it may be ahead
         rows: list[list[Any]] = [["path", "kind", "shape", "before", "after", "change", "unit", "penalised"]]
         for new in _measure(self.model):
             shape, old = "x".join(str(size) for size in new.shape), self.before[new.path]
@@ -232,16 +243,15 @@ class Run:
         print(f"Written to {self.output}: {', '.join(_FILES)}, logs/ (tensorboard --logdir {self.output / 'logs'})")
 
 
-class _Committer(keras.callbacks.Callback):
-    """Records each epoch in the folder of the run."""
+class _HistoryWriter(keras.callbacks.Callback):
+    """Writes the history after each epoch."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
         self._run = run
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert self.model is not None  # on JAX, reading the property updates the weights
-        self._run.record_epoch(logs or {})
+        self._run.write_history()
 
 
 def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
@@ -257,8 +267,8 @@ def _measure(model: Any) -> list[WeightEntropy]:
 
 
 def _remove_run(output: Path) -> None:
-    for path in [*(output / name for name in _FILES), *output.glob(_CHECKPOINTS)]:
-        path.unlink(missing_ok=True)
+    for name in (*_FILES, _CHECKPOINT):
+        (output / name).unlink(missing_ok=True)
     for path in (output / "logs").glob("events.out.tfevents.*"):
         path.unlink()
 

@@ -59,6 +59,14 @@ class Checkpoint(keras.callbacks.Callback):
         self._watch.resume(self._restored["history"], self._restored["seconds"])
         return int(self._restored["epochs"])
 
+    def restore(self, model: Any) -> int:
+        """Set a model to the state of the checkpoint, if there is one; return the number of its epochs."""
+        epochs = self.restored_epochs(model)
+        if self._restored is not None:
+            for variable, value in zip(_variables(model), self._restored["variables"], strict=True):
+                variable.assign(value)
+        return epochs
+
     def _read(self, path: Path, model: Any) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as file:
             found: dict[str, Any] = json.loads(str(file["text"]))
@@ -80,7 +88,6 @@ class Checkpoint(keras.callbacks.Callback):
         """Restore variables and callbacks, after the callbacks have reset themselves."""
         if self._restored is None:
             return
-        assert self.model is not None
         for variable, value in zip(_variables(self.model), self._restored["variables"], strict=True):
             variable.assign(value)
         for callback, state in zip(self._callbacks, self._restored["callbacks"], strict=True):
