@@ -6,7 +6,7 @@ import shlex
 
 import keras
 
-from keras_entropy.runs import machine
+from keras_entropy.runs.machine import device, versions
 from keras_entropy.study.document import Block, Heading, Items, Paragraph, Picture, to_html, to_markdown
 from reproduction import output_folder
 from reproduction.entries import Entry, Outcome, Settings, entry
@@ -57,7 +57,7 @@ def _write(chosen: Entry, settings: Settings, outcome: Outcome) -> None:
             output_folder.write(folder / block.name, block.png)
     output_folder.write(folder / "page.md", to_markdown(title, blocks))
     output_folder.write(folder / "page.html", to_html(title, blocks))
-    found = {"conclusions": outcome.conclusions, "reduced": outcome.reduced, "versions": dict(machine.versions())}
+    found = {"conclusions": outcome.conclusions, "reduced": outcome.reduced, "versions": dict(versions())}
     output_folder.write_state(folder, {"plan": output_folder.plan(chosen.name, settings), **found})
 
 
@@ -67,7 +67,7 @@ def _page(chosen: Entry, settings: Settings, outcome: Outcome) -> list[Block]:
     ]
     if outcome.reduced:
         reduced = [Paragraph("Differences from the paper's protocol:"), Items(outcome.reduced)]
-    versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
+    software = ", ".join(f"{name} {version}" for name, version in versions().items())
     return [
         *reduced,
         Paragraph(f"The paper: {chosen.claim}"),
@@ -76,7 +76,7 @@ def _page(chosen: Entry, settings: Settings, outcome: Outcome) -> list[Block]:
         *outcome.blocks,
         Heading("How it was run"),
         Paragraph(f"Command: {command(chosen.name, settings)}"),
-        Paragraph(f"{machine.device()}; {versions}."),
+        Paragraph(f"{device()}; {software}."),
     ]
 
 

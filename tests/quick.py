@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import pytest
@@ -32,12 +33,12 @@ def quick_training():
 @contextlib.contextmanager
 def inline_pool():
     """Train the runs of studies one after the other in this process: the processes of a pool start in many seconds."""
-    from keras_entropy.study import pool
+    from keras_entropy.study import study
 
-    def run(payload, tasks, workers, ended, log=None):
-        for task in tasks:
-            ended(pool.execute(payload, task))
+    class Inline(ThreadPoolExecutor):
+        def __init__(self, workers, log=None):
+            super().__init__(1)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "run_in_pool", run)
+        patch.setattr(study, "ProcessPool", Inline)
         yield

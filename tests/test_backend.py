@@ -15,7 +15,7 @@ HOME = "keras_entropy/_backend/"
 RECORDED = {
     "keras_entropy/landscape/pipeline.py": "an error",
     "keras_entropy/runs/machine.py": "the versions in a record",
-    "keras_entropy/study/pool.py": "the variable KERAS_BACKEND of a process",
+    "keras_entropy/runs/pool.py": "the variable KERAS_BACKEND of a process",
     "keras_entropy/tuning/project_folder.py": "the description of a search",
     "keras_entropy_cli/run_folder.py": "the description of a run",
 }

@@ -74,7 +74,7 @@ def test_a_program_uses_public_names(path):
         ("import keras_entropy._files", ["keras_entropy._files"]),
         ("from keras_entropy import _checks", ["keras_entropy._checks"]),
         ("from keras_entropy_cli import app", ["keras_entropy_cli"]),
-        ("def run():\n    from keras_entropy.study.pool import environment", ["keras_entropy.study.pool"]),
+        ("def run():\n    from keras_entropy.runs.pool import environment", ["keras_entropy.runs.pool"]),
         ("from keras_entropy.study import document\ndocument.LONG", ["keras_entropy.study.document.LONG"]),
         ("from keras_entropy.study import Arm, document as d\nd.Table", []),
         ("import keras\nfrom keras_entropy import models\nmodels.names()", []),

@@ -16,11 +16,8 @@ FOLDER = Path(keras_entropy.tuning.__file__).parent
 FILE = Path(_keras_tuner.__file__)
 
 MODULES = {
-    "keras_tuner.src.distribute.oracle_chief": ["OracleServicer"],
-    "keras_tuner.src.distribute.utils": ["is_chief_oracle"],
     "keras_tuner.src.engine.oracle": ["LOCKS", "THREADS"],
     "keras_tuner.src.engine.tuner_utils": ["TunerCallback", "convert_to_metrics_dict", "validate_trial_results"],
-    "keras_tuner.src.protos": ["get_service_grpc"],
     "keras_tuner.src.tuners.gridsearch": ["LinkedList"],
 }
 OBJECTIVE = keras_tuner.Objective("val_task_loss", "min")
@@ -43,7 +40,7 @@ OBJECTS = {
     ),
     "Tuner": (
         lambda: keras_tuner.Tuner,
-        ["_is_worker", "_populate_initial_space", "_run_and_update_trial"],
+        ["_populate_initial_space", "_try_run_and_update_trial"],
     ),
     # Public, but not documented:
     "public names of an oracle": (
@@ -82,7 +79,7 @@ def test_no_other_file_uses_a_private_name_of_keras_tuner():
     of_keras_tuner = {name for make, _ in OBJECTS.values() for name in dir(make()) if is_private(name)}
     of_keras_tuner |= {name for kind in (keras_tuner.HyperModel, keras_tuner.HyperParameters) for name in dir(kind())}
     of_keras_tuner = {name for name in of_keras_tuner if is_private(name)}
-    assert {"_save_trial", "_retry_queue", "_is_worker", "_exists"} <= of_keras_tuner
+    assert {"_save_trial", "_retry_queue", "_populate_initial_space", "_exists"} <= of_keras_tuner
     found = []
     for path in sorted(FOLDER.rglob("*.py")):
         if path == FILE:

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import functools
 import json
 import math
 import pickle
@@ -29,8 +28,9 @@ SMALL = {"max_trials": 2, "epochs": 2, "seeds": 2, "holdout_seeds": 3, "progress
 @pytest.fixture(scope="module", autouse=True)
 def _comparison_in_this_process():
     """The command's tests compare in a pool, whose processes take seconds to start."""
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as executor:
-        patch.setattr(Study, "run", functools.partialmethod(Study.run, executor))
+    run = Study.run
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as here:
+        patch.setattr(Study, "run", lambda study, executor=None, **options: run(study, executor or here, **options))
         yield
 
 

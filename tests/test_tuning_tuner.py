@@ -233,8 +233,8 @@ class Diverging(EntropyHyperModel):
 
 
 def test_with_all_trials_failed_there_is_no_best_one(tmp_path, monkeypatch):
-    def train(tuner, trial, values, seed, args, kwargs):
-        return ledger.Run(dict(values), seed, {"val_task_loss": [math.nan]})
+    def train(job, task, observers=()):
+        return ledger.Run(dict(task.values), task.seed, {"val_task_loss": [math.nan]})
 
     monkeypatch.setattr(trial_run, "train", train)
     tuner = tuned(tmp_path, max_trials=5)
@@ -272,7 +272,8 @@ def test_hyperband_goes_on_with_what_it_trained(tmp_path):
         values = trial.hyperparameters.values
         whole = tuned(tmp_path / trial.trial_id)
         whole.ledger.path(values, 0).parent.mkdir(parents=True)
-        run = trial_run.train(whole, trial, ledger.own(values), 0, (), {**arrays(), "epochs": values["tuner/epochs"]})
+        task = trial_run.Task(trial.trial_id, trial.hyperparameters, ledger.own(values), 0, values["tuner/epochs"])
+        run = trial_run.train(whole.job((), arrays()), task)
         kept = tuner.ledger.read(values, 0)
         assert {name: column[: run.epochs] for name, column in kept.history.items()} == run.history
 

@@ -1,14 +1,12 @@
-"""Searches in several processes, whose processes are killed."""
+"""Searches with several trials at once, in processes that are killed, and on executors."""
 
 import os
 import random
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -17,10 +15,8 @@ import pytest
 from keras_tuner import errors
 from tuning_cases import arrays, hypermodel
 
-from keras_entropy.tuning import EntropyTuner, workers
-from keras_entropy.tuning.oracles import STATE, read_state
-
-pytestmark = pytest.mark.processes
+from keras_entropy.runs.pool import ProcessPool, shares
+from keras_entropy.tuning import EntropyTuner
 
 KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
 
@@ -45,17 +41,45 @@ def scores(tuner):
     return sorted(found)
 
 
+def in_processes(tuner, count=2, **more):
+    with ProcessPool(count, tries=3, shares=shares(count)) as pool:
+        tuner.search_on(pool, count, **fit(**more))
+
+
+@pytest.mark.processes
 def test_two_workers_find_what_one_process_finds_also_where_it_has_begun(tmp_path):
     EntropyTuner(**options(tmp_path / "alone", 2)).search(**fit())
     shutil.copytree(tmp_path / "alone", tmp_path / "team")
     alone = EntropyTuner(**options(tmp_path / "alone", 5))
     alone.search(**fit())
-    seen = []
-    workers.run(options(tmp_path / "team", 5), fit(), 2, lambda trials: seen.append(len(trials)))
     team = EntropyTuner(**options(tmp_path / "team", 5))
-    assert scores(team) == scores(alone)
-    assert max(seen) == 5
-    assert not team.oracle.ongoing_trials
+    in_processes(team)
+
+    again = EntropyTuner(**options(tmp_path / "team", 5))
+    assert scores(team) == scores(alone) == scores(again)
+    assert not again.oracle.ongoing_trials
+    assert team.load_model(team.oracle.get_best_trials()[0]).count_params()
+
+
+@pytest.mark.parametrize("kind", ["random", "grid", "bayesian", "hyperband"])
+def test_every_tuner_searches_on_an_executor(kind, tmp_path):
+    more = {"factors": [1e-3, 1e-2, 1e-1]} if kind == "grid" else {}
+    tuner = EntropyTuner(**options(tmp_path, 3, tuner=kind, max_epochs=4, hypermodel=hypermodel(**more)))
+    with ThreadPoolExecutor(1) as executor:
+        tuner.search_on(executor, 2, **fit(epochs=2))
+
+    ended = [trial.status for trial in tuner.oracle.trials.values()]
+    assert set(ended) == {"COMPLETED"}
+    assert len(tuner.oracle.end_order) == len(set(tuner.oracle.end_order)) == len(ended) >= 3
+
+
+def test_two_trials_of_one_baseline_train_it_once(tmp_path):
+    tuner = EntropyTuner(**options(tmp_path, 4))
+    with ThreadPoolExecutor(1) as executor:
+        tuner.search_on(executor, 3, **fit())
+
+    weights = list((tmp_path / "search" / "runs").glob("*/seed_*.json"))
+    assert len(weights) == 2 * (4 + 1)
 
 
 class Slow(keras.callbacks.Callback):
@@ -65,131 +89,135 @@ class Slow(keras.callbacks.Callback):
         time.sleep(0.3)
 
 
+def children():
+    """Processes that this process has started, such as those of a pool."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (path / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if parent == os.getpid() and b"loky" in command and b"resource_tracker" not in command:
+            found.append(int(path.name))
+    return found
+
+
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.once
 def test_killed_processes_are_started_again_and_no_trial_is_lost(tmp_path):
     trials = 3 + KILLS
     alone = EntropyTuner(**options(tmp_path / "alone", trials, seeds=[0]))
-    alone.search(**fit())
+    alone.search(**fit(callbacks=[Slow()]))
     killed, over, draw = [], threading.Event(), random.Random(0)
 
     def kill():
-        while not over.wait(draw.uniform(3, 9)) and len(killed) < KILLS:
-            names = ("worker-0", "worker-1", "chief")
-            found = [pid for name in names for pid in processes(name, tmp_path / "team")]
+        while not over.wait(draw.uniform(4, 9)) and len(killed) < KILLS:
+            found = children()
             if found:
-                pid = draw.choice(found)
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
+                killed.append(draw.choice(found))
+                os.kill(killed[-1], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
+    team = EntropyTuner(**options(tmp_path / "team", trials, seeds=[0]))
     try:
-        workers.run(options(tmp_path / "team", trials, seeds=[0]), fit(callbacks=[Slow()]), 2, lambda trials: None)
+        in_processes(team, callbacks=[Slow()])
     finally:
         over.set()
         thread.join()
     print(f"{len(killed)} kills, {trials} trials")
     assert killed
-    team = EntropyTuner(**options(tmp_path / "team", trials, seeds=[0]))
     assert scores(team) == scores(alone)
     assert len(team.oracle.end_order) == len(set(team.oracle.end_order)) == trials
 
 
-def processes(name, folder):
-    """The members of a team, by the variables that they were started with."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (path / "environ").read_bytes().split(b"\0")
-            command = (path / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        if f"KERASTUNER_TUNER_ID={name}".encode() in environment and str(folder).encode() in command:
-            found.append(int(path.name))
-    return found
-
-
-def in_a_mortal_chief(death):
-    """A model whose chief, once, dies as it is asked for a trial that a worker has trained."""
-
-    def build(hp):
-        from tuning_cases import plain
-
-        from keras_entropy.tuning import oracles
-
-        if os.environ.get("KERASTUNER_TUNER_ID") == "chief":
-
-            def get_trial(oracle, trial_id):
-                if not death.exists():
-                    death.write_text(trial_id)
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return oracle.trials[trial_id]
-
-            oracles.DurableOracle.get_trial = get_trial
-        return plain()
-
-    return build
-
-
-@pytest.mark.once
-def test_a_chief_that_dies_amid_an_answer_fails_no_trial(tmp_path):
-    death = tmp_path / "death"
-    mortal = options(tmp_path, 3, hypermodel=hypermodel(in_a_mortal_chief(death)), seeds=[0])
-    workers.run(mortal, fit(), 1, lambda trials: None)
-    assert death.exists()
-    assert [trial.status for trial in EntropyTuner(**mortal).oracle.trials.values()] == ["COMPLETED"] * 3
-
-
 class Deadly(keras.callbacks.Callback):
-    """Kills the process that trains with a certain placement."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.model.get_layer("b").kernel_regularizer is not None:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def on_epoch_end(self, epoch, logs=None):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.processes
 @pytest.mark.once
-def test_a_trial_that_kills_its_worker_three_times_has_failed(tmp_path):
-    tuned = hypermodel(placements=["first", "b"], factors=[0.1])
-    deadly = options(tmp_path, 2, hypermodel=tuned, tuner="grid", seeds=[0])
-    workers.run(deadly, fit(callbacks=[Deadly()]), 1, lambda trials: None)
-    trials = EntropyTuner(**deadly).oracle.trials.values()
-    states = {(t.hyperparameters["entropy/placement"], t.status) for t in trials}
-    assert states == {("first", "COMPLETED"), ("b", "FAILED")}
-    assert len(trials) == 2
+def test_a_trial_that_kills_its_process_three_times_has_failed(tmp_path):
+    tuner = EntropyTuner(**options(tmp_path, 1, seeds=[0]))
+    with pytest.raises(RuntimeError, match="All 1 trials failed.* Seed 0: its process was killed or crashed 3 times"):
+        in_processes(tuner, 1, callbacks=[Deadly()])
 
 
+class Raising(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyError("no such thing")
+
+
+@pytest.mark.processes
 def test_an_error_in_a_worker_ends_the_search(tmp_path):
-    with pytest.raises(errors.FatalRuntimeError, match="in a trial"):
-        workers.run(options(tmp_path, 4), fit(y=np.ones((32, 7))), 1, lambda trials: None)
+    tuner = EntropyTuner(**options(tmp_path, 3))
+    with pytest.raises(errors.FatalRuntimeError, match="KeyError in a trial: 'no such thing'"):
+        in_processes(tuner, callbacks=[Raising()])
+    again = EntropyTuner(**options(tmp_path, 3))
+    assert not again.oracle.end_order  # no trial has failed for it
 
 
-BY_HAND = """
-import sys
-sys.path.insert(0, {tests!r})
-from tuning_cases import arrays, hypermodel
-from keras_entropy.tuning import EntropyTuner
+def test_machines_without_the_folder_train_too(tmp_path, monkeypatch):
+    """An executor whose workers do not see the folder of the search."""
+    from keras_entropy.tuning import trial_run
 
-tuner = EntropyTuner(hypermodel(), max_trials=4, seeds=[0, 1], directory={folder!r})
-tuner.search(**arrays(), epochs=2, verbose=0)
-"""
+    train = trial_run.train
+
+    def elsewhere(job, task):
+        import dataclasses
+
+        runs = trial_run.Ledger(tmp_path / "not" / "here" / "runs")
+        return train(dataclasses.replace(job, runs=runs), task)
+
+    monkeypatch.setattr(trial_run, "train", elsewhere)
+    tuner = EntropyTuner(**options(tmp_path / "remote", 2, log_dir=str(tmp_path / "remote" / "logs")))
+    with ThreadPoolExecutor(1) as executor:
+        tuner.search_on(executor, 1, **fit())
+    monkeypatch.undo()
+
+    local = EntropyTuner(**options(tmp_path / "local", 2))
+    local.search(**fit())
+    assert scores(tuner) == scores(local)
+    assert not (tmp_path / "not").exists()
+    assert not list((tmp_path / "remote").rglob("*.weights.h5"))
 
 
+def test_the_variables_of_keras_tuners_workers_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-0")
+    with pytest.raises(ValueError, match="KERASTUNER_TUNER_ID .* Unset it"):
+        EntropyTuner(**options(tmp_path, 2))
+
+
+@pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.once
-def test_chief_and_workers_may_be_started_by_hand_in_folders_of_their_own(tmp_path, child_environment):
-    code = BY_HAND.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "shared"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = child_environment | {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
-    started = []
-    for name in ("chief", "one", "two"):
-        (tmp_path / name).mkdir()
-        variables = own | {"KERASTUNER_TUNER_ID": name}
-        started.append(subprocess.Popen([sys.executable, "-c", code], env=variables, cwd=tmp_path / name))
-    assert [process.wait(timeout=120) for process in started] == [0, 0, 0]
-    state = read_state(tmp_path / "shared" / "search" / STATE)
-    assert [trial["status"] for trial in state["trials"].values()] == ["COMPLETED"] * 4
-    assert len(set(state["end_order"])) == 4
-    assert not any(list((tmp_path / name).iterdir()) for name in ("chief", "one", "two"))
+def test_dask_searches_and_survives_the_death_of_a_worker(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="needs dask[distributed]")
+    from keras_entropy.study import environment
+
+    alone = EntropyTuner(**options(tmp_path / "alone", 4, seeds=[0]))
+    alone.search(**fit(callbacks=[Slow()]))
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)  # before the workers start
+    team = EntropyTuner(**options(tmp_path / "team", 4, seeds=[0]))
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        workers = list(client.run(os.getpid).values())
+
+        def kill():
+            while not team.oracle.end_order:
+                time.sleep(0.05)
+            os.kill(workers[0], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        team.search_on(client.get_executor(), 2, **fit(callbacks=[Slow()]))
+        killer.join()
+
+    assert [status for *_, status in scores(team)] == ["COMPLETED"] * 4
+    np.testing.assert_allclose([s for _, s, _ in scores(team)], [s for _, s, _ in scores(alone)], rtol=1e-5)

@@ -86,15 +86,16 @@ def tuner_options(kind, folder, trials):
 def train_nothing(log=None):
     """Return a training that gives numbers which depend on the setting alone, and notes each one in a file."""
 
-    def train(tuner, trial, values, seed, args, kwargs):
+    def train(job, task, observers=()):
+        values, seed = task.values, task.seed
         if log is not None:
             with open(log, "a") as file:
                 file.write(json.dumps([sorted(values.items()), seed]) + "\n")
             time.sleep(0.002)
         factor = values.get("entropy/factor", 0.0)
         score = abs(np.log10(abs(factor) + 1e-9) + 2) + 0.1 * len(values.get("entropy/placement", "")) + 0.01 * seed
-        name = tuner.oracle.objective.name
-        return Run(dict(values), seed, {name: [float(score) / (epoch + 1) for epoch in range(kwargs["epochs"])]})
+        name = job.objective.name
+        return Run(dict(values), seed, {name: [float(score) / (epoch + 1) for epoch in range(task.epochs)]})
 
     return train
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import warnings
@@ -15,7 +16,8 @@ import keras
 from keras_entropy import _checks, _optional
 from keras_entropy.runs import machine
 from keras_entropy.runs.identity import identity
-from keras_entropy.study import axes, folder, pool, records
+from keras_entropy.runs.pool import ProcessPool
+from keras_entropy.study import axes, folder, records, work
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.axes import OWN_AXES, Values, checked_axes
 from keras_entropy.study.metrics import direction
@@ -237,12 +239,18 @@ class Study:
             )
         if executor is not None and workers is not None:
             raise ValueError("Give `workers` or `executor`, not both: an executor has its own workers.")
-        workers = _cores() if workers is None else _checks.positive_integer("workers", workers)
+        if workers is not None:
+            _checks.positive_integer("workers", workers)
         described = self.describe()
         job = self._job(described)
-        payload = pool.packed(job)
+        payload = work.packed(job)
         names = [arm.name for arm in self.arms]
-        with folder.opened(self.output, described) as ended, Progress(names, progress) as table:
+        log = None if self.output is None else self.output / folder.LOG
+        with (
+            folder.opened(self.output, described) as ended,
+            Progress(names, progress) as table,
+            ProcessPool(workers or _cores(), log=log) if executor is None else contextlib.nullcontext(executor) as used,
+        ):
 
             def add(record: RunRecord) -> None:
                 if self.output is not None:
@@ -257,11 +265,8 @@ class Study:
                 kept = {t.key: ended[t.key] for t in tasks if t.key in ended and (ended[t.key].ok or not retry_failed)}
                 left = [task for task in tasks if task.key not in kept]
                 table.begin(title, kept.values(), left)
-                if executor is not None:
-                    pool.run_on_executor(payload, left, executor, add)
-                elif left:
-                    log = None if self.output is None else self.output / folder.LOG
-                    pool.run_in_pool(payload, left, min(workers, len(left)), add, log)
+                if left:
+                    work.train(payload, left, used, add)
 
             complete("Choosing values", self._tuning())
             chosen, without = self._reporting(ended.values())

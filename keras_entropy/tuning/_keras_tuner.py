@@ -5,7 +5,6 @@ KerasTuner may move a private name in any release. No other file of the package 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 from collections.abc import Iterable
@@ -14,7 +13,6 @@ from typing import Any
 
 import keras_tuner
 import numpy as np
-from keras_tuner.src.distribute import utils as distribution
 from keras_tuner.src.engine import oracle as kt_oracle
 from keras_tuner.src.engine import tuner_utils
 from keras_tuner.src.tuners.gridsearch import LinkedList
@@ -106,26 +104,12 @@ class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):
 class TunerBase(keras_tuner.Tuner):
     """A tuner of KerasTuner with hooks around its trials and its space."""
 
-    @property
-    def is_worker(self) -> bool:
-        """Whether this process is a worker of a search in several processes."""
-        return bool(self._is_worker())
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this process is the chief of a search in several processes."""
-        return bool(distribution.is_chief_oracle())
-
-    def trial_context(self) -> contextlib.AbstractContextManager[None]:
-        """Context in which KerasTuner runs a trial and reports its metrics."""
-        return contextlib.nullcontext()
+    def try_trial(self, trial: Any, **fit: Any) -> None:
+        """Run a trial and tell the oracle its metrics; an error that is not fatal makes it a failed trial."""
+        self._try_run_and_update_trial(trial, **fit)
 
     def space_populated(self) -> None:
         """Called when the oracle knows the hyperparameters of the model."""
-
-    def _run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
-        with self.trial_context():
-            super()._run_and_update_trial(trial, *args, **kwargs)
 
     def _populate_initial_space(self) -> None:
         super()._populate_initial_space()
@@ -145,21 +129,3 @@ def check_results(results: Any, objective: Any) -> None:
 def metrics_of(results: Any, objective: Any) -> dict[str, float]:
     """Metrics by name in what `fit` has returned: a history, a dict or a number."""
     return dict(tuner_utils.convert_to_metrics_dict(results, objective))
-
-
-def add_servicer(oracle: Any, server: Any) -> Any:
-    """Answer the requests of workers with an oracle.
-
-    Args:
-        oracle: Oracle of the chief.
-        server: gRPC server.
-
-    Returns:
-        The servicer; its `stop_triggered` is True once a worker was told to stop.
-    """
-    from keras_tuner.src import protos
-    from keras_tuner.src.distribute.oracle_chief import OracleServicer
-
-    servicer = OracleServicer(oracle)
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
-    return servicer

@@ -43,8 +43,6 @@ class DurableOracle(_keras_tuner.OracleBase):
         self._open_changes = 0
         self._changed_trials: dict[str, Trial] = {}
         self._change_lock = threading.RLock()
-        self.keeps_ongoing = False
-        """Whether `reload` leaves running trials to their workers, as when only the chief was killed."""
 
     @property
     def expected_trials(self) -> int | None:
@@ -66,8 +64,8 @@ class DurableOracle(_keras_tuner.OracleBase):
         with self._change():
             super().end_trial(trial)
             ended = self.trials[trial.trial_id]
-            if ended.status == "FAILED" and not ended.message:  # the message of a worker does not reach its chief
-                ended.message = f"{self.objective.name} is not finite, or the trial killed its process."
+            if ended.status == "FAILED" and not ended.message:
+                ended.message = f"{self.objective.name} is not finite."
 
     def score_trial(self, trial: Trial) -> None:
         """Score a trial. An infinite score, which could rank best, becomes NaN and fails the trial."""
@@ -112,10 +110,9 @@ class DurableOracle(_keras_tuner.OracleBase):
             ValueError: For a corrupted file or one of another version.
         """
         self.set_state(read_state(self.path))
-        if not self.keeps_ongoing:
-            self.run_again(trial.trial_id for trial in self.ongoing_trials.values())
-            self.ongoing_trials = {}
-            self.tuner_ids = set()
+        self.run_again(trial.trial_id for trial in self.ongoing_trials.values())
+        self.ongoing_trials = {}
+        self.tuner_ids = set()
 
     def restore_copies(self) -> None:
         """Rewrite each `trial.json` that differs from the state, with a warning if it was changed or corrupted."""

@@ -12,8 +12,8 @@ from keras_entropy.tuning.project_folder import holds_project
 
 PROJECT, COMPARISON, LOGS = "search", "comparison", "logs"
 """Subfolders: KerasTuner's project, the study on the held-out seeds, the event files for TensorBoard."""
-TABLE, RESULT, FIGURE = "trials.csv", "result.json", "search.png"
-"""Files."""
+TABLE, RESULT, FIGURE, LOG = "trials.csv", "result.json", "search.png", "workers.log"
+"""Files; the last has the output of the processes that train."""
 
 
 def holds_search(folder: Path) -> bool:
@@ -56,7 +56,7 @@ def clear(folder: Path) -> None:
     """
     if not holds_search(folder):
         return
-    for name in (TABLE, RESULT, FIGURE):
+    for name in (TABLE, RESULT, FIGURE, LOG):
         (folder / name).unlink(missing_ok=True)
     for study in (folder / COMPARISON).glob("*"):
         study_folder.clear(study)

@@ -9,6 +9,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import keras_tuner
 
 from keras_entropy import _checks, _files, _optional
 from keras_entropy._frozen import FrozenDict
+from keras_entropy.runs.pool import ProcessPool, shares
 from keras_entropy.study import Arm, Comparison, Study, compare
 from keras_entropy.study.metrics import direction
 from keras_entropy.study.single_run import load
@@ -66,6 +68,7 @@ def search(
     seed: int = 0,
     epoch: str = "last",
     workers: int = 1,
+    executor: Executor | None = None,
     callbacks: Sequence[Any] = (),
     output: str | os.PathLike[str] = "runs/search",
     overwrite: bool = False,
@@ -99,8 +102,11 @@ def search(
             the seeds. At least two, none of them among `seeds`. Defaults to 5.
         seed: Integer. Seed of the tuner, and the first of `seeds`. Defaults to 0.
         epoch: String. `"last"` scores a run at its last epoch, `"best"` at its best epoch. Defaults to `"last"`.
-        workers: Integer. Number of processes that search, each with its share of the cores or its own GPU. Defaults
-            to 1.
+        workers: Integer. Number of trials at once, each in a process with its share of the cores or its own GPU.
+            Defaults to 1: one trial after the other, in this process.
+        executor: A `concurrent.futures.Executor` of processes that train in place of those, such as Dask's
+            `Client.get_executor()`, for `workers` trials at once. Its machines need no access to the output folder;
+            without it they write no checkpoints, weights and logs. Defaults to None.
         callbacks: List of Keras callbacks. Each run of the search and of the comparison gets its own copy. Defaults to
             none.
         output: Path of the output folder. Defaults to `"runs/search"`.
@@ -165,7 +171,8 @@ def search(
     if overwrite:
         _check_tuner(tuner_options)
         output_folder.clear(folder)
-    searcher = _run_trials(tuner_options, {**fit_options, "verbose": 0}, workers, overwrite, progress)
+    searcher = EntropyTuner(**tuner_options, overwrite=overwrite)
+    _run_trials(searcher, {**fit_options, "verbose": 0}, workers, executor, folder, progress)
     reader = TrialReader(searcher, epochs)
     found = _Trials(metric, lower, searched, reader.trials(), reader.baselines())
     write_csv(folder / output_folder.TABLE, (*found.trials, *found.baselines), metric, searched)
@@ -183,7 +190,7 @@ def search(
         lower_is_better=lower,
         callbacks=functools.partial(copy.deepcopy, callbacks) if callbacks else None,
     )
-    comparison = compare(study.run(progress=progress), metric, BASELINE, lower_is_better=lower)
+    comparison = compare(study.run(executor=executor, progress=progress), metric, BASELINE, lower_is_better=lower)
     result = _result(found, list(hypermodel.regularizers), comparison, holdout, folder)
     _files.write_json(folder / output_folder.RESULT, _files.strict(result.to_dict()))
     write_figure(result, folder / output_folder.FIGURE)
@@ -232,19 +239,19 @@ def _check_tuner(options: Mapping[str, Any]) -> None:
 
 
 def _run_trials(
-    tuner_options: dict[str, Any], fit_options: dict[str, Any], workers: int, overwrite: bool, progress: bool
-) -> EntropyTuner:
-    """Run all trials, in this process or in workers; return the tuner with their results."""
-    tuner = EntropyTuner(**tuner_options, overwrite=overwrite)
+    tuner: EntropyTuner, fit: dict[str, Any], workers: int, executor: Executor | None, folder: Path, progress: bool
+) -> None:
+    """Run all trials, in this process, in processes of this machine, or on an executor."""
     with SearchProgress(tuner, progress) as display:
-        if workers == 1 or tuner.complete:
-            tuner.trial_ended = display.update
-            tuner.search(**fit_options)
-            return tuner
-        from keras_entropy.tuning import workers as processes
-
-        processes.run(tuner_options, fit_options, workers, display.update)
-        return EntropyTuner(**tuner_options)
+        tuner.trial_ended = display.update
+        if executor is not None:
+            tuner.search_on(executor, workers, **fit)
+        elif workers == 1 or tuner.complete:
+            tuner.search(**fit)
+        else:
+            log = folder / output_folder.LOG
+            with ProcessPool(workers, tries=3, log=log, shares=shares(workers)) as pool:
+                tuner.search_on(pool, workers, **fit)
 
 
 def _result(

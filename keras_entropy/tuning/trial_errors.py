@@ -7,15 +7,6 @@ from collections.abc import Iterator
 
 from keras_tuner import errors
 
-from keras_entropy import _optional
-
-GIVEN_UP = "given_up"
-"""File in the folder of a trial that killed its worker too often."""
-
-
-class ChiefLostError(errors.FatalError):
-    """The chief of the search died during a request. The worker ends; its trial is run again."""
-
 
 @contextlib.contextmanager
 def fatal_errors() -> Iterator[None]:
@@ -35,21 +26,6 @@ def fatal_errors() -> Iterator[None]:
         if is_out_of_memory(error):
             raise errors.FailedTrialError(f"out of memory: {error}") from error
         raise errors.FatalRuntimeError(f"{type(error).__name__} in a trial: {error}") from error
-
-
-@contextlib.contextmanager
-def lost_chief() -> Iterator[None]:
-    """Raise `ChiefLostError` if the connection to the chief breaks in the block; KerasTuner would fail the trial.
-
-    A request that finds no chief waits for one.
-    """
-    grpc = _optional.require("grpc", extra="search")
-    try:
-        yield
-    except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
-            raise ChiefLostError(f"The chief of the search has died: {error.details()}") from error
-        raise
 
 
 def is_out_of_memory(error: Exception) -> bool:

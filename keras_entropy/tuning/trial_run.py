@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import inspect
-from collections.abc import Mapping
+import pickle
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from keras_tuner import errors
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.interrupt import InterruptWatch
+from keras_entropy.runs.pool import JobError
 from keras_entropy.runs.watch import Watch
 from keras_entropy.tuning import _keras_tuner, ledger
 from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
@@ -27,59 +31,111 @@ WEIGHTS, CHECKPOINT = ".weights.h5", ".npz"
 """Suffixes of the files of a run."""
 
 
-def train(
-    tuner: Any, trial: Any, values: Mapping[str, Any], seed: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Run:
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all runs of a search share. It is sent to the processes that train.
+
+    Attributes:
+        hypermodel: `EntropyHyperModel`.
+        objective: Objective of the tuner.
+        args: Positional arguments of the hypermodel's `fit`.
+        fit: Mapping. Keyword arguments of the hypermodel's `fit`.
+        runs: `Ledger`. Where checkpoints and weights go.
+        log_dir: Path of the event files, or None.
+        settings: Mapping. The settings of Keras.
+    """
+
+    hypermodel: Any
+    objective: Any
+    args: tuple[Any, ...]
+    fit: Mapping[str, Any]
+    runs: Ledger
+    log_dir: Path | None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=machine.keras_settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One run of a search.
+
+    Attributes:
+        trial_id: String. The trial that asks for the run.
+        space: `keras_tuner.HyperParameters` of the trial.
+        values: Hyperparameters by name; for the baseline, without those of the entropy term.
+        seed: Integer. Seed of initial weights, data order and dropout.
+        epochs: Integer. Number of epochs.
+    """
+
+    trial_id: str
+    space: Any
+    values: Mapping[str, Any]
+    seed: int
+    epochs: int
+
+
+def execute(payload: bytes, task: Task) -> Run:
+    """Train a run in this process, for a search in another one."""
+    with memory.set_aside():
+        return train(_unpacked(payload), task)
+
+
+@functools.lru_cache(maxsize=1)  # kept, with its data, from one run to the next
+def _unpacked(payload: bytes) -> Job:
+    try:
+        job: Job = pickle.loads(payload)
+    except Exception as error:  # as of any module that this process cannot import
+        raise JobError(f"A process cannot read the search: {type(error).__name__}: {error}") from error
+    return job
+
+
+def train(job: Job, task: Task, observers: Iterable[Any] = ()) -> Run:
     """Train a setting to its last epoch, and save its weights beside its record.
 
     Args:
-        tuner: `EntropyTuner`.
-        trial: Trial of KerasTuner.
-        values: Hyperparameters by name; for the baseline, without those of the entropy term.
-        seed: Integer. Seed of initial weights, data order and dropout.
-        args: Positional arguments of the hypermodel's `fit`.
-        kwargs: Keyword arguments of the hypermodel's `fit`, with `epochs`.
+        job: `Job`.
+        task: `Task`.
+        observers: Callbacks that only observe.
 
     Returns:
-        The `Run`.
+        The `Run`. A folder that does not exist on this machine gets no files.
     """
-    with InterruptWatch():
-        return _train(tuner, trial, values, seed, args, dict(kwargs))
+    with InterruptWatch(), fatal_errors():
+        return _train(job, task, observers)
 
 
-def _train(
-    tuner: Any, trial: Any, values: Mapping[str, Any], seed: int, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Run:
-    machine.clear_session(machine.keras_settings())
+def _train(job: Job, task: Task, observers: Iterable[Any]) -> Run:
+    machine.clear_session(job.settings)
     memory.free()
-    keras.utils.set_random_seed(seed)
-    hp, hypermodel, runs = trial.hyperparameters.copy(), tuner.hypermodel, tuner.ledger
+    keras.utils.set_random_seed(task.seed)
+    hp, hypermodel, values = task.space.copy(), job.hypermodel, task.values
     hp.values = dict(values)
-    with fatal_errors():
-        model = hypermodel.build(hp) if PLACEMENT in values else hypermodel.baseline(hp)
+    model = hypermodel.build(hp) if PLACEMENT in values else hypermodel.baseline(hp)
     memory.build_optimizer(model)
-    folder = log_folder(trial.trial_id, values, seed)
-    own = _own_callbacks(kwargs.pop("callbacks", None) or [], folder)
-    observers = [_keras_tuner.trial_callback(tuner, trial)]
-    if tuner.log_dir is not None:
-        observers.append(HParamsLogger(Path(tuner.log_dir) / folder, {PLACEMENT: BASELINE, **values}, folder.parts[0]))
+    folder = log_folder(task.trial_id, values, task.seed)
+    arguments = {**job.fit, "epochs": task.epochs}
+    own = _own_callbacks(arguments.pop("callbacks", None) or [], folder)
+    watching = list(observers)
+    plain, watch, here = is_plain(hypermodel), Watch(), job.runs.folder.parent.is_dir()
+    if job.log_dir is not None and here:
+        watching.append(HParamsLogger(job.log_dir / folder, {PLACEMENT: BASELINE, **values}, folder.parts[0]))
     known = {parameter.name for parameter in hp.space}
-    plain, watch = is_plain(hypermodel), Watch()
-    with shared_models.training(model, callbacks=own, alone=not plain) as model:
+    with shared_models.training(model, own, alone=not plain) as model:
         results = training.fit(
             model,
-            kwargs,
-            seed,
+            arguments,
+            task.seed,
             watch,
             callbacks=own,
-            observers=observers,
-            checkpoint=runs.path(values, seed, CHECKPOINT),
-            key=f"{ledger.key_of(values)}/{seed}",
-            by=lambda model, **arguments: hypermodel.fit(hp, model, *args, **arguments),
+            observers=watching,
+            checkpoint=job.runs.path(values, task.seed, CHECKPOINT) if here else None,
+            key=f"{ledger.key_of(values)}/{task.seed}",
+            by=lambda model, **named: hypermodel.fit(hp, model, *job.args, **named),
             reorder=plain,
         )
-        run = _run(tuner, values, seed, watch, results, bool(model.stop_training))
-        model.save_weights(runs.path(values, seed, WEIGHTS))
+        run = _run(job, task, watch, results, bool(model.stop_training))
+        if here:
+            job.runs.path(values, task.seed, WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
+            model.save_weights(job.runs.path(values, task.seed, WEIGHTS))
     declared = sorted({parameter.name for parameter in hp.space} - known)
     if declared:
         raise errors.FatalValueError(
@@ -89,14 +145,15 @@ def _train(
     return run
 
 
-def _run(tuner: Any, values: Mapping[str, Any], seed: int, watch: Watch, results: Any, stopped: bool) -> Run:
+def _run(job: Job, task: Task, watch: Watch, results: Any, stopped: bool) -> Run:
     """The record of a training that has ended."""
-    plain = is_plain(tuner.hypermodel)
+    plain = is_plain(job.hypermodel)
     history = watch.history
     if not plain and not isinstance(results, keras.callbacks.History):
-        returned = _keras_tuner.metrics_of(results, tuner.oracle.objective)
+        returned = _keras_tuner.metrics_of(results, job.objective)
         history = {name: [float(value)] for name, value in returned.items()}
-    run = Run(dict(values), seed, history, ended=stopped or not plain, seconds=watch.seconds)  # `fit` sets its epochs
+    # A custom `fit` decides its own epochs.
+    run = Run(dict(task.values), task.seed, history, ended=stopped or not plain, seconds=watch.seconds)
     if not run.epochs:
         raise errors.FatalRuntimeError("`fit` trained no epoch. Let it train at least one.")
     return run

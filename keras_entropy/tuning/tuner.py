@@ -9,26 +9,23 @@ import math
 import os
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from keras_tuner import errors
 
 from keras_entropy import _checks
 from keras_entropy.runs import memory
 from keras_entropy.study.folder import held
-from keras_entropy.tuning import _keras_tuner, chief, ledger, objective_checks, project_folder, trial_run
+from keras_entropy.tuning import _keras_tuner, ledger, objective_checks, project_folder, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.ledger import Ledger, Run
 from keras_entropy.tuning.oracles import ORACLES, STATE
 from keras_entropy.tuning.search_result import BASELINE
-from keras_entropy.tuning.trial_errors import GIVEN_UP, fatal_errors, lost_chief
-
-_PAUSE = 0.05
-"""Seconds between two requests of a worker for a trial."""
+from keras_entropy.tuning.team import Team
 
 
 class EntropyTuner(_keras_tuner.TunerBase):
@@ -131,11 +128,19 @@ class EntropyTuner(_keras_tuner.TunerBase):
         if tuner == "hyperband":
             settings |= limit
         self._described = project_folder.description(settings, hypermodel, objective)
-        if not self.is_worker:
-            project_folder.check_folder(self._folder, overwrite=overwrite)
-            project_folder.check_same(self._folder, self._described)
+        for name in ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP"):
+            if name in os.environ:
+                raise ValueError(
+                    "EntropyTuner should search from one process, which hands runs to others. Received: the variable "
+                    f"{name} of KerasTuner's chief and workers. Unset it and use `search(workers=)` or "
+                    "`search(executor=)`; a tuner of KerasTuner with EntropyHyperModel may keep it."
+                )
+        project_folder.check_folder(self._folder, overwrite=overwrite)
+        project_folder.check_same(self._folder, self._described)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
         self.ledger = Ledger(self._folder / ledger.FOLDER)
+        self._locks: dict[tuple[str, int], threading.Lock] = {}
+        self._team: Team | None = None
         self.trial_ended: Callable[[], None] = lambda: None
         """Function that is called when a trial has ended."""
 
@@ -155,26 +160,41 @@ class EntropyTuner(_keras_tuner.TunerBase):
         if trial_run.is_plain(self.hypermodel):
             args, kwargs = (), trial_run.bound(args, kwargs)
             trial_run.check_data(kwargs, self.oracle.objective.name)
-        with memory.set_aside():
-            self._search(args, kwargs)
+        with memory.set_aside(), self._opened(args, kwargs):
+            super().search(*args, **kwargs)
 
-    def _search(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.is_worker:
-            with lost_chief():
-                super().search(*args, **kwargs)
-            return
+    def search_on(self, executor: Executor, count: int, **kwargs: Any) -> None:
+        """Search with several trials at once, whose runs are trained by an executor; or resume such a search.
+
+        The oracle and the records stay in this process. Processes that have no access to the folder of the search train
+        too; they write no checkpoints, weights and event files.
+
+        Args:
+            executor: A `concurrent.futures.Executor` of processes.
+            count: Integer. Number of trials at once.
+            **kwargs: Arguments of `fit` by name, as for `search`.
+
+        Raises:
+            FatalError, RuntimeError, ValueError: As `search`.
+        """
+        objective_checks.check_callbacks(kwargs.get("callbacks") or [])
+        trial_run.check_data(kwargs, self.oracle.objective.name)
+        with memory.set_aside(), self._opened((), kwargs):
+            self._team = Team(self, executor, kwargs)
+            try:
+                self._team.work(count)
+            finally:
+                self._team = None
+
+    @contextlib.contextmanager
+    def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True)
         with held(self._folder):
             described = {**self._described, **project_folder.description_of_fit(args, kwargs)}
             project_folder.check_same(self._folder, described, write=True)
             self.reload()  # another process may have searched since
             self.oracle.restore_copies()
-            if self.is_chief:
-                self.oracle.verbose = kwargs.get("verbose", "auto")
-                self.save()
-                chief.serve(self.oracle)
-            else:
-                super().search(*args, **kwargs)
+            yield
         self._check_completed()
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -182,9 +202,6 @@ class EntropyTuner(_keras_tuner.TunerBase):
         values = ledger.own(trial.hyperparameters.values)
         kwargs["epochs"] = epochs = int(trial.hyperparameters.values.get("tuner/epochs", kwargs.get("epochs", 1)))
         objective = self.oracle.objective
-        given_up = Path(self.get_trial_dir(trial.trial_id)) / GIVEN_UP
-        if given_up.exists():
-            raise errors.FailedTrialError(given_up.read_text(encoding="utf-8").strip())
         # A longer trial of the same setting may have trained more epochs; a custom `fit` decides its own epochs.
         counted = epochs if trial_run.is_plain(self.hypermodel) else sys.maxsize
         runs = []
@@ -196,7 +213,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
                 return self._metrics([run], [], counted)
             runs.append(run)
         baseline = trial_run.without_term(values)
-        # Wait last for runs that another process is training.
+        # Wait last for runs that another trial is training.
         seeds = self.seeds if self.baseline else ()
         found = {seed: self._run(trial, baseline, seed, args, kwargs, wait=False) for seed in seeds}
         bases = [run or self._run(trial, baseline, seed, args, kwargs) for seed, run in found.items()]
@@ -224,20 +241,13 @@ class EntropyTuner(_keras_tuner.TunerBase):
         self._check_completed()
         return list(super().get_best_hyperparameters(num_trials))
 
-    def pre_create_trial(self) -> None:
-        """Pause before a worker requests a trial: KerasTuner repeats the request without a pause while others run."""
-        if self.is_worker:
-            time.sleep(_PAUSE)
-
     def save(self) -> None:
         """Save the oracle. The tuner has no state of its own."""
-        if not self.is_worker:
-            self.oracle.save()
+        self.oracle.save()
 
     def reload(self) -> None:
         """Read the state of the oracle, if there is one."""
-        if not self.is_worker and (self._folder / STATE).exists():
-            self.oracle.keeps_ongoing = self.is_chief
+        if (self._folder / STATE).exists():
             self.oracle.reload()
 
     def on_trial_end(self, trial: Any) -> None:
@@ -245,43 +255,48 @@ class EntropyTuner(_keras_tuner.TunerBase):
         self.oracle.end_trial(trial)
         self.trial_ended()
 
-    def trial_context(self) -> contextlib.AbstractContextManager[None]:
-        """Context in which KerasTuner runs a trial: a worker that loses its chief must not fail the trial."""
-        return lost_chief() if self.is_worker else contextlib.nullcontext()
-
     def space_populated(self) -> None:
         """Read the state of the oracle when KerasTuner has filled its space."""
         self.reload()
 
     def _check_completed(self) -> None:
-        trials = self.oracle.get_best_trials(1) if self.is_worker else list(self.oracle.trials.values())
+        trials = list(self.oracle.trials.values())
         if trials and all(trial.status == "FAILED" for trial in trials):
             reasons = (trial.message for trial in trials if trial.message)
             raise RuntimeError(
                 f"All {len(trials)} trials failed, so there is no best trial. Reason of the first: "
-                f"{next(reasons, 'see the logs of the workers').strip().splitlines()[-1]}"
+                f"{next(reasons, 'unknown').strip().splitlines()[-1]}"
             )
 
     def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any, *, wait: bool = True) -> Any:
-        """Read or train a run; with `wait=False`, return None if another process is training it."""
+        """Read or train a run; with `wait=False`, return None if another trial is training it."""
         epochs = kwargs["epochs"]
-        with fatal_errors():
+        done = self.ledger.read(values, seed)
+        if done is not None and done.covers(epochs):
+            return done
+        lock = self._locks.setdefault((ledger.key_of(values), seed), threading.Lock())
+        if not lock.acquire(blocking=wait):
+            return None
+        try:
             done = self.ledger.read(values, seed)
-            if done is not None and done.covers(epochs):
-                return done
-            path = self.ledger.path(values, seed, ".lock")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with FileLock(path, timeout=-1 if wait else 0):
-                    done = self.ledger.read(values, seed)
-                    if done is None or not done.covers(epochs):
-                        done = trial_run.train(self, trial, values, seed, args, kwargs)
-                        self.ledger.write(done)
-                        if done.ended or "tuner/epochs" not in trial.hyperparameters.values:
-                            trial_run.delete_checkpoint(self.ledger, values, seed)
-            except Timeout:
-                return None
+            if done is None or not done.covers(epochs):
+                task = trial_run.Task(trial.trial_id, trial.hyperparameters, values, seed, epochs)
+                if self._team is not None:
+                    done = self._team.train(task)
+                else:
+                    done = trial_run.train(self.job(args, kwargs), task, [_keras_tuner.trial_callback(self, trial)])
+                self.ledger.write(done)
+                if done.ended or "tuner/epochs" not in trial.hyperparameters.values:
+                    trial_run.delete_checkpoint(self.ledger, values, seed)
+        finally:
+            lock.release()
         return done
+
+    def job(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> trial_run.Job:
+        """What the runs of this search share."""
+        runs = Ledger(self.ledger.folder.absolute())
+        logs = None if self.log_dir is None else Path(self.log_dir).absolute()
+        return trial_run.Job(self.hypermodel, self.oracle.objective, args, kwargs, runs, logs)
 
     def _value(self, run: Run, epochs: int) -> float:
         """The objective of a run.
