@@ -178,6 +178,10 @@ def test_what_does_not_fit_together_is_refused(arguments, error, message):
         ({"placement": DenseEntropy(1.0)}, TypeError, "the placement first, then the regularizer"),
         ({"placement": {"first": DenseEntropy(1.0)}, "regularizer": DenseEntropy(1.0)}, TypeError, "which excludes"),
         ({"constant": True}, ValueError, "needs a regularizer"),
+        ({"placement": "first"}, ValueError, "'a': `placement` needs something to place.*Give a regularizer.*leave"),
+        ({"placement": "conv*", "width": 3}, ValueError, "placement='conv\\*', and no regularizer"),
+        ({"placement": {}}, ValueError, "`placement` needs something to place"),
+        ({"regularizer": "DenseEntropy"}, ValueError, "`regularizer` should be .* give its class"),
         ({"batch_normalization": "no"}, TypeError, "True or False"),
         ({"initializer": True}, TypeError, "finite number"),
         ({"initializer": math.nan}, ValueError, "finite number"),
@@ -186,6 +190,13 @@ def test_what_does_not_fit_together_is_refused(arguments, error, message):
 def test_an_arm_that_makes_no_sense_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         Arm(**{"name": "a", **arguments})
+
+
+def test_a_placement_without_a_regularizer_is_kept_where_something_uses_it():
+    for arguments in ({"initializer": 2.0}, {"batch_normalization": True}, {"grid": {"placement": ["first", "all"]}}):
+        assert Arm("a", "all", **arguments).placement == "all"
+    assert Arm("a", "none", width=3).placement == "none"
+    assert Arm("a").placement == "first"
 
 
 @pytest.mark.parametrize(
