@@ -36,8 +36,8 @@ def train(
     placement: Annotated[
         str,
         typer.Option(
-            help="Layers that take the term, of those that it can act on: none, first, first:k, all, or a glob on layer "
-            "names."
+            help="Layers that take the term, of those that it can act on: none, first, first:k, all, or a glob on "
+            "layer names."
         ),
     ] = "first",
     regularizer: Annotated[
