@@ -125,8 +125,8 @@ def seed(argument: str, value: Any) -> int:
     expected = "an integer from 0 to 2**32 - 1"
     try:
         plain = number(argument, value)
-    except TypeError:
-        raise TypeError(message(argument, expected, value)) from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(message(argument, expected, value)) from None
     if not isinstance(plain, int) or not 0 <= plain < 2**32:
         raise ValueError(message(argument, expected, value))
     return plain
