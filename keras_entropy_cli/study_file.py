@@ -51,12 +51,12 @@ def study_of(text: Mapping[str, Any], file: Path, output: Path, first_seed: int)
 
 
 @contextlib.contextmanager
-def _located(where: str) -> Iterator[None]:
-    """Write `where` before the message of an error that does not begin with it."""
+def _located(where: str, *known: str) -> Iterator[None]:
+    """Write `where` before the message of an error, unless it begins with `where` or one of `known`."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        if str(error).startswith(where):
+        if str(error).startswith((where, *known)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{where}: {error}") from error
@@ -133,7 +133,7 @@ def _arm(values: dict[str, Any], file: Path) -> Arm:
     unknown = sorted(values.keys() - set(allowed))
     if unknown:
         raise ValueError(f"{where} has unknown entries: {', '.join(unknown)}. Known: {', '.join(allowed)}.")
-    with _located(where):
+    with _located(where, "Arm "):
         arguments = values.pop("arguments", {})
         if not isinstance(arguments, dict):
             raise TypeError(_checks.message("arguments", "a table of arguments of the build function", arguments))
@@ -148,6 +148,8 @@ def _regularizer(values: dict[str, Any], where: str) -> Any:
         if factor is not None or options:
             raise ValueError(f"{where} has a `factor` or `options`, but no `regularizer`. Name one.")
         return None
+    if isinstance(factor, str | bool | dict):  # a list has one factor for each filter
+        raise TypeError(_checks.message("factor", "a finite number", factor))
     if not isinstance(options, dict):
         raise TypeError(_checks.message("options", 'a table, such as { block = "leading" }', options))
     for axes in ("tune", "grid"):

@@ -131,10 +131,11 @@ def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
         ("[[arms]]\nname = 'a'\nfactor = 1.0", "no `regularizer`"),
         ("[[arms]]\nname = 'a'\nregularizer = 'L2'\nfactor = 1.0\noptions = {colour = 1}", "colour"),
         ("[[arms]]\nname = 'a'\narguments = 3", "table of arguments"),
-        ("[[arms]]\nname = 'a'\nplacement = 'first'", "`placement` needs something to place"),
+        ("[[arms]]\nname = 'a'\nplacement = 'first'", "study.toml: Arm 'a': `placement` needs something to place"),
         ("[[arms]]\nname = 'a'\nregularizer = 'DenseEntropi'", "study.toml, arm 'a': `regularizer` should be one of"),
         (f"{VOLUME}options = 'full'", "study.toml, arm 'v': `options` should be a table"),
         (f"{VOLUME}factor = 1.0\noptions = {{ form = 'recip' }}", "study.toml, arm 'v': `form` should be one of"),
+        ("[[arms]]\nname = 'a'\nregularizer = 'L2'\nfactor = '1'", "arm 'a': `factor` should be a finite number"),
         (f"{VOLUME}factor = '1e-3'", "study.toml, arm 'v': `factor` should be a finite number"),
         (
             f"{VOLUME}factor = 1.0\ntune = {{ factor = [1.0] }}",

@@ -18,8 +18,6 @@ from keras_entropy.layers.dual import DualDense, expanded
 _ROWS = 128
 """Rows of the sample in one call of the model."""
 
-_REASON_SIZE = 300
-
 
 Quantity = Callable[[Array], Array]
 """An elementwise function of pre-activations."""
@@ -108,8 +106,9 @@ def check_sample_fits(model: Any, sample: Any) -> None:
     except Exception as error:  # Keras, the backend and layers of the user raise anything
         shape = getattr(model, "input_shape", None)
         expected = "inputs of the model" if shape is None else f"inputs of the model, of shape {shape}"
-        reason = " ".join(str(error).split())[:_REASON_SIZE]
-        remedy = f"Give rows of the training inputs, x[:500]. {type(error).__name__}: {reason}"
+        remedy = (
+            f"Give rows of the training inputs, such as x[:500]. The model raised the {type(error).__name__} above."
+        )
         raise ValueError(_checks.message("sample", expected, _shapes(sample), remedy)) from error
 
 
