@@ -129,7 +129,7 @@ def paired_with(inputs, l2):
     ]
 
 
-def arm(name, regularizer=None, factor=None, placement="first", *, l2, infomax=None, **options):
+def arm(name, regularizer=None, factor=None, placement=None, *, l2, infomax=None, **options):
     """An arm with a tuned L2 and tuned factors."""
     axes = {"l2": l2, "factor": factor, "infomax": infomax}
     return Arm(name, placement, regularizer, tune={axis: v for axis, v in axes.items() if v}, **options)

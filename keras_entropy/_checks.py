@@ -122,9 +122,13 @@ def seed(argument: str, value: Any) -> int:
     Raises:
         TypeError, ValueError: If it is something else.
     """
-    plain = number(argument, value)
+    expected = "an integer from 0 to 2**32 - 1"
+    try:
+        plain = number(argument, value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(message(argument, expected, value)) from None
     if not isinstance(plain, int) or not 0 <= plain < 2**32:
-        raise ValueError(message(argument, "an integer from 0 to 2**32 - 1", value))
+        raise ValueError(message(argument, expected, value))
     return plain
 
 
@@ -136,7 +140,7 @@ def seeds(argument: str, values: Any) -> list[int]:
     """
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(message(argument, "a list of seeds, such as range(10)", values))
-    found = [seed(argument, value) for value in values]
+    found = [seed(f"{argument}[{i}]", value) for i, value in enumerate(values)]
     if len(set(found)) < len(found):
         raise ValueError(message(argument, "different seeds", found))
     return found

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import sys
 from types import ModuleType
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -64,7 +66,38 @@ def require_backend() -> None:
 
     Raises:
         ModuleNotFoundError: If that backend is not installed. The message names the extra, and the other backends.
+        ValueError: If `KERAS_BACKEND` is no backend of this package.
+        SystemExit: In place of these for `python -m keras_entropy`, after one line on standard error: Python imports
+            the package before the command can.
     """
+    try:
+        _import_keras()
+    except (ModuleNotFoundError, ValueError) as error:
+        if not _is_command():
+            raise
+        sys.stderr.write(f"Error: {' '.join(str(error).split())}\n")
+        raise SystemExit(2) from None
+
+
+def unsupported_backend(name: str) -> ValueError:
+    """Return the error for a backend of Keras on which this package does not run."""
+    return ValueError(
+        f"keras-entropy needs the TensorFlow, JAX or torch backend of Keras. Received: {name!r}. "
+        "Set KERAS_BACKEND to 'tensorflow', 'jax' or 'torch' before Keras is imported."
+    )
+
+
+def _is_command() -> bool:
+    """Whether Python imports this package to run `python -m keras_entropy`."""
+    options = sys.orig_argv
+    named = "-m" in options and options[options.index("-m") + 1 :][:1] == ["keras_entropy"]
+    return named and sys.argv[:1] == ["-m"]  # until Python has found the file to run
+
+
+def _import_keras() -> None:
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend and backend not in BACKENDS and "keras" not in sys.modules:
+        raise unsupported_backend(backend)
     try:
         importlib.import_module("keras")
     except ModuleNotFoundError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import math
 import os
 import warnings
@@ -15,7 +17,7 @@ from keras_entropy import _checks, _keras, _optional, profile
 from keras_entropy.layers import DualDense, EntropyActivation
 from keras_entropy.placement.resolution import Placement, check_selectable, select_weights
 from keras_entropy.profile import MeasurableWeight, WeightEntropy
-from keras_entropy.profile.activation_means import infer_rows, means_on_sample
+from keras_entropy.profile.activation_means import check_sample_fits, checked_sample, means_on_sample
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import regularizers_of
 
@@ -65,7 +67,8 @@ class EntropyLogger(keras.callbacks.Callback):
             layer, which Keras does not penalise.
 
     Raises:
-        ValueError, TypeError: If an argument is invalid. In `fit`: if the placement finds no layer.
+        ValueError, TypeError: If an argument is invalid. In `fit`: if the placement finds no layer, or the sample does
+            not fit the model.
         ModuleNotFoundError: If `log_dir` is given and tensorboard or matplotlib is not installed.
 
     Examples:
@@ -97,7 +100,7 @@ class EntropyLogger(keras.callbacks.Callback):
         self.placement = check_selectable(placement)
         self.measure = measure
         self.log_dir = log_dir
-        self.sample = _checked_sample(sample)
+        self.sample = checked_sample(sample)
         self.layers_logged: tuple[WeightEntropy, ...] = ()
         self._reset()
 
@@ -134,8 +137,10 @@ class EntropyLogger(keras.callbacks.Callback):
             callback_list.callbacks = [self, *map(_without_missing_validation, self._siblings)]
             if any(isinstance(r, EntropyRegularizer) for r in regularizers_of(self.model)):
                 _warn_of_penalised_monitors(self._siblings)
-        if self.sample is not None and self.model.built:
-            infer_rows(self.model, self.sample)  # raises now if the sample does not fit the model
+        if self.model.built:  # what does not fit the model raises now
+            self._weights()
+            if self.sample is not None:
+                check_sample_fits(self.model, self.sample)
         if self.log_dir is not None:
             from keras_entropy.events import EventWriter
 
@@ -145,7 +150,7 @@ class EntropyLogger(keras.callbacks.Callback):
         """Measure the layers and add the entries to `logs`."""
         logs = {} if logs is None else logs
         metrics = list(logs)
-        weights = select_weights(self.model, self.placement)
+        weights = self._weights()
         self.layers_logged = tuple(
             profile.measure_weight(weight, self.measure, values=self._writer is not None) for weight in weights
         )
@@ -185,6 +190,14 @@ class EntropyLogger(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
         self._reset()
+
+    def _weights(self) -> list[MeasurableWeight]:
+        try:
+            return select_weights(self.model, self.placement)
+        except ValueError as error:
+            if not isinstance(self.placement, tuple) or len(self.placement) > 1:
+                raise
+            raise ValueError(f"{error} For a log folder give log_dir={self.placement[0]!r}.") from error
 
     def _activations(self, weights: list[MeasurableWeight]) -> dict[str, float]:
         """Mean log slopes of activations, their sums with the entropies of kernels, and sigmoid entropies."""
@@ -242,17 +255,6 @@ class EntropyLogger(keras.callbacks.Callback):
         self._writer.flush()
 
 
-def _checked_sample(sample: Any) -> Any:
-    if sample is None:
-        return None
-    rows = [len(x) if len(getattr(x, "shape", ())) else 0 for x in keras.tree.flatten(sample)]
-    if not rows or not all(rows) or len(set(rows)) > 1:
-        expected = "arrays of shape (n, ...), as for `model.predict`, with the same n > 0 for all inputs"
-        shapes = keras.tree.map_structure(lambda leaf: getattr(leaf, "shape", leaf), sample)
-        raise ValueError(_checks.message("sample", expected, shapes))
-    return sample
-
-
 class FactorSchedule(keras.callbacks.Callback):
     """Multiply the factors of all entropy regularizers of the model by `schedule(epoch)`, each epoch.
 
@@ -266,7 +268,7 @@ class FactorSchedule(keras.callbacks.Callback):
         schedule: Function that takes the epoch, counted from 0, and returns a float. 0 turns the terms off.
 
     Raises:
-        TypeError: If `schedule` is not callable. In `fit`: if it does not return a number.
+        TypeError: If `schedule` is not a function of one argument. In `fit`: if it does not return a number.
         ValueError: In `fit`: if `schedule` returns NaN or an infinity, the model has no entropy regularizer, or another
             `FactorSchedule` acts on one.
 
@@ -286,6 +288,8 @@ class FactorSchedule(keras.callbacks.Callback):
         super().__init__()
         if not callable(schedule):
             raise TypeError(_checks.message("schedule", "a function of the epoch", schedule))
+        with contextlib.suppress(ValueError):  # Python does not know the arguments of some built-in functions
+            _check_takes_epoch(inspect.signature(schedule), schedule)
         self.schedule = schedule
         self._change: _keras.Change | None = None
         self._value = 1.0
@@ -345,6 +349,14 @@ class FactorSchedule(keras.callbacks.Callback):
         """Restore the model; the regularizers keep the last multiplier."""
         if self._change is not None:
             self._change.release()
+
+
+def _check_takes_epoch(signature: inspect.Signature, schedule: Any) -> None:
+    try:
+        signature.bind(0)
+    except TypeError as error:
+        remedy = "Let it take the epoch, such as `lambda epoch: 0.9**epoch`."
+        raise TypeError(_checks.message("schedule", "a function of the epoch alone", schedule, remedy)) from error
 
 
 class _SkipsMissingValidation:

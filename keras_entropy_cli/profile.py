@@ -132,12 +132,35 @@ def _model(name: str, weights: str | None) -> Any:
         if weights is not None:
             models.load_weights(model, weights)
         return model
+    _check_architecture(name, weights)
     if weights != "imagenet":
         return models.by_name(name, weights=weights)
     try:
         return models.by_name(name, weights=weights)
     except Exception as error:  # Keras raises a plain Exception if a download fails
         raise ValueError(f"Keras could not load its ImageNet weights of {name}: {error}") from error
+
+
+def _check_architecture(name: str, weights: str | None) -> None:
+    """Raise `ValueError`, in the words of the command, for an unknown architecture or weights of another kind."""
+    from keras_entropy.models import registry
+
+    known = registry.known_name(name)
+    if known is None:
+        similar = ", ".join(registry.similar_names(name))
+        remedy = f"Similar names: {similar}." if similar else "Architectures: " + ", ".join(registry.names()) + "."
+        raise ValueError(
+            f"MODEL should be a .keras or .h5 file, or the name of an architecture. Received: {name}. {remedy}"
+        )
+    imagenet = registry.has_imagenet_weights(known)
+    suffixes = registry.suffixes_of_weights(known)
+    if weights is None or (weights == "imagenet" and imagenet) or weights.endswith(suffixes):
+        return
+    choices = "imagenet, or a file" if imagenet else "a file"
+    raise ValueError(
+        f"--weights should be {choices} ending in {', '.join(suffixes)} for {known}. Received: {weights}. Leave out "
+        "--weights for random weights."
+    )
 
 
 def _chosen(model: Any, placement: str | None, reference: EntropyProfile | None) -> list[str]:

@@ -92,6 +92,9 @@ def _toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{file} does not exist. Name the TOML file of a study.") from error
+    except IsADirectoryError as error:
+        remedy = "Name the TOML file of a study. To report on a study that was run, use --report with its folder."
+        raise IsADirectoryError(f"{file} is a folder. {remedy}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not TOML: {error}.") from error
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import keras
 
 from keras_entropy import _checks
 from keras_entropy.study import Arm, Constant, Study, control_arms
+from keras_entropy.study.axes import OWN_AXES
 from keras_entropy_cli import user_file
 from keras_entropy_cli.presets import MODELS, TERMS, NamedData, NamedModel
 
@@ -44,6 +46,23 @@ def study_of(text: Mapping[str, Any], file: Path, output: Path, first_seed: int)
         FileNotFoundError: If a Python file that it names does not exist.
         TypeError, ValueError: If the file does not describe a study, or a model cannot have the term of an arm.
     """
+    with _located(str(file)):
+        return _study_of(text, file, output, first_seed)
+
+
+@contextlib.contextmanager
+def _located(where: str, *known: str) -> Iterator[None]:
+    """Write `where` before the message of an error, unless it begins with `where` or one of `known`."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if str(error).startswith((where, *known)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{where}: {error}") from error
+
+
+def _study_of(text: Mapping[str, Any], file: Path, output: Path, first_seed: int) -> Study:
     unknown = sorted(text.keys() - _KNOWN)
     if unknown:
         raise ValueError(f"{file} has unknown entries: {', '.join(unknown)}. Known: {', '.join(sorted(_KNOWN))}.")
@@ -67,11 +86,21 @@ def _try_arms(study: Study) -> None:
     for arm in study.arms:
         values = [{**point, **candidate} for point in study.points(arm) for candidate in study.candidates(arm)]
         for one in {str(v.get("placement")): v for v in values}.values():
-            try:
-                arm.change(arm.build(study.build, one), one, 0)
-            except Exception as error:  # anything that the user's functions raise
-                kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
-                raise ValueError(f"Arm {arm.name!r}: {kind}{error}") from error
+            given = {**{name: value for name, value in one.items() if name not in OWN_AXES}, **arm.arguments}
+            listed = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            with _as_value_error(f"Arm {arm.name!r}: build({listed}) failed"):
+                model = arm.build(study.build, one)
+            with _as_value_error(f"Arm {arm.name!r}"):
+                arm.change(model, one, 0)
+
+
+@contextlib.contextmanager
+def _as_value_error(where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # anything that the user's functions raise
+        kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{where}: {kind}{error}") from error
 
 
 def _seeds(name: str, value: Any, first: int) -> list[int]:
@@ -98,18 +127,18 @@ def _arms(text: Mapping[str, Any], file: Path) -> list[Arm]:
 
 def _arm(values: dict[str, Any], file: Path) -> Arm:
     name = values.pop("name", None)
+    where = f"{file}, arm {name!r}"
     known = [p for p in inspect.signature(Arm).parameters if p != "arguments"]
     allowed = [*known, "arguments", "factor", "options"]
     unknown = sorted(values.keys() - set(allowed))
     if unknown:
-        raise ValueError(
-            f"{file}, arm {name!r} has unknown entries: {', '.join(unknown)}. Known: {', '.join(allowed)}."
-        )
-    arguments = values.pop("arguments", {})
-    if not isinstance(arguments, dict):
-        raise TypeError(_checks.message("arguments", "a table of arguments of the build function", arguments))
-    regularizer = _regularizer(values, f"{file}, arm {name!r}")
-    return Arm(name, regularizer=regularizer, **values, **arguments)
+        raise ValueError(f"{where} has unknown entries: {', '.join(unknown)}. Known: {', '.join(allowed)}.")
+    with _located(where, "Arm "):
+        arguments = values.pop("arguments", {})
+        if not isinstance(arguments, dict):
+            raise TypeError(_checks.message("arguments", "a table of arguments of the build function", arguments))
+        regularizer = _regularizer(values, where)
+        return Arm(name, regularizer=regularizer, **values, **arguments)
 
 
 def _regularizer(values: dict[str, Any], where: str) -> Any:
@@ -119,6 +148,13 @@ def _regularizer(values: dict[str, Any], where: str) -> Any:
         if factor is not None or options:
             raise ValueError(f"{where} has a `factor` or `options`, but no `regularizer`. Name one.")
         return None
+    if isinstance(factor, str | bool | dict):  # a list has one factor for each filter
+        raise TypeError(_checks.message("factor", "a finite number", factor))
+    if not isinstance(options, dict):
+        raise TypeError(_checks.message("options", 'a table, such as { block = "leading" }', options))
+    for axes in ("tune", "grid"):
+        if factor is not None and isinstance(values.get(axes), dict) and "factor" in values[axes]:
+            raise ValueError(f"{where} has `factor` and `{axes}.factor`. Leave out `factor`.")
     kind = _REGULARIZERS[_checks.one_of("regularizer", name, tuple(_REGULARIZERS))]
     known = list(inspect.signature(kind).parameters)[1:]
     unknown = sorted(set(options) - set(known))
@@ -145,6 +181,9 @@ def _build_and_data(text: Mapping[str, Any], file: Path) -> tuple[Callable[..., 
 
 
 def _data(text: Mapping[str, Any], model: str) -> NamedData:
-    return NamedData(
-        text.get("dataset", "digits"), text.get("data_dir"), model == "autoencoder" and "build" not in text
-    )
+    dataset, folder = text.get("dataset", "digits"), text.get("data_dir")
+    if not isinstance(dataset, str):
+        raise TypeError(_checks.message("dataset", 'a name, such as "digits", or the path of a folder', dataset))
+    if not isinstance(folder, str | None):
+        raise TypeError(_checks.message("data_dir", "the path of a folder", folder))
+    return NamedData(dataset, folder, model == "autoencoder" and "build" not in text)

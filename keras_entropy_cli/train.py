@@ -34,7 +34,11 @@ def train(
     data_dir: options.DataDir = None,
     model: Annotated[options.Model, typer.Option(help="Architecture.")] = options.Model.cnn,
     placement: Annotated[
-        str, typer.Option(help="Layers that take the term: none, first, first:k, all, or a glob on layer names.")
+        str,
+        typer.Option(
+            help="Layers that take the term, of those that it can act on: none, first, first:k, all, or a glob on "
+            "layer names."
+        ),
     ] = "first",
     regularizer: Annotated[
         _Regularizer | None,

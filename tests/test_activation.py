@@ -75,6 +75,32 @@ def test_saturated_and_extreme_inputs_stay_finite(name, mode):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "of"), [*((name, "input") for name in ELEMENTWISE), *((name, "output") for name in ACTIVATIONS_OF_OUTPUT)]
+)
+def test_the_slope_at_nan_is_nan_and_the_others_stay(name, of):
+    x = np.array([np.nan, 0.3, np.nan, -0.2, 0.0], np.float32)
+    rest = functional.log_slope(np.delete(x, [0, 2]), name, of=of)
+
+    tensor = keras.ops.convert_to_numpy(functional.log_slope(keras.ops.convert_to_tensor(x), name, of=of))
+    found = functional.log_slope(x, name, of=of)
+
+    for values in (found, tensor):
+        assert np.isnan(values).tolist() == [True, False, True, False, False]
+    np.testing.assert_array_equal(np.delete(found, [0, 2]), rest)
+
+
+@pytest.mark.parametrize("activation", ["leaky_relu", "relu", "linear"])
+def test_a_sample_of_nan_is_logged_as_nan(activation):
+    model = samples_model()
+    model.layers[0].activation = keras.activations.get(activation)
+    x, y = data()
+
+    history = model.fit(x, y, epochs=1, verbose=0, callbacks=[EntropyLogger(sample=x * np.nan)]).history
+
+    assert np.isnan(history[f"entropy/{model.layers[0].name}/activation"]).all()
+
+
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_outputs_of_one_count_as_the_floor_and_inputs_do_not(name):
     z = np.array([18.0, 40.0])

@@ -336,6 +336,10 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"'mha/\*' finds no kernel that L2 can act on.*: d\."):
             apply_entropy(model, "mha/*", keras.regularizers.L2(0.1))
 
+    def test_an_empty_dict(self):
+        with pytest.raises(ValueError, match=r"`placement` should be a dict with at least one placement.*Name the lay"):
+            apply_entropy(network(), {})
+
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [

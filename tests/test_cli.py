@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 import keras_entropy
 import keras_entropy_cli
+from keras_entropy import _optional
+from keras_entropy_cli import errors
 from keras_entropy_cli.app import app
 from keras_entropy_cli.errors import interruptible, one_line, user_errors
 
@@ -113,16 +115,22 @@ def test_errors_of_user_and_machine_are_one_line(error, said, capsys):
 
 
 @pytest.mark.processes
-def test_a_backend_that_is_not_supported_is_one_line(child_environment):
-    code = "from keras_entropy_cli import main\nmain()"
-    command = [sys.executable, "-c", code, "profile", "cnn"]
+@pytest.mark.parametrize("start", [["-c", "from keras_entropy_cli import main\nmain()"], ["-m", "keras_entropy"]])
+@pytest.mark.parametrize("backend", ["numpy", "pytorch"])
+def test_a_backend_that_is_not_supported_is_one_line(start, backend, child_environment, tmp_path):
     ended = subprocess.run(
-        command, env={**child_environment, "KERAS_BACKEND": "numpy"}, capture_output=True, text=True, check=False
-    )
+        [sys.executable, *start, "train", "--epochs", "1"],
+        env={**child_environment, "KERAS_BACKEND": backend}, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
     assert ended.returncode == 2
     assert ended.stderr.startswith("Error: keras-entropy needs the TensorFlow, JAX or torch backend of Keras.")
+    assert f"Received: {backend!r}. Set KERAS_BACKEND to 'tensorflow', 'jax' or 'torch'" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_the_backends_of_the_command_are_those_of_the_package():
+    assert errors.BACKENDS == _optional.BACKENDS
 
 
 @pytest.mark.parametrize("error", [KeyError("bug"), AssertionError(), RuntimeError("bug"), BrokenPipeError()])

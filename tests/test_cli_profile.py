@@ -114,11 +114,15 @@ class TestErrors:
         [
             (["nothing.keras"], "no file nothing.keras"),
             (["vgg61"], "Similar names: .*VGG16"),
+            (["resnet5"], r"MODEL should be a .keras or .h5 file, or the name of an arch.* resnet5. Similar.*ResNet50"),
+            (["zzzzzz"], "MODEL should be .* Architectures: autoencoder, cnn, squeezenet, unet, "),
+            (["cnn", "--weights", "x.npz"], "--weights should be a file ending in .* for cnn.* Leave out --weights"),
+            (["VGG-16", "--weights", "x.npz"], "--weights should be imagenet, or a file ending in .* for VGG16"),
             (["cnn", "--weights", "nothing.weights.h5"], "no file of weights"),
             (["cnn", "--placement", "pre_skip"], "finds no kernel.*conv1, conv2, head"),
             (["cnn", "--placement", "conv9"], "'conv9'.*conv1"),
             (["cnn", "--placement", "empirical"], "--reference"),
-            (["cnn", "--weights", "imagenet"], "Keras has no ImageNet weights for it"),
+            (["cnn", "--weights", "imagenet"], "--weights should be a file ending .* Received: imagenet. Leave out"),
         ],
     )
     def test_what_the_user_can_mend(self, arguments, words, tmp_path, monkeypatch):

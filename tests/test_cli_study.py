@@ -39,6 +39,9 @@ arguments = { width = 4, learning_rate = 1e-2 }
 """
 
 
+VOLUME = "[[arms]]\nname = 'v'\nregularizer = 'DenseEntropy'\n"
+
+
 def command(*arguments):
     return CliRunner().invoke(app, ["study", *map(str, arguments)])
 
@@ -128,6 +131,25 @@ def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
         ("[[arms]]\nname = 'a'\nfactor = 1.0", "no `regularizer`"),
         ("[[arms]]\nname = 'a'\nregularizer = 'L2'\nfactor = 1.0\noptions = {colour = 1}", "colour"),
         ("[[arms]]\nname = 'a'\narguments = 3", "table of arguments"),
+        ("[[arms]]\nname = 'a'\nplacement = 'first'", "study.toml: Arm 'a': `placement` needs something to place"),
+        ("[[arms]]\nname = 'a'\nregularizer = 'DenseEntropi'", "study.toml, arm 'a': `regularizer` should be one of"),
+        (f"{VOLUME}options = 'full'", "study.toml, arm 'v': `options` should be a table"),
+        (f"{VOLUME}factor = 1.0\noptions = {{ form = 'recip' }}", "study.toml, arm 'v': `form` should be one of"),
+        ("[[arms]]\nname = 'a'\nregularizer = 'L2'\nfactor = '1'", "arm 'a': `factor` should be a finite number"),
+        (f"{VOLUME}factor = '1e-3'", "study.toml, arm 'v': `factor` should be a finite number"),
+        (
+            f"{VOLUME}factor = 1.0\ntune = {{ factor = [1.0] }}",
+            "arm 'v' has `factor` and `tune.factor`. Leave out `fac",
+        ),
+        (
+            f"{VOLUME}tune = {{ facto = [1.0] }}",
+            "unexpected keyword argument 'facto'. Arguments of `build`: learning_ra",
+        ),
+        ("[[arms]]\nname = 'a'\narguments = { width = 'x' }", "study.toml: Arm 'a': build(width='x') failed: `width`"),
+        ("[[arms]]\nname = 'a'\narguments = { optimizer = 'x', width = 3 }", "build(optimizer='x', width=3) failed"),
+        ("dataset = 3\n[[arms]]\nname = 'a'", "study.toml: `dataset` should be a name"),
+        ("data_dir = 3\n[[arms]]\nname = 'a'", "study.toml: `data_dir` should be the path of a folder"),
+        ("seeds = ['a']\n[[arms]]\nname = 'a'", "study.toml: `seeds[0]` should be an integer from 0 to 2**32 - 1"),
         ("seeds = 0\n[[arms]]\nname = 'a'", "positive integer"),
         ("seeds = 'many'\n[[arms]]\nname = 'a'", "a number of seeds"),
         ("controls = 'b'\n[[arms]]\nname = 'a'", "name one of the arms"),
@@ -182,6 +204,7 @@ def test_without_a_study_there_is_one_line(tmp_path):
     for arguments, message in [
         ((tmp_path / "study.toml", "--report", tmp_path), "Give the file of a study"),
         (("--report", tmp_path), "is not the folder of a study"),
+        ((tmp_path,), "is a folder. Name the TOML file of a study. To report on a study that was run, use --report"),
     ]:
         result = command(*arguments)
         assert result.exit_code == 2

@@ -154,7 +154,7 @@ class TestSpirals:
             ({"noise": np.nan}, ValueError, "`noise`.*finite number.*noise=nan"),
             ({"seed": -1}, ValueError, "`seed`.*integer from 0 to.*seed=-1"),
             ({"seed": 2**40}, ValueError, "`seed`.*integer from 0 to"),
-            ({"seed": None}, TypeError, "`seed`.*finite number.*seed=None"),
+            ({"seed": None}, TypeError, "`seed`.*integer from 0 to.*seed=None"),
             ({"noise": "loud"}, TypeError, "`noise`.*finite number.*noise='loud'"),
         ],
     )

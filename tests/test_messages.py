@@ -9,6 +9,7 @@ from keras_entropy import (
     DenseEntropy,
     EntropyLogger,
     EntropyProfile,
+    FactorSchedule,
     SumRegularizer,
     datasets,
     functional,
@@ -30,6 +31,14 @@ def model():
     [
         (lambda: SumRegularizer(L2), TypeError, "`regularizers` should be a list of regularizers"),
         (lambda: SumRegularizer("l2"), TypeError, "`regularizers` should be a list of regularizers"),
+        (
+            lambda: SumRegularizer([DenseEntropy]),
+            TypeError,
+            r"`regularizers\[0\]`.*Give an instance.*DenseEntropy\(1e-3",
+        ),
+        (lambda: SumRegularizer(["DenseEntropy"]), ValueError, r"`regularizers\[0\]`.*Keras does not know it"),
+        (lambda: FactorSchedule(lambda: 1), TypeError, "`schedule` should be a function of the epoch alone.*lambda ep"),
+        (lambda: models.cnn((8, 8, 1), classes="10"), TypeError, "`classes` should be a positive integer"),
         (lambda: SumRegularizer([L2, 1]), TypeError, r"`regularizers\[1\]` should be a regularizer or its name"),
         (lambda: models.cnn((8, 8, 1), 10, filters="a"), TypeError, "`filters` should be a list of positive integers"),
         (lambda: models.cnn((8, 8, 1), 10, filters=8), TypeError, "`filters` should be a list of positive integers"),
@@ -45,6 +54,26 @@ def model():
 def test_the_message_names_the_argument_and_the_remedy(call, kind, says):
     with pytest.raises(kind, match=says):
         call()
+
+
+@pytest.mark.parametrize(
+    ("logger", "says"),
+    [
+        (EntropyLogger("runs/x"), r"`placement` should match.*For a log folder give log_dir='runs/x'\."),
+        (
+            EntropyLogger(sample=np.ones((6, 3))),
+            r"`sample` should be inputs of the model, of shape \(None, 4\). Received: sample=\(6, 3\).*training inputs",
+        ),
+    ],
+)
+def test_fit_names_what_does_not_fit_the_model_before_it_trains(logger, says):
+    made = model()
+    before = made.get_weights()
+
+    with pytest.raises(ValueError, match=says):
+        made.fit(np.ones((8, 4)), np.ones((8, 2)), verbose=0, callbacks=[logger])
+
+    np.testing.assert_array_equal(made.get_weights()[0], before[0])
 
 
 def test_a_figure_of_an_unknown_format_names_the_file_and_the_formats():
@@ -74,6 +103,11 @@ def test_a_search_names_what_is_no_factor_function_and_no_option(tmp_path):
     for several in ([DenseEntropy(1e-3)], {"dense": DenseEntropy(1e-3)}, DenseEntropy(1e-3)):
         with pytest.raises(TypeError, match="should be a function of the factor.* Give its class, DenseEntropy"):
             EntropyHyperModel(model, several)
+    for named in ("DenseEntropy", ["DenseEntropy"], {"dense": "DenseEntropy"}):
+        with pytest.raises(TypeError, match="Received: .*'DenseEntropy'.*Give a class .* without quotes"):
+            EntropyHyperModel(model, named)
+    with pytest.raises(TypeError, match=r"Received: regularizer=\[\] .*Give a class such as ConvCornerEntropy"):
+        EntropyHyperModel(model, [])
     with pytest.raises(TypeError, match="`build` should be a function .* Received: a model"):
         EntropyHyperModel(model(), DenseEntropy)
     x = np.ones((4, 4))

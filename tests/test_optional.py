@@ -144,6 +144,7 @@ class TestRequireBackend:
     @pytest.mark.parametrize("name", ["h5py", "json.broken"])
     def test_anything_else_is_an_error_of_keras(self, monkeypatch, keras_that_raises, name):
         monkeypatch.setattr(_optional, "BACKENDS", ("json",))  # which is installed
+        monkeypatch.setenv("KERAS_BACKEND", "json")
         keras_that_raises(f"raise ModuleNotFoundError('broken', name={name!r})")
 
         with pytest.raises(ModuleNotFoundError, match="^broken$"):

@@ -125,6 +125,7 @@ class TestChoice:
         ({"arms": []}, ValueError, "at least one arm"),
         ({"arms": [Arm("a"), Arm("a")]}, ValueError, "more than once: a"),
         ({"arms": ["a"]}, TypeError, "Arms"),
+        ({"arms": Arm("a")}, TypeError, "`arms` should be a list of Arms. Received: arms=Arm.*one arm as a list too"),
         ({"seeds": []}, ValueError, "at least one seed"),
         ({"seeds": [1, 1]}, ValueError, "different seeds"),
         ({"seeds": [-1]}, ValueError, "2\\*\\*32"),
@@ -147,6 +148,13 @@ class TestChoice:
         ({"monitor_mode": "auto"}, ValueError, "'min', 'max'"),
         ({"min_delta": -1}, ValueError, "at least 0"),
         ({"data": "mnist"}, TypeError, "x_train"),
+        ({"data": None}, TypeError, "Received: data=None .of type NoneType"),
+        ({"seeds": [1, "a"]}, TypeError, "`seeds\\[1\\]` should be an integer from 0 to"),
+        (
+            {"arms": [Arm("a", "first", DenseEntropy, tune={"facto": [1]})]},
+            TypeError,
+            "'facto'.*Axes of the arm.*factor",
+        ),
         ({"callbacks": [1]}, TypeError, "a function"),
         ({"arms": [Arm("a", colour="red")]}, TypeError, "'a': `build` should take the axes"),
         ({"tune": {"learning_rat": [1, 2]}, "tune_seeds": [9]}, TypeError, "learning_rat"),
@@ -178,6 +186,10 @@ def test_what_does_not_fit_together_is_refused(arguments, error, message):
         ({"placement": DenseEntropy(1.0)}, TypeError, "the placement first, then the regularizer"),
         ({"placement": {"first": DenseEntropy(1.0)}, "regularizer": DenseEntropy(1.0)}, TypeError, "which excludes"),
         ({"constant": True}, ValueError, "needs a regularizer"),
+        ({"placement": "first"}, ValueError, "'a': `placement` needs something to place.*Give a regularizer.*leave"),
+        ({"placement": "conv*", "width": 3}, ValueError, "placement='conv\\*', and no regularizer"),
+        ({"placement": {}}, ValueError, "`placement` needs something to place"),
+        ({"regularizer": "DenseEntropy"}, ValueError, "`regularizer` should be .* give its class"),
         ({"batch_normalization": "no"}, TypeError, "True or False"),
         ({"initializer": True}, TypeError, "finite number"),
         ({"initializer": math.nan}, ValueError, "finite number"),
@@ -186,6 +198,13 @@ def test_what_does_not_fit_together_is_refused(arguments, error, message):
 def test_an_arm_that_makes_no_sense_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         Arm(**{"name": "a", **arguments})
+
+
+def test_a_placement_without_a_regularizer_is_kept_where_something_uses_it():
+    for arguments in ({"initializer": 2.0}, {"batch_normalization": True}, {"grid": {"placement": ["first", "all"]}}):
+        assert Arm("a", "all", **arguments).placement == "all"
+    assert Arm("a", "none", width=3).placement == "none"
+    assert Arm("a").placement == "first"
 
 
 @pytest.mark.parametrize(

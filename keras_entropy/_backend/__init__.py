@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_entropy import _optional
 from keras_entropy._backend.adapter import Adapter, Array, HostArray
 from keras_entropy._backend.framework import Framework, smallest_normal
 from keras_entropy._backend.numpy_adapter import NumpyAdapter
@@ -59,10 +60,7 @@ def framework() -> Framework:
         from keras_entropy._backend.torch_adapter import TorchAdapter
 
         return TorchAdapter()
-    raise ValueError(
-        f"keras-entropy needs the TensorFlow, JAX or torch backend of Keras. Received: {name!r}. "
-        "Set KERAS_BACKEND to 'tensorflow', 'jax' or 'torch' before Keras is imported."
-    )
+    raise _optional.unsupported_backend(name)
 
 
 def is_host(x: Array) -> bool:

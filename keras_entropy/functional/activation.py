@@ -52,7 +52,7 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
         epsilon: Float >= 0. Standard deviation of the assumed noise, in units of the slope. Defaults to 1e-6.
 
     Returns:
-        An array of the shape of `x`, in nats.
+        An array of the shape of `x`, in nats. NaN where `x` is NaN.
 
     Raises:
         TypeError, ValueError: If the activation is unknown or not elementwise (softmax), if its output does not
@@ -87,7 +87,7 @@ def log_slope(x: Array, activation: Any, of: str = "input", epsilon: float = 1e-
     z = x if xp is keras.ops else keras.ops.convert_to_tensor(x, dtype=keras.backend.floatx())
     if name is not None:  # beyond, the slopes of Keras's own are constant, but their squares overflow
         z = keras.ops.clip(z, -_FAR, _FAR)
-    slope = _backend.derivative(function, z)
+    slope = _or_nan(keras.ops, z, _backend.derivative(function, z))
     if xp is np:
         slope = np.asarray(keras.ops.convert_to_numpy(slope), np.float64)
     return log_magnitude(slope, epsilon)
@@ -134,38 +134,45 @@ def _name_and_function(activation: Any) -> tuple[str | None, Callable[[Array], A
     return name if getattr(keras.activations, str(name), None) is function else None, function
 
 
+def _or_nan(xp: Any, x: Array, value: Array) -> Array:
+    """Return `value`, with NaN where `x` is NaN."""
+    return xp.where(xp.isnan(x), x, value)
+
+
 def _log_sigmoid(z: Array) -> Array:
     return -_backend.softplus(-z)
 
 
 # log|phi'| as a function of z; xp is numpy or keras.ops.
 _LOG_SLOPES: dict[str | None, Callable[[Any, Array], Array]] = {
-    "linear": lambda xp, z: xp.zeros_like(z),
+    "linear": lambda xp, z: _or_nan(xp, z, xp.zeros_like(z)),
     "sigmoid": lambda xp, z: _log_sigmoid(z) + _log_sigmoid(-z),
     "log_sigmoid": lambda xp, z: _log_sigmoid(-z),
     "softplus": lambda xp, z: _log_sigmoid(z),
     "tanh": lambda xp, z: math.log(4) + _log_sigmoid(2 * z) + _log_sigmoid(-2 * z),
     "exponential": lambda xp, z: z,
     "softsign": lambda xp, z: -2 * xp.log1p(xp.abs(z)),
-    "elu": lambda xp, z: xp.where(z < 0, z, xp.zeros_like(z)),
-    "celu": lambda xp, z: xp.where(z < 0, z, xp.zeros_like(z)),
-    "selu": lambda xp, z: math.log(_SELU_SCALE) + xp.where(z < 0, z + math.log(_SELU_ALPHA), xp.zeros_like(z)),
-    "leaky_relu": lambda xp, z: xp.where(z < 0, xp.full_like(z, math.log(_LEAK)), xp.zeros_like(z)),
+    "elu": lambda xp, z: xp.where(z >= 0, xp.zeros_like(z), z),
+    "celu": lambda xp, z: xp.where(z >= 0, xp.zeros_like(z), z),
+    "selu": lambda xp, z: math.log(_SELU_SCALE) + xp.where(z >= 0, xp.zeros_like(z), z + math.log(_SELU_ALPHA)),
+    "leaky_relu": lambda xp, z: _or_nan(xp, z, xp.where(z < 0, xp.full_like(z, math.log(_LEAK)), xp.zeros_like(z))),
     # Listed because torch does not differentiate its derivative.
-    "hard_sigmoid": lambda xp, z: xp.where(xp.abs(z) < 3, xp.full_like(z, -math.log(6)), xp.full_like(z, -math.inf)),
+    "hard_sigmoid": lambda xp, z: _or_nan(
+        xp, z, xp.where(xp.abs(z) < 3, xp.full_like(z, -math.log(6)), xp.full_like(z, -math.inf))
+    ),
 }
 
 # phi' as a function of y = phi(z).
 _SLOPES_OF_OUTPUT: dict[str | None, Callable[[Any, Array], Array]] = {
-    "linear": lambda xp, y: xp.ones_like(y),
+    "linear": lambda xp, y: _or_nan(xp, y, xp.ones_like(y)),
     "sigmoid": lambda xp, y: y * (1 - y),
     "softplus": lambda xp, y: -xp.expm1(-y),
     "tanh": lambda xp, y: (1 - y) * (1 + y),
     "exponential": lambda xp, y: y,
     "softsign": lambda xp, y: xp.square(1 - xp.abs(y)),
-    "elu": lambda xp, y: xp.where(y < 0, 1 + y, xp.ones_like(y)),
-    "selu": lambda xp, y: xp.where(y < 0, y + _SELU_SCALE * _SELU_ALPHA, xp.full_like(y, _SELU_SCALE)),
-    "leaky_relu": lambda xp, y: xp.where(y < 0, xp.full_like(y, _LEAK), xp.ones_like(y)),
+    "elu": lambda xp, y: xp.where(y >= 0, xp.ones_like(y), 1 + y),
+    "selu": lambda xp, y: xp.where(y >= 0, xp.full_like(y, _SELU_SCALE), y + _SELU_SCALE * _SELU_ALPHA),
+    "leaky_relu": lambda xp, y: _or_nan(xp, y, xp.where(y < 0, xp.full_like(y, _LEAK), xp.ones_like(y))),
 }
 
 ACTIVATIONS_OF_OUTPUT = tuple(str(name) for name in _SLOPES_OF_OUTPUT)

@@ -63,6 +63,7 @@ def cnn(input_shape: Sequence[int], classes: int, filters: Sequence[int] = (32, 
         An uncompiled Keras model with the layers `conv1`, `conv2`, ..., and `head`.
 
     Raises:
+        TypeError, ValueError: If `classes` is not a positive integer.
         ValueError: If the images are too small for the number of poolings.
 
     Examples:
@@ -82,7 +83,8 @@ def cnn(input_shape: Sequence[int], classes: int, filters: Sequence[int] = (32, 
             keras.layers.Conv2D(count, 3, padding="same", activation="leaky_relu", name=f"conv{i}"),
             keras.layers.MaxPooling2D(2, name=f"pool{i}"),
         ]
-    layers += [keras.layers.Flatten(), keras.layers.Dense(classes, activation="softmax", name="head")]
+    head = keras.layers.Dense(_checks.positive_integer("classes", classes), activation="softmax", name="head")
+    layers += [keras.layers.Flatten(), head]
     return keras.Sequential(layers, name="cnn")
 
 

@@ -106,10 +106,20 @@ def _make_own(name: str, own: _Own, arguments: dict[str, Any], weights: Any) -> 
     return own.make(**arguments)
 
 
+def has_imagenet_weights(name: str) -> bool:
+    """Whether Keras has ImageNet weights of an architecture of `names()`."""
+    return name not in _OWN
+
+
+def suffixes_of_weights(name: str) -> tuple[str, ...]:
+    """How the names of files of weights may end, for an architecture of `names()`."""
+    return (*_weights.KERAS_SUFFIXES, ".npz") if name == "squeezenet" else _weights.KERAS_SUFFIXES
+
+
 def _file_of_weights(name: str, weights: Any) -> Any:
-    suffixes = (*_weights.KERAS_SUFFIXES, ".npz") if name == "squeezenet" else _weights.KERAS_SUFFIXES
+    suffixes = suffixes_of_weights(name)
     if not isinstance(weights, str | os.PathLike) or not str(weights).endswith(suffixes):
-        choices = "None" if name in _OWN else 'None, "imagenet"'
+        choices = 'None, "imagenet"' if has_imagenet_weights(name) else "None"
         expected = f"{choices} or a file ending in {', '.join(suffixes)} for {name!r}"
         raise ValueError(_checks.message("weights", expected, weights))
     return weights
@@ -119,14 +129,29 @@ def _is_archive(weights: Any) -> bool:
     return str(weights).endswith(".npz")
 
 
-def _resolve(name: Any) -> str:
+def known_name(name: str) -> str | None:
+    """Return the name in `names()` that `name` stands for, whatever its case, `-` and `_`; None if there is none."""
+    return _table().get(_plain(name))
+
+
+def similar_names(name: str) -> list[str]:
+    """Return up to four names of `names()` that resemble `name`, the most similar first."""
+    table = _table()
+    return [table[match] for match in difflib.get_close_matches(_plain(name), table, n=4)]
+
+
+def _table() -> dict[str, str]:
     # The architectures of this package come last, and so have precedence.
-    table = {_plain(known): known for known in reversed(names())}
-    plain = _plain(name) if isinstance(name, str) else ""
-    if plain in table:
-        return table[plain]
+    return {_plain(known): known for known in reversed(names())}
+
+
+def _resolve(name: Any) -> str:
+    text = name if isinstance(name, str) else ""
+    known = known_name(text)
+    if known is not None:
+        return known
     remedy = "`keras_entropy.models.names()` lists all names."
-    close = [table[match] for match in difflib.get_close_matches(plain, table, n=4)]
+    close = similar_names(text)
     if close:
         remedy = f"Similar names: {', '.join(close)}. {remedy}"
     raise ValueError(_checks.message("name", "the name of an architecture", name, remedy))

@@ -156,10 +156,13 @@ def _one_line(text: str) -> str:
 
 
 def _reason(error: Exception) -> str:
+    """Return what an error says, as a sentence."""
     # Keras writes the config before the reason, once per model around the layer.
     innermost = str(error).rsplit("Exception encountered: ", 1)[-1]
     text = " ".join(re.sub(r"\x1b\[\d*m", "", f"{type(error).__name__}: {innermost}").split())
-    return text if len(text) <= _REASON_SIZE else text[: _REASON_SIZE - 3] + "..."
+    if len(text) > _REASON_SIZE:
+        return text[: _REASON_SIZE - 3] + "..."
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _look_at(path: Path) -> tuple[int, bytes]:

@@ -91,6 +91,9 @@ def apply_entropy(
     it, as the layers of Keras have. Each layer gets a copy of an entropy regularizer with the layer's own layout,
     strides, dilation and groups. The members of a `SumRegularizer` are put on one by one, each where it can act.
 
+    A placement chooses among the kernels that the regularizer can act on: `"first"` with a `DenseEntropy` is the first
+    Dense kernel, also behind convolutions. `Attachment.layers` lists the chosen ones.
+
     Give the model that you train. If a larger model contains it and was trained before, compile the larger model again.
     Attention layers have one regularizer for all of their projections, so their kernels are left out: build them
     with `kernel_regularizer=`.
@@ -110,9 +113,9 @@ def apply_entropy(
         An `Attachment`, which lists the paths of the weights and can `remove()` the regularizers.
 
     Raises:
-        ValueError: As `resolve_placement`; if a layer is frozen, because Keras does not penalise it; if the regularizer
-            does not fit a layer, for instance because it has another number of factors than the layer has
-            filters; or if `fit` is running. Nothing is attached then.
+        ValueError: As `resolve_placement`; if `placement` is an empty dict; if a layer is frozen, because Keras does
+            not penalise it; if the regularizer raises an error for a chosen kernel, for instance because it has
+            another number of factors than the layer has filters; or if `fit` is running. Nothing is attached then.
         TypeError: If `regularizer` is not a regularizer of kernels.
 
     Examples:
@@ -187,6 +190,9 @@ def _pairs(placement: Any, regularizer: Any) -> list[tuple[Any, Any]]:
     if isinstance(placement, Mapping) and regularizer is not None:
         expected = "None, because `placement` is a dict of placements to regularizers"
         raise TypeError(_checks.message("regularizer", expected, regularizer))
+    if isinstance(placement, Mapping) and not placement:
+        remedy = "Name the layers, such as {'first': DenseEntropy(1e-3)}."
+        raise ValueError(_checks.message("placement", "a dict with at least one placement", placement, remedy))
     pairs = list(placement.items()) if isinstance(placement, Mapping) else [(placement, regularizer)]
     return [(inner, member) for inner, term in pairs for member in _members(term)]
 

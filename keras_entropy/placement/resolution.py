@@ -72,8 +72,10 @@ def resolve_placement(
             compared with a randomly initialised copy of `model` (seed 0), or a `ProfileComparison`. If kinds and shapes
             of the weights agree one after the other, weights are matched by their order, because Keras numbers
             automatic names; otherwise by path. Defaults to None.
-        regularizer: If given, only weights that it can act on count. An entropy regularizer does not act on
-            `DualDense`, whose map is w + G: it would see one of the two. Defaults to None.
+        regularizer: If given, the placement chooses among the kernels that it can act on: `"first"` is the first of
+            them, and `"all"` are all of them. `DenseEntropy` acts on matrices, `ConvEntropy` and `ConvCornerEntropy` on
+            convolutions, any other `keras.Regularizer` on all kernels except those in attention layers. An entropy
+            regularizer does not act on `DualDense`, whose map is w + G: it would see one of the two. Defaults to None.
         top: For `"empirical"`: Integer. Maximal number of kernels. Defaults to None, no limit.
         threshold: For `"empirical"`: Float. Smallest difference, in the unit of the reference. Defaults to 0.
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_entropy import functional
+from keras_entropy import _checks, functional
 from keras_entropy._backend import Array
 from keras_entropy.layers.dual import DualDense, expanded
 
@@ -86,6 +86,34 @@ def _quantities(layer: Any) -> dict[str, Quantity]:
     if isinstance(layer, DualDense):
         found["sigmoid"] = functional.sigmoid_entropy
     return found
+
+
+def checked_sample(sample: Any) -> Any:
+    """Return a sample that has the same number of rows for each input, at least one; or None."""
+    if sample is None:
+        return None
+    rows = [len(x) if len(getattr(x, "shape", ())) else 0 for x in keras.tree.flatten(sample)]
+    if not rows or not all(rows) or len(set(rows)) > 1:
+        expected = "arrays of shape (n, ...), as for `model.predict`, with the same n > 0 for all inputs"
+        raise ValueError(_checks.message("sample", expected, _shapes(sample)))
+    return sample
+
+
+def check_sample_fits(model: Any, sample: Any) -> None:
+    """Raise `ValueError` if a model cannot be called on a sample."""
+    try:
+        infer_rows(model, sample)
+    except Exception as error:  # Keras, the backend and layers of the user raise anything
+        shape = getattr(model, "input_shape", None)
+        expected = "inputs of the model" if shape is None else f"inputs of the model, of shape {shape}"
+        remedy = (
+            f"Give rows of the training inputs, such as x[:500]. The model raised the {type(error).__name__} above."
+        )
+        raise ValueError(_checks.message("sample", expected, _shapes(sample), remedy)) from error
+
+
+def _shapes(sample: Any) -> Any:
+    return keras.tree.map_structure(lambda leaf: tuple(leaf.shape) if hasattr(leaf, "shape") else leaf, sample)
 
 
 def infer_rows(model: Any, sample: Any, start: int = 0) -> None:

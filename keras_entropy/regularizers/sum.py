@@ -25,8 +25,8 @@ class SumRegularizer(keras.Regularizer):
         x: A weight.
 
     Raises:
-        TypeError: If `regularizers` contains anything else.
-        ValueError: If `regularizers` is empty.
+        TypeError: If `regularizers` contains anything else, such as a class.
+        ValueError: If `regularizers` is empty, or Keras does not know one of the names.
 
     Examples:
         >>> import keras
@@ -41,9 +41,7 @@ class SumRegularizer(keras.Regularizer):
             raise TypeError(_checks.message("regularizers", expected, regularizers))
         found: list[Any] = []
         for i, regularizer in enumerate(regularizers):
-            if not (callable(regularizer) or isinstance(regularizer, str | dict)):
-                raise TypeError(_checks.message(f"regularizers[{i}]", "a regularizer or its name", regularizer))
-            known = keras.regularizers.get(regularizer)
+            known = _known(f"regularizers[{i}]", regularizer)
             found += known.regularizers if isinstance(known, SumRegularizer) else [known]
         if not found:
             raise ValueError(_checks.message("regularizers", "at least one regularizer", regularizers))
@@ -62,6 +60,21 @@ class SumRegularizer(keras.Regularizer):
     def from_config(cls, config: dict[str, Any]) -> SumRegularizer:
         """Make the sum from the result of `get_config`."""
         return cls([keras.regularizers.deserialize(regularizer) for regularizer in config["regularizers"]])
+
+
+def _known(argument: str, regularizer: Any) -> Any:
+    """Return the regularizer that Keras knows by a name or a config; a regularizer or a function as it is."""
+    expected = "a regularizer or its name"
+    if isinstance(regularizer, type):
+        remedy = f"It is a class. Give an instance, such as {regularizer.__name__}(1e-3)."
+        raise TypeError(_checks.message(argument, expected, regularizer, remedy))
+    if not (callable(regularizer) or isinstance(regularizer, str | dict)):
+        raise TypeError(_checks.message(argument, expected, regularizer))
+    try:
+        return keras.regularizers.get(regularizer)
+    except ValueError as error:
+        remedy = "Keras does not know it. Give the regularizer itself, such as DenseEntropy(1e-3)."
+        raise ValueError(_checks.message(argument, expected, regularizer, remedy)) from error
 
 
 def members(regularizer: Any) -> tuple[Any, ...]:

@@ -23,7 +23,8 @@ class Arm:
     Args:
         name: String. Name of the arm in records and tables.
         placement: The layers that the arm changes, as for `resolve_placement`: `"first"`, `"all"`, a pattern, ...; or a
-            dict of placements to regularizers, in place of `regularizer`. Defaults to `"first"`.
+            dict of placements to regularizers, in place of `regularizer`. It needs `regularizer`, `initializer`,
+            `batch_normalization`, `inputs` or an axis "placement". Defaults to None, which means `"first"`.
         regularizer: A `keras.Regularizer`; or a function of a factor that returns one, such as the class
             `DenseEntropy`, for an axis "factor" in `grid` or `tune`. Defaults to None: no term.
         constant: Boolean. True adds the value of the regularizer at the initial weights, without its gradient. Defaults
@@ -42,7 +43,7 @@ class Arm:
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If an axis has no values, or nothing uses it.
+        ValueError: If an axis has no values, or nothing uses it; or if a placement is given, and nothing uses it.
 
     Examples:
         >>> from keras_entropy import TotalCorrelation
@@ -54,7 +55,7 @@ class Arm:
     def __init__(
         self,
         name: str,
-        placement: Placement = "first",
+        placement: Placement = None,
         regularizer: Any = None,
         *,
         constant: bool = False,
@@ -72,7 +73,7 @@ class Arm:
                 f"Arm {name!r}: `placement` is a regularizer. Give the placement first, then the regularizer."
             )
         if isinstance(regularizer, str | dict):
-            regularizer = keras.regularizers.get(regularizer)
+            regularizer = _regularizer(regularizer)
         if regularizer is not None and not callable(regularizer):
             raise TypeError(
                 _checks.message("regularizer", "a keras.Regularizer or a function of a factor", regularizer)
@@ -89,7 +90,7 @@ class Arm:
         if constant and regularizer is None:
             raise ValueError(f"Arm {name!r}: `constant=True` needs a regularizer. Received: regularizer=None.")
         self.name = name
-        self.placement = placement
+        self.placement = "first" if placement is None else placement
         self.regularizer = regularizer
         self.constant = constant
         self.initializer = initializer
@@ -99,6 +100,20 @@ class Arm:
         self.tune = checked_axes("tune", tune)
         self.arguments = arguments
         self._check_axes()
+        if placement is not None and not self._uses_placement:
+            raise ValueError(
+                f"Arm {name!r}: `placement` needs something to place. Received: placement={placement!r}, and no "
+                "regularizer, so that the arm would train like a baseline. Give a regularizer, an initializer or "
+                "`batch_normalization=True`, or leave `placement` out."
+            )
+
+    @property
+    def _uses_placement(self) -> bool:
+        if isinstance(self.placement, Mapping):
+            return bool(self.placement)
+        changes = (self.regularizer, self.initializer, self.inputs, self.batch_normalization or None)
+        changed = any(change is not None for change in changes) or "placement" in {**self.grid, **self.tune}
+        return changed or (isinstance(self.placement, str) and self.placement == "none")
 
     def _check_axes(self) -> None:
         own = {**self.grid, **self.tune}
@@ -242,6 +257,16 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
         Arm("batch normalisation", place, batch_normalization=True, **same),
     ]
     return [arm for arm in arms if orthogonality or arm.name != "soft orthogonality"]
+
+
+def _regularizer(given: str | dict[str, Any]) -> Any:
+    """The regularizer that Keras knows by a name or a config."""
+    try:
+        return keras.regularizers.get(given)
+    except ValueError as error:
+        expected = "a keras.Regularizer, a function of a factor, or a name that Keras knows, such as 'l2'"
+        remedy = "For a regularizer of keras_entropy give its class, such as ConvCornerEntropy, without quotes."
+        raise ValueError(_checks.message("regularizer", expected, given, remedy)) from error
 
 
 def _initializer(given: Any) -> Any:

@@ -114,9 +114,11 @@ class Study:
                 "Build and compile it in a function: each run needs a new one."
             )
         if not callable(data) and (isinstance(data, str | bytes | Mapping) or not isinstance(data, Sequence)):
-            raise TypeError(_checks.message("data", "(x_train, y_train, x_val, y_val) or a function", type(data)))
+            raise TypeError(_checks.message("data", "(x_train, y_train, x_val, y_val) or a function", data))
         if not callable(data):
             check_data(data)
+        if isinstance(arms, str) or not isinstance(arms, Iterable):
+            raise TypeError(_checks.message("arms", "a list of Arms", arms, "Write one arm as a list too: [arm]."))
         self.arms = tuple(arms)
         _check_arms(self.arms)
         self.seeds = _checks.seeds("seeds", seeds)
@@ -355,18 +357,20 @@ class Study:
             raise ValueError(f"Arm {arm.name!r} has the axis {axis!r} both in a grid and tuned. Choose one.")
         for axis in sorted(arm.arguments.keys() & set(OWN_AXES)):
             raise ValueError(f"Arm {arm.name!r}: {axis!r} cannot be an argument of the build function.")
-        if arm.takes_factor and "factor" not in {**grid, **tune}:
-            raise ValueError(
-                f"Arm {arm.name!r} needs a factor for its regularizer, but there is no axis 'factor'. Give a "
-                "regularizer with its factor, such as DenseEntropy(1e-3), or add the axis to `tune` or `grid`."
-            )
         names = ({*grid, *tune} - set(OWN_AXES)) | arm.arguments.keys()
         try:
             inspect.signature(self.build).bind_partial(**dict.fromkeys(names))
         except TypeError as error:
             raise TypeError(
-                f"Arm {arm.name!r}: `build` should take the axes and arguments of the arm: {error}."
+                f"Arm {arm.name!r}: `build` should take the axes and arguments of the arm: {error}. Arguments of "
+                f"`build`: {', '.join(inspect.signature(self.build).parameters) or 'none'}. Axes of the arm itself: "
+                f"{', '.join(OWN_AXES)}."
             ) from error
+        if arm.takes_factor and "factor" not in {**grid, **tune}:
+            raise ValueError(
+                f"Arm {arm.name!r} needs a factor for its regularizer, but there is no axis 'factor'. Give a "
+                "regularizer with its factor, such as DenseEntropy(1e-3), or add the axis to `tune` or `grid`."
+            )
         if len(self.candidates(arm)) > 1 and not self.tune_seeds:
             raise ValueError(
                 f"Arm {arm.name!r} has several values to choose from, which needs `tune_seeds`. Give seeds that are "

@@ -210,25 +210,32 @@ def _choice(hp: Any, name: str, options: list[str]) -> str:
 
 
 def _named_regularizers(given: Any) -> dict[str, Factory]:
-    values = given.values() if isinstance(given, Mapping) else given if isinstance(given, Sequence) else (given,)
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    values = given.values() if isinstance(given, Mapping) else given if several else (given,)
+    expected = "a function of a factor, or several in a list or dict"
     for value in values:
+        if isinstance(value, str):
+            remedy = "Give a class such as ConvCornerEntropy, without quotes."
+            raise TypeError(_checks.message("regularizer", expected, given, remedy))
         if isinstance(value, keras.Regularizer):
             raise TypeError(
                 f"`regularizer` should be a function of the factor, as the factor is tuned. Received: {value!r}. Give "
                 f"its class, {type(value).__name__}, or a function of the factor."
             )
+    named = given
     if not isinstance(given, Mapping):
-        several = [given] if callable(given) else list(given) if isinstance(given, Iterable) else []
-        names = [getattr(kind, "__name__", type(kind).__name__) for kind in several]
-        given = dict(zip(names, several, strict=True))
-        if len(given) < len(several):
+        kinds = [given] if callable(given) else list(given) if isinstance(given, Iterable) else []
+        names = [getattr(kind, "__name__", type(kind).__name__) for kind in kinds]
+        named = dict(zip(names, kinds, strict=True))
+        if len(named) < len(kinds):
             raise ValueError(
                 f"`regularizer` should contain functions with different names. Received: {names}, where two have the "
                 "same name. Give a dict of functions by name."
             )
-    if not given or not all(callable(kind) for kind in given.values()):
-        raise TypeError(_checks.message("regularizer", "a function of a factor, or several in a list or dict", given))
-    return dict(given)
+    if not named or not all(callable(kind) for kind in named.values()):
+        remedy = "Give a class such as ConvCornerEntropy, or a list of classes."
+        raise TypeError(_checks.message("regularizer", expected, given, remedy))
+    return dict(named)
 
 
 def _named_placements(given: Any) -> dict[str, Placement]:
