@@ -3,10 +3,11 @@
     python benchmarks/search_scaling.py [--max-trials 12] [--epochs 20] [--repeats 3]
     python benchmarks/search_scaling.py --memory [--max-trials 30]
 
-There are two kinds of trials. "spin" computes a fixed number of matrix products on one thread; it shows the cost of the
-chief, of the protocol and of starting processes. "train" fits a small autoencoder with an entropy term on the digits.
+There are two kinds of trials. "spin" computes a fixed number of matrix products on one thread; it shows the cost of
+handing runs over and of starting processes. "train" fits a small autoencoder with an entropy term on the digits.
 Each kind is searched by one worker on one core, by one worker on two cores, and by two workers on two cores, in turn
-within each repeat. The ratios of wall times are taken within a repeat: of the whole call, and from the first run on.
+within each repeat. The ratios of wall times are taken within a repeat: of the whole call, and after the first trial of
+each process.
 The upper limit on this machine is printed beside them: how much more two busy loops do than one at that time.
 
 With --memory, one process searches, and the resident memory after each trial is printed. Set the backend with
@@ -26,7 +27,8 @@ import keras_tuner
 import numpy as np
 
 from keras_entropy import DenseEntropy, datasets, models
-from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, workers
+from keras_entropy.runs.pool import ProcessPool, shares
+from keras_entropy.tuning import EntropyHyperModel, EntropyTuner
 
 WAYS = {"1 worker, 1 core": (1, 1), "1 worker, 2 cores": (1, 2), "2 workers, 2 cores": (2, 2)}
 
@@ -79,37 +81,33 @@ def scaling(name, hypermodel, trials, repeats, fit):
     print(f"\n{keras.backend.backend()}, {name}, {trials} trials of 2 seeds, {repeats} repeats, seconds (median):")
     for way, rows in found.items():
         whole, begun = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"  {way:20} {whole:7.1f} whole {begun:7.1f} from the first run on")
+        print(f"  {way:20} {whole:7.1f} whole {begun:7.1f} without the first trials")
     for rival in list(WAYS)[:2]:
         pairs = zip(found[rival], found["2 workers, 2 cores"], strict=True)
         ratios = [[a / b for a, b in zip(one, two, strict=True)] for one, two in pairs]
         whole, begun = (" ".join(f"{value:.2f}" for value in sorted(column)) for column in zip(*ratios, strict=True))
-        print(f"  2 workers are faster than {rival} by: {whole} whole; {begun} from the first run on")
+        print(f"  2 workers are faster than {rival} by: {whole} whole; {begun} without the first trials")
     print(f"  two busy loops do {statistics.median(loops):.2f} times the work of one")
 
 
 def wall(hypermodel, trials, fit, count, cores):
-    """Seconds of a whole search, and from its first run on."""
+    """Seconds of a whole search, and of as many trials at the pace after the first trial of each process."""
     available = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, available[:cores])
-    first = []
-
-    def update(_):
-        if not first and list(folder.glob("search/trial_*")):
-            first.append(time.monotonic())
-
+    ended = []
     try:
         with tempfile.TemporaryDirectory() as directory:
-            folder = Path(directory)
             arguments = {"hypermodel": hypermodel, "max_trials": trials, "seeds": [0, 1], "directory": directory}
+            tuner = EntropyTuner(**arguments)
+            tuner.trial_ended = lambda: ended.append(time.monotonic())
             begin = time.monotonic()
-            workers.run({**arguments, "project_name": "search"}, fit, count, update)
-            end = time.monotonic()
-            states = [trial.status for trial in EntropyTuner(**arguments).oracle.trials.values()]
+            with ProcessPool(count, shares=shares(count)) as pool:
+                tuner.search_on(pool, count, **fit)
+            states = [trial.status for trial in tuner.oracle.trials.values()]
             assert states == ["COMPLETED"] * trials, states
     finally:
         os.sched_setaffinity(0, available)
-    return end - begin, end - first[0]
+    return ended[-1] - begin, (ended[-1] - ended[count - 1]) * trials / (trials - count)
 
 
 def busy_loops():

@@ -26,7 +26,7 @@ PACKAGES = {
     "cloudpickle": "Sending functions to other processes",
     "pandas": "Making data frames",
     "keras_tuner": "Searching with KerasTuner",
-    "grpc": "Searching with several workers",
+    "distributed": "Training on a Dask cluster",
     "numba": "Sampling parameter space",
 }
 """Optional packages by the name under which Python imports them, and what needs each."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import math
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +46,35 @@ LearningRate = Annotated[float, typer.Option(callback=_above_0, help="Learning r
 Output = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the earlier results in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the interrupted work in the folder.")]
+
+
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Train on the workers of this Dask scheduler, such as tcp://10.0.0.1:8786."),
+]
+
+
+@contextlib.contextmanager
+def executor_of(scheduler: str | None) -> Iterator[Executor | None]:
+    """Yield an executor that trains on the workers of a Dask scheduler; None without one.
+
+    Raises:
+        ValueError: If there is no scheduler at the address.
+    """
+    if scheduler is None:
+        yield None
+        return
+    from keras_entropy import _optional
+
+    distributed = _optional.require("distributed", extra="dask")
+    try:
+        client = distributed.Client(scheduler, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--scheduler should be the address of a Dask scheduler. Received: {scheduler}. {error}"
+        ) from error
+    with client:
+        yield client.get_executor()
 
 
 def check_exclusive(*, overwrite: bool, resume: bool) -> None:

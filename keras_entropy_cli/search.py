@@ -70,7 +70,8 @@ def search(
         int, typer.Option(min=2, help="Number of new seeds for the comparison of the best trial with the baseline.")
     ] = 5,
     seed: Annotated[int, typer.Option(min=0, help="First seed of the trials, and seed of the tuner.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Number of processes that search.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of trials at once, each in a process of its own.")] = 1,
+    scheduler: options.Scheduler = None,
     output: options.Output = Path("runs/search"),
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
@@ -100,20 +101,22 @@ def search(
                 hypermodel = _hypermodel(build, _OWN_MODEL_TERMS if user_module else _TERMS[model])
             how = inputs.value if inputs else "unchanged" if user_module else _INPUTS[model]
             typer.echo(f"Inputs of all runs: {how}.")
-            result = _search(
-                hypermodel,
-                _preprocessed(arrays, how),
-                tuner=tuner.value,
-                max_trials=max_trials,
-                epochs=epochs,
-                batch_size=batch_size,
-                seeds=seeds,
-                holdout_seeds=holdout_seeds,
-                seed=seed,
-                workers=workers,
-                output=output,
-                overwrite=overwrite,
-            )
+            with options.executor_of(scheduler) as executor:
+                result = _search(
+                    hypermodel,
+                    _preprocessed(arrays, how),
+                    tuner=tuner.value,
+                    max_trials=max_trials,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    seeds=seeds,
+                    holdout_seeds=holdout_seeds,
+                    seed=seed,
+                    workers=workers,
+                    executor=executor,
+                    output=output,
+                    overwrite=overwrite,
+                )
             _print(result)
 
 

@@ -32,6 +32,7 @@ def study(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of processes.", show_default="the number of cores")
     ] = None,
+    scheduler: options.Scheduler = None,
     seed: Annotated[int, typer.Option(min=0, help="First seed, if the file gives numbers of seeds.")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train the failed runs again.")] = False,
     overwrite: options.Overwrite = False,
@@ -83,7 +84,8 @@ def study(
             folder.clear(output)
             report_files.clear(output / "report")
         with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
-            _run(planned, workers=workers, retry_failed=retry_failed)
+            with options.executor_of(scheduler) as executor:
+                _run(planned, executor=executor, workers=workers, retry_failed=retry_failed)
             _report(output)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 BACKENDS = ("tensorflow", "jax", "torch")
 PARTS = (
     "matplotlib", "tensorboard", "sklearn", "tensorflow_datasets", "PIL", "typer", "loky", "cloudpickle", "filelock",
-    "pandas", "keras_tuner", "grpc", "numba",
+    "pandas", "keras_tuner", "distributed", "numba",
 )  # fmt: skip
 
 

@@ -169,8 +169,12 @@ def test_two_workers(tmp_path, child_environment):
 
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out" / "result.json").read_text())["sentence"] in " ".join(done.stdout.split())
-    assert {path.name for path in (tmp_path / "out" / "workers").iterdir()} == {
-        "chief.log",
-        "worker-0.log",
-        "worker-1.log",
-    }
+    assert (tmp_path / "out" / "workers.log").exists()
+
+
+def test_a_scheduler_that_is_not_there_is_named(tmp_path):
+    pytest.importorskip("distributed", reason="needs the extra dask")
+    for scheduler in ("nowhere", "tcp://127.0.0.1:9"):
+        result = command(*QUICK, "--output", tmp_path / "out", "--scheduler", scheduler)
+        assert result.exit_code == 2, result.output
+        assert "--scheduler should be the address of a Dask scheduler" in " ".join(result.output.split())

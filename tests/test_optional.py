@@ -169,7 +169,7 @@ class TestSource:
             "loky",
             "pandas",
             "keras_tuner",
-            "grpc",
+            "distributed",
         } < optional
         bare = []
         for file in python_files():
