@@ -159,7 +159,7 @@ class TestSource:
 
     def test_every_file_that_imports_an_optional_package_requires_it(self):
         pytest.importorskip("keras_tuner", reason="the extra all is not installed")
-        optional = set().union(*map(modules, PARTS)) - BROUGHT_BY_KERAS
+        optional = set().union(*map(modules, (*PARTS, "dask"))) - BROUGHT_BY_KERAS
         assert {
             "matplotlib",
             "tensorboard",
