@@ -99,7 +99,7 @@ def wall(hypermodel, trials, fit, count, cores):
         with tempfile.TemporaryDirectory() as directory:
             arguments = {"hypermodel": hypermodel, "max_trials": trials, "seeds": [0, 1], "directory": directory}
             tuner = EntropyTuner(**arguments)
-            tuner.trial_ended = lambda: ended.append(time.monotonic())
+            tuner.progress.ended = lambda *_: ended.append(time.monotonic())
             begin = time.monotonic()
             with ProcessPool(count, shares=shares(count)) as pool:
                 tuner.search_on(pool, count, **fit)

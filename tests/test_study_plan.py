@@ -21,8 +21,6 @@ from study_cases import build, data
 from keras_entropy import DenseEntropy, TotalCorrelation
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import Arm, RunRecord, Study, axes, metrics, read_records, records
-from keras_entropy.study.progress import Progress
-from keras_entropy.study.single_run import Task
 
 
 def study(*arms, **settings):
@@ -418,22 +416,3 @@ def test_a_line_that_is_no_record_is_named(line, tmp_path):
 def test_a_folder_without_records_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not the folder of a study"):
         read_records(tmp_path)
-
-
-def test_the_table_counts_runs_and_time(monkeypatch):
-    from rich.console import Console
-
-    progress = Progress(["[bold]a", "b"], show=True)
-    tasks = [Task("[bold]a", seed, "report", {}, {}) for seed in range(4)]
-    monkeypatch.setattr("time.monotonic", lambda start=progress._start: start + 30)
-    progress.begin("Comparing", [RunRecord(arm="b", seed=0)], tasks)
-    assert progress.seconds_left is None
-    progress.ended(RunRecord(arm="[bold]a", seed=0))
-    progress.ended(RunRecord(arm="[bold]a", seed=1, status="died"))
-
-    assert progress.seconds_left == pytest.approx(30)
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(progress.table())
-    console.file.close()
-    rows = [line.split("│")[1:-1] for line in console.export_text().splitlines() if "│" in line]
-    assert [[cell.strip() for cell in row] for row in rows] == [["[bold]a", "1", "1", "2"], ["b", "1", "0", "0"]]

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -17,11 +18,11 @@ from keras_entropy import _checks, _optional
 from keras_entropy.runs import machine
 from keras_entropy.runs.identity import identity
 from keras_entropy.runs.pool import ProcessPool
+from keras_entropy.runs.progress import Progress
 from keras_entropy.study import axes, folder, records, work
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.axes import OWN_AXES, Values, checked_axes
 from keras_entropy.study.metrics import direction
-from keras_entropy.study.progress import Progress
 from keras_entropy.study.records import RunRecord
 from keras_entropy.study.single_run import Job, Task, check_data
 from keras_entropy.study.study_plan import plan_of
@@ -261,12 +262,12 @@ class Study:
                 checkpoint = job.checkpoint(record)
                 if checkpoint is not None:
                     checkpoint.unlink(missing_ok=True)
-                table.ended(record)
+                table.ended(record.arm, record.ok, f"arm {record.arm}, seed {record.seed}")
 
             def complete(title: str, tasks: list[Task]) -> None:
                 kept = {t.key: ended[t.key] for t in tasks if t.key in ended and (ended[t.key].ok or not retry_failed)}
                 left = [task for task in tasks if task.key not in kept]
-                table.begin(title, kept.values(), left)
+                table.begin(title, Counter(task.arm for task in left), [(r.arm, r.ok) for r in kept.values()])
                 if left:
                     work.train(payload, left, used, add)
 

@@ -19,12 +19,12 @@ import keras_tuner
 from keras_entropy import _checks, _files, _optional
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.runs.pool import ProcessPool, shares
+from keras_entropy.runs.progress import Progress
 from keras_entropy.study import Arm, Comparison, Study, compare
 from keras_entropy.study.metrics import direction
 from keras_entropy.study.single_run import load
 from keras_entropy.tuning import ledger, output_folder, tensorboard_log, trial_run
 from keras_entropy.tuning.hypermodel import PLACEMENT, REGULARIZER, EntropyHyperModel
-from keras_entropy.tuning.progress import SearchProgress
 from keras_entropy.tuning.search_figure import write_figure
 from keras_entropy.tuning.search_result import BASELINE, SearchResult, TrialResult, best_of, completed
 from keras_entropy.tuning.trial_table import TrialReader, write_csv
@@ -242,8 +242,11 @@ def _run_trials(
     tuner: EntropyTuner, fit: dict[str, Any], workers: int, executor: Executor | None, folder: Path, progress: bool
 ) -> None:
     """Run all trials, in this process, in processes of this machine, or on an executor."""
-    with SearchProgress(tuner, progress) as display:
-        tuner.trial_ended = display.update
+    with Progress(["trials"], progress, noun="trial") as display:
+        tuner.progress = display
+        total, ended = tuner.oracle.expected_trials, list(tuner.oracle.end_order)
+        before = [("trials", tuner.oracle.trials[name].status == "COMPLETED") for name in ended]
+        display.begin("Searching", {"trials": max(0, (total or 0) - len(ended))}, before)
         if executor is not None:
             tuner.search_on(executor, workers, **fit)
         elif workers == 1 or tuner.complete:

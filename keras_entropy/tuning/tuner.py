@@ -10,7 +10,7 @@ import os
 import statistics
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from keras_tuner import errors
 
 from keras_entropy import _checks
 from keras_entropy.runs import memory
+from keras_entropy.runs.progress import Progress
 from keras_entropy.study.folder import held
 from keras_entropy.tuning import _keras_tuner, ledger, objective_checks, project_folder, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
@@ -141,8 +142,8 @@ class EntropyTuner(_keras_tuner.TunerBase):
         self.ledger = Ledger(self._folder / ledger.FOLDER)
         self._locks: dict[tuple[str, int], threading.Lock] = {}
         self._team: Team | None = None
-        self.trial_ended: Callable[[], None] = lambda: None
-        """Function that is called when a trial has ended."""
+        self.progress = Progress([], show=False)
+        """`Progress` that shows the ended trials."""
 
     def search(self, *args: Any, **kwargs: Any) -> None:
         """Search, or resume the search in the folder.
@@ -253,7 +254,13 @@ class EntropyTuner(_keras_tuner.TunerBase):
     def on_trial_end(self, trial: Any) -> None:
         """Report the trial to the oracle, which saves it."""
         self.oracle.end_trial(trial)
-        self.trial_ended()
+        ended, best = self.oracle.trials[trial.trial_id], self.oracle.get_best_trials(1)
+        note = f"best {self.oracle.objective.name} {best[0].score:.5g}" if best else ""
+        self.progress.ended("trials", ended.status == "COMPLETED", f"trial {trial.trial_id}", note)
+
+    def on_epoch_end(self, trial: Any, model: Any, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Show the epoch of a run that trains in this process."""
+        self.progress.inside(f"trial {trial.trial_id}, epoch {epoch + 1}")
 
     def space_populated(self) -> None:
         """Read the state of the oracle when KerasTuner has filled its space."""
