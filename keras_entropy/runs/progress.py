@@ -138,7 +138,7 @@ class Progress:
 
     def _show(self, line: str) -> None:
         if self._live is not None:
-            self._live.update(self.table())
+            self._live.update(self.table(), refresh=True)
         self._line(line)
 
     def _line(self, text: str) -> None:
