@@ -18,6 +18,7 @@ from keras_entropy import (
     apply_entropy,
 )
 from keras_entropy.runs import memory, shared_models, training
+from keras_entropy.runs.checkpoint import Checkpoint
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study import fingerprint
 
@@ -191,10 +192,31 @@ def subclassed(_):
     return compiled(OwnModel(inputs, L.Dense(3)(inputs)), None)
 
 
+def adapted(_):
+    """The statistics of the data are constants of the step, and in no config."""
+    normalization = L.Normalization()
+    normalization.adapt(data((6,))[0])
+    return compiled(keras.Sequential([keras.Input((6,)), normalization, L.Dense(3)]), None)
+
+
+def with_a_function_as_learning_rate(_):
+    model = dense()
+    model.compile(keras.optimizers.SGD(lambda: 0.1), "mse")
+    return model
+
+
 @pytest.mark.parametrize(
     "build",
-    [lambda _: dense(extra=[Own()]), with_custom_loss, subclassed, lambda _: dense(extra=[L.Dense(4, custom_loss)])],
-    ids=["layer", "loss", "model", "activation"],
+    [
+        lambda _: dense(extra=[Own()]),
+        with_custom_loss,
+        subclassed,
+        lambda _: dense(extra=[L.Dense(4, custom_loss)]),
+        adapted,
+        with_a_function_as_learning_rate,
+        lambda _: dense(extra=[L.Lambda(lambda x: 2 * x)]),
+    ],
+    ids=["layer", "loss", "model", "activation", "adapted", "learning rate", "lambda"],
 )
 def test_a_model_with_a_part_of_the_users_compiles_by_itself(build):
     model = build(0)
@@ -275,3 +297,49 @@ def test_old_models_make_room():
         with shared_models.training(model):
             pass
     assert len(shared_models._kept) == shared_models._MOST_MODELS
+
+
+class Killed(BaseException):
+    """In place of kill -9."""
+
+
+@pytest.mark.parametrize("name", ["every", "dropout", "every, given to the layer"])
+def test_a_killed_run_goes_on_in_a_new_process_and_in_one_that_has_trained_others(name, tmp_path, monkeypatch):
+    build, path = CASES[name], tmp_path / "run.npz"
+
+    def run(seed, kill=None):
+        keras.backend.clear_session(free_memory=False)
+        keras.utils.set_random_seed(seed)
+        model = build(1e-2)
+        memory.build_optimizer(model)
+        x, y = data(model.input_shape[1:])
+        watch, epochs = Watch(), []
+        saves = Checkpoint.on_epoch_end
+
+        def counted(saver, epoch, logs=None):
+            saves(saver, epoch, logs)
+            epochs.append(epoch)
+            if epoch == kill:
+                raise Killed
+
+        with monkeypatch.context() as patch, shared_models.training(model) as used:
+            patch.setattr(Checkpoint, "on_epoch_end", counted)
+            arguments = {"x": x, "y": y, "validation_data": (x, y), "epochs": 4, "batch_size": 16}
+            training.fit(used, arguments, seed, watch, checkpoint=path, key="key")
+            path.unlink()
+            return repr(watch.history), fingerprint(used), epochs
+
+    whole = run(1)
+    for process in ("new", "old"):
+        with pytest.raises(Killed):
+            run(1, kill=1)
+        if process == "new":
+            shared_models.clear()
+        else:
+            saved = path.read_bytes()
+            path.unlink()
+            run(0)
+            path.write_bytes(saved)
+        found = run(1)
+        assert found[:2] == whole[:2]
+        assert found[2] == [2, 3]

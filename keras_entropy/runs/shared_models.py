@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,14 +21,15 @@ import keras
 from keras_entropy import _backend, _keras
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import members, regularizers_of
-from keras_entropy.runs import memory
+from keras_entropy.runs import machine, memory
 
 _MOST_MODELS = 8
 _MOST_NUMBERS = 2**27
 """Numbers in the variables of all models that are kept; 0.5 GB of float32."""
 
 _TERMS = ("ConvCornerEntropy", "ConvEntropy", "DenseEntropy", "TotalCorrelation")
-
+_FOREIGN = ("function", "Lambda", "FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper")
+"""Classes of Keras whose objects have code of the user."""
 
 _kept: OrderedDict[str, _Kept] = OrderedDict()
 """The models of this process, by their structure; the one that was used last is the last."""
@@ -106,39 +108,54 @@ def structure(model: Any) -> str | None:
         return None
     if model.run_eagerly or keras.distribution.distribution() is not None:
         return None
+    if any(hasattr(layer, "adapt") for layer in _keras.layers_of(model)):  # has constants of the data in its steps
+        return None
     try:
-        config = keras.saving.serialize_keras_object(model)
-        parts = [_known(config), model.jit_compile, keras.config.dtype_policy().name, keras.config.floatx()]
+        with warnings.catch_warnings(action="ignore"):  # of a lambda: nothing is saved
+            config = keras.saving.serialize_keras_object(model)
+        sets_rate = any(variable.name == "learning_rate" for variable in model.optimizer.variables)
+        parts: list[Any] = [_known(config, sets_rate), model.jit_compile, machine.keras_settings()]
+        parts += [(v.path, tuple(v.shape), v.dtype, v.trainable, _terms_of(v)) for v in model.variables]
+        parts += [(v.path, tuple(v.shape), v.dtype) for v in model.optimizer.variables]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     except (_UnknownPartError, TypeError, ValueError, NotImplementedError):
         return None
-    parts += [(v.path, tuple(v.shape), v.dtype, v.trainable, _terms_of(v)) for v in model.variables]
-    parts += [(tuple(v.shape), v.dtype) for v in model.optimizer.variables]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 class _UnknownPartError(Exception):
     """A model has a part whose config need not tell what it does."""
 
 
-def _known(config: Any, inside_term: bool = False) -> Any:
+def _known(config: Any, sets_rate: bool = False, inside_term: bool = False) -> Any:
     """Return a config without the entries that a run sets.
 
+    Random layers have their seeds in their state, and the steps read the factor of an entropy term.
+
+    Args:
+        config: What Keras serializes an object to, or a part of it.
+        sets_rate: Boolean. Whether the learning rate is a variable. Defaults to False.
+        inside_term: Boolean. Whether `config` is in that of an entropy term. Defaults to False.
+
     Raises:
-        _UnknownPartError: If an object is neither Keras's nor this package's.
+        _UnknownPartError: If an object is neither Keras's nor this package's, or has code of the user.
     """
     if isinstance(config, list | tuple):
-        return [_known(item, inside_term) for item in config]
+        return [_known(item, sets_rate, inside_term) for item in config]
     if not isinstance(config, dict):
         return config
     if "class_name" in config:
-        module, registered = config.get("module") or "", str(config.get("registered_name"))
-        own = registered.startswith("keras_entropy>")
-        if config["class_name"] in ("function", "Lambda") or not (own or module.split(".")[0] in ("keras", "builtins")):
+        name, module = config["class_name"], str(config.get("module") or "")
+        own = str(config.get("registered_name")).startswith("keras_entropy>")
+        if name in _FOREIGN or not (own or module.split(".", maxsplit=1)[0] in ("keras", "builtins")):
             raise _UnknownPartError
-        inside_term = own and config["class_name"] in _TERMS
-    optimizer = "learning_rate" in config and not isinstance(config["learning_rate"], dict)
-    left_out = {"seed": True, "factor": inside_term, "learning_rate": optimizer}
-    return {name: _known(item, inside_term) for name, item in config.items() if not left_out.get(name, False)}
+        inside_term = own and name in _TERMS
+    rate = config.get("learning_rate")
+    if rate is not None and not sets_rate and not isinstance(rate, dict):  # a function
+        raise _UnknownPartError
+    left_out = {"seed": True, "factor": inside_term, "learning_rate": not isinstance(rate, dict)}
+    return {
+        name: _known(item, sets_rate, inside_term) for name, item in config.items() if not left_out.get(name, False)
+    }
 
 
 def _terms_of(variable: Any) -> list[Any]:
