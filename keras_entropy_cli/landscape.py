@@ -50,12 +50,15 @@ def landscape(
     """
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
-        _check_folder(output, overwrite=overwrite, resume=resume)
 
         from keras_entropy import _optional, datasets
         from keras_entropy.landscape import density_of_states, network_problem
         from keras_entropy.landscape.axis import axis_names
+        from keras_entropy.runs.folder import ResultsFolder
 
+        results = ResultsFolder(output, "walk", (_WALK,), _FILES)
+        results.check()
+        results.check_wish(overwrite=overwrite, resume=resume)
         _optional.require("matplotlib", extra="plot")
         _optional.require("numba", extra="landscape")
         data = datasets.spirals(data_seed)
@@ -64,8 +67,7 @@ def landscape(
         with interruptible(f"The walk is in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             output.mkdir(parents=True, exist_ok=True)
             if overwrite:
-                for name in (_WALK, *_FILES):
-                    (output / name).unlink(missing_ok=True)
+                results.clear()
             try:
                 with _progress_line() as show:
                     found = density_of_states(
@@ -84,14 +86,6 @@ def landscape(
             typer.echo(str(found))
             typer.echo(f"{found.moves / max(found.seconds, 1e-9):.3g} moves per second.")
             typer.echo(f"Written to {output}: density.json, landscape.png")
-
-
-def _check_folder(output: Path, *, overwrite: bool, resume: bool) -> None:
-    exists = (output / _WALK).exists()
-    options.check_folder(output, "walk", exists=exists, overwrite=overwrite, resume=resume)
-    for name in _FILES if not exists else ():
-        if (output / name).exists():
-            raise FileExistsError(f"{output / name} exists, but no walk. Use --output for another folder.")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the meaning of --overwrite and --resume for a folder."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -87,26 +87,3 @@ def how_to_continue(*, overwrite: bool) -> str:
     """Return the advice after Ctrl-C, for a command with or without --overwrite."""
     option = "--resume in place of --overwrite" if overwrite else "--resume"
     return f"Continue with the same command and {option}."
-
-
-def check_folder(output: Path, content: str, *, exists: bool, overwrite: bool, resume: bool) -> None:
-    """Refuse to replace or continue earlier results unless the user asked for it.
-
-    Args:
-        output: Path of the folder.
-        content: String. What the command keeps in the folder, such as "search".
-        exists: Boolean. Whether `output` holds one.
-        overwrite: Boolean. The option.
-        resume: Boolean. The option.
-
-    Raises:
-        FileExistsError: If there are results, and neither option is given.
-        FileNotFoundError: If there is nothing to resume.
-    """
-    if exists and not (overwrite or resume):
-        raise FileExistsError(
-            f"{output} holds a {content}. Use --overwrite to replace it, --resume to continue it, or --output for "
-            "another folder."
-        )
-    if resume and not exists:
-        raise FileNotFoundError(f"{output} holds no {content} to resume. Run the command without --resume.")

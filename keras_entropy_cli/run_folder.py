@@ -19,6 +19,7 @@ from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
 from keras_entropy.runs import training
 from keras_entropy.runs.checkpoint import Checkpoint
+from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study.wording import plural
 from keras_entropy_cli.presets import TERMS, NamedModel
@@ -62,16 +63,9 @@ def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: 
     """
     if resume:
         return _resume(output, arguments, given)
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"{output} is a file. Name a folder with --output.")
-    if output.is_dir() and not _files.is_empty(output):
-        if not overwrite:
-            raise FileExistsError(
-                f"{output} is not empty. Use --overwrite to replace the run in it, --resume to continue it, or "
-                "--output for another folder."
-            )
-        if not (output / "run.json").is_file():
-            raise FileExistsError(f"{output} is not the folder of a run. Name another folder with --output.")
+    results = ResultsFolder(output, "run", ("run.json",), (*_FILES[1:], _CHECKPOINT, "logs/events.out.tfevents.*"))
+    results.check()
+    results.check_wish(overwrite=overwrite, resume=resume)
     _optional.require("tensorboard", extra="tensorboard")
     _optional.require("matplotlib", extra="plot")
     keras.utils.set_random_seed(arguments.seed)
@@ -79,7 +73,7 @@ def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: 
     model = _build(arguments, data)
     output.mkdir(parents=True, exist_ok=True)
     if overwrite:  # only now that all arguments have proved valid
-        _remove_run(output)
+        results.clear()
     run = Run(output, arguments, data, model, Watch(), before={e.path: e.mean for e in _measure(model)})
     # If two processes start at once, this fails in one of them.
     _files.create_json(output / "run.json", run.record())
@@ -264,13 +258,6 @@ def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
 
 def _measure(model: Any) -> list[WeightEntropy]:
     return [profile.measure_weight(weight) for weight in profile.measurable_weights(model)]
-
-
-def _remove_run(output: Path) -> None:
-    for name in (*_FILES, _CHECKPOINT):
-        (output / name).unlink(missing_ok=True)
-    for path in (output / "logs").glob("events.out.tfevents.*"):
-        path.unlink()
 
 
 def _history_rows(history: dict[str, list[float]]) -> list[list[Any]]:

@@ -86,12 +86,12 @@ def search(
         options.check_exclusive(overwrite=overwrite, resume=resume)
 
         from keras_entropy import _backend, _optional
-        from keras_entropy.tuning.output_folder import holds_search
+        from keras_entropy.tuning.output_folder import results_of
         from keras_entropy_cli.presets import NamedData
 
         for module in ("loky", "filelock", "pandas", "matplotlib", "tensorboard"):
             _optional.require(module, extra="search")
-        options.check_folder(output, "search", exists=holds_search(output), overwrite=overwrite, resume=resume)
+        results_of(output).check_wish(overwrite=overwrite, resume=resume)
         with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             _backend.framework().disable_pipeline_tuning()
             data = NamedData(dataset, None if data_dir is None else str(data_dir), model == "autoencoder")

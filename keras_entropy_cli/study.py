@@ -78,14 +78,12 @@ def study(
         for module in ("loky", "filelock", "pandas", "matplotlib"):
             _optional.require(module, extra="study")
         planned = study_file.study_of(text, file, output, seed)
-        exists = (output / folder.DESCRIPTION).exists()
-        options.check_folder(output, "study", exists=exists, overwrite=overwrite, resume=resume)
+        folder.results_of(output).check_wish(overwrite=overwrite, resume=resume)
         if overwrite:
-            folder.clear(output)
             report_files.clear(output / "report")
         with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             with options.executor_of(scheduler) as executor:
-                _run(planned, executor=executor, workers=workers, retry_failed=retry_failed)
+                _run(planned, executor=executor, workers=workers, retry_failed=retry_failed, overwrite=overwrite)
             _report(output)
 
 

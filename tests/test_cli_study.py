@@ -58,7 +58,7 @@ def done(tmp_path_factory):
     (folder / "study.toml").write_text(SMALL)
     result = command(folder / "study.toml", "--output", folder / "out", "--seed", 5)
     assert result.exit_code == 0, result.output
-    return folder, result.output
+    return folder, result.stdout
 
 
 def test_a_file_becomes_a_study_and_a_report(done):
@@ -85,7 +85,7 @@ def test_a_report_is_drawn_again_without_running(done):
     result = command("--report", folder / "out")
 
     assert result.exit_code == 0, result.output
-    assert result.output == printed
+    assert result.stdout == printed
     assert (folder / "out" / "report" / "report.md").exists()
     assert (folder / "out" / "runs.jsonl").read_bytes() == before
 
@@ -102,7 +102,7 @@ def test_a_study_is_not_overwritten_and_goes_on(done):
     (folder / "other.toml").write_text(SMALL.replace("epochs = 1", "epochs = 2"))
     result = command(folder / "other.toml", "--output", folder / "out", "--seed", 5, "--resume")
     assert result.exit_code == 2
-    assert "other settings: epochs" in result.output
+    assert "holds a study with other epochs" in result.output
     (folder / "bad.toml").write_text(SMALL.replace("epochs = 1", "epochs = 0"))
     result = command(folder / "bad.toml", "--output", folder / "out", "--overwrite")
     assert result.exit_code == 2  # a mistake costs nothing
@@ -114,7 +114,7 @@ def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
 
     for name in ("study.json", "runs.jsonl", "workers.log", "thesis.tex"):
         (tmp_path / name).write_text("mine")
-    folder.clear(tmp_path)
+    folder.results_of(tmp_path).clear()
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex", ".lock"}
 
 

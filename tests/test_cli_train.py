@@ -77,7 +77,7 @@ def test_a_second_run_refuses_and_loses_nothing(trained):
     result = command("--output", output)
 
     assert result.exit_code == 2
-    assert "not empty" in result.output
+    assert "holds a run. Use --overwrite" in result.output
     assert "--overwrite" in result.output
     assert {path: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
 
@@ -97,7 +97,7 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     (tmp_path / "b" / "thesis.tex").write_text("mine")
     result = command("--output", tmp_path / "b", "--overwrite")
     assert result.exit_code == 2
-    assert "is not the folder of a run" in result.output
+    assert "holds other files (thesis.tex), and no run" in result.output
 
     result = command("--output", tmp_path / "a", "--overwrite", "--placement", "nowhere")
     assert result.exit_code == 2  # a mistake in the arguments costs nothing

@@ -326,7 +326,7 @@ def test_run_refuses_what_it_cannot_do(tmp_path):
         with pytest.raises(error, match=message):
             study().run(**arguments)
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(FileExistsError, match="is not a study folder: it contains other files"):
+    with pytest.raises(FileExistsError, match=r"holds other files \(thesis.tex\), and no study"):
         study(output=tmp_path).run()
     with pytest.raises(FileExistsError, match="is a file"):
         study(output=tmp_path / "thesis.tex").run()

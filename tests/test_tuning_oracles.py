@@ -23,8 +23,7 @@ from tuning_cases import (
 )
 
 from keras_entropy import EntropyWarning, _files
-from keras_entropy.study.folder import held
-from keras_entropy.tuning import EntropyTuner, trial_run
+from keras_entropy.tuning import EntropyTuner, project_folder, trial_run
 
 pytestmark = pytest.mark.once
 
@@ -227,17 +226,17 @@ def test_another_search_in_the_folder_is_refused(tmp_path):
     search_nothing("random", folder)
     for change in ({"seeds": [0, 2]}, {"seed": 4}, {"hypermodel": hypermodel(factors=(1e-3, 1.0))}, {"tuner": "grid"}):
         before = Path(folder, "search", "oracle.json").read_bytes()
-        with pytest.raises(ValueError, match="contains a search with another"):
+        with pytest.raises(ValueError, match="holds a search with other .*overwrite=True"):
             EntropyTuner(**tuner_options("random", folder, 12) | change).search(**arrays(), epochs=2, verbose=0)
         assert Path(folder, "search", "oracle.json").read_bytes() == before
-    with pytest.raises(ValueError, match=r"another fit \(epochs\)\. Restore"):
+    with pytest.raises(ValueError, match=r"other fit \(epochs\)\. Restore"):
         EntropyTuner(**tuner_options("random", folder, 12)).search(**arrays(), epochs=3, verbose=0)
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"not a search folder: it contains notes.txt"):
+    with pytest.raises(FileExistsError, match=r"holds other files \(notes.txt\), and no search"):
         EntropyTuner(**tuner_options("random", str(tmp_path), 3) | {"overwrite": True})
     assert (tmp_path / "search" / "notes.txt").read_text() == "mine"
 
@@ -253,7 +252,10 @@ def test_overwrite_starts_anew(tmp_path):
 def test_two_programs_do_not_search_in_one_folder(tmp_path):
     folder = str(tmp_path / "a")
     Path(folder, "search").mkdir(parents=True)
-    with held(Path(folder, "search")), pytest.raises(BlockingIOError, match="Another process"):
+    with (
+        project_folder.results_of(Path(folder, "search")).locked(),
+        pytest.raises(BlockingIOError, match="Another process"),
+    ):
         search_nothing("random", folder)
 
 

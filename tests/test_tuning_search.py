@@ -271,7 +271,7 @@ def test_a_file_is_no_folder(tmp_path):
 def test_what_no_search_has_written_is_not_overwritten(overwrite, tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "trials.csv").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"trials.csv, logs, which were not written by a search"):
+    with pytest.raises(FileExistsError, match=r"holds other files \(logs, trials.csv\), and no search"):
         search(hypermodel(), data, output=tmp_path, overwrite=overwrite, **TINY)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "trials.csv"]
     assert (tmp_path / "trials.csv").read_text() == "mine"

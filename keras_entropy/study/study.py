@@ -208,6 +208,7 @@ class Study:
         *,
         workers: int | None = None,
         retry_failed: bool = False,
+        overwrite: bool = False,
         progress: bool = True,
     ) -> StudyResult:
         """Train every run that has no record yet.
@@ -222,6 +223,7 @@ class Study:
                 Defaults to None: the pool.
             workers: Integer. Number of processes of the pool. Defaults to None: the number of available cores.
             retry_failed: Boolean. True trains runs again that diverged, failed or died. Defaults to False.
+            overwrite: Boolean. Whether to delete an earlier study in the output folder. Defaults to False.
             progress: Boolean. False for no progress table. Defaults to True.
 
         Returns:
@@ -244,6 +246,8 @@ class Study:
             raise ValueError("Give `workers` or `executor`, not both: an executor has its own workers.")
         if workers is not None:
             _checks.positive_integer("workers", workers)
+        if _checks.flag("overwrite", overwrite) and self.output is not None:
+            folder.results_of(self.output).clear()
         described = self.describe()
         job = self._job(described)
         payload = work.packed(job)

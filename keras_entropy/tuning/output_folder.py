@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.study import folder as study_folder
 from keras_entropy.study import read_study
 from keras_entropy.study.folder import DESCRIPTION
-from keras_entropy.tuning.project_folder import holds_project
+from keras_entropy.tuning import project_folder
 
 PROJECT, COMPARISON, LOGS = "search", "comparison", "logs"
 """Subfolders: KerasTuner's project, the study on the held-out seeds, the event files for TensorBoard."""
@@ -16,9 +17,10 @@ TABLE, RESULT, FIGURE, LOG = "trials.csv", "result.json", "search.png", "workers
 """Files; the last has the output of the processes that train."""
 
 
-def holds_search(folder: Path) -> bool:
-    """Whether a search has written in the folder."""
-    return holds_project(folder / PROJECT)
+def results_of(folder: Path) -> ResultsFolder:
+    """The results folder of a search."""
+    marks = tuple(f"{PROJECT}/{name}" for name in project_folder.results_of(folder).marks)
+    return ResultsFolder(folder, "search", marks, (TABLE, RESULT, FIGURE, LOG, LOGS))
 
 
 def check(folder: Path, holdout_seeds: tuple[int, ...], overwrite: bool) -> None:
@@ -28,14 +30,11 @@ def check(folder: Path, holdout_seeds: tuple[int, ...], overwrite: bool) -> None
         FileExistsError: For a file, and for a folder with files of these names that no search has written.
         ValueError: For a folder whose comparison has seeds that are not among `holdout_seeds`.
     """
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file. Name a folder.")
-    foreign = _foreign(folder)
-    if foreign:
-        raise FileExistsError(
-            f"{folder} contains {', '.join(foreign)}, which were not written by a search. A search would overwrite "
-            "them. Name another folder."
-        )
+    results = results_of(folder)
+    if not results.holds_work:
+        if folder.exists() and not folder.is_dir():
+            results.check()
+        results.refuse_files(name for name in (*results.owns, COMPARISON) if (folder / name).exists())
     if overwrite:
         return
     for path in sorted((folder / COMPARISON).glob(f"*/{DESCRIPTION}")):
@@ -54,18 +53,14 @@ def clear(folder: Path) -> None:
     Raises:
         BlockingIOError: While a process works on the comparison.
     """
-    if not holds_search(folder):
+    results = results_of(folder)
+    if not results.holds_work:
         return
-    for name in (TABLE, RESULT, FIGURE, LOG):
-        (folder / name).unlink(missing_ok=True)
     for study in (folder / COMPARISON).glob("*"):
-        study_folder.clear(study)
-    if (folder / LOGS).is_dir():
-        shutil.rmtree(folder / LOGS)
-
-
-def _foreign(folder: Path) -> list[str]:
-    """Names that a search would write and that another program has written."""
-    if holds_search(folder):
-        return []
-    return [name for name in (TABLE, RESULT, FIGURE, COMPARISON, LOGS) if (folder / name).exists()]
+        study_folder.results_of(study).clear()
+    for name in results.owns:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,41 +11,17 @@ import keras
 import keras_tuner
 
 from keras_entropy import _files
+from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.identity import identity
-from keras_entropy.study.folder import LOCK, held
 from keras_entropy.tuning.oracles import STATE
 
 SCHEMA = "keras-entropy/search/1"
 DESCRIPTION = "search.json"
-_OWN = (DESCRIPTION, STATE, "runs")
 
 
-def check_folder(folder: Path, overwrite: bool) -> None:
-    """Check that a folder is new or contains a search; with `overwrite`, delete that search.
-
-    Raises:
-        FileExistsError: For a file, and for a folder with other files.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file. Name a folder.")
-    if not folder.exists():
-        return
-    there = {path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith(_files.PARTIAL)}
-    if there and not holds_project(folder):
-        raise FileExistsError(
-            f"{folder} is not a search folder: it contains {', '.join(sorted(there))}. Give another `project_name`."
-        )
-    if overwrite and there:
-        with held(folder):
-            for name in there:
-                if name in _OWN or name.startswith("trial_"):
-                    path = folder / name
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def holds_project(folder: Path) -> bool:
-    """Whether a folder contains a search, even a corrupted one."""
-    return any((folder / name).exists() for name in (DESCRIPTION, STATE))
+def results_of(folder: Path) -> ResultsFolder:
+    """The results folder of a tuner."""
+    return ResultsFolder(folder, "search", (DESCRIPTION, STATE), ("runs", "trial_*"))
 
 
 def description(settings: Mapping[str, Any], hypermodel: Any, objective: Any) -> dict[str, Any]:
@@ -91,28 +66,18 @@ def check_same(folder: Path, new: dict[str, Any], *, write: bool = False) -> Non
     Raises:
         ValueError: If they differ. The message names the differences.
     """
-    path = folder / DESCRIPTION
-    new = json.loads(json.dumps(new))
-    if not path.exists():
+    results, new = results_of(folder), json.loads(json.dumps(new))
+    old = results.description(DESCRIPTION, SCHEMA)
+    if old is None:
         if write:
-            _files.write_json(path, new)
+            _files.write_json(folder / DESCRIPTION, new)
         return
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if old["schema"] != SCHEMA:
-            raise ValueError(f"schema {old['schema']!r}; this version reads {SCHEMA!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not the description of a search ({error}). If the folder belongs to this search, delete the "
-            "file: the search writes it again. Otherwise, name another folder."
-        ) from error
     changed = [name for name in ({**old, **new} if write else new) if old.get(name) != new.get(name)]
-    if changed:
-        others = ", another ".join(_parts(old, new, name) for name in changed)
-        raise ValueError(
-            f"{folder} contains a search with another {others}. Restore the old value, or name another folder. Only "
-            "`max_trials` may change, and `holdout_seeds` may grow."
-        )
+    results.refuse_others(
+        (_parts(old, new, name) for name in changed),
+        "Restore the old values (only `max_trials` may change, and `holdout_seeds` may grow), replace the search with "
+        "overwrite=True (--overwrite), or name another folder.",
+    )
 
 
 def _parts(old: dict[str, Any], new: dict[str, Any], name: str) -> str:

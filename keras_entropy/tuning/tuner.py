@@ -20,7 +20,6 @@ from keras_tuner import errors
 from keras_entropy import _checks
 from keras_entropy.runs import memory
 from keras_entropy.runs.progress import Progress
-from keras_entropy.study.folder import held
 from keras_entropy.tuning import _keras_tuner, ledger, objective_checks, project_folder, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.ledger import Ledger, Run
@@ -136,7 +135,10 @@ class EntropyTuner(_keras_tuner.TunerBase):
                     f"{name} of KerasTuner's chief and workers. Unset it and use `search(workers=)` or "
                     "`search(executor=)`; a tuner of KerasTuner with EntropyHyperModel may keep it."
                 )
-        project_folder.check_folder(self._folder, overwrite=overwrite)
+        results = project_folder.results_of(self._folder)
+        results.check()
+        if overwrite:
+            results.clear()
         project_folder.check_same(self._folder, self._described)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
         self.ledger = Ledger(self._folder / ledger.FOLDER)
@@ -189,8 +191,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
 
     @contextlib.contextmanager
     def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with held(self._folder):
+        with project_folder.results_of(self._folder).locked():
             described = {**self._described, **project_folder.description_of_fit(args, kwargs)}
             project_folder.check_same(self._folder, described, write=True)
             self.reload()  # another process may have searched since

@@ -1,0 +1,151 @@
+"""The results folder of any work: who may write in it, and the one wording of every refusal."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_entropy import _files, _optional
+
+LOCK = ".lock"
+_MOST_NAMES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultsFolder:
+    """A folder for the results of one kind of work.
+
+    Args:
+        path: Path of the folder.
+        content: String. The kind of work, such as `"study"`.
+        marks: Tuple of strings. Names of files each of which shows that such work is in the folder, even a damaged one.
+        owns: Tuple of strings. Patterns of the files and folders that the work writes beside those. `clear` removes
+            them, and nothing else.
+    """
+
+    path: Path
+    content: str
+    marks: tuple[str, ...]
+    owns: tuple[str, ...] = ()
+
+    @property
+    def holds_work(self) -> bool:
+        """Whether such work is in the folder."""
+        return any((self.path / name).exists() for name in self.marks)
+
+    def check(self) -> None:
+        """Check that the work may begin or go on in the folder.
+
+        Raises:
+            FileExistsError: For a file, and for a folder with other files.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a file. Name a folder.")
+        if not self.holds_work:
+            self.refuse_files(self._names())
+
+    def refuse_files(self, names: Iterable[str]) -> None:
+        """Refuse a folder with files of another program.
+
+        Raises:
+            FileExistsError: If there are any.
+        """
+        found = sorted(names)
+        if found:
+            shown = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
+            raise FileExistsError(
+                f"{self.path} holds other files ({shown}), and no {self.content}. Name another folder."
+            )
+
+    def check_wish(self, *, overwrite: bool, resume: bool) -> None:
+        """Check what a command is asked to do with the folder.
+
+        Raises:
+            FileExistsError: If there is such work and neither option is given.
+            FileNotFoundError: If there is nothing to resume.
+        """
+        if self.holds_work and not (overwrite or resume):
+            raise FileExistsError(
+                f"{self.path} holds a {self.content}. Use --overwrite to replace it, --resume to continue it, or "
+                "--output for another folder."
+            )
+        if resume and not self.holds_work:
+            raise FileNotFoundError(f"{self.path} holds no {self.content} to resume. Run the command without --resume.")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the folder, which is created if it is missing, against other processes.
+
+        Raises:
+            BlockingIOError: If another process has locked it.
+        """
+        filelock = _optional.require("filelock", extra="study")
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise BlockingIOError(f"Another process works on {self.path}. Wait until it ends, or stop it.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def clear(self) -> None:
+        """Remove the work in the folder, and nothing else.
+
+        Raises:
+            BlockingIOError: If a process works on it.
+        """
+        if not self.holds_work:
+            return
+        with self.locked():
+            for pattern in (*self.owns, *reversed(self.marks)):  # what marks the folder goes last
+                for path in self.path.glob(pattern):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def description(self, name: str, schema: str) -> dict[str, Any] | None:
+        """Read the description of the work; None if there is none.
+
+        Args:
+            name: String. Name of the file.
+            schema: String. The schema that this version reads.
+
+        Raises:
+            ValueError: If the file is damaged or has another schema.
+        """
+        path = self.path / name
+        try:
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
+            if found["schema"] != schema:
+                raise ValueError(f"its schema is {found['schema']!r}, and this version reads {schema!r}")
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} does not describe a {self.content}: {error}. Name another folder.") from error
+        return found
+
+    def refuse_others(self, differences: Iterable[str], remedy: str) -> None:
+        """Refuse work that differs from that in the folder.
+
+        Args:
+            differences: Strings. Names of what differs.
+            remedy: String. What to do.
+
+        Raises:
+            ValueError: If anything differs.
+        """
+        found = list(differences)
+        if found:
+            raise ValueError(f"{self.path} holds a {self.content} with other {', '.join(found)}. {remedy}")
+
+    def _names(self) -> list[str]:
+        if not self.path.is_dir():
+            return []
+        there = (path.name for path in self.path.iterdir())
+        return [name for name in there if name != LOCK and not name.startswith(_files.PARTIAL)]
