@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import random
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from types import FrameType
@@ -24,6 +25,7 @@ from keras.src.backend import get_keras_mask, get_stateless_scope, in_stateless_
 from keras.src.backend.common import global_state
 from keras.src.losses.loss import scale_loss_for_distribution, unscale_loss_for_distribution
 from keras.src.models.functional import Functional
+from keras.src.random import seed_generator
 
 from keras_entropy import _backend
 
@@ -85,6 +87,17 @@ def fresh_names() -> Iterator[None]:
         yield
     finally:
         global_state.set_global_attribute("object_name_uids", counted)
+
+
+@contextlib.contextmanager
+def default_seeds_from(seed: int) -> Iterator[None]:
+    """Draw the seeds of layers without a seed as after `random.seed(seed)`, whatever other threads draw."""
+    before = seed_generator.python_random
+    seed_generator.python_random = random.Random(seed)
+    try:
+        yield
+    finally:
+        seed_generator.python_random = before
 
 
 # Graphs of models

@@ -22,6 +22,7 @@ MODULES = {
     "keras.src.losses.loss.scale_loss_for_distribution": "the scale of an added loss on several devices",
     "keras.src.losses.loss.unscale_loss_for_distribution": "the loss of the task on several devices",
     "keras.src.models.functional.Functional": "the class of models whose graph is known",
+    "keras.src.random.seed_generator": "`python_random`: the generator of the seeds of layers",
 }
 """What `_keras.py` imports from `keras.src`, and what for."""
 

@@ -12,7 +12,8 @@ import pytest
 from study_cases import build, build_or_fail, data
 
 from keras_entropy import DenseEntropy, EntropyWarning
-from keras_entropy.study import Arm, JobError, Study, environment, read_records, single_run, work
+from keras_entropy.study import Arm, JobError, Study, environment, read_records, single_run
+from keras_entropy.study import study as study_module
 
 pytestmark = pytest.mark.processes
 
@@ -77,7 +78,7 @@ def test_runs_that_fail_or_kill_their_process_are_records_and_the_others_go_on(t
 
 
 def test_a_process_that_cannot_read_the_study_stops_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "packed", lambda job: b"\x80\x04cno_such_module\nthing\n.")
+    monkeypatch.setattr(study_module, "packed", lambda job, content: b"\x80\x04cno_such_module\nthing\n.")
     with pytest.raises(JobError, match="ModuleNotFoundError: No module named 'no_such_module'"):
         study(tmp_path).run(workers=1)
     assert not (tmp_path / "runs.jsonl").exists()

@@ -4,6 +4,8 @@ import dataclasses
 import gc
 import inspect
 import math
+import random
+import threading
 import warnings
 
 import keras
@@ -321,3 +323,22 @@ def test_pipelines_of_tensorflow_are_not_tuned(monkeypatch):
     _backend.framework().disable_pipeline_tuning()
     _backend.framework().disable_pipeline_tuning()  # once more changes nothing
     assert tf.data.Options().autotune.enabled is False
+
+
+def test_random_numbers_that_another_thread_draws_change_nothing(none):
+    """As those of a worker of Dask that has just started."""
+    over = threading.Event()
+
+    def draw():
+        while not over.is_set():
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        record = train(Arm("none", dropout=0.3))
+    finally:
+        over.set()
+        thread.join()
+    assert record.initial_weights == none.initial_weights
+    assert record.final_weights == none.final_weights

@@ -5,7 +5,9 @@ The number of threads decides how sums are rounded, so a run is bit-identical in
 
 from __future__ import annotations
 
+import functools
 import os
+import pickle
 import signal
 import threading
 import time
@@ -61,6 +63,39 @@ def environment() -> dict[str, str]:
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
     }
+
+
+def packed(job: Any, content: str) -> bytes:
+    """Pickle what all runs of some work share, including functions that other processes cannot import.
+
+    Args:
+        job: Any object.
+        content: String. The kind of work, for an error.
+
+    Raises:
+        TypeError: If it cannot be pickled.
+    """
+    cloudpickle = _optional.require("cloudpickle", extra="study")
+    try:
+        return bytes(cloudpickle.dumps(job))
+    except Exception as error:  # pickle raises whatever the object raises
+        raise TypeError(
+            f"The {content} cannot be sent to other processes: {error}. Build models and load data inside functions, "
+            "and give plain values, arrays and functions."
+        ) from error
+
+
+@functools.lru_cache(maxsize=1)  # kept, with its data, from one run to the next
+def unpacked(payload: bytes) -> Any:
+    """Return what `packed` has pickled.
+
+    Raises:
+        JobError: If this process cannot read it, as for a module that it cannot import.
+    """
+    try:
+        return pickle.loads(payload)
+    except Exception as error:
+        raise JobError(f"A process cannot read its work: {type(error).__name__}: {error}") from error
 
 
 class ProcessPool(Executor):

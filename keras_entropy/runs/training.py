@@ -12,6 +12,7 @@ from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs.checkpoint import Checkpoint
 from keras_entropy.runs.data_order import EpochOrder, ordered
 from keras_entropy.runs.interrupt import InterruptWatch
+from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 
 
@@ -60,7 +61,6 @@ def fit(
     if restored:
         arguments["initial_epoch"] = restored
     arguments.setdefault("verbose", 0)
-    keras.utils.set_random_seed(seed)
-    with InterruptWatch() as interrupts:
+    with seeded(seed), InterruptWatch() as interrupts:
         every = [EpochOrder(seed, batches), *own, watch, *observers, saver, interrupts]
         return (by or keras.Model.fit)(model, **arguments, callbacks=every)

@@ -20,6 +20,7 @@ from keras_entropy import _backend, _checks
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.identity import array_bytes
+from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study import controls
 from keras_entropy.study.arms import Arm
@@ -135,11 +136,11 @@ def _trained(job: Job, task: Task) -> dict[str, Any]:
 def prepare(job: Job, task: Task) -> Prepared:
     """Build the model of a run, apply the changes of its arm, and load the data."""
     machine.clear_session(job.settings)
-    keras.utils.set_random_seed(task.seed)
-    arm = job.arms[task.arm]
-    model = arm.build(job.build, task.values)
-    x_train, y_train, x_val, y_val = load(job.data, task.seed)
-    model = arm.change(model, task.values, task.seed)
+    with seeded(task.seed):
+        arm = job.arms[task.arm]
+        model = arm.build(job.build, task.values)
+        x_train, y_train, x_val, y_val = load(job.data, task.seed)
+        model = arm.change(model, task.values, task.seed)
     memory.build_optimizer(model)
     change = controls.transform(arm.inputs, x_train)
     return Prepared(model, change(x_train), y_train, change(x_val), y_val)

@@ -17,7 +17,7 @@ import keras
 from keras_entropy import _checks, _optional
 from keras_entropy.runs import machine
 from keras_entropy.runs.identity import identity
-from keras_entropy.runs.pool import ProcessPool
+from keras_entropy.runs.pool import ProcessPool, packed
 from keras_entropy.runs.progress import Progress
 from keras_entropy.study import axes, folder, records, work
 from keras_entropy.study.arms import Arm
@@ -250,7 +250,7 @@ class Study:
             folder.results_of(self.output).clear()
         described = self.describe()
         job = self._job(described)
-        payload = work.packed(job)
+        payload = packed(job, "study")
         names = [arm.name for arm in self.arms]
         log = None if self.output is None else self.output / folder.LOG
         with (

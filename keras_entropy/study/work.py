@@ -1,46 +1,21 @@
-"""The runs of a study on an executor: sent to its workers, trained there, and returned as records."""
+"""The runs of a study on an executor: trained there, and returned as records."""
 
 from __future__ import annotations
 
-import functools
-import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
 
-from keras_entropy import _optional
 from keras_entropy.runs import memory
-from keras_entropy.runs.pool import JobError, ProcessDiedError
+from keras_entropy.runs.pool import JobError, ProcessDiedError, unpacked
 from keras_entropy.study import single_run
 from keras_entropy.study.records import RunRecord
-from keras_entropy.study.single_run import Job, Task
-
-
-def packed(job: Job) -> bytes:
-    """Pickle a job for other processes, including functions that they cannot import."""
-    cloudpickle = _optional.require("cloudpickle", extra="study")
-    try:
-        return bytes(cloudpickle.dumps(job))
-    except Exception as error:  # pickle raises whatever the object raises
-        raise TypeError(
-            f"The study cannot be sent to other processes: {error}. Build models and load data inside `build` and "
-            "`data`, and give arms plain values and functions."
-        ) from error
+from keras_entropy.study.single_run import Task
 
 
 def execute(payload: bytes, task: Task) -> RunRecord:
     """Train a run in this process."""
-    job = _unpacked(payload)
     with memory.set_aside():
-        return single_run.train(job, task)
-
-
-@functools.lru_cache(maxsize=1)  # kept, with its data, from one task to the next
-def _unpacked(payload: bytes) -> Job:
-    try:
-        job: Job = pickle.loads(payload)
-    except Exception as error:  # as of any module that this process cannot import
-        raise JobError(f"A process cannot read the study: {type(error).__name__}: {error}") from error
-    return job
+        return single_run.train(unpacked(payload), task)
 
 
 def train(payload: bytes, tasks: Sequence[Task], executor: Executor, ended: Callable[[RunRecord], None]) -> None:

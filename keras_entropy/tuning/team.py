@@ -10,8 +10,7 @@ from typing import Any
 from keras_tuner import errors
 from keras_tuner.engine.trial import Trial
 
-from keras_entropy import _optional
-from keras_entropy.runs.pool import ProcessDiedError, ProcessPool
+from keras_entropy.runs.pool import ProcessDiedError, ProcessPool, packed
 from keras_entropy.tuning import trial_run
 from keras_entropy.tuning.ledger import Run
 
@@ -32,17 +31,10 @@ class Team:
     """
 
     def __init__(self, tuner: Any, executor: Executor, fit: Mapping[str, Any]) -> None:
-        cloudpickle = _optional.require("cloudpickle", extra="search")
         self._tuner, self._executor, self._fit = tuner, executor, dict(fit)
         self._over = threading.Event()
         self._errors: list[BaseException] = []
-        try:
-            self._payload = bytes(cloudpickle.dumps(tuner.job((), self._fit)))
-        except Exception as error:  # pickle raises whatever the object raises
-            raise TypeError(
-                f"The search cannot be sent to other processes: {error}. Build models inside `build`, and give arrays "
-                "as data."
-            ) from error
+        self._payload = packed(tuner.job((), self._fit), "search")
 
     def work(self, count: int) -> None:
         """Run trials in this number of threads, until the oracle has no more or one raises an error."""

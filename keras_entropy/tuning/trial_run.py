@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 import inspect
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from keras_tuner import errors
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.interrupt import InterruptWatch
-from keras_entropy.runs.pool import JobError
+from keras_entropy.runs.pool import unpacked
+from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.tuning import _keras_tuner, ledger
 from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
@@ -76,16 +75,7 @@ class Task:
 def execute(payload: bytes, task: Task) -> Run:
     """Train a run in this process, for a search in another one."""
     with memory.set_aside():
-        return train(_unpacked(payload), task)
-
-
-@functools.lru_cache(maxsize=1)  # kept, with its data, from one run to the next
-def _unpacked(payload: bytes) -> Job:
-    try:
-        job: Job = pickle.loads(payload)
-    except Exception as error:  # as of any module that this process cannot import
-        raise JobError(f"A process cannot read the search: {type(error).__name__}: {error}") from error
-    return job
+        return train(unpacked(payload), task)
 
 
 def train(job: Job, task: Task, observers: Iterable[Any] = ()) -> Run:
@@ -106,10 +96,10 @@ def train(job: Job, task: Task, observers: Iterable[Any] = ()) -> Run:
 def _train(job: Job, task: Task, observers: Iterable[Any]) -> Run:
     machine.clear_session(job.settings)
     memory.free()
-    keras.utils.set_random_seed(task.seed)
     hp, hypermodel, values = task.space.copy(), job.hypermodel, task.values
     hp.values = dict(values)
-    model = hypermodel.build(hp) if PLACEMENT in values else hypermodel.baseline(hp)
+    with seeded(task.seed):
+        model = hypermodel.build(hp) if PLACEMENT in values else hypermodel.baseline(hp)
     memory.build_optimizer(model)
     folder = log_folder(task.trial_id, values, task.seed)
     arguments = {**job.fit, "epochs": task.epochs}
