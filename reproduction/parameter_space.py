@@ -273,6 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--moves", type=float, help="moves for each density of states")
     parser.add_argument("--output", type=Path, default=Path("runs/parameter_space"), help="folder of the results")
     given = parser.parse_args(arguments)
+    if given.sets is not None and given.sets < 2:
+        parser.error(f"--sets should be at least 2, to estimate the spread between data sets. Received: {given.sets}.")
     part, sets, moves = PARTS[given.part]
     given.output.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()

@@ -81,7 +81,8 @@ CASES = {
         rate=factor,
     ),
 }
-SLOW = {"reciprocal", "two terms", "momentum", "corner, per filter", "infomax", "every, given to the layer"}
+QUICK = {"dense", "every", "dropout"}
+"""The cases that run by default; each compiles three times."""
 
 
 def trained(build, factor, seed, callbacks=()):
@@ -98,7 +99,7 @@ def trained(build, factor, seed, callbacks=()):
         return repr(watch.history), fingerprint(used), used
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in CASES])
 def test_a_run_has_the_bits_that_it_has_alone(name):
     build = CASES[name]
     *alone, _ = trained(build, 2e-3, 1)
@@ -303,7 +304,9 @@ class Killed(BaseException):
     """In place of kill -9."""
 
 
-@pytest.mark.parametrize("name", ["every", "dropout", "every, given to the layer"])
+@pytest.mark.parametrize(
+    "name", ["dropout", *(pytest.param(n, marks=pytest.mark.slow) for n in ("every", "every, given to the layer"))]
+)
 def test_a_killed_run_goes_on_in_a_new_process_and_in_one_that_has_trained_others(name, tmp_path, monkeypatch):
     build, path = CASES[name], tmp_path / "run.npz"
 
