@@ -18,7 +18,7 @@ from typing import Any
 from keras_tuner import errors
 
 from keras_entropy import _checks
-from keras_entropy.runs import memory
+from keras_entropy.runs import memory, shared_models
 from keras_entropy.runs.progress import Progress
 from keras_entropy.tuning import _keras_tuner, ledger, objective_checks, project_folder, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
@@ -196,7 +196,10 @@ class EntropyTuner(_keras_tuner.TunerBase):
             project_folder.check_same(self._folder, described, write=True)
             self.reload()  # another process may have searched since
             self.oracle.restore_copies()
-            yield
+            try:
+                yield
+            finally:
+                shared_models.clear()  # the user's process goes on
         self._check_completed()
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
