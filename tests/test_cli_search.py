@@ -172,6 +172,7 @@ def test_two_workers(tmp_path, child_environment):
     assert (tmp_path / "out" / "workers.log").exists()
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_named(tmp_path):
     pytest.importorskip("distributed", reason="needs the extra dask")
     for scheduler in ("nowhere", "tcp://127.0.0.1:9"):

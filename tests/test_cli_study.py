@@ -102,7 +102,7 @@ def test_a_study_is_not_overwritten_and_goes_on(done):
     (folder / "other.toml").write_text(SMALL.replace("epochs = 1", "epochs = 2"))
     result = command(folder / "other.toml", "--output", folder / "out", "--seed", 5, "--resume")
     assert result.exit_code == 2
-    assert "holds a study with other epochs" in result.output
+    assert "holds a study with other settings: epochs" in result.output
     (folder / "bad.toml").write_text(SMALL.replace("epochs = 1", "epochs = 0"))
     result = command(folder / "bad.toml", "--output", folder / "out", "--overwrite")
     assert result.exit_code == 2  # a mistake costs nothing

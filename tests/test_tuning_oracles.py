@@ -229,7 +229,7 @@ def test_another_search_in_the_folder_is_refused(tmp_path):
         with pytest.raises(ValueError, match="holds a search with other .*overwrite=True"):
             EntropyTuner(**tuner_options("random", folder, 12) | change).search(**arrays(), epochs=2, verbose=0)
         assert Path(folder, "search", "oracle.json").read_bytes() == before
-    with pytest.raises(ValueError, match=r"other fit \(epochs\)\. Restore"):
+    with pytest.raises(ValueError, match=r"other settings: fit \(epochs\)\. Restore"):
         EntropyTuner(**tuner_options("random", folder, 12)).search(**arrays(), epochs=3, verbose=0)
 
 

@@ -61,7 +61,9 @@ def test_two_workers_find_what_one_process_finds_also_where_it_has_begun(tmp_pat
     assert team.load_model(team.oracle.get_best_trials()[0]).count_params()
 
 
-@pytest.mark.parametrize("kind", ["random", "grid", "bayesian", "hyperband"])
+@pytest.mark.parametrize(
+    "kind", ["random", "grid", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("bayesian", "hyperband"))]
+)
 def test_every_tuner_searches_on_an_executor(kind, tmp_path):
     more = {"factors": [1e-3, 1e-2, 1e-1]} if kind == "grid" else {}
     tuner = EntropyTuner(**options(tmp_path, 3, tuner=kind, max_epochs=4, hypermodel=hypermodel(**more)))

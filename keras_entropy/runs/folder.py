@@ -130,19 +130,20 @@ class ResultsFolder:
             raise ValueError(f"{path} does not describe a {self.content}: {error}. Name another folder.") from error
         return found
 
-    def refuse_others(self, differences: Iterable[str], remedy: str) -> None:
+    def refuse_others(self, differences: Iterable[str], remedy: str, kind: str = "other settings") -> None:
         """Refuse work that differs from that in the folder.
 
         Args:
             differences: Strings. Names of what differs.
             remedy: String. What to do.
+            kind: String. What the differences are. Defaults to `"other settings"`.
 
         Raises:
             ValueError: If anything differs.
         """
         found = list(differences)
         if found:
-            raise ValueError(f"{self.path} holds a {self.content} with other {', '.join(found)}. {remedy}")
+            raise ValueError(f"{self.path} holds a {self.content} with {kind}: {', '.join(found)}. {remedy}")
 
     def _names(self) -> list[str]:
         if not self.path.is_dir():

@@ -54,7 +54,9 @@ def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Ke
         _files.remove_partial(folder)
         before = results.description(DESCRIPTION, SCHEMA)
         if before is not None:
-            results.refuse_others(_differences(before, json.loads(json.dumps(description))), _REMEDY)
+            now = json.loads(json.dumps(description))
+            results.refuse_others(_changed(before, now), _REMEDY)
+            results.refuse_others(_gone(before, now), _REMEDY, "further runs")
         _files.write_json(folder / DESCRIPTION, description)
         path = folder / records.RUNS
         records.repair(path)
@@ -75,18 +77,23 @@ def identity_of_runs(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Names of what differs between two descriptions, but for arms, seeds and values that were added."""
-    before, arms = ({arm["name"]: arm for arm in description["arms"]} for description in (old, new))
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names of the settings that differ between two descriptions, but for what was added."""
     found = [name for name in new if name not in _GROWING and new[name] != old.get(name)]
-    for name, arm in before.items():
-        now = arms.get(name)
-        if now is None:
-            found.append(f"arm {name!r} (it is missing)")
-            continue
-        found += [f"{key} of arm {name!r}" for key in arm if key != "grid" and arm[key] != now.get(key)]
-        found += [] if _grown(arm.get("grid", {}), now.get("grid", {})) else [f"grid of arm {name!r}"]
-    return found + [f"seed {seed} (it is missing)" for seed in old.get("seeds", []) if seed not in new["seeds"]]
+    arms = {arm["name"]: arm for arm in new["arms"]}
+    for arm in old["arms"]:
+        name, now = arm["name"], arms.get(arm["name"])
+        if now is not None:
+            found += [f"{key} of arm {name!r}" for key in arm if key != "grid" and arm[key] != now.get(key)]
+            found += [] if _grown(arm.get("grid", {}), now.get("grid", {})) else [f"grid of arm {name!r}"]
+    return found
+
+
+def _gone(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names of the arms and seeds that a new description lacks."""
+    arms = {arm["name"] for arm in new["arms"]}
+    found = [f"arm {arm['name']!r}" for arm in old["arms"] if arm["name"] not in arms]
+    return found + [f"seed {seed}" for seed in old.get("seeds", []) if seed not in new["seeds"]]
 
 
 def _grown(before: dict[str, list[Any]], now: dict[str, list[Any]]) -> bool:
