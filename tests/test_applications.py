@@ -11,6 +11,8 @@ NAMES = [
     "VGG16", "ResNet50", "MobileNet", "MobileNetV3Small", "DenseNet121", "EfficientNetB0", "InceptionV3", "Xception",
     "ConvNeXtTiny", "NASNetMobile",
 ]  # fmt: skip
+QUICK = {"VGG16", "MobileNetV3Small", "NASNetMobile"}
+"""The architectures that are measured by default: one of plain, one of inverted and one of many branched blocks."""
 SHIFTS = ("bias", "beta", "mean", "count", "seed_generator_state")
 
 
@@ -64,7 +66,9 @@ def _layer(model, path):
     return model
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NAMES]
+)
 def test_every_weight_of_an_application_is_measured(name):
     if name == "NASNetMobile" and keras.backend.backend() == "torch":
         pytest.skip("Keras does not build NASNetMobile on torch")

@@ -37,6 +37,7 @@ def test_table_1_is_made_from_its_runs(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "a-table1.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("train_here", "no_prepared_sets")
 def test_seeds_can_be_added_and_not_be_taken_away(tmp_path, monkeypatch):
     monkeypatch.setattr(classifiers, "SMALL", dataclasses.replace(TINY, architectures=("2",)))

@@ -67,6 +67,7 @@ def test_a_cell_of_survivors_is_in_no_count():
     assert any("1 of 2 at lambda 2" in sentence for sentence in said)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("train_here")
 def test_a_tiny_table(tmp_path, monkeypatch):
     monkeypatch.setattr(photographs, "SMALL", TINY)

@@ -55,6 +55,7 @@ def test_a_penalty_that_falls_puts_the_stop_off():
     assert table.seconds("val_task_loss")(record) == 10.0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("train_here")
 def test_a_tiny_table_and_its_masks(tmp_path, monkeypatch):
     monkeypatch.setattr(segmentation, "SMALL", TINY)
