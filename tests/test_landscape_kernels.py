@@ -93,7 +93,7 @@ CASES = [
     (4, 8, 2, 2, True, "wrong", ("train_loss",), "sum", 0.01, 40, 40),
     pytest.param((3, 6, 2, 2, True, "first", ("train_accuracy", "test_accuracy"), "mean", 0.0, 40, 37), marks=SLOW),
     pytest.param((2, 5, 3, 3, False, "first", ("train_loss", "test_accuracy"), "mean", 0.1, 33, 20), marks=SLOW),
-    (2, 5, 3, 4, True, "wrong", ("test_accuracy", "train_loss"), "sum", 0.0, 100, 61),
+    pytest.param((2, 5, 3, 4, True, "wrong", ("test_accuracy", "train_loss"), "sum", 0.0, 100, 61), marks=SLOW),
     pytest.param((1, 7, 2, 3, True, "first", ("train_accuracy",), "mean", 0.0, 40, 8), marks=SLOW),
     pytest.param((1, 4, 2, 2, False, "wrong", ("test_accuracy",), "mean", 0.5, 5, 40), marks=SLOW),
     pytest.param((5, 4, 1, 2, False, "first", ("train_loss", "train_accuracy"), "mean", 0.0, 130, 3), marks=SLOW),

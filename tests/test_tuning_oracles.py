@@ -64,7 +64,9 @@ def test_a_search_that_is_opened_again_goes_on_with_the_same_values(kind, tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore:.*differs from oracle.json")
-@pytest.mark.parametrize("kind", TUNERS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind == "hyperband" else ()) for kind in TUNERS]
+)
 def test_a_kill_at_any_write_loses_nothing_and_trains_nothing_twice(kind, tmp_path, monkeypatch):
     whole = search_nothing(kind, tmp_path / "whole")
     faults = Faults(tmp_path / "killed")

@@ -68,6 +68,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(segmentation, "SMALL", UNET)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("train_here", "tiny")
 def test_a_tiny_unet(tmp_path):
     outcome = profiles.run("a-fig9", Settings(output=tmp_path, progress=False))
@@ -77,6 +78,7 @@ def test_a_tiny_unet(tmp_path):
     assert not any("Values of lambda" in sentence for sentence in outcome.reduced)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("train_here", "tiny")
 def test_a_figure_without_weights_says_what_stands_in(tmp_path, monkeypatch):
     monkeypatch.setitem(profiles.FIGURES, "a-fig1", profiles.Figure("mobilenet", "squeezenet", "early"))
