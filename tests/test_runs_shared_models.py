@@ -259,6 +259,16 @@ def test_another_structure_has_steps_of_its_own(other):
 
 
 @only_where_steps_are_compiled
+def test_what_is_set_on_an_optimizer_later_is_part_of_the_structure():
+    excluding = dense(optimizer="adamw")
+    excluding.optimizer.exclude_from_weight_decay(var_names=["bias"])
+    for model in (one := dense(optimizer="adamw"), two := dense(optimizer="adamw", rate=0.5), excluding):
+        memory.build_optimizer(model)
+    assert shared_models._settings(one.optimizer) == shared_models._settings(two.optimizer)
+    assert shared_models._settings(one.optimizer) != shared_models._settings(excluding.optimizer)
+
+
+@only_where_steps_are_compiled
 def test_a_term_that_models_have_in_common_has_its_factor_in_each():
     """An object outside of `build` is the same in all runs, and in models of another structure."""
     term = DenseEntropy(0.1)

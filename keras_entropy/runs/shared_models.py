@@ -117,6 +117,7 @@ def structure(model: Any) -> str | None:
         parts: list[Any] = [_known(config, sets_rate), model.jit_compile, machine.keras_settings()]
         parts += [(v.path, tuple(v.shape), v.dtype, v.trainable, _terms_of(v)) for v in model.variables]
         parts += [(v.path, tuple(v.shape), v.dtype) for v in model.optimizer.variables]
+        parts += [_settings(model.optimizer), _settings(getattr(model.optimizer, "inner_optimizer", None))]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     except (_UnknownPartError, TypeError, ValueError, NotImplementedError):
         return None
@@ -156,6 +157,20 @@ def _known(config: Any, sets_rate: bool = False, inside_term: bool = False) -> A
     return {
         name: _known(item, sets_rate, inside_term) for name, item in config.items() if not left_out.get(name, False)
     }
+
+
+def _settings(optimizer: Any) -> list[Any]:
+    """The plain attributes of an optimizer: its config lacks what is set later, as by `exclude_from_weight_decay`."""
+    plain = (bool, int, float, str, type(None))
+    found = []
+    for name, value in {} if optimizer is None else vars(optimizer).items():
+        items = sorted(map(str, value)) if isinstance(value, set | frozenset) else value
+        known = isinstance(items, plain) or (
+            isinstance(items, list | tuple) and all(isinstance(i, plain) for i in items)
+        )
+        if known and name != "name":  # which the config has
+            found.append([name, items])
+    return sorted(found, key=str)
 
 
 def _terms_of(variable: Any) -> list[Any]:
