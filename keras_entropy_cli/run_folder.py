@@ -175,13 +175,13 @@ class Run:
                 checkpoint=self.output / _CHECKPOINT,
                 key=self._key,
             )
+            finished = True
         except KeyboardInterrupt:
             if not self._go_back():
                 return False
-            self._finish()
-            return False
+            finished = False
         self._finish()
-        return True
+        return finished
 
     @property
     def _key(self) -> str:

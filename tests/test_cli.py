@@ -30,7 +30,6 @@ USAGE_ERRORS = [
     (["train", "--learning-rate", "-1"], "should be above 0"),
     (["train", "--learning-rate", "nan"], "should be above 0"),
     (["train", "--overwrite", "--resume"], "exclude each other"),
-    (["profile"], "Missing argument"),
     (["profile", "cnn", "--measure", "paper"], "--measure"),
     (["profile", "cnn", "--json", "p.svg", "--plot", "p.svg"], "two files"),
     (["study"], "Give the file of a study"),
@@ -87,6 +86,16 @@ def test_errors_in_the_arguments_are_explained(arguments, words, tmp_path, monke
     assert result.stdout == ""
     assert isinstance(result.exception, SystemExit)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_argument_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = command("profile")
+
+    assert result.exit_code == 2
+    assert re.search("Missing argument '(model|MODEL)'", result.stderr)  # as versions of typer spell it
+    assert result.stdout == ""
+    assert isinstance(result.exception, SystemExit)
 
 
 @pytest.mark.parametrize(

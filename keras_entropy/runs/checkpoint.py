@@ -62,10 +62,13 @@ class Checkpoint(keras.callbacks.Callback):
     def restore(self, model: Any) -> int:
         """Set a model to the state of the checkpoint, if there is one; return the number of its epochs."""
         epochs = self.restored_epochs(model)
+        self._set_variables(model)
+        return epochs
+
+    def _set_variables(self, model: Any) -> None:
         if self._restored is not None:
             for variable, value in zip(_variables(model), self._restored["variables"], strict=True):
                 variable.assign(value)
-        return epochs
 
     def _read(self, path: Path, model: Any) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as file:
@@ -88,8 +91,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Restore variables and callbacks, after the callbacks have reset themselves."""
         if self._restored is None:
             return
-        for variable, value in zip(_variables(self.model), self._restored["variables"], strict=True):
-            variable.assign(value)
+        self._set_variables(self.model)
         for callback, state in zip(self._callbacks, self._restored["callbacks"], strict=True):
             vars(callback).update(state)
 

@@ -44,10 +44,18 @@ class ResultsFolder:
         Raises:
             FileExistsError: For a file, and for a folder with other files.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise FileExistsError(f"{self.path} is a file. Name a folder.")
+        self.refuse_file()
         if not self.holds_work:
             self.refuse_files(self._names())
+
+    def refuse_file(self) -> None:
+        """Refuse a file in place of the folder.
+
+        Raises:
+            FileExistsError: If there is one.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a file. Name a folder.")
 
     def refuse_files(self, names: Iterable[str]) -> None:
         """Refuse a folder with files of another program.
@@ -105,9 +113,13 @@ class ResultsFolder:
         if not self.holds_work:
             return
         with self.locked():
-            for pattern in (*self.owns, *reversed(self.marks)):  # what marks the folder goes last
-                for path in self.path.glob(pattern):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self.remove(*self.owns, *reversed(self.marks))  # what marks the folder goes last
+
+    def remove(self, *patterns: str) -> None:
+        """Remove the files and folders in the folder whose names match one of the patterns."""
+        for pattern in patterns:
+            for path in self.path.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def description(self, name: str, schema: str) -> dict[str, Any] | None:
         """Read the description of the work; None if there is none.
@@ -127,7 +139,10 @@ class ResultsFolder:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} does not describe a {self.content}: {error}. Name another folder.") from error
+            raise ValueError(
+                f"{path} does not describe a {self.content}: {error}. Restore the file from a copy, replace the "
+                f"{self.content} with overwrite=True (--overwrite), or name another folder."
+            ) from error
         return found
 
     def refuse_others(self, differences: Iterable[str], remedy: str, kind: str = "other settings") -> None:

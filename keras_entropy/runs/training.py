@@ -64,3 +64,16 @@ def fit(
     with seeded(seed), InterruptWatch() as interrupts:
         every = [EpochOrder(seed, batches), *own, watch, *observers, saver, interrupts]
         return (by or keras.Model.fit)(model, **arguments, callbacks=every)
+
+
+def refuse_model(build: Any) -> None:
+    """Refuse a model where a function belongs that builds one.
+
+    Raises:
+        TypeError: If `build` is a model.
+    """
+    if isinstance(build, keras.Model):
+        raise TypeError(
+            "`build` should be a function that returns a compiled model. Received: a model. Build and compile it in a "
+            "function: each run needs a new one."
+        )

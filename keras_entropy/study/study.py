@@ -12,13 +12,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from keras_entropy import _checks, _optional
 from keras_entropy.runs import machine
 from keras_entropy.runs.identity import identity
 from keras_entropy.runs.pool import ProcessPool, packed
 from keras_entropy.runs.progress import Progress
+from keras_entropy.runs.training import refuse_model
 from keras_entropy.study import axes, folder, records, work
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.axes import OWN_AXES, Values, checked_axes
@@ -109,11 +108,7 @@ class Study:
         for name, function in (("build", build), *([("callbacks", callbacks)] if callbacks else [])):
             if not callable(function):
                 raise TypeError(_checks.message(name, "a function", function))
-        if isinstance(build, keras.Model):
-            raise TypeError(
-                "`build` should be a function that returns a compiled model. Received: a model. "
-                "Build and compile it in a function: each run needs a new one."
-            )
+        refuse_model(build)
         if not callable(data) and (isinstance(data, str | bytes | Mapping) or not isinstance(data, Sequence)):
             raise TypeError(_checks.message("data", "(x_train, y_train, x_val, y_val) or a function", data))
         if not callable(data):

@@ -19,6 +19,7 @@ from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.placement.attachment import attach_to_weights
 from keras_entropy.placement.resolution import Placement
 from keras_entropy.runs.identity import identity
+from keras_entropy.runs.training import refuse_model
 from keras_entropy.tuning import objective_checks
 from keras_entropy.tuning.trial_errors import fatal_errors
 
@@ -87,11 +88,7 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         super().__init__()
         if not isinstance(build, keras_tuner.HyperModel) and not callable(build):
             raise TypeError(_checks.message("build", "a function or a keras_tuner.HyperModel", build))
-        if isinstance(build, keras.Model):
-            raise TypeError(
-                "`build` should be a function that returns a compiled model. Received: a model. "
-                "Build and compile it in a function: each run needs a new one."
-            )
+        refuse_model(build)
         self.base = build
         self.regularizers = _named_regularizers(regularizer)
         self.placements = _named_placements(placements)

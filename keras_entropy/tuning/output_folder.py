@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from keras_entropy.runs.folder import ResultsFolder
@@ -32,8 +31,7 @@ def check(folder: Path, holdout_seeds: tuple[int, ...], overwrite: bool) -> None
     """
     results = results_of(folder)
     if not results.holds_work:
-        if folder.exists() and not folder.is_dir():
-            results.check()
+        results.refuse_file()
         results.refuse_files(name for name in (*results.owns, COMPARISON) if (folder / name).exists())
     if overwrite:
         return
@@ -58,9 +56,4 @@ def clear(folder: Path) -> None:
         return
     for study in (folder / COMPARISON).glob("*"):
         study_folder.results_of(study).clear()
-    for name in results.owns:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    results.remove(*results.owns)

@@ -159,10 +159,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
             RuntimeError: If all trials failed. The message contains the reason of the first.
             ValueError: For a folder with a different search, or a search of different data.
         """
-        objective_checks.check_callbacks(kwargs.get("callbacks") or [])
-        if trial_run.is_plain(self.hypermodel):
-            args, kwargs = (), trial_run.bound(args, kwargs)
-            trial_run.check_data(kwargs, self.oracle.objective.name)
+        args, kwargs = self._checked_fit(args, kwargs)
         with memory.set_aside(), self._opened(args, kwargs):
             super().search(*args, **kwargs)
 
@@ -180,14 +177,21 @@ class EntropyTuner(_keras_tuner.TunerBase):
         Raises:
             FatalError, RuntimeError, ValueError: As `search`.
         """
-        objective_checks.check_callbacks(kwargs.get("callbacks") or [])
-        trial_run.check_data(kwargs, self.oracle.objective.name)
+        _, kwargs = self._checked_fit((), kwargs)
         with memory.set_aside(), self._opened((), kwargs):
             self._team = Team(self, executor, kwargs)
             try:
                 self._team.work(count)
             finally:
                 self._team = None
+
+    def _checked_fit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Check the arguments of `fit`, and name them all if `keras.Model.fit` takes them."""
+        objective_checks.check_callbacks(kwargs.get("callbacks") or [])
+        if trial_run.is_plain(self.hypermodel):
+            args, kwargs = (), trial_run.bound(args, kwargs)
+            trial_run.check_data(kwargs, self.oracle.objective.name)
+        return args, kwargs
 
     @contextlib.contextmanager
     def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
