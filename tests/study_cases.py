@@ -7,8 +7,8 @@ import signal
 import keras
 import numpy as np
 
+from keras_entropy.runs.records import RUNS, append
 from keras_entropy.study import RunRecord
-from keras_entropy.study.records import RUNS, append
 
 
 def build(width=4, learning_rate=1e-2, dropout=None, optimizer="adam", eager=False):

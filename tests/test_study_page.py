@@ -6,7 +6,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="reports have figures")
 
-from keras_entropy.study import RunRecord, folder, records, report
+from keras_entropy.runs import records
+from keras_entropy.study import RunRecord, folder, report
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from study_cases import build, data
 
 from keras_entropy import DenseEntropy, TotalCorrelation
+from keras_entropy.runs import records
 from keras_entropy.runs.identity import identity
-from keras_entropy.study import Arm, RunRecord, Study, axes, metrics, read_records, records
+from keras_entropy.study import Arm, RunRecord, Study, axes, metrics, read_records
 
 
 def study(*arms, **settings):

@@ -16,9 +16,9 @@ from study_cases import write_study
 pytest.importorskip("matplotlib", reason="reports have figures")
 
 from keras_entropy import plots
+from keras_entropy.runs.records import RUNS, append
 from keras_entropy.study import RunRecord, compare, figures, read_records, read_study, report
 from keras_entropy.study.document import Heading, Items, Paragraph, Picture, Table, escaped, to_html, to_markdown
-from keras_entropy.study.records import RUNS, append
 
 pytestmark = pytest.mark.once
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from keras_entropy._checks import one_of
 from keras_entropy._frozen import FrozenDict
+from keras_entropy.runs.records import Epoch, RunRecord, canonical
 from keras_entropy.study.estimates import is_usable
 from keras_entropy.study.metrics import direction
-from keras_entropy.study.records import Epoch, RunRecord, canonical
 from keras_entropy.study.wording import is_number, point_text
 
 Point = Mapping[str, Any]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_entropy import _checks
-from keras_entropy.study.records import RunRecord, canonical
+from keras_entropy.runs.records import RunRecord, canonical
 
 Values = dict[str, Any]
 OWN_AXES = ("factor", "placement")

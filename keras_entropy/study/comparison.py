@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from keras_entropy._checks import positive
+from keras_entropy.runs.records import Epoch, RunRecord
 from keras_entropy.stats import MeanDifference, _samples, holm_adjusted, paired_t, tost
 from keras_entropy.study import arm_groups
 from keras_entropy.study.arm_groups import Family, Group, Selection
 from keras_entropy.study.estimates import finite_mean, mean_of, quiet
-from keras_entropy.study.records import Epoch, RunRecord
 from keras_entropy.study.results import ArmResult, Comparison
 from keras_entropy.study.wording import plural
 

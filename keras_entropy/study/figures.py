@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_entropy._checks import message
+from keras_entropy.runs.records import RunRecord, canonical
 from keras_entropy.stats import Estimate
 from keras_entropy.stats._samples import LARGEST
 from keras_entropy.study import arm_groups
@@ -29,7 +30,6 @@ from keras_entropy.study.figure_layout import (
     short,
     styles_of,
 )
-from keras_entropy.study.records import RunRecord, canonical
 from keras_entropy.study.results import ArmResult, Comparison
 from keras_entropy.study.wording import is_number, percent
 

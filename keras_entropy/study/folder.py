@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_entropy import _files
+from keras_entropy.runs import records
 from keras_entropy.runs.folder import ResultsFolder
-from keras_entropy.study import records
-from keras_entropy.study.records import Key, RunRecord
+from keras_entropy.runs.records import Key, RunRecord
 
 SCHEMA = "keras-entropy/study/1"
 DESCRIPTION = "study.json"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_entropy import _optional
+from keras_entropy.runs.records import RunRecord
 from keras_entropy.study import arm_groups
-from keras_entropy.study.records import RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd

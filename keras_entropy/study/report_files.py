@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from keras_entropy._checks import printable
 from keras_entropy._files import replacing, write_text
+from keras_entropy.runs.records import RunRecord
 from keras_entropy.study import report_sections as sections
 from keras_entropy.study.document import Block, Heading, Items, Picture, to_html, to_markdown
 from keras_entropy.study.frames import curves_frame, runs_frame
-from keras_entropy.study.records import RunRecord
 from keras_entropy.study.results import Comparison
 from keras_entropy.study.significance_tables import pairwise_table, starred_table
 from keras_entropy.study.study_plan import StudyPlan

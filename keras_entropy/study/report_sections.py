@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from keras_entropy import plots
+from keras_entropy.runs.records import RunRecord, canonical
 from keras_entropy.study import arm_groups, figures, wording
 from keras_entropy.study.axes import OWN_AXES
 from keras_entropy.study.document import Block, Heading, Items, Paragraph, Picture, Table
-from keras_entropy.study.records import RunRecord, canonical
 from keras_entropy.study.results import Comparison
 from keras_entropy.study.significance_tables import PairwiseTable, StarredTable
 from keras_entropy.study.study_plan import Axes, PlannedArm, StudyPlan

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from keras_entropy import _optional
 from keras_entropy._frozen import FrozenDict
+from keras_entropy.runs.records import Epoch
 from keras_entropy.stats import Equivalence, Estimate, MeanDifference
 from keras_entropy.study import wording
 from keras_entropy.study.arm_groups import FAILURES, Point, label
 from keras_entropy.study.document import Table
-from keras_entropy.study.records import Epoch
 from keras_entropy.study.wording import DASH, interval, plural, point_text
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from keras_entropy._checks import flag, one_of
 from keras_entropy._frozen import FrozenDict
+from keras_entropy.runs.records import Epoch, RunRecord
 from keras_entropy.stats import Estimate, MeanDifference, _samples, holm_adjusted, paired_t, welch_t
 from keras_entropy.study import arm_groups, wording
 from keras_entropy.study.arm_groups import Point
 from keras_entropy.study.document import Table
 from keras_entropy.study.estimates import mean_of, quiet
-from keras_entropy.study.records import Epoch, RunRecord
 from keras_entropy.study.wording import DASH
 
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))

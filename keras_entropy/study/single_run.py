@@ -20,11 +20,11 @@ from keras_entropy import _backend, _checks
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.identity import array_bytes
+from keras_entropy.runs.records import Key, RunRecord, key
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study import controls
 from keras_entropy.study.arms import Arm
-from keras_entropy.study.records import Key, RunRecord, key
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from keras_entropy import _checks, _optional
-from keras_entropy.runs import machine
+from keras_entropy.runs import machine, records
 from keras_entropy.runs.identity import identity
 from keras_entropy.runs.pool import ProcessPool, packed
 from keras_entropy.runs.progress import Progress
+from keras_entropy.runs.records import RunRecord
 from keras_entropy.runs.training import refuse_model
-from keras_entropy.study import axes, folder, records, work
+from keras_entropy.study import axes, folder, work
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.axes import OWN_AXES, Values, checked_axes
 from keras_entropy.study.metrics import direction
-from keras_entropy.study.records import RunRecord
 from keras_entropy.study.single_run import Job, Task, check_data
 from keras_entropy.study.study_plan import plan_of
 from keras_entropy.study.study_result import StudyResult

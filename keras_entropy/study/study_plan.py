@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_entropy._frozen import FrozenDict
+from keras_entropy.runs.records import RunRecord
 from keras_entropy.study.folder import DESCRIPTION, SCHEMA
-from keras_entropy.study.records import RunRecord
 
 Axes = Mapping[str, Sequence[Any]]
 _NO_AXES: Axes = FrozenDict()

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_entropy._checks import message, one_of
+from keras_entropy.runs.records import RUNS, Epoch, RunRecord, read_records
 from keras_entropy.study import arm_groups, frames, report_files
 from keras_entropy.study.comparison import compare
 from keras_entropy.study.document import Table
-from keras_entropy.study.records import RUNS, Epoch, RunRecord, read_records
 from keras_entropy.study.results import Comparison
 from keras_entropy.study.study_plan import StudyPlan, plan_from_records, read_plan
 

@@ -7,8 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
 
 from keras_entropy.runs import memory
 from keras_entropy.runs.pool import JobError, ProcessDiedError, unpacked
+from keras_entropy.runs.records import RunRecord
 from keras_entropy.study import single_run
-from keras_entropy.study.records import RunRecord
 from keras_entropy.study.single_run import Task
 
 
