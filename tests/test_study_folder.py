@@ -64,6 +64,15 @@ def test_nothing_runs_twice_and_a_study_can_grow(trained, tmp_path):
     assert len(trained) == 6 + 5
 
 
+def test_a_record_of_another_study_is_refused(trained, tmp_path):
+    run(tmp_path / "other", epochs=3)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "runs.jsonl").write_bytes((tmp_path / "other" / "runs.jsonl").read_bytes())
+    (tmp_path / "own" / "study.json").write_text(json.dumps(study(tmp_path / "own").describe()))
+    with pytest.raises(ValueError, match=r"runs.jsonl, line 1 .*: it is from another study or search\. Delete the line"):
+        run(tmp_path / "own")
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

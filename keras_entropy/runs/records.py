@@ -1,4 +1,4 @@
-"""The record of a run: one line of JSON, appended to a file when the run has ended."""
+"""The record of a run: one line of JSON with a checksum, appended to a file when the run has ended."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from keras_entropy import _files
+import msgspec
+
+from keras_entropy import _checks, _sealed
 from keras_entropy._frozen import FrozenDict
 
-SCHEMA = "keras-entropy/run/1"
+SCHEMA = "keras-entropy/run/2"
 RUNS = "runs.jsonl"
 
 Role = Literal["tune", "report"]
 Status = Literal["finished", "diverged", "failed", "died"]
 Epoch = Literal["last", "best"]
-Key = tuple[str, int, str, str, str]
+Slot = tuple[str, int, str, str, str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class RunRecord:
     Mappings and lists that are given to the constructor are copied into read-only mappings and tuples.
 
     Attributes:
-        arm: String. Name of the arm.
+        arm: String. Name of the arm; of a search, `"entropy"` or `"baseline"`.
         seed: Integer. Seed of the initial weights, the data order and dropout.
         role: String. `"tune"` for a run that chooses values, `"report"` for a run that is compared.
         point: Mapping. Values on the axes of the grid.
@@ -39,7 +43,7 @@ class RunRecord:
         reason: String. Why the run did not finish; empty if it did.
         history: Mapping of names to tuples with one value per epoch: the loss, `task_loss`, `val_task_loss`, the other
             metrics, `entropy_penalty`, and `entropy/<path>` of each layer.
-        stopped_early: Boolean. Whether early stopping ended the run.
+        stopped_early: Boolean. Whether the run ended before its last epoch.
         wall_seconds: Float. Time from building the model to the end of the run.
         cpu_seconds: Float. Processor time of all threads.
         device: String. Name of the processor or accelerator.
@@ -48,10 +52,11 @@ class RunRecord:
         final_weights: String. Fingerprint of the weights after training.
         warnings: Tuple of strings. The warnings of the run, without repetitions.
         traceback: String. Traceback of the exception that ended the run; empty without one.
+        key: String. Hash of all that the results of the run depend on: build function, data, values, seed and settings.
     """
 
     arm: str
-    seed: int
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
     role: Role = "report"
     point: Mapping[str, Any] = FrozenDict()
     tuned: Mapping[str, Any] = FrozenDict()
@@ -67,6 +72,7 @@ class RunRecord:
     final_weights: str = ""
     warnings: Sequence[str] = ()
     traceback: str = ""
+    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]*$")] = ""
 
     def __post_init__(self) -> None:
         for name in ("point", "tuned", "versions"):
@@ -76,9 +82,9 @@ class RunRecord:
         object.__setattr__(self, "warnings", tuple(self.warnings))
 
     @property
-    def key(self) -> Key:
-        """The values that identify this run within its study."""
-        return key(self.arm, self.seed, self.role, self.point, self.tuned)
+    def slot(self) -> Slot:
+        """What this run is for within its study or search: equal for a run and its repetition."""
+        return slot(self.arm, self.seed, self.role, self.point, self.tuned)
 
     @property
     def epochs(self) -> int:
@@ -114,8 +120,8 @@ class RunRecord:
         return min(finite) if lower_is_better else max(finite)
 
 
-def key(arm: str, seed: int, role: str, point: Mapping[str, Any], tuned: Mapping[str, Any]) -> Key:
-    """The values that identify a run within its study."""
+def slot(arm: str, seed: int, role: str, point: Mapping[str, Any], tuned: Mapping[str, Any]) -> Slot:
+    """What a run is for within its study or search."""
     return arm, seed, role, canonical(point), canonical(tuned)
 
 
@@ -124,36 +130,75 @@ def canonical(value: Any) -> str:
     return json.dumps(dict(value) if isinstance(value, Mapping) else value, sort_keys=True)
 
 
+class RunRecords:
+    """The records of one study or search by slot, in memory and in a file. Threads may share it.
+
+    An incomplete last line of the file, which a killed process leaves, is cut off: that run is trained again.
+
+    Args:
+        path: Path of the file; None for records in memory only.
+        key_of: Function that returns the key which a record should have. Defaults to None: any key.
+
+    Raises:
+        ValueError: If a line of the file is damaged, or is the record of another study or search.
+    """
+
+    def __init__(self, path: Path | None, key_of: Callable[[RunRecord], str] | None = None) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._ended: dict[Slot, RunRecord] = {}
+        if path is not None and path.exists():
+            repair(path)
+            self._ended = {record.slot: record for record in _parsed(path, key_of)}
+
+    def __contains__(self, slot: Slot) -> bool:
+        return slot in self._ended
+
+    def __getitem__(self, slot: Slot) -> RunRecord:
+        return self._ended[slot]
+
+    def get(self, slot: Slot) -> RunRecord | None:
+        """The record of a slot; None if there is none."""
+        return self._ended.get(slot)
+
+    def all(self) -> list[RunRecord]:
+        """All records. Of runs in the same slot, the last one counts."""
+        return list(self._ended.values())
+
+    def add(self, record: RunRecord) -> None:
+        """Add a record. It is on disk when this returns."""
+        with self._lock:
+            if self._path is not None:
+                append(self._path, record)
+            self._ended[record.slot] = record
+
+
 def append(path: Path, *records: RunRecord) -> None:
-    """Add records to a file, one line each. They are on disk when this returns."""
-    lines = [json.dumps({"schema": SCHEMA, **_plain(record)}, allow_nan=False) for record in records]
+    """Add records to a file, one line each. They are on disk when this returns; after an error, none is."""
+    lines = "".join(json.dumps(_sealed.sealed(SCHEMA, vars(record)), allow_nan=False) + "\n" for record in records)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        file.write("".join(line + "\n" for line in lines).encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _plain(record: RunRecord) -> dict[str, Any]:
-    return {field.name: _files.strict(getattr(record, field.name)) for field in dataclasses.fields(record)}
+        size = file.tell()
+        try:
+            file.write(lines.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.truncate(path, size)
+            raise
 
 
 def repair(path: Path) -> None:
     """Cut off an incomplete last line, which a killed process leaves."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
-            file.flush()
-            os.fsync(file.fileno())
+    content = path.read_bytes() if path.exists() else b""
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
 
 
 def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
-    """Read the records of a study, in the order in which the runs ended.
+    """Read the records of a study or a search, in the order in which the runs ended.
 
-    An incomplete last line, of a killed or a running process, is ignored. If a run was trained again, its last record
+    An incomplete last line, of a killed process, is ignored with a warning. If a run was trained again, its last record
     counts.
 
     Args:
@@ -164,7 +209,7 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
 
     Raises:
         FileNotFoundError: If there are no records.
-        ValueError: If a line is not the record of a run. The message names the line.
+        ValueError: If a line is damaged or is not the record of a run. The message names the line.
 
     Examples:
         >>> from keras_entropy.study import read_records
@@ -172,35 +217,46 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
     """
     path = Path(folder)
     path = path / RUNS if path.is_dir() else path
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
+    if not path.exists():
         raise FileNotFoundError(
             f"{folder} is not the folder of a study: there is no {path}. Name the `output` of a study that has begun."
-        ) from error
-    latest: dict[Key, RunRecord] = {}
-    for record in _parsed(path, content[: content.rfind(b"\n") + 1]):
-        slot = record.key if record.role == "tune" else (*record.key[:4], "")
-        latest.pop(slot, None)
-        latest[slot] = record
+        )
+    latest: dict[Slot, RunRecord] = {}
+    for record in _parsed(path):
+        kept = record.slot if record.role == "tune" else (*record.slot[:4], "")
+        latest.pop(kept, None)
+        latest[kept] = record
     return list(latest.values())
 
 
-def _parsed(path: Path, content: bytes) -> Iterator[RunRecord]:
-    fields = {field.name for field in dataclasses.fields(RunRecord)}
-    for number, line in enumerate(content.splitlines(), start=1):
+def _parsed(path: Path, key_of: Callable[[RunRecord], str] | None = None) -> Iterator[RunRecord]:
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:
+        warnings.warn(f"{path}: ignoring its last line, which is incomplete.", _checks.EntropyWarning, stacklevel=3)
+    for number, line in enumerate(lines, start=1):
         try:
-            values = json.loads(line)
-            schema = values.pop("schema")
-            if schema != SCHEMA:
-                raise ValueError(f"its schema is {schema!r}, and this version reads {SCHEMA!r}")
-            if not values.keys() <= fields or not {"arm", "seed", "status"} <= values.keys():
-                raise ValueError("its fields are not those of a run")
-            values["history"] = {name: [float(v) for v in column] for name, column in values["history"].items()}
-            for name in ("wall_seconds", "cpu_seconds"):
-                values[name] = float(values.get(name, math.nan))
-            yield RunRecord(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            values = _sealed.opened(line, SCHEMA, f"{path}, line {number}")
+            record = _sealed.converted(_with_numbers(values), RunRecord)
+            if key_of is not None and record.key != key_of(record):
+                raise ValueError("it is from another study or search")
+            yield record
+        except ValueError as error:
             raise ValueError(
-                f"{path}, line {number} is not the record of a run: {error}. Delete the line to train that run again."
+                f"{path}, line {number} is not the record of a run: {error}. Delete the line to train that run again. "
+                f"{_sealed.EDITED}"
             ) from error
+
+
+def _with_numbers(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record with NaN and infinities, which strict JSON has as text, as numbers."""
+    found = {**values}
+    for name in ("wall_seconds", "cpu_seconds"):
+        found[name] = _number(values.get(name, math.nan))
+    history = values.get("history", {})
+    if isinstance(history, dict):
+        found["history"] = {n: list(map(_number, v)) if isinstance(v, list) else v for n, v in history.items()}
+    return found
+
+
+def _number(value: Any) -> Any:
+    return float(value) if value in ("nan", "inf", "-inf") else value

@@ -133,7 +133,7 @@ def select(
         families=_families(runs, base, values),
         records=tuple(runs),
         tuning_runs=len(latest(records, "tune")),
-        superseded=len({record.key for record in records if record.role == "report"}) - len(runs),
+        superseded=len({record.slot for record in records if record.role == "report"}) - len(runs),
     )
 
 
@@ -146,7 +146,7 @@ def latest(records: Iterable[RunRecord], role: str) -> list[RunRecord]:
     choices: dict[tuple[str, str], str] = {}
     for record in records:
         if record.role == role:
-            runs[record.key] = record
+            runs[record.slot] = record
             choices[_place(record)] = canonical(record.tuned)
     if role == "tune":
         return list(runs.values())

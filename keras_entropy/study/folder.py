@@ -6,14 +6,14 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_entropy import _files
 from keras_entropy.runs import records
 from keras_entropy.runs.folder import ResultsFolder
-from keras_entropy.runs.records import Key, RunRecord
+from keras_entropy.runs.records import RunRecord, RunRecords
 
 SCHEMA = "keras-entropy/study/1"
 DESCRIPTION = "study.json"
@@ -30,23 +30,26 @@ _OF_COMPARISON = (*_GROWING, "tune_seeds", "tune", "baseline", "metric", "lower_
 
 
 @contextlib.contextmanager
-def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Key, RunRecord]]:
+def opened(
+    folder: Path | None, description: dict[str, Any], key_of: Callable[[RunRecord], str]
+) -> Iterator[RunRecords]:
     """Lock a study's folder against other processes, and read its records.
 
     Args:
         folder: Path of the folder, which is created if it does not exist; None for a study in memory.
         description: The study, as `Study.describe` returns it.
+        key_of: Function that returns the key which a record of the study has.
 
     Yields:
-        Dict of keys to records.
+        `RunRecords`.
 
     Raises:
         FileExistsError: If the folder has other files.
         BlockingIOError: If another process works on it.
-        ValueError: If the folder has another study.
+        ValueError: If the folder has another study, or a damaged record.
     """
     if folder is None:
-        yield {}
+        yield RunRecords(None)
         return
     results = results_of(folder)
     results.check()
@@ -58,11 +61,10 @@ def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Ke
             results.refuse_others(_changed(before, now), _REMEDY)
             results.refuse_others(_gone(before, now), _REMEDY, "further runs")
         _files.write_json(folder / DESCRIPTION, description)
-        path = folder / records.RUNS
-        records.repair(path)
+        found = RunRecords(folder / records.RUNS, key_of)
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
         _files.remove_partial(folder / CHECKPOINTS)
-        yield {record.key: record for record in records.read_records(path)} if path.exists() else {}
+        yield found
         shutil.rmtree(folder / CHECKPOINTS)  # also those of runs that were recorded just before a kill
 
 

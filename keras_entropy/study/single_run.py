@@ -20,7 +20,7 @@ from keras_entropy import _backend, _checks
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.identity import array_bytes
-from keras_entropy.runs.records import Key, RunRecord, key
+from keras_entropy.runs.records import RunRecord, Slot, slot
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study import controls
@@ -71,9 +71,9 @@ class Task:
     tuned: Mapping[str, Any]
 
     @property
-    def key(self) -> Key:
-        """The values that identify this run within its study."""
-        return key(self.arm, self.seed, self.role, self.point, self.tuned)
+    def slot(self) -> Slot:
+        """What this run is for within its study."""
+        return slot(self.arm, self.seed, self.role, self.point, self.tuned)
 
     @property
     def values(self) -> dict[str, Any]:

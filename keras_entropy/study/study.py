@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import os
 import warnings
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_entropy import _checks, _optional
-from keras_entropy.runs import machine, records
+from keras_entropy.runs import machine
 from keras_entropy.runs.identity import identity
 from keras_entropy.runs.pool import ProcessPool, packed
 from keras_entropy.runs.progress import Progress
@@ -249,35 +250,33 @@ class Study:
         names = [arm.name for arm in self.arms]
         log = None if self.output is None else self.output / folder.LOG
         with (
-            folder.opened(self.output, described) as ended,
+            folder.opened(self.output, described, job.key) as ended,
             Progress(names, progress) as table,
             ProcessPool(workers or _cores(), log=log) if executor is None else contextlib.nullcontext(executor) as used,
         ):
 
             def add(record: RunRecord) -> None:
-                if self.output is not None:
-                    records.append(self.output / records.RUNS, record)
-                ended[record.key] = record
+                ended.add(dataclasses.replace(record, key=job.key(record)))
                 checkpoint = job.checkpoint(record)
                 if checkpoint is not None:
                     checkpoint.unlink(missing_ok=True)
                 table.ended(record.arm, record.ok, f"arm {record.arm}, seed {record.seed}")
 
             def complete(title: str, tasks: list[Task]) -> None:
-                kept = {t.key: ended[t.key] for t in tasks if t.key in ended and (ended[t.key].ok or not retry_failed)}
-                left = [task for task in tasks if task.key not in kept]
-                table.begin(title, Counter(task.arm for task in left), [(r.arm, r.ok) for r in kept.values()])
+                kept = [r for r in (ended.get(task.slot) for task in tasks) if r and (r.ok or not retry_failed)]
+                left = [task for task in tasks if task.slot not in {record.slot for record in kept}]
+                table.begin(title, Counter(task.arm for task in left), [(r.arm, r.ok) for r in kept])
                 if left:
                     work.train(payload, left, used, add)
 
             complete("Choosing values", self._tuning())
-            chosen, without = self._reporting(ended.values())
+            chosen, without = self._reporting(ended.all())
             complete("Comparing", chosen)
             for record in without:
-                if record.key not in ended:
+                if record.slot not in ended:
                     add(record)
-            keys = [task.key for task in self._tuning() + chosen] + [record.key for record in without]
-            found = tuple(ended[key] for key in keys)
+            slots = [task.slot for task in self._tuning() + chosen] + [record.slot for record in without]
+            found = tuple(ended[slot] for slot in slots)
         result = StudyResult(records=found, plan=plan_of(described), folder=self.output)
         failed = result.failed
         if failed:

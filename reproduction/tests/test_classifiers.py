@@ -50,7 +50,7 @@ def test_seeds_can_be_added_and_not_be_taken_away(tmp_path, monkeypatch):
 
     runs = read_records(settings.output / "cnn")
     assert {run.seed for run in runs} == {0, 1, 2, classifiers.TUNE_FROM}
-    assert len({run.key for run in runs}) == len(runs) > before
+    assert len({run.slot for run in runs}) == len(runs) > before
     assert output_folder.read_state(settings.output)["plan"]["seeds"] == 3
     usual = reproduce("a-table1", dataclasses.replace(settings, seeds=None))
     assert usual.conclusions[-1] == f"All {len(runs)} runs finished."
