@@ -27,8 +27,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: Keras and matplotlib choose the format by it.
-    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
+    # The suffixes stay last: Keras and matplotlib choose the format by it.
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix="".join(path.suffixes), dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -7,7 +7,7 @@ import signal
 import keras
 import numpy as np
 
-from keras_entropy.runs.records import RUNS, append
+from keras_entropy.runs.records import RUNS, RunRecords
 from keras_entropy.study import RunRecord
 
 
@@ -100,5 +100,5 @@ def write_study(folder, arms=("none", "tc"), widths=(4, 8), seeds=4, keep=lambda
                 )  # fmt: skip
     records = [record for record in records if keep(record)]
     if records:
-        append(folder / RUNS, *records)
+        RunRecords(folder / RUNS).add(*records)
     return folder

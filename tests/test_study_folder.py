@@ -69,7 +69,9 @@ def test_a_record_of_another_study_is_refused(trained, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "runs.jsonl").write_bytes((tmp_path / "other" / "runs.jsonl").read_bytes())
     (tmp_path / "own" / "study.json").write_text(json.dumps(study(tmp_path / "own").describe()))
-    with pytest.raises(ValueError, match=r"runs.jsonl, line 1 .*: it is from another study or search\. Delete the line"):
+    with pytest.raises(
+        ValueError, match=r"runs.jsonl, line 1 .*: it is from another study or search\. Delete the line"
+    ):
         run(tmp_path / "own")
 
 

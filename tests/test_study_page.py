@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="reports have figures")
 
-from keras_entropy.runs import records
+from keras_entropy.runs.records import RUNS, RunRecords
 from keras_entropy.study import RunRecord, folder, report
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
@@ -32,7 +32,7 @@ def page(tmp_path_factory):
         for i, name in enumerate(names)
         for width in (20, 60)
     ]
-    records.append(output / records.RUNS, *runs)
+    RunRecords(output / RUNS).add(*runs)
     description = {
         "schema": folder.SCHEMA,
         "arms": [{"name": name, "placement": "first", "regularizer": None} for name in names],

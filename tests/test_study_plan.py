@@ -364,23 +364,25 @@ record_values = st.builds(
 @given(st.lists(record_values, max_size=4, unique_by=lambda r: r.slot), st.integers(0, 400))
 def test_records_are_read_as_they_were_written_and_torn_ends_are_cut(tmp_path_factory, written, torn):
     path = tmp_path_factory.mktemp("records") / "runs.jsonl"
-    records.append(path, *written)
+    RunRecords(path).add(*written)
     whole = path.read_bytes()
     assert read_records(path) == written
-    records.append(path, RunRecord(arm="torn", seed=0))
+    RunRecords(path).add(RunRecord(arm="torn", seed=0))
     line = path.read_bytes()[len(whole) :]
     torn = min(torn, len(line) - 1)
     path.write_bytes(whole + line[:torn])
 
     with pytest.warns(EntropyWarning, match="incomplete") if torn else contextlib.nullcontext():
         assert read_records(path) == written
-    assert RunRecords(path).all() == written
-    assert path.read_bytes() == whole
+    found = RunRecords(path)
+    assert found.all() == written
+    found.add(RunRecord(arm="torn", seed=0))
+    assert path.read_bytes() == whole + line
 
 
 def test_values_that_are_not_finite_survive_strict_json(tmp_path):
     history = {"loss": [1.0, math.inf, -math.inf, math.nan]}
-    records.append(tmp_path / "runs.jsonl", RunRecord(arm="a", seed=0, status="diverged", history=history))
+    RunRecords(tmp_path / "runs.jsonl").add(RunRecord(arm="a", seed=0, status="diverged", history=history))
 
     json.loads((tmp_path / "runs.jsonl").read_text(), parse_constant=pytest.fail)
     assert repr(read_records(tmp_path)[0].history) == repr({"loss": (1.0, math.inf, -math.inf, math.nan)})
@@ -390,7 +392,7 @@ def test_of_a_run_that_was_trained_again_the_last_record_counts(tmp_path):
     failed = RunRecord(arm="a", seed=0, status="failed")
     again = RunRecord(arm="a", seed=0, tuned={"rate": 1}, history={"loss": [1.0]})
     tune = [RunRecord(arm="a", seed=0, role="tune", tuned={"rate": rate}) for rate in (1, 2)]
-    records.append(tmp_path / "runs.jsonl", failed, *tune, again)
+    RunRecords(tmp_path / "runs.jsonl").add(failed, *tune, again)
 
     assert [(r.role, r.tuned, r.ok) for r in read_records(tmp_path)] == [
         ("tune", {"rate": 1}, True),
@@ -437,7 +439,7 @@ def test_a_line_that_is_no_record_is_named(line, tmp_path):
 
 def test_a_changed_number_is_refused_unless_the_user_deletes_the_checksum(tmp_path):
     path = tmp_path / "runs.jsonl"
-    records.append(path, RunRecord(arm="a", seed=0, history={"loss": [2.5799]}))
+    RunRecords(path).add(RunRecord(arm="a", seed=0, history={"loss": [2.5799]}))
     path.write_text(path.read_text().replace("2.5799", "2.5699"))
     with pytest.raises(ValueError, match=r'line 1 .* its checksum is wrong.*delete its "sha256"'):
         read_records(path)

@@ -16,7 +16,7 @@ from study_cases import write_study
 pytest.importorskip("matplotlib", reason="reports have figures")
 
 from keras_entropy import plots
-from keras_entropy.runs.records import RUNS, append
+from keras_entropy.runs.records import RUNS, RunRecords
 from keras_entropy.study import RunRecord, compare, figures, read_records, read_study, report
 from keras_entropy.study.document import Heading, Items, Paragraph, Picture, Table, escaped, to_html, to_markdown
 
@@ -65,7 +65,7 @@ def whole(tmp_path_factory):
     folder = write_study(tmp_path_factory.mktemp("studies") / "whole", arms=("none", "tc", EVIL))
     records = read_records(folder)
     bad = [r for r in records if r.role == "report" and r.seed == 3 and r.arm != "none" and r.point["width"] == 8]
-    append(folder / RUNS, failing(bad[0]), failing(bad[1], "failed", f"ValueError: <b>no</b>\n{EVIL} | &amp;"))
+    RunRecords(folder / RUNS).add(failing(bad[0]), failing(bad[1], "failed", f"ValueError: <b>no</b>\n{EVIL} | &amp;"))
     report(folder)
     return folder / "report"
 
@@ -214,7 +214,7 @@ def to_lines(markdown):
 def test_a_study_of_failures_has_a_report(tmp_path):
     folder = write_study(tmp_path / "study", keep=lambda record: False)
     runs = [RunRecord(arm=a, seed=s, status="died", reason="killed") for a in ("none", "tc") for s in range(40)]
-    append(folder / RUNS, *runs)
+    RunRecords(folder / RUNS).add(*runs)
     page = Page((report(folder) / "report.html").read_text(encoding="utf-8"))
     assert "80 of 80 runs did not finish (80 died) and are left out" in page.text
     assert "30 more in runs.csv." in page.text

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from tuning_cases import TUNERS, arrays, hypermodel, search_compiled
 
+from keras_entropy.study import read_records
 from keras_entropy.tuning import EntropyTuner
-from keras_entropy.tuning.ledger import Ledger
 from keras_entropy.tuning.oracles import STATE, read_state
 
 KILLS = int(os.environ.get("KERAS_ENTROPY_KILLS", "2"))
@@ -66,7 +66,7 @@ def test_a_killed_search_ends_with_the_same_bits(kind, tmp_path, child_environme
 
 
 def histories(folder):
-    return [(run.values, run.seed, run.history) for run in Ledger(folder / "search" / "runs").runs()]
+    return {run.slot: run.history for run in read_records(folder / "search")}
 
 
 def test_a_ctrl_c_that_hits_the_garbage_collector_ends_the_search(tmp_path):
@@ -74,7 +74,8 @@ def test_a_ctrl_c_that_hits_the_garbage_collector_ends_the_search(tmp_path):
         return EntropyTuner(hypermodel(), max_trials=2, seeds=[0, 1], directory=tmp_path)
 
     def runs():
-        return sorted(tmp_path.rglob("seed_*.json"))
+        path = tmp_path / "search" / "runs.jsonl"
+        return path.read_bytes().splitlines() if path.exists() else []
 
     def hit(phase, info):
         if runs():

@@ -23,6 +23,7 @@ from tuning_cases import (
 )
 
 from keras_entropy import EntropyWarning, _files
+from keras_entropy.runs.records import RunRecords
 from keras_entropy.tuning import EntropyTuner, project_folder, trial_run
 
 pytestmark = pytest.mark.once
@@ -72,6 +73,7 @@ def test_a_kill_at_any_write_loses_nothing_and_trains_nothing_twice(kind, tmp_pa
     faults = Faults(tmp_path / "killed")
     with monkeypatch.context() as patch:
         patch.setattr(_files, "replacing", faults)
+        patch.setattr(RunRecords, "add", faults.adding())
         kills = 0
         while True:
             try:
@@ -87,13 +89,13 @@ def test_a_kill_at_any_write_loses_nothing_and_trains_nothing_twice(kind, tmp_pa
     trials = len(whole.oracle.trials)
     assert kills == sum(met.values())
     for moment in ("before", "middle", "after"):
-        assert met[moment, "seed"] == runs  # the record of each run
+        assert met[moment, "runs.jsonl"] == runs  # the record of each run
         assert met[moment, "trial.json"] == 2 * trials  # as each trial begins and ends
         assert met[moment, "oracle.json"] >= 2 * trials
         assert met[moment, "search.json"] == 1
     # Only a run whose record was not written is trained again.
     trained = len((tmp_path / "killed.log").read_text().splitlines())
-    assert trained - runs == met["before", "seed"] + met["middle", "seed"]
+    assert trained - runs == met["before", "runs.jsonl"] + met["middle", "runs.jsonl"]
 
 
 FORKS = """
@@ -192,19 +194,6 @@ def test_a_damaged_trial_is_written_anew(content, tmp_path):
     assert path.read_text() == before
 
 
-def test_a_damaged_run_is_kept_aside_and_trained_again(tmp_path):
-    folder = str(tmp_path / "a")
-    search_nothing("random", folder)
-    path = next(Path(folder, "search", "runs").glob("*/seed_0.json"))
-    before = path.read_text()
-    path.write_text(before[:30])
-    Path(folder, "search", "oracle.json").unlink()
-    with pytest.warns(EntropyWarning, match="training the run again"):
-        search_nothing("random", folder)
-    assert path.read_text() == before
-    assert path.with_suffix(".damaged").read_text() == before[:30]
-
-
 def test_zero_is_a_seed(tmp_path):
     found = []
     for name in "ab":
@@ -248,7 +237,7 @@ def test_overwrite_starts_anew(tmp_path):
     search_nothing("random", folder)
     tuner = EntropyTuner(**tuner_options("random", folder, 12) | {"overwrite": True})
     assert not tuner.oracle.trials
-    assert not Path(folder, "search", "runs").exists()
+    assert not Path(folder, "search", "runs.jsonl").exists()
 
 
 def test_two_programs_do_not_search_in_one_folder(tmp_path):
@@ -275,11 +264,9 @@ def test_what_keras_tuner_reads_is_there(tmp_path):
 def test_a_disk_that_is_full_ends_the_search(tmp_path, monkeypatch):
     from keras_tuner.errors import FatalError
 
-    from keras_entropy.tuning import ledger
-
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ledger._files, "write_json", full)
+    monkeypatch.setattr(RunRecords, "add", full)
     with pytest.raises((OSError, FatalError), match="No space left"):
         search_nothing("random", str(tmp_path / "a"))

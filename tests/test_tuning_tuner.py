@@ -23,7 +23,9 @@ from keras_entropy import (
     FactorSchedule,
     TotalCorrelation,
 )
-from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, ledger, trial_run
+from keras_entropy.runs.records import RunRecords
+from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, trial_run
+from keras_entropy.tuning.hyperparameters import digest, own, slot_of
 
 
 def tuned(folder, model=None, **options):
@@ -39,7 +41,7 @@ def searched(folder, model=None, epochs=1, fit=None, **options):
 
 
 def runs_of(tuner):
-    return {(ledger.key_of(run.values), run.seed): run for run in tuner.ledger.runs()}
+    return {run.slot: run for run in tuner.records.all()}
 
 
 def histories(tuner):
@@ -56,7 +58,7 @@ def finished(tmp_path_factory):
 def test_each_seed_is_kept_and_the_score_is_their_mean(finished):
     tuner = finished
     for trial in tuner.oracle.trials.values():
-        runs = [tuner.ledger.read(trial.hyperparameters.values, seed) for seed in (0, 1)]
+        runs = [tuner.records.get(slot_of(trial.hyperparameters.values, seed)) for seed in (0, 1)]
         last = [run.history["val_task_loss"][-1] for run in runs]
         assert trial.score == pytest.approx(np.mean(last), rel=1e-12)
         for seed, run in enumerate(runs):
@@ -67,7 +69,7 @@ def test_each_seed_is_kept_and_the_score_is_their_mean(finished):
 
 def test_the_baseline_is_trained_once_on_the_same_seeds(finished):
     tuner = finished
-    bases = [run for run in tuner.ledger.runs() if "entropy/placement" not in run.values]
+    bases = [run for run in tuner.records.all() if "entropy/placement" not in run.tuned]
     assert [run.seed for run in bases] == [0, 1]
     mean = np.mean([run.history["val_task_loss"][-1] for run in bases])
     for trial in tuner.oracle.trials.values():
@@ -77,7 +79,7 @@ def test_the_baseline_is_trained_once_on_the_same_seeds(finished):
 def test_the_baseline_has_the_users_hyperparameters_of_each_trial(tmp_path, monkeypatch):
     monkeypatch.setattr(trial_run, "train", train_nothing())
     tuner = searched(tmp_path, EntropyHyperModel(build, DenseEntropy), max_trials=2, baseline=True)
-    rates = {run.values["learning_rate"] for run in tuner.ledger.runs() if "entropy/placement" not in run.values}
+    rates = {run.tuned["learning_rate"] for run in tuner.records.all() if "entropy/placement" not in run.tuned}
     assert len(rates) == 2
     assert rates == {values["learning_rate"] for values in values_of(tuner)}
 
@@ -86,7 +88,7 @@ def test_equal_seeds_start_from_equal_weights_with_and_without_term(tmp_path):
     # A factor too small to change a bit: what differs then is the seed alone.
     tuner = searched(tmp_path, hypermodel(factors=(1e-30, 1e-29)), seeds=[0, 1], baseline=True)
     by_seed = {}
-    for run in tuner.ledger.runs():
+    for run in tuner.records.all():
         by_seed.setdefault(run.seed, set()).add(tuple(run.history["val_task_loss"]))
     assert all(len(found) == 1 for found in by_seed.values())
     assert by_seed[0] != by_seed[1]
@@ -140,7 +142,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(name, tmp_path):
             continue
     assert histories(parts) == histories(whole)
     for key, run in runs_of(whole).items():
-        assert runs_of(parts)[key].ended == run.ended
+        assert runs_of(parts)[key].stopped_early == run.stopped_early
     if name != "early stopping":
         assert seen.count(0) == len(runs_of(whole))  # no run was begun twice
 
@@ -152,7 +154,7 @@ def test_a_kill_between_the_last_epoch_and_its_record_loses_no_weight(tmp_path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.Ledger, "write", killed)
+        patch.setattr(RunRecords, "add", killed)
         with pytest.raises(KeyboardInterrupt):
             searched(tmp_path / "parts")
     parts = searched(tmp_path / "parts")
@@ -177,8 +179,8 @@ def test_the_dtype_policy_is_that_of_the_caller(tmp_path):
 def test_a_factor_schedule_goes_on(tmp_path):
     fit = {"callbacks": [FactorSchedule(lambda epoch: 1.0 + epoch)]}
     tuner = searched(tmp_path, fit=fit, epochs=3)
-    run = tuner.ledger.runs()[0]
-    assert run.history["entropy_multiplier"] == [1.0, 2.0, 3.0]
+    run = tuner.records.all()[0]
+    assert run.history["entropy_multiplier"] == (1.0, 2.0, 3.0)
 
 
 def test_a_callback_with_more_than_numbers_starts_the_run_anew(tmp_path):
@@ -189,7 +191,7 @@ def test_a_callback_with_more_than_numbers_starts_the_run_anew(tmp_path):
 
     tuner = searched(tmp_path, fit={"callbacks": [Holder()]}, epochs=2)
     assert not list(Path(tmp_path).rglob("*.npz"))
-    assert [run.epochs for run in tuner.ledger.runs()] == [2]
+    assert [run.epochs for run in tuner.records.all()] == [2]
 
 
 def test_data_that_are_no_arrays_are_taken(tmp_path):
@@ -217,7 +219,7 @@ def test_a_trial_that_is_not_finite_has_failed_with_its_values_and_the_search_go
     states = {trial.hyperparameters["entropy/factor"]: trial for trial in tuner.oracle.trials.values()}
     assert len(tuner.oracle.trials) == 3
     assert states[0.2].status == "FAILED"
-    assert "is nan on seed 0" in states[0.2].message
+    assert states[0.2].message == "Seed 0: loss is nan in epoch 1."
     assert np.isnan(states[0.2].metrics.get_history("val_task_loss/seed_0/last")[0].value)
     assert all(hp["entropy/factor"] != 0.2 for hp in tuner.get_best_hyperparameters(9))
 
@@ -234,11 +236,11 @@ class Diverging(EntropyHyperModel):
 
 def test_with_all_trials_failed_there_is_no_best_one(tmp_path, monkeypatch):
     def train(job, task, observers=()):
-        return ledger.Run(dict(task.values), task.seed, {"val_task_loss": [math.nan]})
+        return job.record(task, history={"val_task_loss": [math.nan]})
 
     monkeypatch.setattr(trial_run, "train", train)
     tuner = tuned(tmp_path, max_trials=5)
-    with pytest.raises(RuntimeError, match="All 5 trials failed.*is nan on seed 0"):
+    with pytest.raises(RuntimeError, match="All 5 trials failed.*Seed 0: val_task_loss is nan"):
         tuner.search(**arrays(), epochs=1, verbose=0)
     with pytest.raises(RuntimeError, match="no best trial"):
         tuner.get_best_hyperparameters()
@@ -271,24 +273,23 @@ def test_hyperband_goes_on_with_what_it_trained(tmp_path):
     for trial in longer:
         values = trial.hyperparameters.values
         whole = tuned(tmp_path / trial.trial_id)
-        whole.ledger.path(values, 0).parent.mkdir(parents=True)
-        task = trial_run.Task(trial.trial_id, trial.hyperparameters, ledger.own(values), 0, values["tuner/epochs"])
+        task = trial_run.Task(trial.trial_id, trial.hyperparameters, own(values), 0, values["tuner/epochs"])
         run = trial_run.train(whole.job((), arrays()), task)
-        kept = tuner.ledger.read(values, 0)
+        kept = tuner.records.get(slot_of(values, 0))
         assert {name: column[: run.epochs] for name, column in kept.history.items()} == run.history
 
 
 def test_tensorboard_has_a_folder_for_each_run(finished):
     logs = Path(finished.directory) / "logs"
     found = {str(path.parent.relative_to(logs)) for path in logs.rglob("events*")}
-    key = ledger.key_of({})
+    key = digest({})[:16]
     assert found == {f"{name}/seed_{seed}" for name in ("trial_0", "trial_1", f"baseline_{key}") for seed in (0, 1)}
     assert finished.log_dir == logs
 
 
 def test_the_folder_is_readable_json(finished):
     paths = list(Path(finished.directory).rglob("*.json"))
-    assert len(paths) == 2 + 2 + 6  # the search and its oracle, two trials, six runs
+    assert len(paths) == 2 + 2  # the search and its oracle, two trials
     for path in paths:
         json.loads(path.read_text())
     assert finished.remaining_trials == 0
@@ -393,10 +394,8 @@ class OwnFit(keras_tuner.HyperModel):
 def test_a_fit_of_the_users_trains_as_long_as_it_likes(tmp_path):
     tuner = searched(tmp_path, hypermodel(OwnFit()), seeds=[0, 1])
     best = tuner.oracle.get_best_trials()[0]
-    last = [
-        run.history["val_task_loss"][-1] for run in tuner.ledger.runs() if run.values == best.hyperparameters.values
-    ]
-    assert {run.epochs for run in tuner.ledger.runs()} == {3}
+    last = [run.history["val_task_loss"][-1] for run in tuner.records.all() if run.tuned == best.hyperparameters.values]
+    assert {run.epochs for run in tuner.records.all()} == {3}
     assert len(last) == 2
     assert best.score == pytest.approx(np.mean(last))
 
@@ -435,16 +434,22 @@ def test_a_metric_that_is_not_logged_ends_the_search(tmp_path):
         searched(tmp_path, objective=objective)
 
 
-def test_an_edited_record_is_trained_again(tmp_path):
-    tuner = searched(tmp_path, baseline=True)
-    score, before = tuner.oracle.trials["0"].score, tuner.ledger.read({}, 0)
-    path = tuner.ledger.path({}, 0)
-    path.write_text(path.read_text().replace('"seconds": ', '"seconds": 1'))
-    with pytest.warns(UserWarning, match="checksum"):
-        again = searched(tmp_path, max_trials=2, baseline=True)
-    assert len(again.oracle.trials) == 2
-    assert again.oracle.trials["0"].score == score
-    assert again.ledger.read({}, 0).history == before.history
+def test_a_damaged_or_foreign_record_is_refused_and_without_it_the_run_is_trained_again(tmp_path):
+    tuner = searched(tmp_path / "a", baseline=True)
+    path = Path(tmp_path, "a", "search", "runs.jsonl")
+    whole = path.read_text()
+    path.write_text(whole.replace('"wall_seconds": ', '"wall_seconds": 1', 1))
+    with pytest.raises(ValueError, match="runs.jsonl, line 1 .* its checksum is wrong. Delete the line to train"):
+        searched(tmp_path / "a", max_trials=2, baseline=True)
+
+    searched(tmp_path / "b", hypermodel(factors=(1e-5, 1e-4)), baseline=True)
+    path.write_text(Path(tmp_path, "b", "search", "runs.jsonl").read_text())
+    with pytest.raises(ValueError, match="runs.jsonl, line 1 .* it is from another study or search"):
+        searched(tmp_path / "a", max_trials=2, baseline=True)
+
+    path.write_text("".join(whole.splitlines(keepends=True)[:1]))
+    again = searched(tmp_path / "a", max_trials=2, baseline=True)
+    assert histories(again).items() >= histories(tuner).items()
 
 
 def test_a_lost_description_is_written_anew(tmp_path, monkeypatch):

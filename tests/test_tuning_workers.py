@@ -81,8 +81,7 @@ def test_two_trials_of_one_baseline_train_it_once(tmp_path):
     with ThreadPoolExecutor(1) as executor:
         tuner.search_on(executor, 3, **fit())
 
-    weights = list((tmp_path / "search" / "runs").glob("*/seed_*.json"))
-    assert len(weights) == 2 * (4 + 1)
+    assert len((tmp_path / "search" / "runs.jsonl").read_bytes().splitlines()) == 2 * (4 + 1)
 
 
 class Slow(keras.callbacks.Callback):
@@ -172,8 +171,7 @@ def test_machines_without_the_folder_train_too(tmp_path, monkeypatch):
     def elsewhere(job, task):
         import dataclasses
 
-        runs = trial_run.Ledger(tmp_path / "not" / "here" / "runs")
-        return train(dataclasses.replace(job, runs=runs), task)
+        return train(dataclasses.replace(job, folder=tmp_path / "not" / "here"), task)
 
     monkeypatch.setattr(trial_run, "train", elsewhere)
     tuner = EntropyTuner(**options(tmp_path / "remote", 2, log_dir=str(tmp_path / "remote" / "logs")))

@@ -12,10 +12,9 @@ import numpy as np
 import scipy.optimize
 
 from keras_entropy import DenseEntropy, TotalCorrelation, _files
-from keras_entropy.study import RunRecord
+from keras_entropy.runs.records import RunRecord, RunRecords
 from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, trial_run
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT
-from keras_entropy.tuning.ledger import Run
 
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 
@@ -95,7 +94,7 @@ def train_nothing(log=None):
         factor = values.get("entropy/factor", 0.0)
         score = abs(np.log10(abs(factor) + 1e-9) + 2) + 0.1 * len(values.get("entropy/placement", "")) + 0.01 * seed
         name = job.objective.name
-        return Run(dict(values), seed, {name: [float(score) / (epoch + 1) for epoch in range(task.epochs)]})
+        return job.record(task, history={name: [float(score) / (epoch + 1) for epoch in range(task.epochs)]})
 
     return train
 
@@ -159,7 +158,23 @@ class Faults:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.met = set()
-        self.replacing = _files.replacing
+        self.replacing, self.add = _files.replacing, RunRecords.add
+
+    def adding(self):
+        """Return a function in place of `RunRecords.add`."""
+        path = self.folder / "search" / "runs.jsonl"
+
+        def add(records, run):
+            content = repr((run.slot, run.epochs)).encode()
+            self.kill("before", path, content)
+            self.add(records, run)
+            if self.is_new("middle", path, content):
+                with path.open("rb+") as file:
+                    file.truncate(path.stat().st_size - 30)
+                raise Killed
+            self.kill("after", path, content)
+
+        return add
 
     @contextlib.contextmanager
     def __call__(self, path):

@@ -8,7 +8,7 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -133,8 +133,6 @@ def canonical(value: Any) -> str:
 class RunRecords:
     """The records of one study or search by slot, in memory and in a file. Threads may share it.
 
-    An incomplete last line of the file, which a killed process leaves, is cut off: that run is trained again.
-
     Args:
         path: Path of the file; None for records in memory only.
         key_of: Function that returns the key which a record should have. Defaults to None: any key.
@@ -145,54 +143,37 @@ class RunRecords:
 
     def __init__(self, path: Path | None, key_of: Callable[[RunRecord], str] | None = None) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._ended: dict[Slot, RunRecord] = {}
-        if path is not None and path.exists():
-            repair(path)
-            self._ended = {record.slot: record for record in _parsed(path, key_of)}
+        lines = _lines(path)[0] if path is not None and path.exists() else []
+        self._size = sum(len(line) + 1 for line in lines)
+        self._by_slot = {record.slot: record for record in _parsed(path, lines, key_of)}
 
     def __contains__(self, slot: Slot) -> bool:
-        return slot in self._ended
+        return slot in self._by_slot
 
     def __getitem__(self, slot: Slot) -> RunRecord:
-        return self._ended[slot]
+        return self._by_slot[slot]
 
     def get(self, slot: Slot) -> RunRecord | None:
         """The record of a slot; None if there is none."""
-        return self._ended.get(slot)
+        return self._by_slot.get(slot)
 
     def all(self) -> list[RunRecord]:
         """All records. Of runs in the same slot, the last one counts."""
-        return list(self._ended.values())
+        return list(self._by_slot.values())
 
-    def add(self, record: RunRecord) -> None:
-        """Add a record. It is on disk when this returns."""
+    def add(self, *records: RunRecord) -> None:
+        """Add records. They are on disk when this returns. An incomplete last line of a killed process is cut off."""
+        sealed = [json.dumps(_sealed.sealed(SCHEMA, vars(record)), allow_nan=False) + "\n" for record in records]
         with self._lock:
             if self._path is not None:
-                append(self._path, record)
-            self._ended[record.slot] = record
-
-
-def append(path: Path, *records: RunRecord) -> None:
-    """Add records to a file, one line each. They are on disk when this returns; after an error, none is."""
-    lines = "".join(json.dumps(_sealed.sealed(SCHEMA, vars(record)), allow_nan=False) + "\n" for record in records)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        size = file.tell()
-        try:
-            file.write(lines.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            os.truncate(path, size)
-            raise
-
-
-def repair(path: Path) -> None:
-    """Cut off an incomplete last line, which a killed process leaves."""
-    content = path.read_bytes() if path.exists() else b""
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with self._path.open("ab") as file:
+                    file.truncate(self._size)
+                    file.write("".join(sealed).encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                    self._size = file.tell()
+            self._by_slot |= {record.slot: record for record in records}
 
 
 def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
@@ -221,18 +202,26 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
         raise FileNotFoundError(
             f"{folder} is not the folder of a study: there is no {path}. Name the `output` of a study that has begun."
         )
+    lines, rest = _lines(path)
+    if rest:
+        warnings.warn(f"{path}: ignoring its last line, which is incomplete.", _checks.EntropyWarning, stacklevel=2)
     latest: dict[Slot, RunRecord] = {}
-    for record in _parsed(path):
+    for record in _parsed(path, lines):
         kept = record.slot if record.role == "tune" else (*record.slot[:4], "")
         latest.pop(kept, None)
         latest[kept] = record
     return list(latest.values())
 
 
-def _parsed(path: Path, key_of: Callable[[RunRecord], str] | None = None) -> Iterator[RunRecord]:
+def _lines(path: Path) -> tuple[list[bytes], bytes]:
+    """The complete lines of a file, and the incomplete last one."""
     *lines, rest = path.read_bytes().split(b"\n")
-    if rest:
-        warnings.warn(f"{path}: ignoring its last line, which is incomplete.", _checks.EntropyWarning, stacklevel=3)
+    return lines, rest
+
+
+def _parsed(
+    path: Path | None, lines: Iterable[bytes], key_of: Callable[[RunRecord], str] | None = None
+) -> Iterator[RunRecord]:
     for number, line in enumerate(lines, start=1):
         try:
             values = _sealed.opened(line, SCHEMA, f"{path}, line {number}")

@@ -13,15 +13,17 @@ import keras_tuner
 from keras_entropy import _files
 from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.identity import identity
+from keras_entropy.runs.records import RUNS
 from keras_entropy.tuning.oracles import STATE
 
 SCHEMA = "keras-entropy/search/1"
-DESCRIPTION = "search.json"
+DESCRIPTION, WEIGHTS, CHECKPOINTS = "search.json", "weights", "checkpoints"
+"""File with the description of the search, and the folders of the files of its runs."""
 
 
 def results_of(folder: Path) -> ResultsFolder:
     """The results folder of a tuner."""
-    return ResultsFolder(folder, "search", (DESCRIPTION, STATE), ("runs", "trial_*"))
+    return ResultsFolder(folder, "search", (DESCRIPTION, STATE), (RUNS, WEIGHTS, CHECKPOINTS, "trial_*"))
 
 
 def description(settings: Mapping[str, Any], hypermodel: Any, objective: Any) -> dict[str, Any]:

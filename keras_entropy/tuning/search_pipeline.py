@@ -23,15 +23,12 @@ from keras_entropy.runs.progress import Progress
 from keras_entropy.study import Arm, Comparison, Study, compare
 from keras_entropy.study.metrics import direction
 from keras_entropy.study.single_run import load
-from keras_entropy.tuning import ledger, output_folder, tensorboard_log, trial_run
+from keras_entropy.tuning import hyperparameters, output_folder, tensorboard_log, trial_run
 from keras_entropy.tuning.hypermodel import PLACEMENT, REGULARIZER, EntropyHyperModel
 from keras_entropy.tuning.search_figure import write_figure
-from keras_entropy.tuning.search_result import BASELINE, SearchResult, TrialResult, best_of, completed
+from keras_entropy.tuning.search_result import BASELINE, TERM, SearchResult, TrialResult, best_of, completed
 from keras_entropy.tuning.trial_table import TrialReader, write_csv
 from keras_entropy.tuning.tuner import EntropyTuner
-
-TERM = "entropy"
-"""Name of the arm with the best setting."""
 
 _FIRST_HOLDOUT_SEED = 1000
 
@@ -183,7 +180,7 @@ def search(
         holdout,
         data=data,
         # More trials may find another best setting, whose comparison has a folder of its own.
-        output=folder / output_folder.COMPARISON / ledger.key_of(found.arms),
+        output=folder / output_folder.COMPARISON / hyperparameters.digest(found.arms)[:16],
         epochs=epochs,
         batch_size=batch_size,
         metric=metric,
@@ -223,7 +220,7 @@ class _Trials:
     def arms(self) -> dict[str, dict[str, Any]]:
         """Hyperparameters of the baseline and of the best setting."""
         base = self.best_baseline
-        baseline = trial_run.without_term(self.best.values) if base is None else dict(base.values)
+        baseline = hyperparameters.without_term(self.best.values) if base is None else dict(base.values)
         return {BASELINE: baseline, TERM: dict(self.best.values)}
 
 
@@ -286,13 +283,15 @@ def _sentence(found: _Trials, regularizers: list[str], comparison: Comparison) -
     """The conclusion in words."""
     better = "lower" if found.lower_is_better else "higher"
     compared = " ".join(f"{sentence}." for sentence in comparison.sentences())
-    settings = len({ledger.key_of(trial.values) for trial in completed(found.trials)})  # Hyperband repeats some
+    different = len(
+        {hyperparameters.digest(trial.values) for trial in completed(found.trials)}
+    )  # Hyperband repeats some
     only = {REGULARIZER: regularizers[0]} if len(regularizers) == 1 else {}
     best, base, values = found.best, found.best_baseline, found.arms[BASELINE]
     at = f" at its best {_in_words(values)}" if values else ""
     score = math.nan if base is None else base.score
     return (
-        f"{found.metric} ({better} is better) on held-out seeds: {compared} The best of {settings} settings was "
+        f"{found.metric} ({better} is better) on held-out seeds: {compared} The best of {different} settings was "
         f"{_in_words({**only, **best.values})}. On the seeds of the search, its mean was {best.score:.5g}; the mean of "
         f"the baseline{at} was {score:.5g}."
     )

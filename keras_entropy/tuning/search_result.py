@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "keras-entropy/search-result/1"
-BASELINE = "baseline"
-"""Name of the model without an entropy term."""
+BASELINE, TERM = "baseline", "entropy"
+"""Names of the arms: the model without an entropy term, and with one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from keras_tuner import errors
 from keras_tuner.engine.trial import Trial
 
 from keras_entropy.runs.pool import ProcessDiedError, ProcessPool, packed
+from keras_entropy.runs.records import RunRecord
 from keras_entropy.tuning import trial_run
-from keras_entropy.tuning.ledger import Run
 
 _PAUSE = 0.2
 """Seconds between two looks at the other threads, and between two requests for a trial."""
@@ -73,7 +73,7 @@ class Team:
         except BaseException as error:
             self._errors.append(error)
 
-    def train(self, task: trial_run.Task) -> Run:
+    def train(self, task: trial_run.Task) -> RunRecord:
         """Train a run on the executor.
 
         Raises:
@@ -86,7 +86,7 @@ class Team:
                 if self._over.is_set():
                     future.cancel()
                     raise errors.FatalRuntimeError("The search was stopped.")
-            run: Run = future.result()
+            run: RunRecord = future.result()
         except (errors.FatalError, errors.FailedTrialError):
             raise
         except RuntimeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,20 @@ import keras
 import keras_tuner
 from keras_tuner import errors
 
+from keras_entropy import _files
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.interrupt import InterruptWatch
 from keras_entropy.runs.pool import unpacked
+from keras_entropy.runs.records import RunRecord
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
-from keras_entropy.tuning import _keras_tuner, ledger
-from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
-from keras_entropy.tuning.ledger import Ledger, Run
+from keras_entropy.tuning import _keras_tuner, hyperparameters
+from keras_entropy.tuning.hypermodel import PLACEMENT
+from keras_entropy.tuning.project_folder import CHECKPOINTS, WEIGHTS
 from keras_entropy.tuning.search_result import BASELINE
 from keras_entropy.tuning.tensorboard_log import HParamsLogger
 from keras_entropy.tuning.trial_errors import fatal_errors
-
-WEIGHTS, CHECKPOINT = ".weights.h5", ".npz"
-"""Suffixes of the files of a run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Job:
         objective: Objective of the tuner.
         args: Positional arguments of the hypermodel's `fit`.
         fit: Mapping. Keyword arguments of the hypermodel's `fit`.
-        runs: `Ledger`. Where checkpoints and weights go.
+        identity: String. Hash of the model, the data and all options of the search.
+        folder: Path of the folder of the search, for checkpoints and weights.
         log_dir: Path of the event files, or None.
         settings: Mapping. The settings of Keras.
     """
@@ -48,9 +49,34 @@ class Job:
     objective: Any
     args: tuple[Any, ...]
     fit: Mapping[str, Any]
-    runs: Ledger
+    identity: str
+    folder: Path
     log_dir: Path | None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=machine.keras_settings)
+
+    def key(self, values: Mapping[str, Any], seed: int) -> str:
+        """The key of a run: a hash of all that its results depend on."""
+        return hyperparameters.digest([self.identity, hyperparameters.own(values), seed])
+
+    def checkpoint(self, key: str) -> Path:
+        """Path of the checkpoint of a run that has not ended."""
+        return self.folder / CHECKPOINTS / f"{key}.npz"
+
+    def weights(self, key: str) -> Path:
+        """Path of the trained weights of a run."""
+        return self.folder / WEIGHTS / f"{key}.weights.h5"
+
+    def record(self, task: Task, **found: Any) -> RunRecord:
+        """The record of a run."""
+        return RunRecord(
+            arm=hyperparameters.arm_of(task.values),
+            seed=task.seed,
+            role="tune",
+            tuned=task.values,
+            versions=machine.versions(),
+            key=self.key(task.values, task.seed),
+            **found,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +98,13 @@ class Task:
     epochs: int
 
 
-def execute(payload: bytes, task: Task) -> Run:
+def execute(payload: bytes, task: Task) -> RunRecord:
     """Train a run in this process, for a search in another one."""
     with memory.set_aside():
         return train(unpacked(payload), task)
 
 
-def train(job: Job, task: Task, observers: Iterable[Any] = ()) -> Run:
+def train(job: Job, task: Task, observers: Iterable[Any] = ()) -> RunRecord:
     """Train a setting to its last epoch, and save its weights beside its record.
 
     Args:
@@ -87,13 +113,16 @@ def train(job: Job, task: Task, observers: Iterable[Any] = ()) -> Run:
         observers: Callbacks that only observe.
 
     Returns:
-        The `Run`. A folder that does not exist on this machine gets no files.
+        The `RunRecord`. A folder that does not exist on this machine gets no files.
     """
+    cpu = time.process_time()
     with InterruptWatch(), fatal_errors():
-        return _train(job, task, observers)
+        found = _trained(job, task, observers)
+    return job.record(task, device=machine.device(), cpu_seconds=time.process_time() - cpu, **found)
 
 
-def _train(job: Job, task: Task, observers: Iterable[Any]) -> Run:
+def _trained(job: Job, task: Task, observers: Iterable[Any]) -> dict[str, Any]:
+    """The results of a run."""
     machine.clear_session(job.settings)
     memory.free()
     hp, hypermodel, values = task.space.copy(), job.hypermodel, task.values
@@ -105,7 +134,7 @@ def _train(job: Job, task: Task, observers: Iterable[Any]) -> Run:
     arguments = {**job.fit, "epochs": task.epochs}
     own = _own_callbacks(arguments.pop("callbacks", None) or [], folder)
     watching = list(observers)
-    plain, watch, here = is_plain(hypermodel), Watch(), job.runs.folder.parent.is_dir()
+    plain, watch, here, key = is_plain(hypermodel), Watch(), job.folder.is_dir(), job.key(values, task.seed)
     if job.log_dir is not None and here:
         watching.append(HParamsLogger(job.log_dir / folder, {PLACEMENT: BASELINE, **values}, folder.parts[0]))
     known = {parameter.name for parameter in hp.space}
@@ -117,51 +146,49 @@ def _train(job: Job, task: Task, observers: Iterable[Any]) -> Run:
             watch,
             callbacks=own,
             observers=watching,
-            checkpoint=job.runs.path(values, task.seed, CHECKPOINT) if here else None,
-            key=f"{ledger.key_of(values)}/{task.seed}",
+            checkpoint=job.checkpoint(key) if here else None,
+            key=key,
             by=lambda model, **named: hypermodel.fit(hp, model, *job.args, **named),
             reorder=plain,
         )
-        run = _run(job, task, watch, results, bool(model.stop_training))
+        found = _results(job, watch, results, bool(model.stop_training))
         if here:
-            job.runs.path(values, task.seed, WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
-            model.save_weights(job.runs.path(values, task.seed, WEIGHTS))
+            with _files.replacing(job.weights(key)) as temporary:
+                model.save_weights(temporary)
     declared = sorted({parameter.name for parameter in hp.space} - known)
     if declared:
         raise errors.FatalValueError(
             f"`fit` should not declare hyperparameters, as they would not be tuned. Received: {', '.join(declared)}. "
             "Declare them in `build`, and read them in `fit` with hp.get."
         )
-    return run
+    return found
 
 
-def _run(job: Job, task: Task, watch: Watch, results: Any, stopped: bool) -> Run:
-    """The record of a training that has ended."""
+def _results(job: Job, watch: Watch, results: Any, stopped: bool) -> dict[str, Any]:
+    """The results of a training that has ended."""
     plain = is_plain(job.hypermodel)
     history = watch.history
     if not plain and not isinstance(results, keras.callbacks.History):
         returned = _keras_tuner.metrics_of(results, job.objective)
         history = {name: [float(value)] for name, value in returned.items()}
-    # A custom `fit` decides its own epochs.
-    run = Run(dict(task.values), task.seed, history, ended=stopped or not plain, seconds=watch.seconds)
-    if not run.epochs:
+    if not any(history.values()):
         raise errors.FatalRuntimeError("`fit` trained no epoch. Let it train at least one.")
-    return run
-
-
-def delete_checkpoint(runs: Ledger, values: Mapping[str, Any], seed: int) -> None:
-    """Delete the checkpoint of a finished run."""
-    runs.path(values, seed, CHECKPOINT).unlink(missing_ok=True)
-
-
-def without_term(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters of a setting without those of the entropy term."""
-    return {name: value for name, value in values.items() if not name.startswith(OWN)}
+    return {
+        "status": "diverged" if watch.reason else "finished",
+        "reason": watch.reason,
+        "history": history,
+        "stopped_early": stopped or not plain,  # a custom `fit` decides its own epochs
+        "wall_seconds": watch.seconds,
+    }
 
 
 def log_folder(trial_id: str, values: Mapping[str, Any], seed: int) -> Path:
     """Folder of the event files of a run, relative to the folder of all logs."""
-    name = f"trial_{trial_id}" if PLACEMENT in values else f"{BASELINE}_{ledger.key_of(values)}"
+    name = (
+        f"trial_{trial_id}"
+        if PLACEMENT in values
+        else f"{BASELINE}_{hyperparameters.digest(hyperparameters.own(values))[:16]}"
+    )
     return Path(name, f"seed_{seed}")
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from keras_entropy import _files
 from keras_entropy._frozen import FrozenDict
-from keras_entropy.tuning import ledger
-from keras_entropy.tuning.ledger import Run
+from keras_entropy.runs.records import RunRecord
+from keras_entropy.tuning import scores
+from keras_entropy.tuning.hyperparameters import digest, own, slot_of, without_term
 from keras_entropy.tuning.search_result import BASELINE, TrialResult, table
-from keras_entropy.tuning.trial_run import without_term
 from keras_entropy.tuning.tuner import EntropyTuner
 
 
@@ -43,18 +43,18 @@ class TrialReader:
         for name in self._tuner.oracle.start_order:
             values, epochs = self._setting(self._tuner.oracle.trials[name])
             base = without_term(values)
-            _, longest = settings.get(ledger.key_of(base), (base, 0))
-            settings[ledger.key_of(base)] = base, max(epochs, longest)
+            _, longest = settings.get(digest(base), (base, 0))
+            settings[digest(base)] = base, max(epochs, longest)
         results = (self._result(BASELINE, base, epochs, "COMPLETED", "") for base, epochs in settings.values())
         return tuple(result for result in results if result.last)
 
     def _setting(self, trial: Any) -> tuple[dict[str, Any], int]:
         """The hyperparameters of a trial, and its number of epochs."""
         values = trial.hyperparameters.values
-        return ledger.own(values), int(values.get("tuner/epochs", self._epochs))
+        return own(values), int(values.get("tuner/epochs", self._epochs))
 
     def _result(self, name: str, values: dict[str, Any], epochs: int, status: str, message: str) -> TrialResult:
-        records = [self._tuner.ledger.read(values, seed) for seed in self._tuner.seeds]
+        records = [self._tuner.records.get(slot_of(values, seed)) for seed in self._tuner.seeds]
         runs = [run for run in records if run is not None]
         last, best = (self._by_seed(runs, epoch, epochs) for epoch in ("last", "best"))
         scores = last if self._tuner.epoch == "last" else best
@@ -70,9 +70,11 @@ class TrialReader:
             score=statistics.fmean(scores.values()) if status == "COMPLETED" and scores else math.nan,
         )
 
-    def _by_seed(self, runs: list[Run], epoch: str, epochs: int) -> FrozenDict[int, float]:
+    def _by_seed(self, runs: list[RunRecord], epoch: str, epochs: int) -> FrozenDict[int, float]:
         objective = self._tuner.oracle.objective
-        return FrozenDict({run.seed: objective.get_value(run.metrics(epoch, objective, epochs)) for run in runs})
+        return FrozenDict(
+            {run.seed: objective.get_value(scores.metrics(run, epoch, objective, epochs)) for run in runs}
+        )
 
 
 def write_csv(path: Path, results: Iterable[TrialResult], metric: str, seeds: Iterable[int]) -> None:

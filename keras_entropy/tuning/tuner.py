@@ -20,12 +20,13 @@ from keras_tuner import errors
 from keras_entropy import _checks
 from keras_entropy.runs import memory, shared_models
 from keras_entropy.runs.progress import Progress
-from keras_entropy.tuning import _keras_tuner, ledger, objective_checks, project_folder, trial_run
+from keras_entropy.runs.records import RUNS, RunRecord, RunRecords, Slot
+from keras_entropy.tuning import _keras_tuner, hyperparameters, objective_checks, project_folder, scores, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
-from keras_entropy.tuning.ledger import Ledger, Run
 from keras_entropy.tuning.oracles import ORACLES, STATE
 from keras_entropy.tuning.search_result import BASELINE
 from keras_entropy.tuning.team import Team
+from keras_entropy.tuning.trial_errors import fatal_errors
 
 
 class EntropyTuner(_keras_tuner.TunerBase):
@@ -141,8 +142,10 @@ class EntropyTuner(_keras_tuner.TunerBase):
             results.clear()
         project_folder.check_same(self._folder, self._described)
         super().__init__(oracle, hypermodel, directory=str(directory), project_name=project_name)
-        self.ledger = Ledger(self._folder / ledger.FOLDER)
-        self._locks: dict[tuple[str, int], threading.Lock] = {}
+        self.records = RunRecords(self._folder / RUNS)
+        """`RunRecords` of all runs of the search."""
+        self._identity = ""
+        self._locks: dict[Slot, threading.Lock] = {}
         self._team: Team | None = None
         self.progress = Progress([], show=False)
         """`Progress` that shows the ended trials."""
@@ -198,6 +201,9 @@ class EntropyTuner(_keras_tuner.TunerBase):
         with project_folder.results_of(self._folder).locked():
             described = {**self._described, **project_folder.description_of_fit(args, kwargs)}
             project_folder.check_same(self._folder, described, write=True)
+            self._identity = hyperparameters.digest(described)
+            job = self.job(args, kwargs)
+            self.records = RunRecords(self._folder / RUNS, lambda run: job.key(run.tuned, run.seed))
             self.reload()  # another process may have searched since
             self.oracle.restore_copies()
             try:
@@ -208,7 +214,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Train a setting and its baseline for each seed; return the mean metrics."""
-        values = ledger.own(trial.hyperparameters.values)
+        values = hyperparameters.own(trial.hyperparameters.values)
         kwargs["epochs"] = epochs = int(trial.hyperparameters.values.get("tuner/epochs", kwargs.get("epochs", 1)))
         objective = self.oracle.objective
         # A longer trial of the same setting may have trained more epochs; a custom `fit` decides its own epochs.
@@ -218,10 +224,10 @@ class EntropyTuner(_keras_tuner.TunerBase):
             run = self._run(trial, values, seed, args, kwargs)
             value = self._value(run, counted)
             if not math.isfinite(value):
-                trial.message = f"{objective.name} is {value} on seed {seed}."
+                trial.message = f"Seed {seed}: {run.reason or f'{objective.name} is {value}'}."
                 return self._metrics([run], [], counted)
             runs.append(run)
-        baseline = trial_run.without_term(values)
+        baseline = hyperparameters.without_term(values)
         # Wait last for runs that another trial is training.
         seeds = self.seeds if self.baseline else ()
         found = {seed: self._run(trial, baseline, seed, args, kwargs, wait=False) for seed in seeds}
@@ -238,7 +244,8 @@ class EntropyTuner(_keras_tuner.TunerBase):
         """Load the trained model of a trial: that of the first seed, after its last epoch."""
         model = self.hypermodel.build(trial.hyperparameters)
         memory.build_optimizer(model)  # so that its state is loaded too
-        model.load_weights(self.ledger.path(trial.hyperparameters.values, self.seeds[0], trial_run.WEIGHTS))
+        key = self.records[hyperparameters.slot_of(trial.hyperparameters.values, self.seeds[0])].key
+        model.load_weights(self.job((), {}).weights(key))
         return model
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
@@ -286,60 +293,65 @@ class EntropyTuner(_keras_tuner.TunerBase):
     def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any, *, wait: bool = True) -> Any:
         """Read or train a run; with `wait=False`, return None if another trial is training it."""
         epochs = kwargs["epochs"]
-        done = self.ledger.read(values, seed)
-        if done is not None and done.covers(epochs):
+        slot = hyperparameters.slot_of(values, seed)
+        done = self.records.get(slot)
+        if done is not None and scores.covers(done, epochs):
             return done
-        lock = self._locks.setdefault((ledger.key_of(values), seed), threading.Lock())
+        lock = self._locks.setdefault(slot, threading.Lock())
         if not lock.acquire(blocking=wait):
             return None
         try:
-            done = self.ledger.read(values, seed)
-            if done is None or not done.covers(epochs):
+            done = self.records.get(slot)
+            if done is None or not scores.covers(done, epochs):
+                job = self.job(args, kwargs)
                 task = trial_run.Task(trial.trial_id, trial.hyperparameters, values, seed, epochs)
                 if self._team is not None:
                     done = self._team.train(task)
                 else:
-                    done = trial_run.train(self.job(args, kwargs), task, [_keras_tuner.trial_callback(self, trial)])
-                self.ledger.write(done)
-                if done.ended or "tuner/epochs" not in trial.hyperparameters.values:
-                    trial_run.delete_checkpoint(self.ledger, values, seed)
+                    done = trial_run.train(job, task, [_keras_tuner.trial_callback(self, trial)])
+                with fatal_errors():
+                    self.records.add(done)
+                if done.stopped_early or "tuner/epochs" not in trial.hyperparameters.values:
+                    job.checkpoint(done.key).unlink(missing_ok=True)
         finally:
             lock.release()
         return done
 
     def job(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> trial_run.Job:
         """What the runs of this search share."""
-        runs = Ledger(self.ledger.folder.absolute())
         logs = None if self.log_dir is None else Path(self.log_dir).absolute()
-        return trial_run.Job(self.hypermodel, self.oracle.objective, args, kwargs, runs, logs)
+        folder = self._folder.absolute()
+        return trial_run.Job(self.hypermodel, self.oracle.objective, args, kwargs, self._identity, folder, logs)
 
-    def _value(self, run: Run, epochs: int) -> float:
-        """The objective of a run.
+    def _value(self, run: RunRecord, epochs: int) -> float:
+        """The objective of a run; NaN for a run that diverged.
 
         Raises:
             FatalValueError: If the run has no such metric; then no run has.
         """
         objective = self.oracle.objective
+        if not run.ok:
+            return math.nan
         try:
-            return float(objective.get_value(run.metrics(self.epoch, objective, epochs)))
+            return float(objective.get_value(scores.metrics(run, self.epoch, objective, epochs)))
         except KeyError as error:
             raise errors.FatalValueError(
                 f"`objective` should be one of the metrics that training logs: {', '.join(run.history)}. Received: "
                 f"{objective.name!r}. Compile the model with this metric, or give `validation_data`."
             ) from error
 
-    def _metrics(self, runs: list[Run], bases: list[Run], epochs: int) -> dict[str, float]:
+    def _metrics(self, runs: list[RunRecord], bases: list[RunRecord], epochs: int) -> dict[str, float]:
         """Means of all metrics over the seeds, and the objective of each seed."""
         objective = self.oracle.objective
-        rows = [run.metrics(self.epoch, objective, epochs) for run in runs]
+        rows = [scores.metrics(run, self.epoch, objective, epochs) for run in runs]
         found = {name: statistics.fmean(row[name] for row in rows) for name in rows[0] if all(name in r for r in rows)}
-        found[objective.name] = statistics.fmean(objective.get_value(row) for row in rows)
+        found[objective.name] = statistics.fmean(self._value(run, epochs) for run in runs)
         for run in runs:
             for epoch in ("last", "best"):
-                value = objective.get_value(run.metrics(epoch, objective, epochs))
+                value = objective.get_value(scores.metrics(run, epoch, objective, epochs))
                 found[f"{objective.name}/seed_{run.seed}/{epoch}"] = value
         if bases:
-            values = [objective.get_value(base.metrics(self.epoch, objective, epochs)) for base in bases]
+            values = [objective.get_value(scores.metrics(base, self.epoch, objective, epochs)) for base in bases]
             found[f"{objective.name}/{BASELINE}"] = statistics.fmean(values)
         return found
 

@@ -1,0 +1,40 @@
+"""The hyperparameters of a run: what they say about its arm, and when two settings are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from keras_entropy.runs.records import Slot, slot
+from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
+from keras_entropy.tuning.search_result import BASELINE, TERM
+
+_TUNER = "tuner/"
+"""Prefix of the values that Hyperband adds for the number of epochs."""
+
+
+def own(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters of a trial without the values that Hyperband adds."""
+    return {name: value for name, value in values.items() if not name.startswith(_TUNER)}
+
+
+def without_term(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters of a setting without those of the entropy term."""
+    return {name: value for name, value in values.items() if not name.startswith(OWN)}
+
+
+def arm_of(values: Mapping[str, Any]) -> str:
+    """The arm of a run: `"baseline"` without hyperparameters of a term, else `"entropy"`."""
+    return TERM if PLACEMENT in values else BASELINE
+
+
+def slot_of(values: Mapping[str, Any], seed: int) -> Slot:
+    """The slot of a run among the records of a search."""
+    return slot(arm_of(values), seed, "tune", {}, own(values))
+
+
+def digest(value: Any) -> str:
+    """Hash of plain JSON, or of a mapping: equal for equal values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=dict).encode()).hexdigest()[:32]
