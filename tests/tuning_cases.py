@@ -4,6 +4,9 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +15,9 @@ import numpy as np
 import scipy.optimize
 
 from keras_entropy import DenseEntropy, TotalCorrelation, _files
+from keras_entropy.runs.pool import ProcessPool, shares
 from keras_entropy.runs.records import RunRecord, RunRecords
+from keras_entropy.study import read_records
 from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, trial_run
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT
 
@@ -207,3 +212,37 @@ def _state_of(path, content):
         del state["display"]
         content = json.dumps(state, sort_keys=True).encode()
     return hashlib.sha256(content).hexdigest()
+
+
+def search_with_team(folder, trials, executor, kills_worker=False):
+    """A search of two seeds: here, in `"processes"`, or on a cluster of Dask, one of whose workers is killed."""
+    tuner = EntropyTuner(hypermodel(), max_trials=trials, seeds=[0, 1], directory=folder)
+    fit = {**arrays(), "epochs": 2, "verbose": 0, "callbacks": [Slow()]}
+    if executor is None:
+        tuner.search(**fit)
+    elif executor == "processes":
+        with ProcessPool(2, tries=3, shares=shares(2)) as pool:
+            tuner.search_on(pool, 2, **fit)
+    else:
+        import distributed
+
+        with (
+            distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            workers = list(client.run(os.getpid).values())
+
+            def kill():
+                while len(read_if_any(folder)) < 2:
+                    time.sleep(0.02)
+                os.kill(workers[0], signal.SIGKILL)
+
+            if kills_worker:
+                threading.Thread(target=kill, daemon=True).start()
+            tuner.search_on(client.get_executor(), 2, **fit)
+
+
+def read_if_any(folder):
+    """The records of a search that may not have begun."""
+    path = Path(folder) / "search" / "runs.jsonl"
+    return read_records(path) if path.exists() else []
