@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, get_origin
 
 import msgspec
+import numpy as np
 
 from keras_entropy import _checks, _files
 
@@ -24,6 +27,21 @@ def sealed(schema: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as strict JSON has it, with its schema and, as the last entry, its checksum."""
     plain = {"schema": schema, **_files.strict(record)}
     return {**plain, CHECKSUM: checksum(plain)}
+
+
+def write(path: str | os.PathLike[str], schema: str, record: Mapping[str, Any], *, indent: int | None = 1) -> None:
+    """Write a sealed record to a file, atomically."""
+    _files.write_text(path, json.dumps(sealed(schema, record), indent=indent, allow_nan=False) + "\n")
+
+
+def read(path: str | os.PathLike[str], schema: str) -> dict[str, Any]:
+    """Read a file that `write` wrote.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As `opened`.
+    """
+    return opened(Path(path).read_bytes(), schema, str(path))
 
 
 def checksum(record: Mapping[str, Any]) -> str:
@@ -72,7 +90,7 @@ def _checksum_of(found: dict[str, Any]) -> str:
 
 
 def converted(found: Mapping[str, Any], kind: type[T]) -> T:
-    """Convert a record to a dataclass, and check the types of all its fields.
+    """Convert a record to a dataclass, and check the types of all its fields. Lists of numbers become arrays.
 
     Raises:
         ValueError: If a field is missing, unknown, or of another type. The message is a clause.
@@ -81,6 +99,22 @@ def converted(found: Mapping[str, Any], kind: type[T]) -> T:
     if unknown:
         raise ValueError(f"it has the unknown field {_checks.printable(unknown[0])!r}")
     try:
-        return msgspec.convert(found, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
+        return msgspec.convert(found, kind, dec_hook=_array)
+    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
         raise ValueError(f"it is not as it should be: {_checks.printable(str(error))}") from error
+
+
+def numbers(value: Any) -> Any:
+    """Replace the texts "nan", "inf" and "-inf", which stand for numbers in strict JSON, in lists and mappings too."""
+    if isinstance(value, list):
+        return [numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {name: numbers(item) for name, item in value.items()}
+    return float(value) if value in ("nan", "inf", "-inf") else value
+
+
+def _array(kind: Any, value: Any) -> Any:
+    if get_origin(kind) is not np.ndarray or not isinstance(value, list):
+        raise TypeError("a list of numbers is expected")
+    found = np.array(numbers(value))
+    return found if found.dtype.kind in "bi" else found.astype(np.float64, casting="same_kind")

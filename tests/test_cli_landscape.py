@@ -34,7 +34,7 @@ def test_it_prints_and_writes_the_entropy(done):
     assert found.axes[0].bins == 41
     assert " ".join(found.status.split()) in " ".join(printed.split())
     assert (folder / "landscape.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((folder / "density.json").read_text())["schema"] == "keras-entropy/density-of-states/2"
+    assert json.loads((folder / "density.json").read_text())["schema"] == "keras-entropy/density-of-states/3"
 
 
 def test_a_folder_with_a_walk_is_replaced_or_gone_on_with_only_if_asked(done):

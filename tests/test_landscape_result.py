@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from landscape_cases import ball_run, map_run
 
-from keras_entropy import landscape
+from keras_entropy import _sealed, landscape
 
 pytestmark = pytest.mark.once
 
@@ -18,7 +18,7 @@ def test_it_is_saved_as_json(run, tmp_path):
     found = run()
     found.save(tmp_path / "density.json")
     record = json.loads((tmp_path / "density.json").read_text())
-    assert record["schema"] == "keras-entropy/density-of-states/2"
+    assert record["schema"] == "keras-entropy/density-of-states/3"
     assert np.array(record["entropy"], float) == pytest.approx(found.entropy)
     again = landscape.DensityOfStates.load(tmp_path / "density.json")
     for field in dataclasses.fields(found):
@@ -43,14 +43,19 @@ def test_it_is_saved_as_json(run, tmp_path):
         lambda record: record["axes"][0].update(edges=[1.0, 0.0]),
         lambda record: record["means"].update(energy=[[1.0]]),
         lambda record: record.update(more=1),
+        lambda record: record.update(visited=[1] * 8),
+        lambda record: record.update(moves="many"),
+        lambda record: record.update(moves=-1),
+        lambda record: record["axes"].clear(),
     ],
 )
 def test_a_file_of_something_else_is_refused(change, tmp_path):
     path = tmp_path / "density.json"
     ball_run().save(path)
     record = json.loads(path.read_text())
+    del record["sha256"]
     change(record)
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps({**record, "sha256": _sealed.checksum(record)}))
     with pytest.raises(ValueError, match="is not a density of states"):
         landscape.DensityOfStates.load(path)
 

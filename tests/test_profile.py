@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from networks import Odd, built, fill
 
-from keras_entropy import EntropyProfile, entropy_profile, functional
+from keras_entropy import EntropyProfile, EntropyWarning, _sealed, entropy_profile, functional
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.profile import measurable_weights, measure_weight
+from keras_entropy.profile.profile import SCHEMA
 
 L = keras.layers
 
@@ -28,8 +29,13 @@ def only(model, measure="log_volume", **arguments):
 def one_record(**changes):
     record = {"path": "a", "kind": "Dense", "shape": [1, 1], "mean": 0.0, "values": [0.0], "unit": "nats", "pieces": {},
               "skipped": None, **changes}  # fmt: skip
-    header = {"schema": "keras-entropy/profile/1", "model": "m", "measure": "corner", "randomize": None}
-    return json.dumps({**header, "records": [record]})
+    return profile_file(records=[record])
+
+
+def profile_file(**changes):
+    """The text of a file whose checksum is right."""
+    whole = {"model": "m", "measure": "corner", "randomize": None, "records": [], **changes}
+    return json.dumps(_sealed.sealed(SCHEMA, whole))
 
 
 class TestRandomCopy:
@@ -128,28 +134,30 @@ class TestSaving:
 
         assert EntropyProfile.load(tmp_path / "deep" / "p.json") == profile
         text = (tmp_path / "deep" / "p.json").read_text()
-        assert json.loads(text, parse_constant=pytest.fail)["schema"] == "keras-entropy/profile/1"
+        assert json.loads(text, parse_constant=pytest.fail)["schema"] == SCHEMA
         assert '"-inf"' in text
 
     @pytest.mark.parametrize(
         ("text", "words"),
         [
             ("", "is not an entropy profile"),
-            ("[]", "no schema"),
-            ('{"schema": "keras-entropy/train/1"}', "this version reads 'keras-entropy/profile/1'"),
-            ('{"schema": "keras-entropy/profile/1"}', "'measure' is missing"),
-            ('{"schema": "keras-entropy/profile/1", "measure": "x"}', "`measure`"),
-            ('{"schema": "keras-entropy/profile/1", "measure": "corner", "model": "m", "randomize": 0, "records": [3]}',
-             "a JSON object"),
-            ("[" * 100000, "is not an entropy profile"),
+            ("[]", "not a JSON object"),
+            ('{"schema": "keras-entropy/train/1"}', f"this version reads '{SCHEMA}'"),
+            (json.dumps(_sealed.sealed(SCHEMA, {"measure": "corner"})), "missing required field `model`"),
+            (profile_file(measure="x"), "`measure`"),
+            (profile_file(randomize="0"), r"Expected `int \| null`, got `str`"),
+            (profile_file(records=[3]), r"at `\$.records\[0\]`"),
+            (profile_file(more=3), "unknown field 'more'"),
+            ("[" * 100000, "nested too deeply"),
             (one_record(mean=None), "a mean and a unit, or a reason"),
             (one_record(unit=None), "a mean and a unit, or a reason"),
             (one_record(skipped="why"), "a mean and a unit, or a reason"),
-            (one_record(unit=[3]), "wrong type"),
-            (one_record(values="123"), "wrong type"),
-            (one_record(pieces=[1]), "items"),
-            (one_record(mean=10**400), "too large"),
-            (one_record().replace("[{", "[{}, {"), "'path' is missing|is missing"),
+            (one_record(unit=[3]), "got `array` - at"),
+            (one_record(values="123"), "got `str` - at"),
+            (one_record(pieces=[1]), "got `array` - at"),
+            (one_record(mean=10**400), "out of range"),
+            (one_record().replace('"mean": 0.0', '"mean": 0.5'), 'its checksum is wrong.*delete its "sha256"'),
+            (one_record().replace('"records": [', '"records": [{}, '), "its checksum is wrong"),
         ],
     )  # fmt: skip
     def test_other_files_are_refused(self, tmp_path, text, words):
@@ -158,6 +166,13 @@ class TestSaving:
 
         with pytest.raises(ValueError, match=f"p.json is not an entropy profile.*{words}|{words}.*"):
             EntropyProfile.load(path)
+
+    def test_a_file_without_checksum_is_read_with_a_warning(self, tmp_path):
+        document = json.loads(one_record(mean=0.25))
+        del document["sha256"]
+        (tmp_path / "p.json").write_text(json.dumps(document))
+        with pytest.warns(EntropyWarning, match="p.json has no checksum"):
+            assert EntropyProfile.load(tmp_path / "p.json").records[0].mean == 0.25
 
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):

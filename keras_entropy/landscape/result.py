@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from keras_entropy import _checks, _files, _table, plots
+from keras_entropy import _checks, _files, _sealed, _table, plots
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.landscape import entropy_figure
 from keras_entropy.landscape.axis import Axis
@@ -21,7 +20,12 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-SCHEMA = "keras-entropy/density-of-states/2"
+SCHEMA = "keras-entropy/density-of-states/3"
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+_KINDS = {"visited": "b", "targets": "b", "histogram": "i"}
+"""Kinds of the arrays that have no floats."""
 
 _ROWS = 21
 """Rows of a printed table."""
@@ -76,10 +80,10 @@ class DensityOfStates:
     targets: Array
     histogram: Array
     acceptance_rate: Array
-    round_trips: int
+    round_trips: _Count
     histogram_entropy: Array
     splitting_entropy: Array
-    moves: int
+    moves: _Count
     seconds: float
     converged: bool
     status: str
@@ -197,13 +201,12 @@ class DensityOfStates:
         Raises:
             OSError: If the file cannot be written.
         """
-        record: dict[str, Any] = {"schema": SCHEMA}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            record[field.name] = value.tolist() if isinstance(value, np.ndarray) else value
+        record = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()
+        }
         record["axes"] = [{"name": a.name, "edges": a.edges.tolist(), "deep": a.deep} for a in self.axes]
         record["means"] = {name: [part.tolist() for part in mean] for name, mean in self.means.items()}
-        _files.write_text(path, json.dumps(_files.strict(record)) + "\n")
+        _sealed.write(path, SCHEMA, record, indent=None)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> DensityOfStates:
@@ -217,25 +220,24 @@ class DensityOfStates:
 
         Raises:
             FileNotFoundError: If the file does not exist.
-            ValueError: If the file is not a `DensityOfStates` of this version.
+            ValueError: If the file is not a `DensityOfStates` of this version, or was damaged or edited.
         """
         try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
-                raise TypeError(f"its schema is not {SCHEMA!r}")
-            axes = tuple(Axis(axis["name"], np.array(axis["edges"]), axis["deep"]) for axis in record.pop("axes"))
-            shape = tuple(axis.bins for axis in axes)
-            means = {name: ConditionalMean(*map(_array, mean)) for name, mean in record.pop("means").items()}
-            arrays = {name: _array(value) for name, value in record.items() if isinstance(value, list)}
-            for array in (*arrays.values(), *(part for mean in means.values() for part in mean)):
-                if array.shape != shape:
-                    raise TypeError(f"it has an array of shape {array.shape} for bins of shape {shape}")
-            return cls(**{**record, **arrays}, axes=axes, means=means)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            found = _sealed.converted(_sealed.read(path, SCHEMA), cls)
+            shape = tuple(axis.bins for axis in found.axes)
+            for name, array in found._arrays():
+                if array.shape != shape or array.dtype.kind != _KINDS.get(name, "f"):
+                    raise ValueError(f"`{name}` is an array of shape {array.shape} and type {array.dtype}")
+        except ValueError as error:
             raise ValueError(
-                f"{path} is not a density of states: {reason}. Write one with DensityOfStates.save."
+                f"{path} is not a density of states: {error}. Write one with DensityOfStates.save. {_sealed.EDITED}"
             ) from error
+        return found
+
+    def _arrays(self) -> Iterator[tuple[str, Array]]:
+        """All arrays in the shape of the bins, with the name of the field or observable."""
+        yield from ((name, value) for name, value in vars(self).items() if isinstance(value, np.ndarray))
+        yield from ((name, part) for name, mean in self.means.items() for part in mean)
 
 
 def _read_only(array: Array) -> Array:
@@ -243,9 +245,3 @@ def _read_only(array: Array) -> Array:
     copy = np.array(array)
     copy.setflags(write=False)
     return copy
-
-
-def _array(values: Any) -> Array:
-    """Return an array of booleans, integers or, for anything else, float64, which also reads "nan" and "-inf"."""
-    found = np.asarray(values)
-    return found if found.dtype.kind in "bi" else np.array(values, np.float64)

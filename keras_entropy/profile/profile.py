@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from keras_entropy import _checks, _files, _optional, _table
+from keras_entropy import _checks, _files, _optional, _sealed, _table
 from keras_entropy.profile.comparison import ProfileComparison, compare_records
 from keras_entropy.profile.measure import MEASURES
 from keras_entropy.profile.record import ProfileRecord
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SCHEMA = "keras-entropy/profile/1"
+SCHEMA = "keras-entropy/profile/2"
 
 _HEAD = ("weight", "layer", "shape", "mean", "outliers", "unit")
 _NUMBERS = ("mean", "outliers")
@@ -164,9 +162,8 @@ class EntropyProfile:
         Args:
             path: Path of the file. Missing folders are created, an existing file is replaced.
         """
-        header = {"schema": SCHEMA, "model": self.model, "measure": self.measure, "randomize": self.randomize}
-        document = {**header, "records": [record.to_json() for record in self.records]}
-        _files.write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        fields = {**vars(self), "records": [vars(record) for record in self.records]}
+        _sealed.write(path, SCHEMA, fields)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> EntropyProfile:
@@ -180,27 +177,31 @@ class EntropyProfile:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file is not a profile, or has another version.
+            ValueError: If the file is not a profile, was damaged or edited, or has another version.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-            if not isinstance(data, dict) or "schema" not in data:
-                raise TypeError("it has no schema")
-            if data["schema"] != SCHEMA:
-                raise TypeError(f"its schema is {data['schema']!r}, this version reads {SCHEMA!r}")
-            _checks.one_of("measure", data["measure"], MEASURES)
-            records = tuple(ProfileRecord.from_json(record) for record in data["records"])
-            if len({record.path for record in records}) < len(records):
-                raise TypeError("two records have the same path")
-            if not isinstance(data["randomize"], int | None):
-                raise TypeError("`randomize` should be an integer or null")
-            return cls(str(data["model"]), data["measure"], data["randomize"], records)
+            found = _sealed.read(path, SCHEMA)
+            profile = _sealed.converted({n: _with_numbers(v) if n == "records" else v for n, v in found.items()}, cls)
+            _checks.one_of("measure", profile.measure, MEASURES)
+            for record in profile.records:
+                if (record.skipped is None) == (record.mean is None or record.unit is None):
+                    raise ValueError(f"{record.path!r} should have a mean and a unit, or a reason to be skipped")
+            if len({record.path for record in profile.records}) < len(profile.records):
+                raise ValueError("two records have the same path")
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"There is no profile {path}. Write one with EntropyProfile.save or `keras-entropy profile --json`."
             ) from error
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else error
+        except ValueError as error:
             raise ValueError(
-                f"{path} is not an entropy profile: {what}. Use a file from EntropyProfile.save."
+                f"{path} is not an entropy profile: {error}. Use a file from EntropyProfile.save. {_sealed.EDITED}"
             ) from error
+        return profile
+
+
+def _with_numbers(records: Any) -> Any:
+    """The records of a file with NaN and infinities, which strict JSON has as text, as numbers."""
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        return records
+    texts = ("path", "kind", "unit", "skipped")
+    return [{n: v if n in texts else _sealed.numbers(v) for n, v in record.items()} for record in records]

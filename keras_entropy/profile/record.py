@@ -1,4 +1,4 @@
-"""One weight of a profile, and its form in a JSON file."""
+"""One weight of a profile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy import _files
 from keras_entropy._frozen import FrozenDict
 
 
@@ -46,37 +45,6 @@ class ProfileRecord:
     def outliers(self) -> int:
         """Integer. How many values a box plot draws as outliers: more than 1.5 interquartile ranges off the box."""
         return count_outliers(self.values)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as values for a JSON file; values that are not finite become strings, such as "-inf"."""
-        fields: dict[str, Any] = _files.strict({f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
-        return fields
-
-    @classmethod
-    def from_json(cls, data: Any) -> ProfileRecord:
-        """Make a record from the result of `to_json`.
-
-        Raises:
-            KeyError: If a field is missing.
-            TypeError, ValueError, AttributeError, OverflowError: If a field has another type.
-        """
-        if not isinstance(data, dict):
-            raise TypeError("a record should be a JSON object")
-        texts = [data["unit"], data["skipped"]]
-        if not isinstance(data["values"], list) or not all(isinstance(text, str | None) for text in texts):
-            raise TypeError(f"a field of the record of {data['path']!r} has the wrong type")
-        if (data["skipped"] is None) == (data["mean"] is None or data["unit"] is None):
-            raise TypeError(f"the record of {data['path']!r} should have a mean and a unit, or a reason to be skipped")
-        return cls(
-            path=str(data["path"]),
-            kind=str(data["kind"]),
-            shape=tuple(int(size) for size in data["shape"]),
-            mean=None if data["mean"] is None else float(data["mean"]),
-            values=tuple(float(value) for value in data["values"]),
-            unit=data["unit"],
-            pieces=FrozenDict({str(name): float(value) for name, value in data["pieces"].items()}),
-            skipped=data["skipped"],
-        )
 
 
 def count_outliers(values: Any) -> int:

@@ -238,14 +238,5 @@ def _parsed(
 
 def _with_numbers(values: dict[str, Any]) -> dict[str, Any]:
     """The fields of a record with NaN and infinities, which strict JSON has as text, as numbers."""
-    found = {**values}
-    for name in ("wall_seconds", "cpu_seconds"):
-        found[name] = _number(values.get(name, math.nan))
-    history = values.get("history", {})
-    if isinstance(history, dict):
-        found["history"] = {n: list(map(_number, v)) if isinstance(v, list) else v for n, v in history.items()}
-    return found
-
-
-def _number(value: Any) -> Any:
-    return float(value) if value in ("nan", "inf", "-inf") else value
+    names = values.keys() & {"history", "wall_seconds", "cpu_seconds"}
+    return {**values, **{name: _sealed.numbers(values[name]) for name in names}}
