@@ -22,9 +22,10 @@ from tuning_cases import (
     values_of,
 )
 
-from keras_entropy import EntropyWarning, _files
+from keras_entropy import EntropyWarning, _files, _sealed
 from keras_entropy.runs.records import RunRecords
 from keras_entropy.tuning import EntropyTuner, project_folder, trial_run
+from keras_entropy.tuning.oracles import SCHEMA
 
 pytestmark = pytest.mark.once
 
@@ -177,6 +178,31 @@ def test_an_edited_state_is_an_error(tmp_path):
     state.write_text(state.read_text().replace("COMPLETED", "FAILED", 1))
     with pytest.raises(ValueError, match="checksum"):
         EntropyTuner(**tuner_options("random", folder, 12))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state["trials"].update({"/../../../x": state["trials"].pop("00")}),
+        lambda state: state["trials"]["00"].update(trial_id="../01"),
+        lambda state: state["start_order"].append("../../x"),
+        lambda state: state["trials"].update({"00": 3}),
+        lambda state: state["trials"]["00"].pop("hyperparameters"),
+        lambda state: state.pop("end_order"),
+        lambda state: state.update(trials=[]),
+    ],
+)
+def test_a_state_with_a_right_checksum_and_wrong_content_is_an_error(change, tmp_path):
+    folder = tmp_path / "a"
+    search_nothing("random", str(folder))
+    path = folder / "search" / "oracle.json"
+    state = json.loads(_sealed.read(path, SCHEMA)["state"])
+    change(state)
+    _sealed.write(path, SCHEMA, {"state": json.dumps(state)})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="oracle.json is not the state of a search: .*Delete it"):
+        EntropyTuner(**tuner_options("random", str(folder), 12))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"trial_id": "00"}'])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
-from keras_entropy import _checks, _files
+from keras_entropy import _checks, _files, _sealed
 from keras_entropy.tuning import _keras_tuner
 
-SCHEMA = "keras-entropy/oracle/1"
+SCHEMA = "keras-entropy/oracle/2"
 STATE = "oracle.json"
 
 
@@ -82,7 +82,6 @@ class DurableOracle(_keras_tuner.OracleBase):
         """The whole state, with all trials, as plain values for JSON."""
         return {
             **super().get_state(),
-            "schema": SCHEMA,
             "trials": {trial_id: trial.get_state() for trial_id, trial in self.trials.items()},
             "tuner_ids": sorted(self.tuner_ids),
         }
@@ -97,8 +96,7 @@ class DurableOracle(_keras_tuner.OracleBase):
         """Write the state; in the middle of a change do nothing, as its end writes it."""
         if self._open_changes:
             return
-        text = json.dumps(self.get_state())
-        _files.write_text(self.path, json.dumps({"sha256": _digest(text), "state": text}) + "\n")
+        _sealed.write(self.path, SCHEMA, {"state": json.dumps(self.get_state())})  # as text: scores may be NaN
         for trial_id, trial in self._changed_trials.items():
             _files.write_json(self._copy_of(trial_id), trial.get_state())
         self._changed_trials = {}
@@ -107,9 +105,13 @@ class DurableOracle(_keras_tuner.OracleBase):
         """Read the state. Trials that were running run again, with the same values.
 
         Raises:
-            ValueError: For a corrupted file or one of another version.
+            ValueError: For a damaged file or one of another version.
         """
-        self.set_state(read_state(self.path))
+        state = read_state(self.path)
+        try:
+            self.set_state(state)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise _damaged(self.path, f"KerasTuner cannot read it: {type(error).__name__}: {error}") from error
         self.run_again(trial.trial_id for trial in self.ongoing_trials.values())
         self.ongoing_trials = {}
         self.tuner_ids = set()
@@ -213,24 +215,25 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read a state file.
 
     Raises:
-        ValueError: For a corrupted file or one of another version.
+        ValueError: For a damaged file or one of another version.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        text = record["state"]
-        if _digest(text) != record["sha256"]:
-            raise ValueError("checksum mismatch")
-        state: dict[str, Any] = json.loads(text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is corrupted ({error}). Delete it: the search then starts again, and reads the runs that are "
-            "already trained from the folder `runs` beside it."
-        ) from error
-    if state["schema"] != SCHEMA:
-        raise ValueError(
-            f"{path} has the schema {state['schema']!r}; this version reads {SCHEMA!r}. Name another folder."
-        )
-    return state
+        text = _sealed.read(path, SCHEMA)["state"]
+        state = json.loads(text)
+        trials = state["trials"]
+        names = [*trials, *(trial["trial_id"] for trial in trials.values()), *state["start_order"], *state["end_order"]]
+        if not all(re.fullmatch("[0-9]+", name) and name in trials for name in names):  # they are names of folders
+            raise ValueError("the numbers of its trials are not those of KerasTuner")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, f"{error} is missing" if isinstance(error, KeyError) else str(error)) from error
+    return dict(state)
+
+
+def _damaged(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"{path} is not the state of a search: {reason}. Delete it: the search then starts again, and reads the runs "
+        "that are already trained from runs.jsonl beside it."
+    )
 
 
 @contextlib.contextmanager
@@ -247,7 +250,3 @@ def _contains(path: Path, record: dict[str, Any]) -> bool:
         return bool(json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(record)))
     except (OSError, ValueError):
         return False
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
