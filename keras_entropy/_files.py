@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from keras_entropy import _checks
 
 PARTIAL = ".partial-"
 
@@ -51,6 +55,23 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
     """Write `record` to `path` as JSON, atomically."""
     write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def write_csv(path: str | os.PathLike[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write `rows` to `path` as CSV in UTF-8, atomically.
+
+    Text loses its control characters and line breaks, and gets a quotation mark if a spreadsheet would run it.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([*map(_cell, row)] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return "" if isinstance(value, float) and math.isnan(value) else value
+    text = _checks.printable(" ".join(value.split()))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def strict(value: Any) -> Any:

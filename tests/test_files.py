@@ -1,6 +1,8 @@
 """Files that a killed process never leaves half written."""
 
+import csv
 import json
+import math
 import os
 
 import pytest
@@ -35,3 +37,12 @@ def test_a_file_that_is_there_is_not_replaced(tmp_path):
 
     assert (tmp_path / "run.json").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_cells_that_a_spreadsheet_would_run_are_quoted(tmp_path):
+    rows = [["=1+1", "+1", "-1", "@a", "a=1", -1.5, 3, None, math.nan], ["a\nb", "\x1b[31m", 'c"d,e', *[True] * 6]]
+    _files.write_csv(tmp_path / "a.csv", rows)
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.reader(file)
+    assert first == ["'=1+1", "'+1", "'-1", "'@a", "a=1", "-1.5", "3", "", ""]
+    assert second[:3] == ["a b", "?[31m", 'c"d,e']

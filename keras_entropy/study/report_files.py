@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from keras_entropy._checks import printable
-from keras_entropy._files import replacing, write_text
+from keras_entropy._files import replacing, write_csv, write_text
 from keras_entropy.runs.records import RunRecord
 from keras_entropy.study import report_sections as sections
 from keras_entropy.study.document import Block, Heading, Items, Picture, to_html, to_markdown
@@ -16,9 +14,6 @@ from keras_entropy.study.frames import curves_frame, runs_frame
 from keras_entropy.study.results import Comparison
 from keras_entropy.study.significance_tables import pairwise_table, starred_table
 from keras_entropy.study.study_plan import StudyPlan
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _FILES = re.compile(
     r"report\.(md|html)|(runs|curves|comparison)\.csv|(means\d+|differences|curves|reach|stopping)\.png"
@@ -47,7 +42,7 @@ def write(
         with replacing(folder / picture.name) as path:
             path.write_bytes(picture.png)
     for name, frame in frames.items():
-        write_text(folder / name, _csv(frame))
+        write_csv(folder / name, [frame.columns, *frame.itertuples(index=False)])
     for name, text in files.items():
         write_text(folder / name, text)
     clear(folder, {*frames, *files, *(picture.name for picture in pictures)})
@@ -75,12 +70,3 @@ def page(plan: StudyPlan, records: Sequence[RunRecord], comparison: Comparison |
     if comparison is not None:
         files.insert(0, "comparison.csv: one line for each grid point and arm.")
     return [*blocks, Heading("Files"), Items(tuple(files))]
-
-
-def _csv(frame: pd.DataFrame) -> str:
-    """The frame as CSV, without control characters and line breaks within cells."""
-    plain = {
-        printable(str(name)): [printable(" ".join(v.split())) if isinstance(v, str) else v for v in frame[name]]
-        for name in frame
-    }
-    return str(type(frame)(plain).to_csv(index=False, lineterminator="\n"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Iterable
@@ -80,7 +78,4 @@ class TrialReader:
 def write_csv(path: Path, results: Iterable[TrialResult], metric: str, seeds: Iterable[int]) -> None:
     """Write one row for each result."""
     head, rows = table(results, metric, seeds)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([head, *rows])
-    _files.write_text(path, text.getvalue())
+    _files.write_csv(path, [head, *rows])
