@@ -1,10 +1,14 @@
 """Walks that are killed and resumed are bit-identical to walks that are not, and no other file is read."""
 
+import hashlib
+import io
 import itertools
+import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from landscape_cases import BACKENDS, DIMENSION, Killed, bits, kill_at_write
 
@@ -81,9 +85,81 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[:-10], b"", whole[:100] + b"x" + whole[101:], b"something else"):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="is corrupted"):
+        with pytest.raises(ValueError, match="is not the checkpoint of such a walk: its checksum is wrong. Delete it"):
             walk(checkpoint=path)
         assert path.read_bytes() == damaged
+
+
+def changed(whole, change):
+    """A checkpoint with other arrays and a right checksum."""
+    with np.load(io.BytesIO(whole[32:])) as file:
+        arrays = dict(file)
+    head = json.loads(arrays["head"].tobytes())
+    change(head, arrays)
+    body = io.BytesIO()
+    np.savez(body, **arrays | {"head": np.frombuffer(json.dumps(head).encode(), np.uint8)})
+    return hashlib.sha256(body.getvalue()).digest() + body.getvalue()
+
+
+def setting(name, value):
+    """A change of one element of an array."""
+    return lambda head, arrays: arrays[name].__setitem__((0,) * arrays[name].ndim, value)
+
+
+def replacing(name, change):
+    return lambda head, arrays: arrays.update({name: change(arrays[name])})
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(replacing(name, lambda a: a[:-1]) for name in ("log_g", "recent", "proposed", "visited", "walkers/bins")),
+        *(replacing(name, lambda a: a[:-1]) for name in ("walkers/parameters", "info/histogram", "extra/mapping")),
+        *(replacing(name, lambda a: a[:-1]) for name in ("extra/splitting", "walkers/random_states", "info/sums")),
+        *(replacing(name, lambda a: a.astype("f4")) for name in ("log_g", "visited", "walkers/bins")),
+        *(replacing(name, lambda a: a[::-1]) for name in ("extra/edges0", "extra/mapping")),
+        replacing("extra/edges0", lambda a: a * 1.001),
+        replacing("walkers/random_states", lambda a: a * 0),
+        *(setting(name, np.nan) for name in ("log_g", "walkers/parameters", "info/sums", "extra/splitting")),
+        *(setting(name, 10**8) for name in ("walkers/bins", "walkers/trips", "walkers/parameters", "extra/mapping")),
+        *(setting(name, -2) for name in ("walkers/bins", "recent", "visited", "proposed", "info/histogram")),
+        *(setting(name, value) for name in ("extra/spent", "extra/seconds") for value in (-1,)),
+        lambda head, arrays: arrays.pop("log_g"),
+        lambda head, arrays: arrays.pop("extra/mapping"),
+        lambda head, arrays: head["state"].update(phase="resting"),
+        lambda head, arrays: head["state"].update(phase=["learning"]),
+        lambda head, arrays: head["state"].update(moves=-1),
+        lambda head, arrays: head["state"].update(moves=10**9),
+        lambda head, arrays: head["state"].update(moves=2.5),
+        lambda head, arrays: head["state"].update(log_f=1e9),
+        lambda head, arrays: head["state"].update(more=1),
+        lambda head, arrays: head.update(identity=3),
+        lambda head, arrays: head.update(schema="keras-entropy/landscape/1"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_right_is_refused_before_compiled_code_sees_it(change, tmp_path, stopped):
+    path = tmp_path / "walk"
+    path.write_bytes(changed(stopped, change))
+    with pytest.raises(ValueError, match="walk is not the checkpoint of such a walk: .*Delete it"):
+        walk(checkpoint=path)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The checkpoint of a walk that was stopped while it learned."""
+    path = tmp_path_factory.mktemp("stopped") / "walk"
+
+    def stop(progress):
+        if progress.phase == "learning":
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "_SECONDS", 0.0)
+        patch.setattr(pipeline, "_PROGRESS_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            walk(checkpoint=path, progress=stop)
+    return path.read_bytes()
 
 
 @pytest.mark.once

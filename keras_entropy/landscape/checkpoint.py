@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy import _files
+from keras_entropy import _checks, _files
 from keras_entropy.landscape.samplers.sampler import WalkerInfo, WalkerState
 from keras_entropy.landscape.wang_landau import State
 
@@ -52,34 +52,39 @@ def read(path: str | os.PathLike[str], identity: dict[str, Any]) -> tuple[State,
         The state and the arrays beside it, or None if the file does not exist.
 
     Raises:
-        ValueError: If the file is corrupted, of another version, or of another walk.
+        ValueError: If the file is damaged, of another version, or of another walk.
     """
     path = Path(path)
     if not path.exists():
         return None
     whole = path.read_bytes()
     if len(whole) < 32 or hashlib.sha256(whole[32:]).digest() != whole[:32]:
-        raise ValueError(
-            f"{path} is corrupted (checksum mismatch), or it is not a checkpoint. Delete it, or use another file."
-        )
-    with np.load(io.BytesIO(whole[32:]), allow_pickle=False) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
-    head = json.loads(found.pop("head").tobytes())
-    if head["schema"] != SCHEMA:
-        raise ValueError(
-            f"{path} has the schema {head['schema']!r}, and this version reads {SCHEMA!r}. Delete it, or use another "
-            "file."
-        )
+        raise damaged(path, "its checksum is wrong")
+    try:
+        with np.load(io.BytesIO(whole[32:]), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        head = json.loads(found.pop("head").tobytes())
+        if head["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {head['schema']!r}, and this version reads {SCHEMA!r}")
+        stored = dict(head["identity"])
+        parts = {
+            part: kind(**{field.name: found[f"{part}/{field.name}"] for field in dataclasses.fields(kind)})
+            for part, kind in _PARTS.items()
+        }
+        state = State(**{name: found[name] for name in _ARRAYS}, **parts, **head["state"])
+    except Exception as error:  # np.load, zipfile and json raise many kinds of errors
+        raise damaged(path, f"{error} is missing" if isinstance(error, KeyError) else error) from error
     wanted = json.loads(json.dumps(identity))
-    changed = [name for name in {**head["identity"], **wanted} if head["identity"].get(name) != wanted.get(name)]
+    changed = [name for name in {**stored, **wanted} if stored.get(name) != wanted.get(name)]
     if changed:
         raise ValueError(
-            f"{path} is the checkpoint of a walk with different {', '.join(changed)}. Use the same arguments to resume "
-            "it, or another file."
+            f"{path} is the checkpoint of a walk with different {_checks.printable(', '.join(changed))}. Use the same "
+            "arguments to resume it, or another file."
         )
-    parts = {
-        part: kind(**{field.name: found[f"{part}/{field.name}"] for field in dataclasses.fields(kind)})
-        for part, kind in _PARTS.items()
-    }
-    extra = {name.removeprefix("extra/"): value for name, value in found.items() if name.startswith("extra/")}
-    return State(**{name: found[name] for name in _ARRAYS}, **parts, **head["state"]), extra
+    return state, {name.removeprefix("extra/"): value for name, value in found.items() if name.startswith("extra/")}
+
+
+def damaged(path: str | os.PathLike[str], reason: object) -> ValueError:
+    """The error for a file that is not a checkpoint, or is one that cannot be right."""
+    text = _checks.printable(str(reason))
+    return ValueError(f"{path} is not the checkpoint of such a walk: {text}. Delete it, or use another file.")

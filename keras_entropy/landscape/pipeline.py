@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_entropy import _backend, _checks
 from keras_entropy.landscape import checkpoint as checkpoint_file
-from keras_entropy.landscape import splitting, wang_landau
+from keras_entropy.landscape import resumption, splitting, wang_landau
 from keras_entropy.landscape.axis import Axis, Bins, axis_names, axis_of
 from keras_entropy.landscape.estimate import estimate_result
 from keras_entropy.landscape.problems.problem import Problem
@@ -148,7 +148,7 @@ def density_of_states(
             progress(Progress("splitting", 0.0, 0.0, 0.0, 0.0, 0))
         run = _start(sampler, settings)
     else:
-        run = _resumed(settings, *stored)
+        run = _resumed(checkpoint, settings, *stored)
 
     def save() -> None:
         if checkpoint is not None:
@@ -252,13 +252,21 @@ def _start(sampler: Sampler, settings: _Settings) -> _Run:
     return _Run(schedule, state, split.entropy, split.moves, 0.0)
 
 
-def _resumed(settings: _Settings, state: wang_landau.State, stored: dict[str, Array]) -> _Run:
-    """Return the walk of a checkpoint."""
-    observables = settings.problem.observables
-    axes = tuple(Axis(name, stored[f"edges{i}"], observables[name].deep) for i, name in enumerate(settings.names))
-    entropy, spent = stored["splitting"], int(stored["spent"])
-    schedule = settings.schedule(Bins(axes, stored["mapping"]), entropy, spent)
-    return _Run(schedule, state, entropy, spent, float(stored["seconds"]))
+def _resumed(path: Any, settings: _Settings, state: wang_landau.State, stored: dict[str, Array]) -> _Run:
+    """Return the walk of a checkpoint.
+
+    Raises:
+        ValueError: If it cannot be one of this walk.
+    """
+    try:
+        bins = resumption.checked_bins(settings.problem, settings.names, settings.axes, stored)
+        entropy = resumption.checked_entropy(stored, bins)
+        spent = resumption.checked_number(stored, "spent", np.int64)
+        schedule = settings.schedule(bins, entropy, spent)
+        resumption.check_state(settings.problem, schedule, settings.walkers, state)
+        return _Run(schedule, state, entropy, spent, resumption.checked_number(stored, "seconds", np.float64))
+    except ValueError as error:
+        raise checkpoint_file.damaged(path, error) from error
 
 
 def _find_axis(sampler: Sampler, name: str, settings: _Settings) -> Axis:

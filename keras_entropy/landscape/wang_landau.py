@@ -27,7 +27,7 @@ GROUPS = 32
 """Groups of independent walkers, from which standard errors are estimated. With this number the mean of
 (error / estimated error)^2 is 31/29, not 1."""
 
-_FIRST_LOG_F, _FLATNESS = 0.01, 0.2
+FIRST_LOG_F, _FLATNESS = 0.01, 0.2
 """First value of log_f, and the share of the mean that all bins of the histogram must reach before log_f is halved."""
 
 _BURST, _CHUNK = 50, 20_000
@@ -124,7 +124,7 @@ def init(schedule: Schedule, entropy: Array, parameters: Array, random_states: A
     info = WalkerInfo.zeros(groups, schedule.window(entropy, 0.0), observables, schedule.bands)
     recent, visited = (np.zeros(schedule.bins.count, np.int64) for _ in range(2))
     proposed = np.zeros(info.proposals.shape[1:], np.int64)
-    return State(LEARNING, 0, _FIRST_LOG_F, entropy.astype(np.float64), recent, proposed, visited, walkers, info)
+    return State(LEARNING, 0, FIRST_LOG_F, entropy.astype(np.float64), recent, proposed, visited, walkers, info)
 
 
 def step(sampler: Sampler, schedule: Schedule, state: State) -> Info:
