@@ -6,9 +6,11 @@ Sources:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from keras_entropy import _checks, _optional
 
 Array = np.ndarray[Any, Any]
 PathLike = str | os.PathLike[str]
+
+_MOST_PIXELS = 2**26
+"""Pixels of the largest image that is read: 0.8 GB as float32."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 
@@ -223,6 +228,7 @@ def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Da
         FileNotFoundError: If a folder is missing or holds no images.
         ValueError: If the images have several sizes and `size` is None, if a class of the test set is not in the
             training set, or if the folder holds masks.
+        OSError: If a file is not a readable image. The message names it.
         ModuleNotFoundError: If the extra `data` is not installed.
     """
     names = _folders(Path(directory) / "train")
@@ -258,6 +264,7 @@ def segmentation_folder(directory: PathLike, size: tuple[int, int] | None = None
     Raises:
         FileNotFoundError: If a folder is missing, or an image has no mask.
         ValueError: If the images have several sizes and `size` is None, or if a mask has several channels.
+        OSError: If a file is not a readable image. The message names it.
         ModuleNotFoundError: If the extra `data` is not installed.
     """
     arrays: list[Array] = []
@@ -282,19 +289,51 @@ def _read(files: list[Path], size: tuple[int, int] | None, mask: bool = False) -
 
     pictures = []
     for file in files:
-        with Image.open(file) as image:
+        with _opened(file) as image:
             picture = image if mask else image.convert("RGB")
             if size is not None:
                 kind = Image.Resampling.NEAREST if mask else Image.Resampling.BILINEAR
                 picture = picture.resize((size[1], size[0]), kind)
-            if mask and len(picture.getbands()) != 1:
-                raise ValueError(f"{file} should have one channel of class numbers. Received: mode {image.mode}.")
-            pictures.append(np.asarray(picture))
+            pixels = np.asarray(picture)
+        if mask and pixels.ndim != 2:
+            raise ValueError(f"{file} should have one channel of class numbers. Received: mode {image.mode}.")
+        pictures.append(pixels)
     shapes = sorted({picture.shape[:2] for picture in pictures})
     if len(shapes) > 1:
         raise ValueError(f"The images have several sizes, from {shapes[0]} to {shapes[-1]}. Pass size=(height, width).")
     stacked = np.stack(pictures)
     return stacked.astype(np.int32) if mask else stacked.astype(np.float32) / 255
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Open an image, without the time and memory that a huge or hostile one would take.
+
+    Raises:
+        ValueError: If it has too many pixels.
+        OSError: If it is not a readable image.
+    """
+    Image = _optional.require("PIL.Image", extra="data")  # noqa: N806
+
+    if not file.is_file():  # a pipe would wait for its writer
+        raise OSError(f"{file} is not a file. Remove it.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(file)
+        with image:
+            pixels = image.width * image.height
+            if pixels <= _MOST_PIXELS:
+                yield image
+                return
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises many kinds of errors for damaged files
+        raise OSError(
+            f"{file} cannot be read as an image: {type(error).__name__}: {_first_line(error)}. Repair or remove it."
+        ) from error
+    most = _MOST_PIXELS / 1e6
+    raise ValueError(f"{file} has {pixels / 1e6:.0f} million pixels, and may have {most:.0f} million. Scale it down.")
 
 
 def _folders(root: Path) -> list[str]:

@@ -1,5 +1,6 @@
 import doctest
 import importlib.util
+import os
 import shutil
 import sys
 
@@ -280,6 +281,24 @@ class TestImageFolder:
 
         with pytest.raises(ValueError, match=f"{tmp_path} holds images and masks"):
             datasets.image_folder(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("make", "words"),
+        [
+            (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40)), "cannot be read as an image"),
+            (lambda path: path.write_bytes(path.with_name("a.png").read_bytes()[:-30]), "cannot be read as an image"),
+            (lambda path: path.write_bytes(b""), "cannot be read as an image"),
+            (lambda path: Image.new("1", (20_000, 20_000)).save(path), "cannot be read as an image: DecompressionBomb"),
+            (lambda path: Image.new("1", (10_000, 8_000)).save(path), "has 80 million pixels, and may have 67 million"),
+            (os.mkfifo, "is not a file"),
+            (os.mkdir, "is not a file"),
+        ],
+    )
+    def test_images_that_are_none_or_too_large_are_named_quickly(self, make, words, folder):
+        picture(folder / "train/ant/a.png")
+        make(folder / "train/ant/b.png")
+        with pytest.raises((OSError, ValueError), match=f"train/ant/b.png {words}"):
+            datasets.image_folder(folder, size=(4, 4))
 
     @pytest.mark.data
     def test_photographs(self, data_folder):
