@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
+import msgspec
 import numpy as np
 
-from keras_entropy import _backend, _checks, _files
+from keras_entropy import _backend, _checks, _files, _sealed
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
 from keras_entropy.runs import memory
 from keras_entropy.runs.watch import Watch
 
-SCHEMA = "keras-entropy/checkpoint/2"
+SCHEMA = "keras-entropy/checkpoint/3"
 _STATELESS = (EntropyLogger, FactorSchedule, keras.callbacks.LearningRateScheduler, keras.callbacks.TerminateOnNaN)
+
+
+@dataclasses.dataclass
+class _Saved:
+    """What a checkpoint says."""
+
+    key: str
+    epochs: Annotated[int, msgspec.Meta(ge=1)]
+    history: dict[str, list[float]]
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    callbacks: list[dict[str, Any]]
+    variables: list[Any]
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -41,7 +55,7 @@ class Checkpoint(keras.callbacks.Callback):
         kept = all(_state(callback) is not None for callback in self._callbacks)
         self._path = path if kept else None
         self._key, self._watch = key, watch
-        self._restored: dict[str, Any] | None = None
+        self._restored: _Saved | None = None
 
     def restored_epochs(self, model: Any) -> int:
         """Read the checkpoint, if there is one; return the number of its epochs. `fit` then begins with its state."""
@@ -56,8 +70,8 @@ class Checkpoint(keras.callbacks.Callback):
                 stacklevel=3,
             )
             return 0
-        self._watch.resume(self._restored["history"], self._restored["seconds"])
-        return int(self._restored["epochs"])
+        self._watch.resume(self._restored.history, self._restored.seconds)
+        return self._restored.epochs
 
     def restore(self, model: Any) -> int:
         """Set a model to the state of the checkpoint, if there is one; return the number of its epochs."""
@@ -67,24 +81,29 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _set_variables(self, model: Any) -> None:
         if self._restored is not None:
-            for variable, value in zip(_variables(model), self._restored["variables"], strict=True):
+            for variable, value in zip(_variables(model), self._restored.variables, strict=True):
                 variable.assign(value)
 
-    def _read(self, path: Path, model: Any) -> dict[str, Any]:
+    def _read(self, path: Path, model: Any) -> _Saved:
         with np.load(path, allow_pickle=False) as file:
-            found: dict[str, Any] = json.loads(str(file["text"]))
+            text: dict[str, Any] = json.loads(str(file["text"]))
             arrays = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
-        if found["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {found['schema']!r}, and this version reads {SCHEMA!r}")
-        if found["key"] != self._key:
+        if text.pop("schema") != SCHEMA:
+            raise ValueError(f"this version reads the schema {SCHEMA!r}")
+        count = len(_variables(model))
+        found = _sealed.converted({**text, "variables": arrays[:count]}, _Saved)
+        if found.key != self._key:
             raise ValueError("it is from another run")
-        found["variables"] = arrays[: found["variables"]]
-        found["callbacks"] = [_decoded(state, arrays) for state in found["callbacks"]]
-        shapes = [tuple(variable.shape) for variable in _variables(model)]
-        fits = [array.shape for array in found["variables"]] == shapes
-        if not fits or len(self._callbacks) != len(found["callbacks"]):
+        if {len(values) for values in found.history.values()} != {found.epochs}:
+            raise ValueError("its history has another number of epochs")
+        found.callbacks = [_decoded(state, arrays) for state in found.callbacks]
+        shapes = [(tuple(variable.shape), _backend.to_host(variable).dtype) for variable in _variables(model)]
+        fits = [(array.shape, array.dtype) for array in found.variables] == shapes
+        if not fits or len(found.callbacks) != len(self._callbacks):
             raise ValueError("it is from another model or other callbacks")
-        found["history"] = {name: [float(v) for v in values] for name, values in found["history"].items()}
+        for callback, state in zip(self._callbacks, found.callbacks, strict=True):
+            if any(callable(getattr(callback, name, None)) for name in state):
+                raise ValueError("it replaces a function of a callback")
         return found
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -92,7 +111,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self._restored is None:
             return
         self._set_variables(self.model)
-        for callback, state in zip(self._callbacks, self._restored["callbacks"], strict=True):
+        for callback, state in zip(self._callbacks, self._restored.callbacks, strict=True):
             vars(callback).update(state)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -100,7 +119,6 @@ class Checkpoint(keras.callbacks.Callback):
         if self._path is None or self.model.stop_training:
             return
         arrays: list[Any] = [_backend.to_host(variable) for variable in _variables(self.model)]
-        count = len(arrays)
         states = [_encoded(_state(callback), arrays) for callback in self._callbacks]
         text = json.dumps(
             {
@@ -109,7 +127,6 @@ class Checkpoint(keras.callbacks.Callback):
                 "epochs": epoch + 1,
                 "history": self._watch.history,
                 "seconds": self._watch.seconds,
-                "variables": count,
                 "callbacks": states,
             }
         )
