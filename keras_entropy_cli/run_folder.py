@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,10 @@ from keras_entropy.study.wording import plural
 from keras_entropy_cli.presets import TERMS, NamedModel
 
 SCHEMA = "keras-entropy/train/3"
-# A run writes these, event files in logs/, and a checkpoint until it has ended. `overwrite` removes them and no others.
-_FILES = ("run.json", "history.csv", "model.keras", "layers.csv", "entropy.png")
-_CHECKPOINT = "checkpoint.npz"
+_RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
+_FILES = (_RECORD, "history.csv", "model.keras", "layers.csv", "entropy.png")
+_ENTRIES = ("arguments", "epochs_done", "versions", "before", "history")
+"""Entries of run.json beside its schema."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,48 +49,59 @@ class Arguments:
     seed: int
 
 
-def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: bool, resume: bool) -> Run:
-    """Create a run in `output`, or open the one that is there to resume it.
+@contextlib.contextmanager
+def opened(output: Path, arguments: Arguments, given: set[str], *, overwrite: bool, resume: bool) -> Iterator[Run]:
+    """Lock a folder, and create a run there or open the one that is there to resume it.
 
     Args:
-        output: the folder of the run.
-        arguments: the arguments of the command. With `resume`, those that are not in `given` come from the run.
-        given: names of the arguments that the user typed.
-        overwrite: whether to replace an earlier run.
-        resume: whether to continue an earlier run.
+        output: Path of the folder.
+        arguments: `Arguments` of the command. With `resume`, those that are not in `given` come from the run.
+        given: Set of strings. Names of the arguments that the user typed.
+        overwrite: Boolean. Whether to replace an earlier run.
+        resume: Boolean. Whether to continue an earlier run.
 
     Raises:
-        FileExistsError: if the folder is not empty, without `overwrite` or `resume`.
-        FileNotFoundError: if there is no run to resume, or no data.
-        ValueError: if the arguments contradict the run to resume, or do not fit together.
+        FileExistsError: If the folder has other files, or a run without `overwrite` or `resume`.
+        FileNotFoundError: If there is no run to resume, or no data.
+        BlockingIOError: If another process works on the folder.
+        ValueError: If the arguments contradict the run to resume, or do not fit together.
     """
-    if resume:
-        return _resume(output, arguments, given)
-    results = ResultsFolder(output, "run", ("run.json",), (*_FILES[1:], _CHECKPOINT, "logs/events.out.tfevents.*"))
+    # A run writes these, event files in logs/, and a checkpoint until it has ended.
+    results = ResultsFolder(output, "run", (_RECORD,), (*_FILES[1:], _CHECKPOINT, "logs/events.out.tfevents.*"))
     results.check()
     results.check_wish(overwrite=overwrite, resume=resume)
     _optional.require("tensorboard", extra="tensorboard")
     _optional.require("matplotlib", extra="plot")
+    # A mistake in the arguments of a new run creates no folder and deletes no earlier run.
+    run = None if resume else _new(results, arguments)
+    with results.locked(overwrite=overwrite):
+        results.check_wish(overwrite=overwrite, resume=resume)  # another process may have ended a run meanwhile
+        _files.remove_partial(output)
+        if run is None:
+            run = _resumed(results, arguments, given)
+        else:
+            _files.write_json(output / _RECORD, run.record())
+        yield run
+
+
+def _new(results: ResultsFolder, arguments: Arguments) -> Run:
     keras.utils.set_random_seed(arguments.seed)
     data = datasets.load(arguments.dataset, arguments.data_dir, arguments.seed)
     model = _build(arguments, data)
-    output.mkdir(parents=True, exist_ok=True)
-    if overwrite:  # only now that all arguments have proved valid
-        results.clear()
-    run = Run(output, arguments, data, model, Watch(), before={e.path: e.mean for e in _measure(model)})
-    # If two processes start at once, this fails in one of them.
-    _files.create_json(output / "run.json", run.record())
-    return run
+    return Run(results, arguments, data, model, Watch(), before={e.path: e.mean for e in _measure(model)})
 
 
-def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
-    record = _read_record(output)
+def _resumed(results: ResultsFolder, arguments: Arguments, given: set[str]) -> Run:
+    output, record = results.path, results.description(_RECORD, SCHEMA, _ENTRIES)
+    assert record is not None
     stored = Arguments(**record["arguments"])
-    for field in dataclasses.fields(Arguments):
-        old, new = getattr(stored, field.name), getattr(arguments, field.name)
-        if field.name in given and field.name != "epochs" and old != new:
-            option = "--" + field.name.replace("_", "-")
-            raise ValueError(f"The run in {output} has {option} {old}. Resume it without {option} {new}.")
+    typed = {name: value for name, value in vars(arguments).items() if name in given and name != "epochs"}
+    others = [name for name, value in typed.items() if value != getattr(stored, name)]
+    options = ["--" + name.replace("_", "-") for name in others]
+    results.refuse_others(
+        (f"{option} {getattr(stored, name)}" for option, name in zip(options, others, strict=True)),
+        f"Resume it without {', '.join(options)}.",
+    )
     if "epochs" in given:
         stored = dataclasses.replace(stored, epochs=arguments.epochs)
     if stored.epochs < record["epochs_done"]:
@@ -104,39 +118,24 @@ def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
     if record["epochs_done"]:
         model = keras.models.load_model(output / "model.keras")
         watch.resume(record["history"], 0.0)
-    return Run(output, stored, data, model, watch, before=record["before"])
-
-
-def _read_record(output: Path) -> dict[str, Any]:
-    path = output / "run.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{output} holds no run to resume: it has no run.json. Run the command without --resume."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is corrupted ({error}). Start a new run with --overwrite.") from error
-    needed = {"schema", "arguments", "epochs_done", "versions", "before", "history"}
-    if not isinstance(record, dict) or not needed <= record.keys():
-        raise ValueError(f"{path} is not the record of a run. Start a new run with --overwrite, or in another folder.")
-    if record["schema"] != SCHEMA:
-        raise ValueError(
-            f"{path} has schema {record['schema']!r}. This version reads {SCHEMA!r}. Start a new run in another folder."
-        )
-    return record
+    return Run(results, stored, data, model, watch, before=record["before"])
 
 
 @dataclasses.dataclass
 class Run:
     """A training run: its model, its data and its folder."""
 
-    output: Path
+    results: ResultsFolder
     arguments: Arguments
     data: datasets.Dataset
     model: Any
     watch: Watch
     before: dict[str, float]
+
+    @property
+    def output(self) -> Path:
+        """Path of the folder."""
+        return self.results.path
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -150,7 +149,6 @@ class Run:
 
     def train(self) -> bool:
         """Train to the last epoch and write the results; return False if the user stopped the training early."""
-        _files.remove_partial(self.output)
         _backend.framework().disable_pipeline_tuning()
         x_train, y_train, x_test, y_test = self.data
         if self.arguments.model == "autoencoder":
@@ -190,7 +188,8 @@ class Run:
 
     def _go_back(self) -> bool:
         """Go back to the last finished epoch: the model in memory may be ahead. Return whether there is one."""
-        before = _read_record(self.output)
+        before = self.results.description(_RECORD, SCHEMA, _ENTRIES)
+        assert before is not None
         self.watch.resume(before["history"], 0.0)
         checkpoint = Checkpoint(self.output / _CHECKPOINT, self._key, [], self.watch)
         if before["epochs_done"]:
@@ -220,7 +219,7 @@ class Run:
     def _finish(self) -> None:
         with _files.replacing(self.output / "model.keras") as temporary:
             self.model.save(temporary)
-        _files.write_json(self.output / "run.json", self.record())
+        _files.write_json(self.output / _RECORD, self.record())
         (self.output / _CHECKPOINT).unlink(missing_ok=True)  # run.json and model.keras say the same
         self.write_history()  # after Ctrl-C it may be ahead
         rows: list[list[Any]] = [["path", "kind", "shape", "before", "after", "change", "unit", "penalised"]]

@@ -77,8 +77,8 @@ def train(
             seed=seed,
         )
         given = {name for name in context.params if _is_given(context, name)}
-        run = run_folder.open_run(output, arguments, given, overwrite=overwrite, resume=resume)
-        finished = run.train()
+        with run_folder.opened(output, arguments, given, overwrite=overwrite, resume=resume) as run:
+            finished = run.train()
     if not finished:
         typer.echo(
             f"\nStopped after {run.epochs_done} of {run.arguments.epochs} epochs. The finished epochs are in {output}. "

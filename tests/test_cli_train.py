@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from child_command import child_command, interrupt, wait_until
+from filelock import FileLock
 from quick import quick_training
 from typer.testing import CliRunner
 
@@ -22,7 +23,7 @@ pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
 from keras_entropy_cli.app import app
 
-FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", "logs"}
+FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", "logs", ".lock"}
 
 
 def command(*arguments):
@@ -104,6 +105,61 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     assert (tmp_path / "a" / "model.keras").exists()
 
 
+@pytest.mark.parametrize("wish", ["--resume", "--overwrite"])
+@pytest.mark.usefixtures("quick")
+def test_a_folder_in_work_is_refused_and_loses_nothing(wish, trained):
+    output, _ = trained
+    before = {path: path.read_bytes() for path in output.iterdir() if path.is_file()}
+    with FileLock(output / ".lock"):
+        result = command("--epochs", 5, "--output", output, wish)
+
+    assert result.exit_code == 2
+    assert result.output == f"Error: Another process works on {output}. Wait until it ends, or stop it.\n"
+    assert {path: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_folder_is_locked_while_a_run_trains(tmp_path, monkeypatch):
+    from keras_entropy_cli import run_folder
+
+    said = []
+
+    def train(run):
+        said.append(command("--output", tmp_path, "--resume").output)
+        return True
+
+    monkeypatch.setattr(run_folder.Run, "train", train)
+    assert command("--output", tmp_path).exit_code == 0
+    assert f"Another process works on {tmp_path} (process {os.getpid()} on" in said[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_another_process_has_made_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    from keras_entropy_cli import run_folder
+
+    new = run_folder._new
+
+    def slow(results, arguments):
+        (tmp_path / "run.json").write_text("the other's")
+        return new(results, arguments)
+
+    monkeypatch.setattr(run_folder, "_new", slow)
+    result = command("--output", tmp_path)
+    assert result.exit_code == 2
+    assert "holds a run. Use --overwrite" in result.output
+    assert (tmp_path / "run.json").read_text() == "the other's"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_needs_no_hard_links(tmp_path, monkeypatch):
+    def link(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    result = command(*TWO_EPOCHS, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_run_killed_before_its_record_was_there_is_started_anew(tmp_path):
     (tmp_path / ".partial-123-run.json").write_text("{")
@@ -134,7 +190,7 @@ def killed_at(change, folder):
         return act_or_die
 
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "link")):
+        for owner, name in ((Path, "replace"), (Path, "unlink")):
             patch.setattr(owner, name, dies(getattr(owner, name)))
         yield changes
 
@@ -235,7 +291,7 @@ def test_resume_goes_beyond_a_finished_run_but_not_against_it(trained):
     output, _ = trained
     result = command("--output", output, "--resume", "--factor", 3)
     assert result.exit_code == 2
-    assert "--factor 0.001. Resume it without --factor 3.0" in result.output
+    assert "--factor 0.001. Resume it without --factor." in result.output
 
     result = command("--output", output, "--resume", "--epochs", 2)
     assert result.exit_code == 2
@@ -249,7 +305,7 @@ def test_a_damaged_record_is_named(text, tmp_path):
     result = command("--output", tmp_path, "--resume")
 
     assert result.exit_code == 2
-    assert "run.json is" in result.output
+    assert "run.json does not describe a run" in result.output
     assert "--overwrite" in result.output
 
 

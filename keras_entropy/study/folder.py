@@ -30,12 +30,15 @@ _OF_COMPARISON = (*_GROWING, "tune_seeds", "tune", "baseline", "metric", "lower_
 
 
 @contextlib.contextmanager
-def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Key, RunRecord]]:
+def opened(
+    folder: Path | None, description: dict[str, Any], *, overwrite: bool = False
+) -> Iterator[dict[Key, RunRecord]]:
     """Lock a study's folder against other processes, and read its records.
 
     Args:
         folder: Path of the folder, which is created if it does not exist; None for a study in memory.
         description: The study, as `Study.describe` returns it.
+        overwrite: Boolean. Whether to remove an earlier study first. Defaults to False.
 
     Yields:
         Dict of keys to records.
@@ -50,7 +53,7 @@ def opened(folder: Path | None, description: dict[str, Any]) -> Iterator[dict[Ke
         return
     results = results_of(folder)
     results.check()
-    with results.locked():
+    with results.locked(overwrite=overwrite):
         _files.remove_partial(folder)
         before = results.description(DESCRIPTION, SCHEMA)
         if before is not None:
