@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -21,6 +22,7 @@ from conftest import BLOCKED
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
+from keras_entropy.study import environment
 from keras_entropy_cli.app import app
 
 FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", "logs", ".lock"}
@@ -247,6 +249,104 @@ def test_a_killed_run_resumes_to_the_same_bits(trained, tmp_path, child_environm
     result = command("--output", tmp_path / "out", "--resume")
 
     assert result.exit_code == 0, result.output
+    check_same(tmp_path / "out", trained[0])
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """In place of Dask's workers, a thread; returns the folders and the numbers of trained epochs of all trainings."""
+    from keras_entropy_cli import options
+    from keras_entropy_cli.run_folder import Run
+
+    fit, trained = Run.fit, []
+
+    def counted(run, **how):
+        batches = []
+        count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: batches.append(1))
+        monkeypatch.setattr("keras_entropy_cli.run_folder._HistoryWriter", lambda run: count)
+        fit(run, **how)
+        trained.append((run.output, len(batches)))
+
+    @contextlib.contextmanager
+    def executor_of(address):
+        with ThreadPoolExecutor(1) as executor:
+            yield None if address is None else executor
+
+    monkeypatch.setattr(Run, "fit", counted)
+    monkeypatch.setattr(options, "executor_of", executor_of)
+    return trained
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_run_on_an_executor_has_the_bits_of_one_here(interrupted, whole, tmp_path, elsewhere):
+    output = tmp_path / "out"
+    again = [*TWO_EPOCHS, "--output", output]
+    if interrupted:  # after its first checkpoint
+        with killed_at(3, output), pytest.raises(Killed):
+            command(*again)
+        assert (output / "checkpoint.npz").exists()
+        again = ["--output", output, "--resume"]
+    result = command(*again, "--scheduler", "tcp://10.0.0.1:8786")
+
+    assert result.exit_code == 0, result.output
+    there, here = elsewhere[-2:]
+    assert there[1] == 1 if interrupted else 2
+    assert not there[0].exists()
+    assert here == (output, 0)
+    check_same(output, whole[0])
+    more = command("--output", output, "--resume", "--epochs", 3, "--scheduler", "tcp://10.0.0.1:8786")
+    assert more.exit_code == 0, more.output
+    assert [epochs for _, epochs in elsewhere[-2:]] == [1, 0]
+    assert len(table(output / "history.csv")) == 3
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BrokenExecutor("all workers died"), "failed on the executor: BrokenExecutor: all workers died"),
+        (FileNotFoundError("no folder there"), "no folder there"),
+        (KeyboardInterrupt(), "Stopped after 0 of 2 epochs"),
+    ],
+)
+def test_a_worker_that_dies_leaves_a_run_that_resumes(error, words, tmp_path, monkeypatch, elsewhere):
+    from keras_entropy_cli import remote_run
+
+    def fails(files):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(remote_run, "_train", fails)
+        result = command(*TWO_EPOCHS, "--output", tmp_path / "out", "--scheduler", "tcp://10.0.0.1:8786")
+    assert result.exit_code in (2, 130)
+    assert words in " ".join(result.output.split())
+    assert "--resume" in result.output or isinstance(error, OSError)
+    assert command("--output", tmp_path / "out", "--resume").exit_code == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_scheduler_that_is_not_there_costs_no_earlier_run(tmp_path):
+    pytest.importorskip("distributed", reason="needs dask[distributed]")
+    (tmp_path / "run.json").write_text("old")
+    result = command("--output", tmp_path, "--overwrite", "--scheduler", "tcp://127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "--scheduler should be the address of a Dask scheduler" in " ".join(result.output.split())
+    assert (tmp_path / "run.json").read_text() == "old"
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_dask_trains_a_run_to_the_same_bits(trained, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="needs dask[distributed]")
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)  # before the workers start
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        arguments = ["--epochs", 4, "--output", tmp_path / "out", "--scheduler", cluster.scheduler_address]
+        result = command(*arguments)
+
+    assert result.exit_code == 0, result.output
+    assert "Entropy change of each layer" in result.output
     check_same(tmp_path / "out", trained[0])
 
 
