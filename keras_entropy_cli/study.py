@@ -102,7 +102,8 @@ def _run(study: Study, **settings: Any) -> None:
     from keras_entropy.study import JobError
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EntropyWarning)  # the report says how many runs failed, and why
+        # The report says how many runs failed, and why.
+        warnings.filterwarnings("ignore", r"\d+ of \d+ runs did not finish", EntropyWarning)
         try:
             study.run(**settings)
         except JobError as error:

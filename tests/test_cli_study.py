@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
+from keras_entropy import EntropyWarning
 from keras_entropy.study import read_records
 from keras_entropy_cli import study_file
 from keras_entropy_cli.app import app
@@ -118,6 +119,18 @@ def test_the_folder_of_a_study_in_work_is_refused_and_loses_nothing(done):
     assert result.exit_code == 2
     assert "Another process works on" in result.output
     assert {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_without_locks_gets_the_warning_of_the_lock(done, monkeypatch):
+    folder, _ = done
+
+    def acquire(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.warns(EntropyWarning, match="cannot be locked"):
+        result = command(folder / "study.toml", "--output", folder / "out", "--seed", 5, "--resume")
+    assert result.exit_code == 0, result.output
 
 
 def test_overwrite_removes_a_study_and_nothing_else(tmp_path):

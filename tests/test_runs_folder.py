@@ -97,6 +97,19 @@ def test_a_file_system_without_locks_gets_a_warning_and_the_work_goes_on(error, 
         assert not (tmp_path / "study.json").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_flock_that_fails_gets_a_warning_and_the_work_goes_on(number, tmp_path, monkeypatch):
+    import fcntl
+
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.warns(EntropyWarning, match=f"cannot be locked.*{os.strerror(number)}"), results(tmp_path).locked():
+        assert ".lock-holder" in names(tmp_path)
+
+
 def test_another_error_of_the_lock_is_an_error(tmp_path, monkeypatch):
     def acquire(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
