@@ -120,6 +120,24 @@ def test_a_folder_in_work_is_refused_and_loses_nothing(wish, trained):
     assert {path: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.processes
+def test_a_second_command_on_a_run_in_work_gets_one_line_and_the_run_goes_on(tmp_path, child_environment):
+    output = tmp_path / "out"
+    with child_command(child_environment, "train", "--epochs", 1000, "--output", output) as child:
+        wait_until((output / "checkpoint.npz").exists, child)
+        for wish in ("--resume", "--overwrite"):
+            result = command("--epochs", 1000, "--output", output, wish)
+            assert result.exit_code == 2
+            assert f"Error: Another process works on {output} (process {child.pid} on " in result.output
+            assert "--epochs 1000" in result.output
+            assert result.output.count("\n") == 1
+        seen = (output / "checkpoint.npz").stat().st_mtime_ns
+        wait_until(lambda: (output / "checkpoint.npz").stat().st_mtime_ns > seen, child)
+        child.kill()
+    done = len(table(output / "history.csv"))
+    assert command("--output", output, "--resume", "--epochs", done + 1).exit_code == 0
+
+
 @pytest.mark.usefixtures("quick")
 def test_the_folder_is_locked_while_a_run_trains(tmp_path, monkeypatch):
     from keras_entropy_cli import run_folder
