@@ -83,26 +83,6 @@ def strict(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def create_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
-    """Write `record` to a new JSON file, atomically.
-
-    Raises:
-        FileExistsError: If the file exists, even if another process creates it at the same moment.
-    """
-    path = Path(path)
-    whole = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
-    write_json(whole, record)
-    try:
-        os.link(whole, path)  # unlike a rename, it fails if the file exists
-    finally:
-        whole.unlink()
-
-
-def is_empty(folder: Path) -> bool:
-    """Whether a folder is empty, apart from temporary files of killed processes."""
-    return all(path.name.startswith(PARTIAL) for path in folder.iterdir())
-
-
 def remove_partial(folder: Path) -> None:
     """Remove the temporary files that killed processes left in `folder`."""
     for path in folder.glob(f"{PARTIAL}*"):

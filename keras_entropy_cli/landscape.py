@@ -51,7 +51,7 @@ def landscape(
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
 
-        from keras_entropy import _optional, datasets
+        from keras_entropy import _files, _optional, datasets
         from keras_entropy.landscape import density_of_states, network_problem
         from keras_entropy.landscape.axis import axis_names
         from keras_entropy.runs.folder import ResultsFolder
@@ -64,10 +64,10 @@ def landscape(
         data = datasets.spirals(data_seed)
         problem = network_problem(depth, width, data, final_relu=final_relu, strength=strength)
         names = axis_names(problem, [name.strip() for name in axes.split(",")])  # before an earlier walk is deleted
-        with interruptible(f"The walk is in {output}. {options.how_to_continue(overwrite=overwrite)}"):
-            output.mkdir(parents=True, exist_ok=True)
-            if overwrite:
-                results.clear()
+        remedy = f"The walk is in {output}. {options.how_to_continue(overwrite=overwrite)}"
+        with interruptible(remedy), results.locked(overwrite=overwrite):
+            results.check_wish(overwrite=overwrite, resume=resume)  # another process may have ended a walk meanwhile
+            _files.remove_partial(output)
             try:
                 with _progress_line() as show:
                     found = density_of_states(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import platform
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,16 @@ from keras_entropy.profile import WeightEntropy
 from keras_entropy.runs import training
 from keras_entropy.runs.checkpoint import Checkpoint
 from keras_entropy.runs.folder import ResultsFolder
+from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study.wording import plural
 from keras_entropy_cli.presets import TERMS, NamedModel
 
 SCHEMA = "keras-entropy/train/3"
-# A run writes these, event files in logs/, and a checkpoint until it has ended. `overwrite` removes them and no others.
-_FILES = ("run.json", "history.csv", "model.keras", "layers.csv", "entropy.png")
-_CHECKPOINT = "checkpoint.npz"
+RECORD, MODEL, CHECKPOINT = "run.json", "model.keras", "checkpoint.npz"
+_FILES = (RECORD, "history.csv", MODEL, "layers.csv", "entropy.png")
+_ENTRIES = ("arguments", "epochs_done", "versions", "before", "history")
+"""Entries of run.json beside its schema."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,50 +50,67 @@ class Arguments:
     seed: int
 
 
-def open_run(output: Path, arguments: Arguments, given: set[str], *, overwrite: bool, resume: bool) -> Run:
-    """Create a run in `output`, or open the one that is there to resume it.
+@contextlib.contextmanager
+def opened(output: Path, arguments: Arguments, given: set[str], *, overwrite: bool, resume: bool) -> Iterator[Run]:
+    """Lock a folder, and create a run there or open the one that is there to resume it.
 
     Args:
-        output: the folder of the run.
-        arguments: the arguments of the command. With `resume`, those that are not in `given` come from the run.
-        given: names of the arguments that the user typed.
-        overwrite: whether to replace an earlier run.
-        resume: whether to continue an earlier run.
+        output: Path of the folder.
+        arguments: `Arguments` of the command. With `resume`, those that are not in `given` come from the run.
+        given: Set of strings. Names of the arguments that the user typed.
+        overwrite: Boolean. Whether to replace an earlier run.
+        resume: Boolean. Whether to continue an earlier run.
 
     Raises:
-        FileExistsError: if the folder is not empty, without `overwrite` or `resume`.
-        FileNotFoundError: if there is no run to resume, or no data.
-        ValueError: if the arguments contradict the run to resume, or do not fit together.
+        FileExistsError: If the folder has other files, or a run without `overwrite` or `resume`.
+        FileNotFoundError: If there is no run to resume, or no data.
+        BlockingIOError: If another process works on the folder.
+        ValueError: If the arguments contradict the run to resume, or do not fit together.
     """
-    if resume:
-        return _resume(output, arguments, given)
-    results = ResultsFolder(output, "run", ("run.json",), (*_FILES[1:], _CHECKPOINT, "logs/events.out.tfevents.*"))
+    results = _results_of(output)
     results.check()
     results.check_wish(overwrite=overwrite, resume=resume)
     _optional.require("tensorboard", extra="tensorboard")
     _optional.require("matplotlib", extra="plot")
-    keras.utils.set_random_seed(arguments.seed)
+    # A mistake in the arguments of a new run creates no folder and deletes no earlier run.
+    run = None if resume else _new(results, arguments)
+    with results.locked(overwrite=overwrite):
+        results.check_wish(overwrite=overwrite, resume=resume)  # another process may have ended a run meanwhile
+        _files.remove_partial(output)
+        if run is None:
+            run = _resumed(results, {name: value for name, value in vars(arguments).items() if name in given})
+        else:
+            _files.write_json(output / RECORD, run.record())
+        yield run
+
+
+def open_stored(output: Path) -> Run:
+    """Open the run in a folder that no other process knows, to resume it."""
+    return _resumed(_results_of(output), {})
+
+
+def _results_of(output: Path) -> ResultsFolder:
+    # A run writes these, event files in logs/, and a checkpoint until it has ended.
+    return ResultsFolder(output, "run", (RECORD,), (*_FILES[1:], CHECKPOINT, "logs/events.out.tfevents.*"))
+
+
+def _new(results: ResultsFolder, arguments: Arguments) -> Run:
     data = datasets.load(arguments.dataset, arguments.data_dir, arguments.seed)
     model = _build(arguments, data)
-    output.mkdir(parents=True, exist_ok=True)
-    if overwrite:  # only now that all arguments have proved valid
-        results.clear()
-    run = Run(output, arguments, data, model, Watch(), before={e.path: e.mean for e in _measure(model)})
-    # If two processes start at once, this fails in one of them.
-    _files.create_json(output / "run.json", run.record())
-    return run
+    return Run(results, arguments, data, model, Watch(), before={e.path: e.mean for e in _measure(model)})
 
 
-def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
-    record = _read_record(output)
+def _resumed(results: ResultsFolder, typed: Mapping[str, Any]) -> Run:
+    output, record = results.path, results.description(RECORD, SCHEMA, _ENTRIES)
+    assert record is not None
     stored = Arguments(**record["arguments"])
-    for field in dataclasses.fields(Arguments):
-        old, new = getattr(stored, field.name), getattr(arguments, field.name)
-        if field.name in given and field.name != "epochs" and old != new:
-            option = "--" + field.name.replace("_", "-")
-            raise ValueError(f"The run in {output} has {option} {old}. Resume it without {option} {new}.")
-    if "epochs" in given:
-        stored = dataclasses.replace(stored, epochs=arguments.epochs)
+    others = [name for name, value in typed.items() if name != "epochs" and value != getattr(stored, name)]
+    options = ["--" + name.replace("_", "-") for name in others]
+    results.refuse_others(
+        (f"{option} {getattr(stored, name)}" for option, name in zip(options, others, strict=True)),
+        f"Resume it without {', '.join(options)}.",
+    )
+    stored = dataclasses.replace(stored, epochs=typed.get("epochs", stored.epochs))
     if stored.epochs < record["epochs_done"]:
         raise ValueError(
             f"The run in {output} has finished {record['epochs_done']} epochs. Give at least as many with --epochs. "
@@ -98,45 +119,28 @@ def _resume(output: Path, arguments: Arguments, given: set[str]) -> Run:
     backend = record["versions"]["backend"]
     if backend != keras.backend.backend():
         raise ValueError(f"The run in {output} was trained on {backend}. Set KERAS_BACKEND={backend} to resume it.")
-    keras.utils.set_random_seed(stored.seed)
     data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
-    model, watch = _build(stored, data), Watch()
-    if record["epochs_done"]:
-        model = keras.models.load_model(output / "model.keras")
-        watch.resume(record["history"], 0.0)
-    return Run(output, stored, data, model, watch, before=record["before"])
-
-
-def _read_record(output: Path) -> dict[str, Any]:
-    path = output / "run.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{output} holds no run to resume: it has no run.json. Run the command without --resume."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is corrupted ({error}). Start a new run with --overwrite.") from error
-    needed = {"schema", "arguments", "epochs_done", "versions", "before", "history"}
-    if not isinstance(record, dict) or not needed <= record.keys():
-        raise ValueError(f"{path} is not the record of a run. Start a new run with --overwrite, or in another folder.")
-    if record["schema"] != SCHEMA:
-        raise ValueError(
-            f"{path} has schema {record['schema']!r}. This version reads {SCHEMA!r}. Start a new run in another folder."
-        )
-    return record
+    model = keras.models.load_model(output / MODEL) if record["epochs_done"] else _build(stored, data)
+    watch = Watch()
+    watch.resume(record["history"], 0.0)
+    return Run(results, stored, data, model, watch, before=record["before"])
 
 
 @dataclasses.dataclass
 class Run:
     """A training run: its model, its data and its folder."""
 
-    output: Path
+    results: ResultsFolder
     arguments: Arguments
     data: datasets.Dataset
     model: Any
     watch: Watch
     before: dict[str, float]
+
+    @property
+    def output(self) -> Path:
+        """Path of the folder."""
+        return self.results.path
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -150,7 +154,18 @@ class Run:
 
     def train(self) -> bool:
         """Train to the last epoch and write the results; return False if the user stopped the training early."""
-        _files.remove_partial(self.output)
+        finished = True
+        try:
+            self.fit()
+        except KeyboardInterrupt:
+            if not self._go_back():
+                return False
+            finished = False
+        self._finish()
+        return finished
+
+    def fit(self, verbose: str | int = "auto") -> None:
+        """Train to the last epoch, with a checkpoint after each."""
         _backend.framework().disable_pipeline_tuning()
         x_train, y_train, x_test, y_test = self.data
         if self.arguments.model == "autoencoder":
@@ -162,26 +177,18 @@ class Run:
             "batch_size": self.arguments.batch_size,
             "epochs": self.arguments.epochs,
             "initial_epoch": self.epochs_done,
-            "verbose": "auto",
+            "verbose": verbose,
         }
-        try:
-            training.fit(
-                self.model,
-                arguments,
-                self.arguments.seed,
-                self.watch,
-                callbacks=[EntropyLogger(log_dir=self.output / "logs")],
-                observers=[_HistoryWriter(self)],
-                checkpoint=self.output / _CHECKPOINT,
-                key=self._key,
-            )
-            finished = True
-        except KeyboardInterrupt:
-            if not self._go_back():
-                return False
-            finished = False
-        self._finish()
-        return finished
+        training.fit(
+            self.model,
+            arguments,
+            self.arguments.seed,
+            self.watch,
+            callbacks=[EntropyLogger(log_dir=self.output / "logs")],
+            observers=[_HistoryWriter(self)],
+            checkpoint=self.output / CHECKPOINT,
+            key=self._key,
+        )
 
     @property
     def _key(self) -> str:
@@ -190,11 +197,12 @@ class Run:
 
     def _go_back(self) -> bool:
         """Go back to the last finished epoch: the model in memory may be ahead. Return whether there is one."""
-        before = _read_record(self.output)
+        before = self.results.description(RECORD, SCHEMA, _ENTRIES)
+        assert before is not None
         self.watch.resume(before["history"], 0.0)
-        checkpoint = Checkpoint(self.output / _CHECKPOINT, self._key, [], self.watch)
+        checkpoint = Checkpoint(self.output / CHECKPOINT, self._key, [], self.watch)
         if before["epochs_done"]:
-            self.model = keras.models.load_model(self.output / "model.keras")
+            self.model = keras.models.load_model(self.output / MODEL)
         return checkpoint.restore(self.model) > 0 or before["epochs_done"] > 0
 
     def write_history(self) -> None:
@@ -218,10 +226,10 @@ class Run:
         }
 
     def _finish(self) -> None:
-        with _files.replacing(self.output / "model.keras") as temporary:
+        with _files.replacing(self.output / MODEL) as temporary:
             self.model.save(temporary)
-        _files.write_json(self.output / "run.json", self.record())
-        (self.output / _CHECKPOINT).unlink(missing_ok=True)  # run.json and model.keras say the same
+        _files.write_json(self.output / RECORD, self.record())
+        (self.output / CHECKPOINT).unlink(missing_ok=True)  # run.json and model.keras say the same
         self.write_history()  # after Ctrl-C it may be ahead
         rows: list[list[Any]] = [["path", "kind", "shape", "before", "after", "change", "unit", "penalised"]]
         for new in _measure(self.model):
@@ -250,7 +258,8 @@ class _HistoryWriter(keras.callbacks.Callback):
 
 def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
     build = NamedModel(arguments.model, data.x_train.shape[1:], len(data.class_names))
-    model = build(arguments.learning_rate)
+    with seeded(arguments.seed):
+        model = build(arguments.learning_rate)
     kind = TERMS[_checks.one_of("regularizer", arguments.regularizer, TERMS)]
     apply_entropy(model, arguments.placement, kind(arguments.factor))
     return model

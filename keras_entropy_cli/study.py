@@ -72,15 +72,13 @@ def study(
         text = _toml(file)
 
         from keras_entropy import _optional
-        from keras_entropy.study import folder, report_files
+        from keras_entropy.study import folder
         from keras_entropy_cli import study_file
 
         for module in ("loky", "filelock", "pandas", "matplotlib"):
             _optional.require(module, extra="study")
         planned = study_file.study_of(text, file, output, seed)
         folder.results_of(output).check_wish(overwrite=overwrite, resume=resume)
-        if overwrite:
-            report_files.clear(output / "report")
         with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             with options.executor_of(scheduler) as executor:
                 _run(planned, executor=executor, workers=workers, retry_failed=retry_failed, overwrite=overwrite)
@@ -104,7 +102,8 @@ def _run(study: Study, **settings: Any) -> None:
     from keras_entropy.study import JobError
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EntropyWarning)  # the report says how many runs failed, and why
+        # The report says how many runs failed, and why.
+        warnings.filterwarnings("ignore", r"\d+ of \d+ runs did not finish", EntropyWarning)
         try:
             study.run(**settings)
         except JobError as error:

@@ -49,6 +49,7 @@ def train(
     batch_size: options.BatchSize = 32,
     learning_rate: options.LearningRate = 1e-3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and of the data order.")] = 0,
+    scheduler: options.Scheduler = None,
     output: options.Output = Path("runs/train"),
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
@@ -62,7 +63,7 @@ def train(
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
 
-        from keras_entropy_cli import run_folder
+        from keras_entropy_cli import remote_run, run_folder
 
         arguments = run_folder.Arguments(
             dataset=dataset,
@@ -77,8 +78,11 @@ def train(
             seed=seed,
         )
         given = {name for name in context.params if _is_given(context, name)}
-        run = run_folder.open_run(output, arguments, given, overwrite=overwrite, resume=resume)
-        finished = run.train()
+        with (
+            options.executor_of(scheduler) as executor,
+            run_folder.opened(output, arguments, given, overwrite=overwrite, resume=resume) as run,
+        ):
+            finished = (executor is None or remote_run.fetch(run, executor)) and run.train()
     if not finished:
         typer.echo(
             f"\nStopped after {run.epochs_done} of {run.arguments.epochs} epochs. The finished epochs are in {output}. "

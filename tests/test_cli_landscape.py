@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from child_command import child_command, interrupt, wait_until
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from keras_entropy.landscape import DensityOfStates
@@ -50,6 +51,17 @@ def test_a_folder_with_a_walk_is_replaced_or_gone_on_with_only_if_asked(done):
     assert command(*QUICK, "--output", folder, "--resume").exit_code == 0
     again = DensityOfStates.load(folder / "density.json")
     assert again.entropy.tolist() == np.array(json.loads(before)["entropy"], float).tolist()
+
+
+@pytest.mark.parametrize("wish", ["--resume", "--overwrite"])
+def test_a_folder_in_work_is_refused_and_loses_nothing(wish, done):
+    folder, _ = done
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with FileLock(folder / ".lock"):
+        result = command(*QUICK, "--output", folder, wish)
+    assert result.exit_code == 2
+    assert result.output == f"Error: Another process works on {folder}. Wait until it ends, or stop it.\n"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -99,7 +111,7 @@ def test_what_a_user_can_mend_is_one_line(arguments, words, tmp_path):
     assert result.exit_code == 2
     assert words in result.output
     assert isinstance(result.exception, SystemExit)
-    assert not list(tmp_path.glob("out/*"))
+    assert {path.name for path in tmp_path.glob("out/*")} <= {".lock"}
 
 
 @pytest.mark.processes

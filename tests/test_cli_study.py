@@ -5,12 +5,14 @@ import tomllib
 
 import pytest
 from child_command import child_command, interrupt, wait_until
+from filelock import FileLock
 from quick import inline_pool, quick_training
 from study_cases import build
 from typer.testing import CliRunner
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
+from keras_entropy import EntropyWarning
 from keras_entropy.study import read_records
 from keras_entropy_cli import study_file
 from keras_entropy_cli.app import app
@@ -109,12 +111,35 @@ def test_a_study_is_not_overwritten_and_goes_on(done):
     assert (folder / "out" / "runs.jsonl").read_bytes() == before
 
 
+def test_the_folder_of_a_study_in_work_is_refused_and_loses_nothing(done):
+    folder, _ = done
+    before = {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
+    with FileLock(folder / "out" / ".lock"):
+        result = command(folder / "study.toml", "--output", folder / "out", "--seed", 5, "--overwrite")
+    assert result.exit_code == 2
+    assert "Another process works on" in result.output
+    assert {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_without_locks_gets_the_warning_of_the_lock(done, monkeypatch):
+    folder, _ = done
+
+    def acquire(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.warns(EntropyWarning, match="cannot be locked"):
+        result = command(folder / "study.toml", "--output", folder / "out", "--seed", 5, "--resume")
+    assert result.exit_code == 0, result.output
+
+
 def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
     from keras_entropy.study import folder
 
     for name in ("study.json", "runs.jsonl", "workers.log", "thesis.tex"):
         (tmp_path / name).write_text("mine")
-    folder.results_of(tmp_path).clear()
+    with folder.results_of(tmp_path).locked(overwrite=True):
+        pass
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex", ".lock"}
 
 

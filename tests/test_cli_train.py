@@ -7,12 +7,14 @@ import json
 import math
 import os
 import signal
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from child_command import child_command, interrupt, wait_until
+from filelock import FileLock
 from quick import quick_training
 from typer.testing import CliRunner
 
@@ -20,9 +22,10 @@ from conftest import BLOCKED
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
+from keras_entropy.study import environment
 from keras_entropy_cli.app import app
 
-FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", "logs"}
+FILES = {"run.json", "history.csv", "model.keras", "layers.csv", "entropy.png", "logs", ".lock"}
 
 
 def command(*arguments):
@@ -104,6 +107,79 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     assert (tmp_path / "a" / "model.keras").exists()
 
 
+@pytest.mark.parametrize("wish", ["--resume", "--overwrite"])
+@pytest.mark.usefixtures("quick")
+def test_a_folder_in_work_is_refused_and_loses_nothing(wish, trained):
+    output, _ = trained
+    before = {path: path.read_bytes() for path in output.iterdir() if path.is_file()}
+    with FileLock(output / ".lock"):
+        result = command("--epochs", 5, "--output", output, wish)
+
+    assert result.exit_code == 2
+    assert result.output == f"Error: Another process works on {output}. Wait until it ends, or stop it.\n"
+    assert {path: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.processes
+def test_a_second_command_on_a_run_in_work_gets_one_line_and_the_run_goes_on(tmp_path, child_environment):
+    output = tmp_path / "out"
+    with child_command(child_environment, "train", "--epochs", 1000, "--output", output) as child:
+        wait_until((output / "checkpoint.npz").exists, child)
+        for wish in ("--resume", "--overwrite"):
+            result = command("--epochs", 1000, "--output", output, wish)
+            assert result.exit_code == 2
+            assert f"Error: Another process works on {output} (process {child.pid} on " in result.output
+            assert "--epochs 1000" in result.output
+            assert result.output.count("\n") == 1
+        seen = (output / "checkpoint.npz").stat().st_mtime_ns
+        wait_until(lambda: (output / "checkpoint.npz").stat().st_mtime_ns > seen, child)
+        child.kill()
+    done = len(table(output / "history.csv"))
+    assert command("--output", output, "--resume", "--epochs", done + 1).exit_code == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_folder_is_locked_while_a_run_trains(tmp_path, monkeypatch):
+    from keras_entropy_cli import run_folder
+
+    said = []
+
+    def train(run):
+        said.append(command("--output", tmp_path, "--resume").output)
+        return True
+
+    monkeypatch.setattr(run_folder.Run, "train", train)
+    assert command("--output", tmp_path).exit_code == 0
+    assert f"Another process works on {tmp_path} (process {os.getpid()} on" in said[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_another_process_has_made_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    from keras_entropy_cli import run_folder
+
+    new = run_folder._new
+
+    def slow(results, arguments):
+        (tmp_path / "run.json").write_text("the other's")
+        return new(results, arguments)
+
+    monkeypatch.setattr(run_folder, "_new", slow)
+    result = command("--output", tmp_path)
+    assert result.exit_code == 2
+    assert "holds a run. Use --overwrite" in result.output
+    assert (tmp_path / "run.json").read_text() == "the other's"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_needs_no_hard_links(tmp_path, monkeypatch):
+    def link(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    result = command(*TWO_EPOCHS, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_run_killed_before_its_record_was_there_is_started_anew(tmp_path):
     (tmp_path / ".partial-123-run.json").write_text("{")
@@ -134,7 +210,7 @@ def killed_at(change, folder):
         return act_or_die
 
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "link")):
+        for owner, name in ((Path, "replace"), (Path, "unlink")):
             patch.setattr(owner, name, dies(getattr(owner, name)))
         yield changes
 
@@ -194,6 +270,104 @@ def test_a_killed_run_resumes_to_the_same_bits(trained, tmp_path, child_environm
     check_same(tmp_path / "out", trained[0])
 
 
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """In place of Dask's workers, a thread; returns the folders and the numbers of trained epochs of all trainings."""
+    from keras_entropy_cli import options
+    from keras_entropy_cli.run_folder import Run
+
+    fit, trained = Run.fit, []
+
+    def counted(run, **how):
+        batches = []
+        count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: batches.append(1))
+        monkeypatch.setattr("keras_entropy_cli.run_folder._HistoryWriter", lambda run: count)
+        fit(run, **how)
+        trained.append((run.output, len(batches)))
+
+    @contextlib.contextmanager
+    def executor_of(address):
+        with ThreadPoolExecutor(1) as executor:
+            yield None if address is None else executor
+
+    monkeypatch.setattr(Run, "fit", counted)
+    monkeypatch.setattr(options, "executor_of", executor_of)
+    return trained
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_run_on_an_executor_has_the_bits_of_one_here(interrupted, whole, tmp_path, elsewhere):
+    output = tmp_path / "out"
+    again = [*TWO_EPOCHS, "--output", output]
+    if interrupted:  # after its first checkpoint
+        with killed_at(3, output), pytest.raises(Killed):
+            command(*again)
+        assert (output / "checkpoint.npz").exists()
+        again = ["--output", output, "--resume"]
+    result = command(*again, "--scheduler", "tcp://10.0.0.1:8786")
+
+    assert result.exit_code == 0, result.output
+    there, here = elsewhere[-2:]
+    assert there[1] == 1 if interrupted else 2
+    assert not there[0].exists()
+    assert here == (output, 0)
+    check_same(output, whole[0])
+    more = command("--output", output, "--resume", "--epochs", 3, "--scheduler", "tcp://10.0.0.1:8786")
+    assert more.exit_code == 0, more.output
+    assert [epochs for _, epochs in elsewhere[-2:]] == [1, 0]
+    assert len(table(output / "history.csv")) == 3
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BrokenExecutor("all workers died"), "failed on the executor: BrokenExecutor: all workers died"),
+        (FileNotFoundError("no folder there"), "no folder there"),
+        (KeyboardInterrupt(), "Stopped after 0 of 2 epochs"),
+    ],
+)
+def test_a_worker_that_dies_leaves_a_run_that_resumes(error, words, tmp_path, monkeypatch, elsewhere):
+    from keras_entropy_cli import remote_run
+
+    def fails(files):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(remote_run, "_train", fails)
+        result = command(*TWO_EPOCHS, "--output", tmp_path / "out", "--scheduler", "tcp://10.0.0.1:8786")
+    assert result.exit_code in (2, 130)
+    assert words in " ".join(result.output.split())
+    assert "--resume" in result.output or isinstance(error, OSError)
+    assert command("--output", tmp_path / "out", "--resume").exit_code == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_scheduler_that_is_not_there_costs_no_earlier_run(tmp_path):
+    pytest.importorskip("distributed", reason="needs dask[distributed]")
+    (tmp_path / "run.json").write_text("old")
+    result = command("--output", tmp_path, "--overwrite", "--scheduler", "tcp://127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "--scheduler should be the address of a Dask scheduler" in " ".join(result.output.split())
+    assert (tmp_path / "run.json").read_text() == "old"
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_dask_trains_a_run_to_the_same_bits(trained, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="needs dask[distributed]")
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)  # before the workers start
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        arguments = ["--epochs", 4, "--output", tmp_path / "out", "--scheduler", cluster.scheduler_address]
+        result = command(*arguments)
+
+    assert result.exit_code == 0, result.output
+    assert "Entropy change of each layer" in result.output
+    check_same(tmp_path / "out", trained[0])
+
+
 @pytest.mark.processes
 def test_ctrl_c_leaves_what_was_finished(tmp_path, child_environment):
     with child_command(child_environment, "train", "--epochs", 1000, "--output", tmp_path / "out") as child:
@@ -235,7 +409,7 @@ def test_resume_goes_beyond_a_finished_run_but_not_against_it(trained):
     output, _ = trained
     result = command("--output", output, "--resume", "--factor", 3)
     assert result.exit_code == 2
-    assert "--factor 0.001. Resume it without --factor 3.0" in result.output
+    assert "--factor 0.001. Resume it without --factor." in result.output
 
     result = command("--output", output, "--resume", "--epochs", 2)
     assert result.exit_code == 2
@@ -249,7 +423,7 @@ def test_a_damaged_record_is_named(text, tmp_path):
     result = command("--output", tmp_path, "--resume")
 
     assert result.exit_code == 2
-    assert "run.json is" in result.output
+    assert "run.json does not describe a run" in result.output
     assert "--overwrite" in result.output
 
 

@@ -155,7 +155,7 @@ class TestRequireBackend:
 class TestSource:
     def test_the_extras_are_those_of_the_parts(self):
         assert set(PARTS) <= set(PROJECT["optional-dependencies"])
-        assert {re.match(r"\w+", line)[0] for line in PROJECT["dependencies"]} == {"keras", "numpy", "scipy"}
+        assert {re.match(r"\w+", line)[0] for line in PROJECT["dependencies"]} == {"keras", "numpy", "scipy", "msgspec"}
 
     def test_every_file_that_imports_an_optional_package_requires_it(self):
         pytest.importorskip("keras_tuner", reason="the extra all is not installed")

@@ -9,7 +9,7 @@ import types
 import pytest
 from rich.console import Console
 
-from keras_entropy.runs import progress
+from keras_entropy.runs import epochs, progress
 from keras_entropy.runs.progress import Progress
 
 pytestmark = pytest.mark.once
@@ -34,9 +34,7 @@ def test_the_table_counts_runs_and_time(clock):
     shown = Progress(["[bold]a", "b"], show=False)
     shown.begin("Comparing", {"[bold]a": 4}, [("b", True)])
     assert rows(shown)[0] == "Comparing (time left unknown)"
-    clock[0] += 15
-    shown.inside("epoch 2 of 3")
-    clock[0] += 15
+    clock[0] += 30
     shown.ended("[bold]a", True)
     shown.ended("[bold]a", False, note="best 0.5")
 
@@ -74,18 +72,25 @@ def test_a_pipe_is_not_silent_for_long(capsys, monkeypatch):
     monkeypatch.setattr(progress, "_SILENCE", 0.5)
     with Progress(["trials"], show=True, noun="trial") as shown:
         shown.begin("Searching", {"trials": 2})
-        shown.inside("trial 0, epoch 3")
+        epochs.reported_in().write_text("[3, 10]")
+        epochs.file_of_a_worker().write_text("[7, 10]")
         time.sleep(2.5)
 
-    assert "Searching: 0 of 2 trials, time left unknown, trial 0, epoch 3" in capsys.readouterr().err.splitlines()
+    assert (
+        "Searching: 0 of 2 trials, time left unknown, 2 runs, epochs 3 and 7 of 10"
+        in capsys.readouterr().err.splitlines()
+    )
 
 
 def test_a_terminal_gets_a_live_table(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     with Progress(["a"], show=True) as shown:
         shown.begin("Comparing", {"a": 1})
+        epochs.reported_in().write_text("[3, 10]")
+        time.sleep(1.5)  # the table reads it when it refreshes
+        assert "epoch 3 of 10" in capsys.readouterr().err
         shown.ended("a", True)
-    assert "Comparing (0:00 left)" in capsys.readouterr().err
+    assert "Comparing (0:00 left" in capsys.readouterr().err
 
 
 class Output:

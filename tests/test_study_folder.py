@@ -105,6 +105,23 @@ def test_a_folder_in_work_is_refused(tmp_path):
         run(tmp_path)
 
 
+def test_a_study_replaces_an_earlier_one_and_its_report_under_one_lock(trained, tmp_path, monkeypatch):
+    from keras_entropy.runs.folder import ResultsFolder
+
+    run(tmp_path)
+    (tmp_path / "report").mkdir()
+    for name in ("report.md", "notes.md"):
+        (tmp_path / "report" / name).write_text("old")
+    locked, locks = ResultsFolder.locked, []
+    monkeypatch.setattr(ResultsFolder, "locked", lambda self, **how: locks.append(how) or locked(self, **how))
+    with ThreadPoolExecutor(1) as executor:
+        study(tmp_path, epochs=3).run(executor, overwrite=True, progress=False)
+    assert locks == [{"overwrite": True}]
+    assert json.loads((tmp_path / "study.json").read_text())["epochs"] == 3
+    assert len(trained) == 12
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["notes.md"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "keras-entropy/study/9"}'])
 def test_a_description_that_is_none_is_refused(text, tmp_path):
     (tmp_path / "study.json").write_text(text)

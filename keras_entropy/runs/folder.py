@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
+import os
+import platform
+import shlex
 import shutil
+import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_entropy import _files, _optional
+from keras_entropy import _checks, _files, _optional
 
 LOCK = ".lock"
-_MOST_NAMES = 4
+_HOLDER = ".lock-holder"
+"""File that says which process has locked the folder: on some systems the others cannot read a locked file."""
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+"""Errors of file systems without locks."""
+_MOST_NAMES, _MOST_CHARACTERS = 4, 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +34,7 @@ class ResultsFolder:
         path: Path of the folder.
         content: String. The kind of work, such as `"study"`.
         marks: Tuple of strings. Names of files each of which shows that such work is in the folder, even a damaged one.
-        owns: Tuple of strings. Patterns of the files and folders that the work writes beside those. `clear` removes
-            them, and nothing else.
+        owns: Tuple of strings. Patterns of the files and folders that the work writes beside those.
     """
 
     path: Path
@@ -86,23 +95,46 @@ class ResultsFolder:
             raise FileNotFoundError(f"{self.path} holds no {self.content} to resume. Run the command without --resume.")
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the folder, which is created if it is missing, against other processes.
+    def locked(self, *, overwrite: bool = False) -> Iterator[None]:
+        """Lock the folder, which is created if it is missing, against other processes until the context ends.
+
+        On a file system without locks, this warns and goes on.
+
+        Args:
+            overwrite: Boolean. Whether to remove the work in the folder, once it is locked. Defaults to False.
 
         Raises:
-            BlockingIOError: If another process has locked it.
+            BlockingIOError: If another process has locked it. Nothing is removed then.
         """
         filelock = _optional.require("filelock", extra="study")
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / LOCK, timeout=0)
+        lock, holder = filelock.FileLock(self.path / LOCK, timeout=0), self.path / _HOLDER
         try:
             lock.acquire()
         except filelock.Timeout as error:
-            raise BlockingIOError(f"Another process works on {self.path}. Wait until it ends, or stop it.") from error
+            raise BlockingIOError(
+                f"Another process works on {self.path}{_holder(holder)}. Wait until it ends, or stop it."
+            ) from error
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
+            warnings.warn(
+                f"{self.path} cannot be locked, because its file system has no locks ({error}). Start no other process "
+                "that works on it.",
+                _checks.EntropyWarning,
+                stacklevel=3,
+            )
         try:
+            with contextlib.suppress(OSError):  # it only helps to word an error
+                _files.write_text(holder, f"process {os.getpid()} on {platform.node()}: {shlex.join(sys.argv)}")
+            if overwrite:
+                self.remove(*self.owns, *reversed(self.marks))  # what marks the folder goes last
             yield
         finally:
-            lock.release()
+            try:
+                holder.unlink(missing_ok=True)
+            finally:
+                lock.release()
 
     def clear(self) -> None:
         """Remove the work in the folder, and nothing else.
@@ -110,10 +142,9 @@ class ResultsFolder:
         Raises:
             BlockingIOError: If a process works on it.
         """
-        if not self.holds_work:
-            return
-        with self.locked():
-            self.remove(*self.owns, *reversed(self.marks))  # what marks the folder goes last
+        if self.holds_work:
+            with self.locked(overwrite=True):
+                pass
 
     def remove(self, *patterns: str) -> None:
         """Remove the files and folders in the folder whose names match one of the patterns."""
@@ -121,12 +152,13 @@ class ResultsFolder:
             for path in self.path.glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def description(self, name: str, schema: str) -> dict[str, Any] | None:
+    def description(self, name: str, schema: str, entries: Iterable[str] = ()) -> dict[str, Any] | None:
         """Read the description of the work; None if there is none.
 
         Args:
             name: String. Name of the file.
             schema: String. The schema that this version reads.
+            entries: Strings. Names that the description should have. Defaults to none.
 
         Raises:
             ValueError: If the file is damaged or has another schema.
@@ -134,11 +166,14 @@ class ResultsFolder:
         path = self.path / name
         try:
             found = dict(json.loads(path.read_text(encoding="utf-8")))
-            if found["schema"] != schema:
-                raise ValueError(f"its schema is {found['schema']!r}, and this version reads {schema!r}")
+            if found.get("schema") != schema:
+                raise ValueError(f"its schema is {found.get('schema')!r}, and this version reads {schema!r}")
+            missing = sorted(set(entries) - found.keys())
+            if missing:
+                raise ValueError(f"it lacks {', '.join(missing)}")
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{path} does not describe a {self.content}: {error}. Restore the file from a copy, replace the "
                 f"{self.content} with overwrite=True (--overwrite), or name another folder."
@@ -164,4 +199,12 @@ class ResultsFolder:
         if not self.path.is_dir():
             return []
         there = (path.name for path in self.path.iterdir())
-        return [name for name in there if name != LOCK and not name.startswith(_files.PARTIAL)]
+        return [name for name in there if name not in (LOCK, _HOLDER) and not name.startswith(_files.PARTIAL)]
+
+
+def _holder(path: Path) -> str:
+    """Which process has locked a folder, in parentheses; empty if that is unknown."""
+    try:
+        return f" ({_checks.printable(path.read_text(encoding='utf-8')[:_MOST_CHARACTERS])})"
+    except (OSError, ValueError):
+        return ""

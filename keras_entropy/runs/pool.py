@@ -20,6 +20,7 @@ from typing import Any
 import keras
 
 from keras_entropy import _backend, _optional
+from keras_entropy.runs import epochs
 
 _ONE_THREAD = (
     "TF_NUM_INTRAOP_THREADS",
@@ -189,7 +190,8 @@ class _Worker:
             self._env |= dict.fromkeys(_ONE_THREAD, str(len(cores)))
         if gpu:
             self._env["CUDA_VISIBLE_DEVICES"] = gpu
-        self._names = {"log": log, "parent": os.getpid(), "cores": cores}
+        self._report = epochs.file_of_a_worker()
+        self._names = {"log": log, "parent": os.getpid(), "cores": cores, "report": self._report}
         self._stopped = False
         self._process: Any = None
         self.replace()
@@ -200,6 +202,8 @@ class _Worker:
 
         if self._process is not None:
             self._process.shutdown(wait=True, kill_workers=True)
+        if self._report is not None:
+            self._report.unlink(missing_ok=True)  # of a process that was killed
         if not self._stopped:
             self._process = loky.ProcessPoolExecutor(1, env=self._env, initializer=exec, initargs=(_FIRST, self._names))
 
@@ -226,12 +230,18 @@ if log is not None:
 if cores and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, cores)
 from keras_entropy.runs.pool import start
-start(parent)
+start(parent, report)
 """
 
 
-def start(parent: int) -> None:
-    """Set up a process of the pool: ignore Ctrl-C, end with the parent, and do not autotune input pipelines."""
+def start(parent: int, report: Path | None) -> None:
+    """Set up a process of the pool: ignore Ctrl-C, end with the parent, and do not autotune input pipelines.
+
+    Args:
+        parent: Integer. Number of the process that has started this one.
+        report: Path of the file in which to report the epochs of runs; None to report none.
+    """
+    epochs.report_in(report)
     _backend.framework().disable_pipeline_tuning()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from keras_entropy.runs import epochs
 
 _SILENCE = 60.0
 """Longest time in seconds without a line, in a log file or a pipe."""
 
 
 class Progress:
-    """Shows finished, failed and remaining runs by group, what runs now, and the time left.
+    """Shows finished, failed and remaining runs by group, the epochs of those that train now, and the time left.
+
+    The epochs are those of runs in this process and in a `ProcessPool` that starts while this is shown.
 
     The time left is the time since the start of the stage, divided by the number of runs that have ended, times the
     number of runs that remain.
@@ -32,13 +38,15 @@ class Progress:
         self._done: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
-        self._title, self._note, self._inside = "", "", ""
+        self._title, self._note = "", ""
         self._ended_now = 0
         self._start = self._spoken = time.monotonic()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._live: Any = None
         self._lines = False
+        self._reports: tempfile.TemporaryDirectory[str] | None = None
+        self._outer: Path | None = None
         if show:
             from rich.console import Console
 
@@ -47,11 +55,15 @@ class Progress:
             if console.is_terminal or (console.is_jupyter and importlib.util.find_spec("ipywidgets")):
                 from rich.live import Live
 
-                self._live = Live(self.table(), console=console, refresh_per_second=2)
+                self._live = Live(get_renderable=self.table, console=console, refresh_per_second=2)
             else:
                 self._lines = True
 
     def __enter__(self) -> Self:
+        if self._live is not None or self._lines:
+            self._reports = tempfile.TemporaryDirectory(prefix="keras-entropy-", ignore_cleanup_errors=True)
+            self._outer = epochs.reported_in()
+            epochs.report_in(Path(self._reports.name, "here.json"))
         if self._live is not None:
             self._live.__enter__()
         elif self._lines:
@@ -64,6 +76,9 @@ class Progress:
         self._over.set()
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
+        if self._reports is not None:
+            epochs.report_in(self._outer)
+            self._reports.cleanup()
 
     def begin(self, title: str, left: Mapping[str, int], ended: Iterable[tuple[str, bool]] = ()) -> None:
         """Start a stage.
@@ -74,7 +89,7 @@ class Progress:
             ended: Group of each run that ended before, and whether it finished.
         """
         with self._lock:
-            self._title, self._inside = title, ""
+            self._title = title
             self._ended_now, self._start = 0, time.monotonic()
             for group, finished in ended:
                 (self._done if finished else self._failed)[group] += 1
@@ -96,15 +111,8 @@ class Progress:
             self._left[group] = max(0, self._left[group] - 1)
             self._ended_now += 1
             self._note = note or self._note
-            self._inside = ""
             words = [text or group, *([] if finished else ["failed"]), self._counts()]
             self._show(f"{self._title}: {', '.join(word for word in (*words, self._note) if word)}")
-
-    def inside(self, text: str) -> None:
-        """Show where the run is that trains in this process, such as "epoch 3 of 10"."""
-        self._inside = text
-        if self._live is not None:
-            self._live.update(self.table())
 
     @property
     def seconds_left(self) -> float | None:
@@ -113,24 +121,32 @@ class Progress:
             return None
         return (time.monotonic() - self._start) / self._ended_now * self._left.total()
 
+    def title(self) -> str:
+        """The current stage, with the time left and the epochs of the runs that train now."""
+        parts = [self._time_left(), self._epochs(), self._note]
+        return f"{self._title} ({', '.join(part for part in parts if part)})" if self._title else ""
+
     def table(self) -> Any:
-        """The current table."""
+        """The current title and table."""
+        from rich.console import Group
         from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
-        parts = [self._time_left(), self._inside, self._note]
-        title = f"{self._title} ({escape(', '.join(part for part in parts if part))})" if self._title else None
-        table = Table(title=title)
+        table = Table()
         table.add_column("")
         for name in ("done", "failed", "left"):
             table.add_column(name, justify="right")
         for group in self._groups:
             table.add_row(escape(group), *(str(count[group]) for count in (self._done, self._failed, self._left)))
-        return table
+        return Group(Text(self.title()), table)  # a title of the table would wrap at its width
 
     def _time_left(self) -> str:
         seconds = self.seconds_left
         return "time left unknown" if seconds is None else f"{_clock(seconds)} left"
+
+    def _epochs(self) -> str:
+        return "" if self._reports is None else epochs.text(Path(self._reports.name))
 
     def _counts(self) -> str:
         ended = self._done.total() + self._failed.total()
@@ -138,7 +154,7 @@ class Progress:
 
     def _show(self, line: str) -> None:
         if self._live is not None:
-            self._live.update(self.table(), refresh=True)
+            self._live.refresh()
         self._line(line)
 
     def _line(self, text: str) -> None:
@@ -152,8 +168,8 @@ class Progress:
         while not self._over.wait(1.0):
             with self._lock:
                 if time.monotonic() - self._spoken >= _SILENCE and self._left.total():
-                    now = f", {self._inside}" if self._inside else ""
-                    self._line(f"{self._title}: {self._counts()}{now}")
+                    words = (self._counts(), self._epochs())
+                    self._line(f"{self._title}: {', '.join(word for word in words if word)}")
 
 
 def _clock(seconds: float) -> str:

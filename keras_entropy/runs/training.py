@@ -11,6 +11,7 @@ import keras
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs.checkpoint import Checkpoint
 from keras_entropy.runs.data_order import EpochOrder, ordered
+from keras_entropy.runs.epochs import EpochReport
 from keras_entropy.runs.interrupt import InterruptWatch
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
@@ -61,8 +62,8 @@ def fit(
     if restored:
         arguments["initial_epoch"] = restored
     arguments.setdefault("verbose", 0)
-    with seeded(seed), InterruptWatch() as interrupts:
-        every = [EpochOrder(seed, batches), *own, watch, *observers, saver, interrupts]
+    with seeded(seed), InterruptWatch() as interrupts, EpochReport() as report:
+        every = [EpochOrder(seed, batches), *own, watch, *observers, saver, interrupts, report]
         return (by or keras.Model.fit)(model, **arguments, callbacks=every)
 
 

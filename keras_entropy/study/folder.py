@@ -31,7 +31,7 @@ _OF_COMPARISON = (*_GROWING, "tune_seeds", "tune", "baseline", "metric", "lower_
 
 @contextlib.contextmanager
 def opened(
-    folder: Path | None, description: dict[str, Any], key_of: Callable[[RunRecord], str]
+    folder: Path | None, description: dict[str, Any], key_of: Callable[[RunRecord], str], *, overwrite: bool = False
 ) -> Iterator[RunRecords]:
     """Lock a study's folder against other processes, and read its records.
 
@@ -39,6 +39,7 @@ def opened(
         folder: Path of the folder, which is created if it does not exist; None for a study in memory.
         description: The study, as `Study.describe` returns it.
         key_of: Function that returns the key which a record of the study has.
+        overwrite: Boolean. Whether to remove an earlier study first. Defaults to False.
 
     Yields:
         `RunRecords`.
@@ -53,7 +54,7 @@ def opened(
         return
     results = results_of(folder)
     results.check()
-    with results.locked():
+    with results.locked(overwrite=overwrite):
         _files.remove_partial(folder)
         before = results.description(DESCRIPTION, SCHEMA)
         if before is not None:

@@ -20,7 +20,7 @@ from keras_entropy.runs.pool import ProcessPool, packed
 from keras_entropy.runs.progress import Progress
 from keras_entropy.runs.records import RunRecord
 from keras_entropy.runs.training import refuse_model
-from keras_entropy.study import axes, folder, work
+from keras_entropy.study import axes, folder, report_files, work
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.axes import OWN_AXES, Values, checked_axes
 from keras_entropy.study.metrics import direction
@@ -242,18 +242,19 @@ class Study:
             raise ValueError("Give `workers` or `executor`, not both: an executor has its own workers.")
         if workers is not None:
             _checks.positive_integer("workers", workers)
-        if _checks.flag("overwrite", overwrite) and self.output is not None:
-            folder.results_of(self.output).clear()
+        _checks.flag("overwrite", overwrite)
         described = self.describe()
         job = self._job(described)
         payload = packed(job, "study")
         names = [arm.name for arm in self.arms]
         log = None if self.output is None else self.output / folder.LOG
         with (
-            folder.opened(self.output, described, job.key) as ended,
+            folder.opened(self.output, described, job.key, overwrite=overwrite) as ended,
             Progress(names, progress) as table,
             ProcessPool(workers or _cores(), log=log) if executor is None else contextlib.nullcontext(executor) as used,
         ):
+            if overwrite and self.output is not None:
+                report_files.clear(self.output / "report")
 
             def add(record: RunRecord) -> None:
                 ended.add(dataclasses.replace(record, key=job.key(record)))

@@ -273,10 +273,6 @@ class EntropyTuner(_keras_tuner.TunerBase):
         note = f"best {self.oracle.objective.name} {best[0].score:.5g}" if best else ""
         self.progress.ended("trials", ended.status == "COMPLETED", f"trial {trial.trial_id}", note)
 
-    def on_epoch_end(self, trial: Any, model: Any, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Show the epoch of a run that trains in this process."""
-        self.progress.inside(f"trial {trial.trial_id}, epoch {epoch + 1}")
-
     def space_populated(self) -> None:
         """Read the state of the oracle when KerasTuner has filled its space."""
         self.reload()

@@ -1,0 +1,89 @@
+"""The epochs of the runs that train now: each process writes its own in a file, and the display reads the files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import keras
+
+_SECONDS = 0.5
+"""Shortest time between two reports: some epochs take less time than the write of a file."""
+
+_MOST_NUMBERS = 4
+
+_file: Path | None = None
+
+
+def report_in(file: Path | None) -> None:
+    """Set the file in which this process reports its epoch; None if no display reads it."""
+    global _file  # noqa: PLW0603 (a process has one display)
+    _file = file
+
+
+def reported_in() -> Path | None:
+    """The file in which this process reports its epoch; None if no display reads it."""
+    return _file
+
+
+def file_of_a_worker() -> Path | None:
+    """A file in which another process can report to the display of this one; None if there is none."""
+    return None if _file is None else _file.with_name(f"{uuid.uuid4().hex}.json")
+
+
+class EpochReport(keras.callbacks.Callback):
+    """Callback and context manager that reports the epoch of a run.
+
+    Use an instance both as a callback of `fit` and as a context manager around it, which withdraws the report at its
+    end. A process that is killed leaves its report; whoever replaces the process removes it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spoken: float | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the number of the epoch, counted from 1, and the number of all epochs."""
+        now = time.monotonic()
+        if _file is None or (self._spoken is not None and now - self._spoken < _SECONDS):
+            return
+        self._spoken, partial = now, _file.with_suffix(".partial")
+        with contextlib.suppress(OSError):  # the display has ended
+            partial.write_text(json.dumps([epoch + 1, (self.params or {}).get("epochs")]), encoding="utf-8")
+            partial.replace(_file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if _file is not None:
+            with contextlib.suppress(OSError):
+                _file.unlink(missing_ok=True)
+
+
+def text(folder: Path) -> str:
+    """The epochs that processes report in a folder, such as "2 runs, epochs 3 and 7 of 10"; empty without reports."""
+    by_total: dict[int | None, list[int]] = {}
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):  # the run has just ended
+            epoch, total = json.loads(path.read_text(encoding="utf-8"))
+            by_total.setdefault(total, []).append(epoch)
+    count = sum(map(len, by_total.values()))
+    parts = [_numbers(sorted(set(found)), total) for total, found in sorted(by_total.items(), key=str)]
+    return ", ".join([*([f"{count} runs"] if count > 1 else []), *parts])
+
+
+def _numbers(epochs: list[int], total: int | None) -> str:
+    *others, last = map(str, epochs)
+    if len(others) >= _MOST_NUMBERS:
+        shown = f"{others[0]} to {last}"
+    else:
+        shown = f"{', '.join(others)} and {last}" if others else last
+    return f"{'epochs' if others else 'epoch'} {shown}{'' if total is None else f' of {total}'}"
