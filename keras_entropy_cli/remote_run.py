@@ -7,7 +7,7 @@ import tempfile
 from concurrent.futures import Executor
 from pathlib import Path
 
-from keras_entropy import _files
+from keras_entropy import _files, _sealed
 from keras_entropy.runs import memory
 from keras_entropy_cli import run_folder
 from keras_entropy_cli.errors import one_line
@@ -26,7 +26,7 @@ def fetch(run: Run, executor: Executor) -> bool:
         ValueError: If the worker died or cannot train the run.
     """
     files = {name: path.read_bytes() for name in (MODEL, CHECKPOINT) if (path := run.output / name).exists()}
-    files[RECORD] = json.dumps(run.record()).encode()
+    files[RECORD] = json.dumps(_sealed.sealed(run_folder.SCHEMA, run.record())).encode()
     future = executor.submit(_train, files)
     try:
         found = future.result()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
+import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
+import msgspec
 
 import keras_entropy
-from keras_entropy import _backend, _checks, _files, _optional, datasets, plots, profile
+from keras_entropy import _backend, _checks, _files, _optional, _sealed, datasets, plots, profile
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
@@ -27,11 +27,9 @@ from keras_entropy.runs.watch import Watch
 from keras_entropy.study.wording import plural
 from keras_entropy_cli.presets import TERMS, NamedModel
 
-SCHEMA = "keras-entropy/train/3"
+SCHEMA = "keras-entropy/train/4"
 RECORD, MODEL, CHECKPOINT = "run.json", "model.keras", "checkpoint.npz"
 _FILES = (RECORD, "history.csv", MODEL, "layers.csv", "entropy.png")
-_ENTRIES = ("arguments", "epochs_done", "versions", "before", "history")
-"""Entries of run.json beside its schema."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +78,7 @@ def opened(output: Path, arguments: Arguments, given: set[str], *, overwrite: bo
         if run is None:
             run = _resumed(results, {name: value for name, value in vars(arguments).items() if name in given})
         else:
-            _files.write_json(output / RECORD, run.record())
+            results.describe(RECORD, SCHEMA, run.record())
         yield run
 
 
@@ -100,10 +98,44 @@ def _new(results: ResultsFolder, arguments: Arguments) -> Run:
     return Run(results, arguments, data, model, Watch(), before={e.path: e.mean for e in _measure(model)})
 
 
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    """What run.json says.
+
+    Attributes:
+        arguments: `Arguments` of the run.
+        epochs_done: Integer. Epochs of `model.keras`.
+        versions: Mapping. Versions of Python, Keras, the backend and this package, and the name of the backend.
+        before: Mapping. Mean entropy of each weight before training.
+        history: Mapping of names to lists with one value per epoch.
+        model: String. Hash of `model.keras`; empty if there is none yet.
+    """
+
+    arguments: Arguments
+    epochs_done: Annotated[int, msgspec.Meta(ge=0)]
+    versions: dict[str, str]
+    before: dict[str, float]
+    history: dict[str, list[float]]
+    model: str
+
+
+def _stored(results: ResultsFolder) -> _Record:
+    """Read run.json."""
+    found = results.description(RECORD, SCHEMA)
+    assert found is not None
+    try:
+        numbers = {name: _sealed.numbers(found[name]) for name in ("before", "history") if name in found}
+        record = _sealed.converted(found | numbers, _Record)
+        if any(len(values) != record.epochs_done for values in record.history.values()):
+            raise ValueError("its history has another number of epochs")
+    except ValueError as error:
+        raise results.damaged(RECORD, error) from error
+    return record
+
+
 def _resumed(results: ResultsFolder, typed: Mapping[str, Any]) -> Run:
-    output, record = results.path, results.description(RECORD, SCHEMA, _ENTRIES)
-    assert record is not None
-    stored = Arguments(**record["arguments"])
+    record, output = _stored(results), results.path
+    stored, done = record.arguments, record.epochs_done
     others = [name for name, value in typed.items() if name != "epochs" and value != getattr(stored, name)]
     options = ["--" + name.replace("_", "-") for name in others]
     results.refuse_others(
@@ -111,19 +143,31 @@ def _resumed(results: ResultsFolder, typed: Mapping[str, Any]) -> Run:
         f"Resume it without {', '.join(options)}.",
     )
     stored = dataclasses.replace(stored, epochs=typed.get("epochs", stored.epochs))
-    if stored.epochs < record["epochs_done"]:
+    if stored.epochs < done:
         raise ValueError(
-            f"The run in {output} has finished {record['epochs_done']} epochs. Give at least as many with --epochs. "
-            f"Received: {stored.epochs}."
+            f"The run in {output} has finished {done} epochs. Give at least as many with --epochs. Received: "
+            f"{stored.epochs}."
         )
-    backend = record["versions"]["backend"]
+    backend = record.versions.get("backend")
     if backend != keras.backend.backend():
         raise ValueError(f"The run in {output} was trained on {backend}. Set KERAS_BACKEND={backend} to resume it.")
     data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
-    model = keras.models.load_model(output / MODEL) if record["epochs_done"] else _build(stored, data)
     watch = Watch()
-    watch.resume(record["history"], 0.0)
-    return Run(results, stored, data, model, watch, before=record["before"])
+    if record.model and _hash(output / MODEL) == record.model:
+        model = keras.models.load_model(output / MODEL)
+        watch.resume(record.history, 0.0)
+    elif not record.model or (output / CHECKPOINT).exists():  # the process was killed before it wrote both files
+        model = _build(stored, data)
+    else:
+        raise ValueError(
+            f"{output / MODEL} is not the model that {RECORD} names: it is damaged, was replaced, or is missing. "
+            "Restore it from a copy, or start a new run with --overwrite."
+        )
+    return Run(results, stored, data, model, watch, before=record.before)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 @dataclasses.dataclass
@@ -197,22 +241,18 @@ class Run:
 
     def _go_back(self) -> bool:
         """Go back to the last finished epoch: the model in memory may be ahead. Return whether there is one."""
-        before = self.results.description(RECORD, SCHEMA, _ENTRIES)
-        assert before is not None
-        self.watch.resume(before["history"], 0.0)
+        earlier = _resumed(self.results, {})
+        self.model, self.watch = earlier.model, earlier.watch
         checkpoint = Checkpoint(self.output / CHECKPOINT, self._key, [], self.watch)
-        if before["epochs_done"]:
-            self.model = keras.models.load_model(self.output / MODEL)
-        return checkpoint.restore(self.model) > 0 or before["epochs_done"] > 0
+        return checkpoint.restore(self.model) > 0 or self.epochs_done > 0
 
     def write_history(self) -> None:
         """Write the values of all finished epochs to history.csv."""
-        _write_csv(self.output / "history.csv", _history_rows(self.history))
+        _files.write_csv(self.output / "history.csv", _history_rows(self.history))
 
     def record(self) -> dict[str, Any]:
         """The content of run.json: how the run began, and what model.keras was trained for."""
         return {
-            "schema": SCHEMA,
             "arguments": dataclasses.asdict(self.arguments),
             "epochs_done": self.epochs_done,
             "versions": {
@@ -223,19 +263,20 @@ class Run:
             },
             "before": self.before,
             "history": self.history,
+            "model": _hash(self.output / MODEL) if self.epochs_done else "",
         }
 
     def _finish(self) -> None:
         with _files.replacing(self.output / MODEL) as temporary:
             self.model.save(temporary)
-        _files.write_json(self.output / RECORD, self.record())
+        self.results.describe(RECORD, SCHEMA, self.record())
         (self.output / CHECKPOINT).unlink(missing_ok=True)  # run.json and model.keras say the same
         self.write_history()  # after Ctrl-C it may be ahead
         rows: list[list[Any]] = [["path", "kind", "shape", "before", "after", "change", "unit", "penalised"]]
         for new in _measure(self.model):
             shape, old = "x".join(str(size) for size in new.shape), self.before[new.path]
             rows.append([new.path, new.kind, shape, old, new.mean, new.mean - old, new.unit, new.penalised])
-        _write_csv(self.output / "layers.csv", rows)
+        _files.write_csv(self.output / "layers.csv", rows)
         with _files.replacing(self.output / "entropy.png") as temporary:
             temporary.write_bytes(plots.png(plots.entropy_history(self.history)))
         _print_table(rows)
@@ -272,12 +313,6 @@ def _measure(model: Any) -> list[WeightEntropy]:
 def _history_rows(history: dict[str, list[float]]) -> list[list[Any]]:
     names = list(history)
     return [["epoch", *names], *([i + 1, *row] for i, row in enumerate(zip(*history.values(), strict=True)))]
-
-
-def _write_csv(path: Path, rows: list[list[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    _files.write_text(path, text.getvalue())
 
 
 def _print_table(rows: list[list[Any]]) -> None:

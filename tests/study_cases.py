@@ -1,14 +1,15 @@
 """Build functions and data for studies, which processes that train can import; and a study folder without training."""
 
-import json
 import os
 import signal
 
 import keras
 import numpy as np
 
+from keras_entropy import _sealed
 from keras_entropy.runs.records import RUNS, RunRecords
 from keras_entropy.study import RunRecord
+from keras_entropy.study.folder import DESCRIPTION, SCHEMA
 
 
 def build(width=4, learning_rate=1e-2, dropout=None, optimizer="adam", eager=False):
@@ -63,7 +64,6 @@ def write_study(folder, arms=("none", "tc"), widths=(4, 8), seeds=4, keep=lambda
     generator = np.random.default_rng(0)
     grid = {"width": list(widths)} if widths else {}
     plan = {
-        "schema": "keras-entropy/study/1",
         "arms": [
             {
                 "name": name, "placement": "first", "regularizer": f"R{i}" if i else None, "gradient": True,
@@ -75,7 +75,7 @@ def write_study(folder, arms=("none", "tc"), widths=(4, 8), seeds=4, keep=lambda
         "tune": {"rate": [0.1, 0.2]}, "seeds": list(range(seeds)), "tune_seeds": [100], "epochs": 9, "batch_size": 32,
         "monitor": "val_task_loss", "patience": 3,
     }  # fmt: skip
-    (folder / "study.json").write_text(json.dumps(plan | changes))
+    _sealed.write(folder / DESCRIPTION, SCHEMA, plan | changes)
     records = []
     for i, arm in enumerate(plan["arms"]):
         for width in widths or (None,):

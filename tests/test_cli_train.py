@@ -6,6 +6,8 @@ import gc
 import json
 import math
 import os
+import re
+import shutil
 import signal
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -65,7 +67,7 @@ def test_a_run_leaves_what_it_promises(trained):
     model = keras.models.load_model(output / "model.keras")
     assert model.get_layer("conv1").kernel_regularizer.factor == 1e-3
     assert "Entropy change of each layer" in printed
-    assert json.loads((output / "run.json").read_text())["schema"] == "keras-entropy/train/3"
+    assert json.loads((output / "run.json").read_text())["schema"] == "keras-entropy/train/4"
     assert (output / "entropy.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -247,6 +249,46 @@ def test_a_run_killed_at_any_change_of_its_files_resumes_to_the_same_bits(whole,
 
     assert result.exit_code == 0, result.output
     check_same(output, whole[0])
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """One of the two epochs, at its end."""
+    output = tmp_path_factory.mktemp("half") / "out"
+    with quick_training():
+        assert command(*TWO_EPOCHS, "--epochs", 1, "--output", output).exit_code == 0
+    return output
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("change", range(9))
+def test_a_resumed_run_killed_at_any_change_resumes_to_the_same_bits(whole, half, change, tmp_path):
+    output = tmp_path / "out"
+    shutil.copytree(half, output)
+    with killed_at(change, output), pytest.raises(Killed):
+        command("--output", output, "--resume", "--epochs", 2)
+    result = command("--output", output, "--resume", "--epochs", 2)
+    assert result.exit_code == 0, result.output
+    check_same(output, whole[0])
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_changed_bit_is_refused_or_changes_nothing(whole, half, tmp_path):
+    for name in ("run.json", "model.keras"):
+        content = (half / name).read_bytes()
+        for place in np.random.default_rng(0).integers(len(content) * 8, size=6):
+            output = tmp_path / f"{name}{place}"
+            shutil.copytree(half, output)
+            damaged = bytearray(content)
+            damaged[place // 8] ^= 1 << place % 8
+            (output / name).write_bytes(damaged)
+            result = command("--output", output, "--resume", "--epochs", 2)
+            if result.exit_code == 0:
+                check_same(output, whole[0])
+            else:
+                assert result.exit_code == 2
+                assert re.search(f"Error: .*{name}", result.stderr)
+                assert len(result.stderr.splitlines()) == 1
 
 
 def check_same(output, expected):

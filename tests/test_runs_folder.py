@@ -124,13 +124,13 @@ def test_another_error_of_the_lock_is_an_error(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "Expecting value"),
-        ("[]", "its schema is None"),
+        ("", "it is not JSON"),
+        ("[]", "it is not a JSON object"),
         ('{"schema": "b"}', "its schema is 'b', and this version reads 'a'"),
-        ('{"schema": "a"}', "it lacks seeds"),
+        ('{"schema": "a", "sha256": "1"}', "its checksum is wrong"),
     ],
 )
 def test_a_damaged_description_is_named(text, reason, tmp_path):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(ValueError, match=f"study.json does not describe a study: {reason}.*--overwrite"):
-        results(tmp_path).description("study.json", "a", ("seeds",))
+        results(tmp_path).description("study.json", "a")

@@ -16,7 +16,7 @@ from filelock import FileLock
 from study_cases import build, data, data_of_seed
 
 from keras_entropy import DenseEntropy
-from keras_entropy.study import Arm, Study, read_records, single_run
+from keras_entropy.study import Arm, Study, folder, read_records, single_run
 
 pytestmark = pytest.mark.once
 
@@ -68,7 +68,7 @@ def test_a_record_of_another_study_is_refused(trained, tmp_path):
     run(tmp_path / "other", epochs=3)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "runs.jsonl").write_bytes((tmp_path / "other" / "runs.jsonl").read_bytes())
-    (tmp_path / "own" / "study.json").write_text(json.dumps(study(tmp_path / "own").describe()))
+    folder.results_of(tmp_path / "own").describe("study.json", folder.SCHEMA, study(tmp_path / "own").describe())
     with pytest.raises(
         ValueError, match=r"runs.jsonl, line 1 .*: it is from another study or search\. Delete the line"
     ):

@@ -1,11 +1,10 @@
 """The report of a study as a reader sees it, in a browser."""
 
-import json
-
 import pytest
 
 pytest.importorskip("matplotlib", reason="reports have figures")
 
+from keras_entropy import _sealed
 from keras_entropy.runs.records import RUNS, RunRecords
 from keras_entropy.study import RunRecord, folder, report
 
@@ -34,13 +33,12 @@ def page(tmp_path_factory):
     ]
     RunRecords(output / RUNS).add(*runs)
     description = {
-        "schema": folder.SCHEMA,
         "arms": [{"name": name, "placement": "first", "regularizer": None} for name in names],
         "grid": {"width": [20, 60]},
         "baseline": "none",
         "seeds": list(range(5)),
     }
-    (output / folder.DESCRIPTION).write_text(json.dumps(description))
+    _sealed.write(output / folder.DESCRIPTION, folder.SCHEMA, description)
     return (report(output) / "report.html").as_uri()
 
 

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import itertools
+import json
 import math
 import re
 from html.parser import HTMLParser
@@ -15,10 +16,11 @@ from study_cases import write_study
 
 pytest.importorskip("matplotlib", reason="reports have figures")
 
-from keras_entropy import plots
+from keras_entropy import _sealed, plots
 from keras_entropy.runs.records import RUNS, RunRecords
 from keras_entropy.study import RunRecord, compare, figures, read_records, read_study, report
 from keras_entropy.study.document import Heading, Items, Paragraph, Picture, Table, escaped, to_html, to_markdown
+from keras_entropy.study.folder import SCHEMA
 
 pytestmark = pytest.mark.once
 
@@ -249,7 +251,9 @@ def test_direction_and_metric_come_from_the_study(tmp_path):
 def test_folders_without_a_study_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not the folder of a study"):
         report(tmp_path)
-    for text in ("{", "[]", '{"schema": "other/1"}', '{"schema": "keras-entropy/study/1"}'):
+    other = json.dumps(_sealed.sealed("other/1", {}))
+    wrong = ({}, {"arms": [{}]}, {"arms": [], "seeds": "12"}, {"arms": [], "epochs": "x"}, {"arms": 3})
+    for text in ("{", "[]", other, *(json.dumps(_sealed.sealed(SCHEMA, one)) for one in wrong)):
         (tmp_path / "study.json").write_text(text)
         with pytest.raises(ValueError, match=r"study\.json does not describe a study"):
             report(tmp_path)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import json
 import os
 import platform
 import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_entropy import _checks, _files, _optional
+from keras_entropy import _checks, _files, _optional, _sealed
 
 LOCK = ".lock"
 _HOLDER = ".lock-holder"
@@ -152,33 +151,34 @@ class ResultsFolder:
             for path in self.path.glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def description(self, name: str, schema: str, entries: Iterable[str] = ()) -> dict[str, Any] | None:
+    def describe(self, name: str, schema: str, description: Mapping[str, Any]) -> None:
+        """Write the description of the work, with a checksum, atomically."""
+        _sealed.write(self.path / name, schema, description)
+
+    def description(self, name: str, schema: str) -> dict[str, Any] | None:
         """Read the description of the work; None if there is none.
 
         Args:
             name: String. Name of the file.
             schema: String. The schema that this version reads.
-            entries: Strings. Names that the description should have. Defaults to none.
 
         Raises:
-            ValueError: If the file is damaged or has another schema.
+            ValueError: If the file is damaged or edited, or has another schema.
         """
         path = self.path / name
         try:
-            found = dict(json.loads(path.read_text(encoding="utf-8")))
-            if found.get("schema") != schema:
-                raise ValueError(f"its schema is {found.get('schema')!r}, and this version reads {schema!r}")
-            missing = sorted(set(entries) - found.keys())
-            if missing:
-                raise ValueError(f"it lacks {', '.join(missing)}")
+            return _sealed.read(path, schema)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{path} does not describe a {self.content}: {error}. Restore the file from a copy, replace the "
-                f"{self.content} with overwrite=True (--overwrite), or name another folder."
-            ) from error
-        return found
+        except ValueError as error:
+            raise self.damaged(name, error) from error
+
+    def damaged(self, name: str, reason: object) -> ValueError:
+        """The error for a description that is not one."""
+        return ValueError(
+            f"{self.path / name} does not describe a {self.content}: {reason}. Restore the file from a copy, replace "
+            f"the {self.content} with overwrite=True (--overwrite), or name another folder. {_sealed.EDITED}"
+        )
 
     def refuse_others(self, differences: Iterable[str], remedy: str, kind: str = "other settings") -> None:
         """Refuse work that differs from that in the folder.

@@ -24,6 +24,7 @@ Role = Literal["tune", "report"]
 Status = Literal["finished", "diverged", "failed", "died"]
 Epoch = Literal["last", "best"]
 Slot = tuple[str, int, str, str, str]
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class RunRecord:
     """
 
     arm: str
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    seed: Seed
     role: Role = "report"
     point: Mapping[str, Any] = FrozenDict()
     tuned: Mapping[str, Any] = FrozenDict()

@@ -15,7 +15,7 @@ from keras_entropy.runs import records
 from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.records import RunRecord, RunRecords
 
-SCHEMA = "keras-entropy/study/1"
+SCHEMA = "keras-entropy/study/2"
 DESCRIPTION = "study.json"
 LOG = "workers.log"
 CHECKPOINTS = "checkpoints"
@@ -61,7 +61,7 @@ def opened(
             now = json.loads(json.dumps(description))
             results.refuse_others(_changed(before, now), _REMEDY)
             results.refuse_others(_gone(before, now), _REMEDY, "further runs")
-        _files.write_json(folder / DESCRIPTION, description)
+        results.describe(DESCRIPTION, SCHEMA, description)
         found = RunRecords(folder / records.RUNS, key_of)
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
         _files.remove_partial(folder / CHECKPOINTS)

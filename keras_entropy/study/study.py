@@ -168,7 +168,6 @@ class Study:
     def describe(self) -> dict[str, Any]:
         """Everything that determines the results of the study: the content of `study.json` in its folder."""
         return {
-            "schema": folder.SCHEMA,
             "arms": [
                 {
                     **arm.describe(),

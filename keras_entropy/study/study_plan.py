@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_entropy import _sealed
 from keras_entropy._frozen import FrozenDict
-from keras_entropy.runs.records import RunRecord
-from keras_entropy.study.folder import DESCRIPTION, SCHEMA
+from keras_entropy.runs.records import RunRecord, Seed
+from keras_entropy.study.folder import DESCRIPTION, SCHEMA, results_of
 
 Axes = Mapping[str, Sequence[Any]]
 _NO_AXES: Axes = FrozenDict()
@@ -94,38 +94,73 @@ def read_plan(folder: Path) -> StudyPlan | None:
     Raises:
         ValueError: If the file is not the plan of a study.
     """
-    path = folder / DESCRIPTION
-    if not path.exists():
-        return None
+    results = results_of(folder)
+    description = results.description(DESCRIPTION, SCHEMA)
     try:
-        return plan_of(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} does not describe a study: {type(error).__name__}: {error}. Restore the file from a copy, or name "
-            "another folder."
-        ) from error
+        return None if description is None else plan_of(description)
+    except ValueError as error:
+        raise results.damaged(DESCRIPTION, error) from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """The settings of a description that a plan shows."""
+
+    seeds: tuple[Seed, ...] = ()
+    tune_seeds: tuple[Seed, ...] = ()
+    grid: dict[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    tune: dict[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    baseline: str | None = None
+    metric: str = "val_task_loss"
+    lower_is_better: bool = True
+    epochs: int | None = None
+    batch_size: int | None = None
+    monitor: str | None = None
+    patience: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Arm:
+    """The parts of an arm that a plan shows; an arm without its own axes has those of the study."""
+
+    name: str
+    grid: dict[str, tuple[Any, ...]] | None = None
+    tune: dict[str, tuple[Any, ...]] | None = None
 
 
 def plan_of(description: Mapping[str, Any]) -> StudyPlan:
-    """The plan in a description, as `Study.describe` returns it."""
-    if description["schema"] != SCHEMA:
-        raise ValueError(f"its schema is {description['schema']!r}, and this version reads {SCHEMA!r}")
-    shared = {name: _axes(description.get(name)) for name in ("grid", "tune")}
+    """The plan in a description, as `Study.describe` returns it.
+
+    Raises:
+        ValueError: If an entry has another type. The message is a clause.
+    """
+    names = {field.name for field in dataclasses.fields(_Settings)}
+    shared = _sealed.converted({n: v for n, v in description.items() if n in names and v is not None}, _Settings)
+    given = description.get("arms")
+    if not isinstance(given, list) or not all(isinstance(arm, dict) for arm in given):
+        raise ValueError("it lacks a list of arms")
     arms = []
-    for arm in description["arms"]:
+    for arm in given:
+        own = _sealed.converted({n: v for n, v in arm.items() if n in ("name", "grid", "tune")}, _Arm)
         settings = {name: _frozen(value) for name, value in arm.items() if name not in ("name", "grid", "tune")}
-        axes = {name: _axes(arm[name]) if name in arm else shared[name] for name in shared}
-        arms.append(PlannedArm(arm["name"], FrozenDict(settings), axes["grid"], axes["tune"]))
+        axes = [
+            FrozenDict(one if one is not None else all_)
+            for one, all_ in ((own.grid, shared.grid), (own.tune, shared.tune))
+        ]
+        arms.append(PlannedArm(own.name, FrozenDict(settings), *axes))
     return StudyPlan(
         planned=True,
         arms=tuple(arms),
-        baseline=description.get("baseline") or (arms[0].name if arms else None),
-        metric=description.get("metric", "val_task_loss"),
-        lower_is_better=bool(description.get("lower_is_better", True)),
-        seeds=tuple(description.get("seeds") or ()),
-        tune_seeds=tuple(description.get("tune_seeds") or ()),
-        tune=shared["tune"],
-        **{name: description.get(name) for name in ("epochs", "batch_size", "monitor", "patience")},
+        baseline=shared.baseline or (arms[0].name if arms else None),
+        metric=shared.metric,
+        lower_is_better=shared.lower_is_better,
+        seeds=shared.seeds,
+        tune_seeds=shared.tune_seeds,
+        tune=FrozenDict(shared.tune),
+        epochs=shared.epochs,
+        batch_size=shared.batch_size,
+        monitor=shared.monitor,
+        patience=shared.patience,
     )
 
 
@@ -139,10 +174,6 @@ def plan_from_records(records: Iterable[RunRecord]) -> StudyPlan:
         metric="val_task_loss",
         lower_is_better=True,
     )
-
-
-def _axes(given: Mapping[str, Iterable[Any]] | None) -> Axes:
-    return FrozenDict({axis: tuple(values) for axis, values in (given or {}).items()})
 
 
 def _frozen(value: Any) -> Any:

@@ -10,13 +10,12 @@ from typing import Any
 import keras
 import keras_tuner
 
-from keras_entropy import _files
 from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.identity import identity
 from keras_entropy.runs.records import RUNS
 from keras_entropy.tuning.oracles import STATE
 
-SCHEMA = "keras-entropy/search/1"
+SCHEMA = "keras-entropy/search/2"
 DESCRIPTION, WEIGHTS, CHECKPOINTS = "search.json", "weights", "checkpoints"
 """File with the description of the search, and the folders of the files of its runs."""
 
@@ -37,7 +36,6 @@ def description(settings: Mapping[str, Any], hypermodel: Any, objective: Any) ->
     hp = keras_tuner.HyperParameters()
     hypermodel.build(hp)
     return {
-        "schema": SCHEMA,
         **{name: identity(value) for name, value in settings.items()},
         "objective": [[part.name, part.direction] for part in getattr(objective, "objectives", [objective])],
         "space": [str(parameter.get_config()) for parameter in hp.space],
@@ -72,7 +70,7 @@ def check_same(folder: Path, new: dict[str, Any], *, write: bool = False) -> Non
     old = results.description(DESCRIPTION, SCHEMA)
     if old is None:
         if write:
-            _files.write_json(folder / DESCRIPTION, new)
+            results.describe(DESCRIPTION, SCHEMA, new)
         return
     changed = [name for name in ({**old, **new} if write else new) if old.get(name) != new.get(name)]
     results.refuse_others(
