@@ -16,9 +16,10 @@ from tuning_cases import arrays, compare_nothing, hypermodel, plain, several, tr
 
 from keras_entropy import DenseEntropy
 from keras_entropy._frozen import FrozenDict
-from keras_entropy.study import Study, read_records
-from keras_entropy.tuning import EntropyHyperModel, search, trial_run
+from keras_entropy.study import Study, folder, read_records
+from keras_entropy.tuning import EntropyHyperModel, project_folder, search, trial_run
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, SIGN
+from keras_entropy.tuning.output_folder import results_of
 from keras_entropy.tuning.search_figure import figure
 
 TINY = {"max_trials": 1, "epochs": 1, "seeds": 1, "holdout_seeds": 2, "progress": False}
@@ -281,6 +282,19 @@ def test_overwrite_leaves_other_files_alone(tmp_path, without_training):
     other = [2 * array for array in data()]
     search(hypermodel(), other, output=tmp_path, overwrite=True, **TINY)
     assert len([row for row in rows(tmp_path) if row["trial"] != "baseline"]) == 1
+
+
+def test_overwrite_deletes_nothing_while_a_process_works_there(tmp_path, without_training):
+    search(hypermodel(), data, output=tmp_path, **TINY)
+    comparison = tmp_path / "comparison" / "0"
+    comparison.mkdir(parents=True)
+    (comparison / "study.json").write_text("a study")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    parts = [results_of(tmp_path), project_folder.results_of(tmp_path / "search"), folder.results_of(comparison)]
+    for part in parts:
+        with part.locked(), pytest.raises(BlockingIOError, match="Another process works on"):
+            search(hypermodel(), data, output=tmp_path, overwrite=True, **TINY)
+        assert {path: path.read_bytes() for path in before if path.exists()} == before
 
 
 def untuned(hp):

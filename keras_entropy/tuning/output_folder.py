@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from keras_entropy.runs.folder import ResultsFolder
@@ -46,14 +47,20 @@ def check(folder: Path, holdout_seeds: tuple[int, ...], overwrite: bool) -> None
 
 
 def clear(folder: Path) -> None:
-    """Delete the files of an earlier search, except its project, which the tuner deletes.
+    """Delete the files of an earlier search in a folder that is locked. What marks the search goes last.
 
     Raises:
-        BlockingIOError: While a process works on the comparison.
+        BlockingIOError: While another process works on a part of it. Nothing is deleted then.
     """
-    results = results_of(folder)
+    results, project = results_of(folder), project_folder.results_of(folder / PROJECT)
     if not results.holds_work:
         return
-    for study in (folder / COMPARISON).glob("*"):
-        study_folder.results_of(study).clear()
-    results.remove(*results.owns)
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(project.locked())
+        studies = [study_folder.results_of(path) for path in (folder / COMPARISON).glob("*") if path.is_dir()]
+        for study in studies:
+            locks.enter_context(study.locked())
+        for study in studies:
+            study.remove(*study.owns, *reversed(study.marks))
+        results.remove(*results.owns)
+        project.remove(*project.owns, *reversed(project.marks))

@@ -167,30 +167,33 @@ def search(
     fit_options = {**_fit_data(data, seed), "epochs": epochs, "batch_size": batch_size, "callbacks": callbacks}
     if overwrite:
         _check_tuner(tuner_options)
-        output_folder.clear(folder)
-    searcher = EntropyTuner(**tuner_options, overwrite=overwrite)
-    _run_trials(searcher, {**fit_options, "verbose": 0}, workers, executor, folder, progress)
-    reader = TrialReader(searcher, epochs)
-    found = _Trials(metric, lower, searched, reader.trials(), reader.baselines())
-    write_csv(folder / output_folder.TABLE, (*found.trials, *found.baselines), metric, searched)
-    tensorboard_log.write_experiment(folder / output_folder.LOGS, [trial.values for trial in found.trials], [metric])
-    study = Study(
-        _Builder(hypermodel, found.arms),
-        [Arm(name, "none", setting=name) for name in found.arms],
-        holdout,
-        data=data,
-        # More trials may find another best setting, whose comparison has a folder of its own.
-        output=folder / output_folder.COMPARISON / hyperparameters.digest(found.arms)[:16],
-        epochs=epochs,
-        batch_size=batch_size,
-        metric=metric,
-        lower_is_better=lower,
-        callbacks=functools.partial(copy.deepcopy, callbacks) if callbacks else None,
-    )
-    comparison = compare(study.run(executor=executor, progress=progress), metric, BASELINE, lower_is_better=lower)
-    result = _result(found, list(hypermodel.regularizers), comparison, holdout, folder)
-    _files.write_json(folder / output_folder.RESULT, _files.strict(result.to_dict()))
-    write_figure(result, folder / output_folder.FIGURE)
+    with output_folder.results_of(folder).locked():
+        if overwrite:
+            output_folder.clear(folder)
+        searcher = EntropyTuner(**tuner_options)
+        _run_trials(searcher, {**fit_options, "verbose": 0}, workers, executor, folder, progress)
+        reader = TrialReader(searcher, epochs)
+        found = _Trials(metric, lower, searched, reader.trials(), reader.baselines())
+        write_csv(folder / output_folder.TABLE, (*found.trials, *found.baselines), metric, searched)
+        values = [trial.values for trial in found.trials]
+        tensorboard_log.write_experiment(folder / output_folder.LOGS, values, [metric])
+        study = Study(
+            _Builder(hypermodel, found.arms),
+            [Arm(name, "none", setting=name) for name in found.arms],
+            holdout,
+            data=data,
+            # More trials may find another best setting, whose comparison has a folder of its own.
+            output=folder / output_folder.COMPARISON / hyperparameters.digest(found.arms)[:16],
+            epochs=epochs,
+            batch_size=batch_size,
+            metric=metric,
+            lower_is_better=lower,
+            callbacks=functools.partial(copy.deepcopy, callbacks) if callbacks else None,
+        )
+        comparison = compare(study.run(executor=executor, progress=progress), metric, BASELINE, lower_is_better=lower)
+        result = _result(found, list(hypermodel.regularizers), comparison, holdout, folder)
+        _files.write_json(folder / output_folder.RESULT, _files.strict(result.to_dict()))
+        write_figure(result, folder / output_folder.FIGURE)
     return result
 
 
