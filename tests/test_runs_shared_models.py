@@ -284,6 +284,31 @@ def test_a_term_that_models_have_in_common_has_its_factor_in_each():
 
 
 @only_where_steps_are_compiled
+def test_a_term_of_the_user_keeps_its_factor():
+    term = DenseEntropy(1e-3)
+
+    def build(term):
+        return dense(extra=[L.Dense(4, kernel_regularizer=term)])
+
+    *alone, first = trained(build, term, 1)
+    *_, other = trained(build, DenseEntropy(0.5), 1)
+    assert other is first
+    assert term.factor == 1e-3
+    *again, _ = trained(build, term, 1)
+    assert again == alone
+
+
+@only_where_steps_are_compiled
+def test_one_term_on_two_layers_is_another_structure_than_two_terms():
+    def build(terms):
+        return dense(extra=[L.Dense(4, kernel_regularizer=term) for term in terms])
+
+    *_, one = trained(build, [DenseEntropy(1e-3)] * 2, 1)
+    *_, two = trained(build, [DenseEntropy(1e-3), DenseEntropy(0.5)], 1)
+    assert two is not one
+
+
+@only_where_steps_are_compiled
 def test_a_training_that_fails_leaves_nothing():
     class Failing(keras.callbacks.LearningRateScheduler):
         def on_epoch_end(self, epoch, logs=None):

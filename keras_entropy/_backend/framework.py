@@ -171,6 +171,29 @@ class Framework(Adapter):
     def seed_shared_generator(self, seed: int) -> None:
         """Seed the generator that random layers share, where they share one instead of each having its own state."""
 
+    def batches(self, model: Any, arrays: Any, size: int) -> Any:
+        """Return a source of batches that `fit` of a model reads faster than arrays; None if there is none.
+
+        Args:
+            model: The model.
+            arrays: Structure of arrays with as many rows.
+            size: Integer. Rows per batch.
+        """
+        return None
+
+    def endless_batches(self, model: Any, arrays: Any, size: int) -> tuple[Any, Callable[[HostArray], object]] | None:
+        """Return a source that repeats the batches without end, and a function that sets the order of the rows.
+
+        Args:
+            model: The model.
+            arrays: Structure of arrays with as many rows.
+            size: Integer. Rows per batch.
+
+        Returns:
+            The source and the function, to be called before each epoch; None if `fit` reads a `PyDataset` as fast.
+        """
+        return None
+
     def disable_pipeline_tuning(self) -> None:
         """Stop the framework from tuning its input pipelines in this process."""
 

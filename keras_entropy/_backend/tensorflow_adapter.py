@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ from keras import ops
 
 from keras_entropy._backend.adapter import Array, HostArray
 from keras_entropy._backend.framework import Framework
+
+_MOST_BYTES = 2**30
+"""Size of the arrays of a pipeline, which holds a copy of them."""
 
 
 class TensorFlowAdapter(Framework):
@@ -90,6 +94,27 @@ class TensorFlowAdapter(Framework):
         """Make a graph of a function."""
         return tf.function(function)  # type: ignore[no-any-return]
 
+    def batches(self, model: Any, arrays: Any, size: int) -> Any:
+        """Return a `tf.data` pipeline without functions: `fit` starts it anew for each validation."""
+        tensors = _on_host(model, arrays)
+        return None if tensors is None else _as_it_is(tf.data.Dataset.from_tensor_slices(tensors).batch(size))
+
+    def endless_batches(self, model: Any, arrays: Any, size: int) -> tuple[Any, Callable[[HostArray], object]] | None:
+        """Return a `tf.data` pipeline without end: to start one takes as long as to read an epoch of small data."""
+        tensors = _on_host(model, arrays)
+        rows = len(keras.tree.flatten(arrays)[0])
+        steps = math.ceil(rows / size)
+        if tensors is None or steps % model.steps_per_execution or keras.config.max_steps_per_epoch():
+            return None  # an epoch would not end where the batches repeat
+        with tf.device("CPU:0"):
+            order = tf.Variable(np.arange(rows))
+
+        def batch(index: Array) -> Any:
+            chosen = order[index * size : (index + 1) * size]
+            return keras.tree.map_structure(lambda tensor: tf.gather(tensor, chosen), tensors)
+
+        return _as_it_is(tf.data.Dataset.range(steps).repeat().map(batch)), order.assign
+
     def disable_pipeline_tuning(self) -> None:
         """Stop tuning input pipelines while they run. No result changes.
 
@@ -110,3 +135,21 @@ class TensorFlowAdapter(Framework):
         """Name of the first GPU, or "" if there is none."""
         found = tf.config.list_physical_devices("GPU")
         return str(tf.config.experimental.get_device_details(found[0]).get("device_name", "GPU")) if found else ""
+
+
+def _on_host(model: Any, arrays: Any) -> Any:
+    """Return arrays as tensors; None if they are large, or if a strategy reads batches ahead, across epochs."""
+    size = sum(array.nbytes for array in keras.tree.flatten(arrays))
+    if size > _MOST_BYTES or model.distribute_strategy.num_replicas_in_sync > 1:
+        return None
+    with tf.device("CPU:0"):
+        return keras.tree.map_structure(tf.convert_to_tensor, arrays)
+
+
+def _as_it_is(dataset: Any) -> Any:
+    """Return a dataset that is neither tuned nor optimized, and reads no batch before it is asked for."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    options.threading.private_threadpool_size = 1
+    return dataset.with_options(options)

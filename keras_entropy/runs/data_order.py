@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,6 +14,8 @@ from keras_entropy import _backend
 
 class Batches(keras.utils.PyDataset):
     """Training batches in an order that depends on the seed and the epoch alone.
+
+    `begin` sets the order, and also that of a source of the backend that reads faster, if there is one.
 
     Args:
         x: Inputs: an array (n, ...), or a list or dict of arrays.
@@ -29,12 +32,24 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self._parts, self._size, self._seed, self._shuffle = (x, y, sample_weight), size, seed, shuffle
         self._samples = len(keras.tree.flatten(x)[0])
+        self._set_order: Callable[[Any], object] | None = None
         self.begin(epoch=0)
 
     def begin(self, epoch: int) -> None:
         """Draw the order of the samples of an epoch, counted from 0."""
         rows = np.arange(self._samples)
         self._order = np.random.default_rng((self._seed, epoch)).permutation(rows) if self._shuffle else rows
+        if self._set_order is not None:
+            self._set_order(self._order)
+
+    def arguments_for(self, model: Any) -> dict[str, Any]:
+        """Return the arguments of `fit` with which a model trains on these batches."""
+        arrays = keras.utils.pack_x_y_sample_weight(*self._parts)
+        found = _backend.framework().endless_batches(model, arrays, self._size)
+        if found is None:
+            return {"x": self}
+        source, self._set_order = found
+        return {"x": source, "steps_per_epoch": len(self)}
 
     def __len__(self) -> int:
         return math.ceil(self._samples / self._size)
@@ -68,12 +83,13 @@ class EpochOrder(keras.callbacks.Callback):
         _backend.framework().seed_shared_generator(self._seed * 1_000_003 + epoch)
 
 
-def ordered(kwargs: dict[str, Any], seed: int) -> tuple[dict[str, Any], Batches | None]:
+def ordered(kwargs: dict[str, Any], seed: int, model: Any) -> tuple[dict[str, Any], Batches | None]:
     """Put arrays among the arguments of `fit` into batches whose order depends on the seed and the epoch alone.
 
     Args:
         kwargs: Arguments of `keras.Model.fit` by name.
         seed: Integer. Seed of the order.
+        model: The model to train.
 
     Returns:
         The new arguments and the batches; the old arguments and None for other data.
@@ -82,7 +98,7 @@ def ordered(kwargs: dict[str, Any], seed: int) -> tuple[dict[str, Any], Batches 
     parts = [part for part in (x, y, weight) if part is not None]
     if x is None or not all(map(_are_arrays, parts)):
         return kwargs, None
-    x, y, weight = (None if part is None else keras.tree.map_structure(np.asarray, part) for part in (x, y, weight))
+    x, y, weight = map(_as_arrays, (x, y, weight))
     parts = [part for part in (x, y, weight) if part is not None]
     if kwargs.get("steps_per_epoch") or kwargs.get("shuffle") == "batch":
         return kwargs, None
@@ -99,8 +115,28 @@ def ordered(kwargs: dict[str, Any], seed: int) -> tuple[dict[str, Any], Batches 
             for part in (x, y, weight)
         )
     rest.setdefault("validation_batch_size", size)
+    rest["validation_data"] = _validation(rest, model)
     batches = Batches(x, y, size, seed, sample_weight=weight, shuffle=kwargs.get("shuffle", True))
-    return {**rest, "x": batches, "shuffle": False}, batches
+    # Keras refuses a class without a weight in the sources of a backend only.
+    source = {"x": batches} if rest.get("class_weight") else batches.arguments_for(model)
+    return {**rest, **source, "shuffle": False}, batches
+
+
+def _validation(kwargs: dict[str, Any], model: Any) -> Any:
+    """Return the validation data of `fit`: arrays in the form that the backend reads the fastest."""
+    data = kwargs.get("validation_data")
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3) or kwargs.get("validation_steps"):
+        return data
+    if not all(part is None or _are_arrays(part) for part in data):
+        return data
+    arrays = keras.utils.pack_x_y_sample_weight(*map(_as_arrays, data))
+    found = _backend.framework().batches(model, arrays, kwargs["validation_batch_size"])
+    return data if found is None else found
+
+
+def _as_arrays(part: Any) -> Any:
+    """Return a part of the data with NumPy arrays, and with tuples for lists, which TensorFlow would stack."""
+    return None if part is None else keras.tree.lists_to_tuples(keras.tree.map_structure(np.asarray, part))
 
 
 def _are_arrays(x: Any) -> bool:

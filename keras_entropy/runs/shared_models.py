@@ -59,7 +59,10 @@ def training(model: Any, callbacks: Iterable[Any] = (), *, alone: bool = False) 
     else:
         kept.take_values_of(model)
     del model
-    yield kept.model
+    try:
+        yield kept.model
+    finally:
+        kept.give_factors_back()
     _kept[key] = kept
 
 
@@ -85,7 +88,7 @@ class _Kept:
         _keras.keep_task_loss(model)
         for regularizer in _terms(model):
             regularizer.share(model)
-            regularizer.set_strength(regularizer.factor, float(regularizer.multiplier))
+        self._set_factors(model)
 
     def take_values_of(self, model: Any) -> None:
         """Set all that a run of this model may have changed to what a new model has."""
@@ -95,8 +98,18 @@ class _Kept:
                 state.state.assign(state.initial)
         for variable, new in zip(self._variables, _variables(model), strict=True):
             variable.assign(_backend.to_host(new))
-        for regularizer, new in zip(_terms(self.model), _terms(model), strict=True):
-            regularizer.set_strength(new.factor, float(new.multiplier))
+        self._set_factors(model)
+
+    def _set_factors(self, model: Any) -> None:
+        values = [(term.factor, float(term.multiplier)) for term in _terms(model)]
+        self._own = [(term, term.factor, float(term.multiplier)) for term in _terms(self.model)]
+        for (term, *_), (factor, multiplier) in zip(self._own, values, strict=True):
+            term.set_strength(factor, multiplier)
+
+    def give_factors_back(self) -> None:
+        """Set the terms of this model to their own factors: the user may have them in other models too."""
+        for term, factor, multiplier in self._own:
+            term.set_strength(factor, multiplier)
 
 
 def structure(model: Any) -> str | None:
@@ -116,6 +129,10 @@ def structure(model: Any) -> str | None:
         sets_rate = any(variable.name == "learning_rate" for variable in model.optimizer.variables)
         parts: list[Any] = [_known(config, sets_rate), model.jit_compile, machine.keras_settings()]
         parts += [(v.path, tuple(v.shape), v.dtype, v.trainable, _terms_of(v)) for v in model.variables]
+        terms = [term for v in model.variables for term in members(v.regularizer)]
+        parts.append(
+            [next(i for i, term in enumerate(terms) if term is each) for each in terms]
+        )  # which are one object
         parts += [(v.path, tuple(v.shape), v.dtype) for v in model.optimizer.variables]
         parts += [_settings(model.optimizer), _settings(getattr(model.optimizer, "inner_optimizer", None))]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

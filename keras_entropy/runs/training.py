@@ -53,7 +53,7 @@ def fit(
     Returns:
         What `keras.Model.fit` or `by` returns.
     """
-    arguments, batches = ordered(dict(arguments), seed) if reorder else (dict(arguments), None)
+    arguments, batches = ordered(dict(arguments), seed, model) if reorder else (dict(arguments), None)
     own = list(callbacks)
     if not any(isinstance(callback, EntropyLogger) for callback in own):
         own.insert(0, EntropyLogger())
