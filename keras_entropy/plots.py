@@ -187,6 +187,22 @@ def blank(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
+def blank_row(width: float, height: float, count: int) -> tuple[Figure, list[Any]]:
+    """Return a figure, with width and height in inches, and a row of empty axes with a common vertical axis."""
+    figure = new_figure(width, height)
+    panels = list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+    for axes in panels:
+        _style(axes)
+    return figure, panels
+
+
+def logarithmic(axis: Any) -> None:
+    """Give an axis of a plot a logarithmic scale with few labels."""
+    ticker = _optional.require("matplotlib.ticker", extra="plot")
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
 def _style(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)

@@ -1,9 +1,10 @@
-"""`keras-entropy search`: tune strength and placement of an entropy term, then evaluate the best on new seeds."""
+"""`keras-entropy search`: tune a model with an entropy term and its rivals, and compare them on new seeds."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ _PLACEMENTS = ("first", "all")
 _INPUTS = {"cnn": "standardised", "autoencoder": "centred"}
 """Default preprocessing. It costs no training time, so a term should improve on a model that has it."""
 _OPTION = "--user-module"
+_OPTIMIZERS = ("adam", "muon")
+"""Choice for the command's own models."""
 
 
 class _Tuner(enum.StrEnum):
@@ -62,23 +65,46 @@ def search(
         ),
     ] = None,
     tuner: Annotated[_Tuner, typer.Option(help="Search algorithm of KerasTuner.")] = _Tuner.random,
-    max_trials: Annotated[int, typer.Option(min=1, help="Maximum number of trials; hyperband sets its own.")] = 12,
+    max_trials: Annotated[
+        int, typer.Option(min=1, help="Maximum number of trials of each contender; hyperband sets its own.")
+    ] = 12,
+    controls: Annotated[
+        str,
+        typer.Option(
+            help="Simpler changes that the term should beat too, separated by commas: soft orthogonality, L2, "
+            "orthogonal initialisation, centred inputs, standardised inputs; or none."
+        ),
+    ] = "soft orthogonality",
+    tune_baseline: Annotated[
+        bool,
+        typer.Option(
+            "--tune-baseline/--no-tune-baseline",
+            help="Tune learning rate and L2 of all contenders, and the optimizer of the command's own models, if the "
+            "model has no hyperparameters.",
+        ),
+    ] = True,
     epochs: Annotated[int, typer.Option(min=1, help="Number of epochs of each run.")] = 10,
     batch_size: options.BatchSize = 32,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds on which each trial is trained.")] = 2,
     holdout_seeds: Annotated[
-        int, typer.Option(min=2, help="Number of new seeds for the comparison of the best trial with the baseline.")
+        int, typer.Option(min=2, help="Number of new seeds for the comparison of the best settings.")
     ] = 5,
     seed: Annotated[int, typer.Option(min=0, help="First seed of the trials, and seed of the tuner.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Number of trials at once, each in a process of its own.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of trials at once, each in a process of its own.", show_default="one per core or GPU"
+        ),
+    ] = None,
     scheduler: options.Scheduler = None,
     output: options.Output = Path("runs/search"),
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
 ) -> None:
-    """Search for strength and placement of an entropy term, and compare the best trial with the baseline on new seeds.
+    """Search for the best entropy term and the best model without one, and compare them on new seeds.
 
-    Writes trials.csv, search.png, result.json, KerasTuner's files, and logs/ for TensorBoard with its HParams page.
+    The model with a term, the baseline and each control have as many trials. Writes trials.csv, search.png,
+    result.json, best_model.keras, KerasTuner's files, and logs/ for TensorBoard with its HParams page.
 
     Example: keras-entropy search --tuner bayesian --max-trials 20 --output runs/bayesian
     """
@@ -96,9 +122,10 @@ def search(
             _backend.framework().disable_pipeline_tuning()
             data = NamedData(dataset, None if data_dir is None else str(data_dir), model == "autoencoder")
             arrays = data(seed)
-            build = _build(model.value, user_module, arrays[0].shape[1:], data)
+            names = _OWN_MODEL_TERMS if user_module else _TERMS[model]
             with _located_errors(user_module):
-                hypermodel = _hypermodel(build, _OWN_MODEL_TERMS if user_module else _TERMS[model])
+                build = _build(model.value, user_module, arrays[0].shape[1:], data, names, tune_baseline)
+                hypermodel = _hypermodel(build, names)
             how = inputs.value if inputs else "unchanged" if user_module else _INPUTS[model]
             typer.echo(f"Inputs of all runs: {how}.")
             with options.executor_of(scheduler) as executor:
@@ -112,7 +139,9 @@ def search(
                     seeds=seeds,
                     holdout_seeds=holdout_seeds,
                     seed=seed,
-                    workers=workers,
+                    workers=workers or _workers(),
+                    controls=[] if controls == "none" else [name.strip() for name in controls.split(",")],
+                    tune_baseline=tune_baseline,
                     executor=executor,
                     output=output,
                     overwrite=overwrite,
@@ -120,12 +149,25 @@ def search(
             _print(result)
 
 
-def _build(model: str, user_module: str | None, shape: tuple[int, ...], data: Any) -> Callable[..., Any]:
-    from keras_entropy_cli.presets import NamedModel
+def _build(
+    model: str, user_module: str | None, shape: tuple[int, ...], data: Any, terms: tuple[str, ...], tune: bool
+) -> Callable[..., Any]:
+    from keras_entropy.tuning.own_space import TunedBuild
+    from keras_entropy_cli.presets import TERMS, NamedModel
 
     if user_module is not None:
         return user_file.function_of(user_module, _OPTION, Path())
-    return NamedModel(model, shape, data.classes)
+    build = NamedModel(model, shape, data.classes)
+    return TunedBuild(build, tuple(TERMS[name](1.0) for name in terms), _OPTIMIZERS) if tune else build
+
+
+def _workers() -> int:
+    """One process for each GPU, or for each core where there is none."""
+    from keras_entropy.runs.pool import shares
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = {gpu for _, gpu in shares(64) if gpu}
+    return len(gpus) or cores
 
 
 def _located_errors(user_module: str | None) -> contextlib.AbstractContextManager[None]:
@@ -177,5 +219,5 @@ def _search(hypermodel: Any, data: Any, **settings: Any) -> SearchResult:
 
 def _print(result: SearchResult) -> None:
     folder = Path(result.output)
-    typer.echo(f"{result}\n\nWritten to {folder}: trials.csv, search.png, result.json")
+    typer.echo(f"{result}\n\nWritten to {folder}: trials.csv, search.png, result.json, best_model.keras")
     typer.echo(f"Look at the runs with: tensorboard --logdir {folder / 'logs'}")

@@ -121,7 +121,7 @@ def _arms(text: Mapping[str, Any], file: Path) -> list[Arm]:
     names = [arm.name for arm in arms]
     if text["controls"] not in names:
         raise ValueError(f"{file}: `controls` should name one of the arms. Received: {text['controls']!r}.")
-    controls = control_arms(arms[names.index(text["controls"])], orthogonality=text.get("model") != "cnn")
+    controls = control_arms(arms[names.index(text["controls"])])
     return arms + [arm for arm in controls if arm.name not in names]
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 from keras_entropy import datasets
 from keras_entropy_cli.app import app
 
-QUICK = ["--max-trials", 2, "--epochs", 1, "--seeds", 1, "--holdout-seeds", 2, "--batch-size", 64]
+QUICK = ["--max-trials", 2, "--epochs", 1, "--seeds", 1, "--holdout-seeds", 2, "--batch-size", 64, "--workers", 1]
 
 
 def command(*arguments):
@@ -41,21 +41,26 @@ def test_it_ends_with_a_conclusion(done):
     folder, printed = done
     conclusion = json.loads((folder / "result.json").read_text())
     assert "".join(conclusion["sentence"].split()) in "".join(printed.split())
-    assert conclusion["completed_trials"] == 2
+    assert {name: budget["trials"] for name, budget in conclusion["budgets"].items()} == {
+        "entropy": 2, "baseline": 2, "soft orthogonality": 2
+    }  # fmt: skip
     with (folder / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["trial"] for row in rows] == ["0", "1", "baseline"]
+    assert [(row["contender"], row["trial"]) for row in rows] == [
+        (name, trial) for name in ("entropy", "baseline", "soft orthogonality") for trial in "01"
+    ]
     assert {row["entropy/regularizer"] for row in rows[:2]} <= {"ConvCornerEntropy", "ConvEntropy"}
+    assert {row["optimizer"] for row in rows} <= {"adam", "muon"}
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_folder_with_a_search_is_replaced_or_gone_on_with_only_if_asked(done):
     folder, _ = done
-    before = (folder / "search" / "oracle.json").read_bytes()
+    before = (folder / "search" / "entropy" / "oracle.json").read_bytes()
     refused = command(*QUICK, "--output", folder)
     assert refused.exit_code == 2
     assert "--resume" in refused.output
-    assert (folder / "search" / "oracle.json").read_bytes() == before
+    assert (folder / "search" / "entropy" / "oracle.json").read_bytes() == before
     again = command(*QUICK, "--output", folder, "--resume")
     assert again.exit_code == 0, again.output
 

@@ -179,7 +179,6 @@ def test_every_control_trains_and_says_what_it_is():
     assert changed_start == {"orthogonal initialisation", "scaled initialisation", "batch normalisation"}
     with pytest.raises(ValueError, match="no regularizer"):
         control_arms(Arm("none"))
-    assert "soft orthogonality" not in [arm.name for arm in control_arms(rival, orthogonality=False)]
 
 
 def test_initialisation_changes_the_placed_kernel_only():

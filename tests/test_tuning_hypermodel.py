@@ -187,7 +187,7 @@ def test_a_trial_that_is_not_finite_has_failed_and_never_is_the_best(tmp_path):
         ({"regularizer": [DenseEntropy, DenseEntropy]}, "the same name"),
         ({"placements": "first"}, "a list of placements"),
         ({"placements": []}, "at least one placement"),
-        ({"placements": ["first", "none"]}, "beside the trials"),
+        ({"placements": ["first", "none"]}, "`search` tunes the baseline with as many trials"),
         ({"placements": ["first", "first"]}, "different strings"),
         ({"factors": []}, "two positive numbers"),
         ({"factors": (0.0, 1.0)}, "two positive numbers"),

@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 from tuning_cases import arrays, compare_nothing, hypermodel, plain, several, train_nothing
 
-from keras_entropy import DenseEntropy
+from keras_entropy import DenseEntropy, _files, _sealed
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.study import Study, folder, read_records
-from keras_entropy.tuning import EntropyHyperModel, project_folder, search, trial_run
+from keras_entropy.tuning import EntropyHyperModel, project_folder, search, search_pipeline, trial_run
+from keras_entropy.tuning.contenders import CONTROLS
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, SIGN
 from keras_entropy.tuning.output_folder import results_of
 from keras_entropy.tuning.search_figure import figure
+from keras_entropy.tuning.search_result import SCHEMA
 
-TINY = {"max_trials": 1, "epochs": 1, "seeds": 1, "holdout_seeds": 2, "progress": False}
+TINY = {"max_trials": 1, "epochs": 1, "seeds": 1, "holdout_seeds": 2, "controls": (), "progress": False}
+ARMS = ("entropy", "baseline", "soft orthogonality")
 SMALL = {"max_trials": 2, "epochs": 2, "seeds": 2, "holdout_seeds": 3, "progress": False}
 
 
@@ -40,6 +43,7 @@ def without_training(monkeypatch):
     """Where the numbers do not matter: they depend on the setting and the seed alone."""
     monkeypatch.setattr(trial_run, "train", train_nothing())
     monkeypatch.setattr(Study, "run", compare_nothing)
+    monkeypatch.setattr(search_pipeline, "_save_best", lambda *_: None)
 
 
 def data():
@@ -68,47 +72,70 @@ def test_the_result_is_of_new_seeds(found):
     records = compared(folder)
     assert {record.seed for record in records} == {1000, 1001, 1002} == set(result.holdout_seeds)
     assert not set(result.seeds) & set(result.holdout_seeds)
-    last = {arm: {r.seed: r.value("val_task_loss") for r in records if r.arm == arm} for arm in ("baseline", "entropy")}
-    assert result.holdout_mean == pytest.approx(np.mean(list(last["entropy"].values())))
-    assert result.baseline_holdout_mean == pytest.approx(np.mean(list(last["baseline"].values())))
+    last = {arm: {r.seed: r.value("val_task_loss") for r in records if r.arm == arm} for arm in ARMS}
+    for arm, values in last.items():
+        assert result[arm].holdout == values
+        assert result[arm].holdout_mean == pytest.approx(np.mean(list(values.values())))
     assert result.difference.n == 3
     assert result.difference.paired
-    assert result.difference.estimate == pytest.approx(result.holdout_mean - result.baseline_holdout_mean)
+    assert result.difference.estimate == pytest.approx(result["entropy"].holdout_mean - result.baseline.holdout_mean)
+    assert [duel.rival for duel in result.duels] == list(ARMS[1:])
+    assert all("Holm over 2 tests" in duel.difference.adjustment for duel in result.duels)
+    assert result.winner == min(ARMS, key=lambda arm: result[arm].holdout_mean)
     assert any(words in result.sentence for words in ("better", "worse", "no difference"))
     assert str(result).startswith(result.sentence)
 
 
-def test_the_best_setting_is_that_of_the_table(found):
+@pytest.mark.parametrize("arm", ["entropy", "baseline", "soft orthogonality"])
+def test_the_best_setting_is_that_of_the_table(arm, found):
     folder, result = found
-    trials = [row for row in rows(folder) if row["trial"] != "baseline"]
+    trials = [row for row in rows(folder) if row["contender"] == arm]
+    assert len(trials) == 2
     best = min(trials, key=lambda row: float(row["val_task_loss"]))
-    assert float(best["val_task_loss"]) == result.score
-    assert float(best["entropy/factor"]) == result.values["entropy/factor"]
-    assert result.completed_trials == 2
+    assert float(best["val_task_loss"]) == result[arm].score
+    assert float(best["learning_rate"]) == result[arm].values["learning_rate"]
     seeds = [float(best[f"val_task_loss/seed_{seed}/last"]) for seed in (0, 1)]
-    assert np.mean(seeds) == pytest.approx(result.score)
+    assert np.mean(seeds) == pytest.approx(result[arm].score)
 
 
-def test_the_model_without_term_is_tuned_too(found):
-    folder, result = found
-    bases = [row for row in rows(folder) if row["trial"] == "baseline"]
-    assert len(bases) == 2  # a learning rate for each trial
-    best = min(bases, key=lambda row: float(row["val_task_loss"]))
-    assert float(best["learning_rate"]) == result.baseline_values["learning_rate"]
-    assert float(best["val_task_loss"]) == result.baseline_score
+def test_all_contenders_have_equal_budgets(found):
+    _, result = found
+    budgets = [result[arm].budget() for arm in ARMS]
+    assert [budget["trials"] for budget in budgets] == [2, 2, 2]
+    assert [budget["runs"] for budget in budgets] == [4, 4, 4]
+    assert [budget["epochs"] for budget in budgets] == [8, 8, 8]
+    assert [budget["tuned"][0] for budget in budgets] == ["learning_rate"] * 3
 
 
 def test_files(found):
     folder, result = found
     record = json.loads((folder / "result.json").read_text())
-    assert record["schema"] == "keras-entropy/search-result/1"
+    assert record["schema"] == "keras-entropy/search-result/2"
     assert record["sentence"] == result.sentence
-    assert record["difference"]["n"] == 3
-    assert json.loads(json.dumps(result.to_dict())) == record
+    assert record["differences"]["baseline"]["n"] == 3
+    assert record["budgets"]["soft orthogonality"]["trials"] == 2
+    assert _sealed.read(folder / "result.json", SCHEMA) == json.loads(json.dumps(_files.strict(result.to_dict())))
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
-    assert {path.parent.parent.name for path in (folder / "logs").rglob("events*") if "seed" in str(path)} >= {
-        "trial_0"
-    }
+    found = {path.parent.relative_to(folder / "logs").parts for path in (folder / "logs").rglob("events*")}
+    assert {(arm, "trial_0", "seed_0") for arm in ("entropy", "baseline", "soft_orthogonality")} <= found
+    assert {"val_mae", "task_loss", "entropy_penalty"} <= rows(folder)[0].keys()
+
+
+def test_the_winner_is_in_the_users_hands(found):
+    folder, result = found
+    x, y = data()[2:]
+    for arm in ARMS:
+        assert result.best_hyperparameters(arm).values == result[arm].values
+        model = result.build(arm)
+        model.fit(x, y, epochs=1, verbose=0)
+        trained = result.best_model(arm)
+        loss = float(np.mean((trained.predict(x, verbose=0) - y) ** 2))
+        assert loss == pytest.approx(min(result[arm].best.seed_scores.values()), rel=1e-5)
+    saved = keras.models.load_model(folder / "best_model.keras")
+    np.testing.assert_array_equal(saved.predict(x, verbose=0), result.best_model().predict(x, verbose=0))
+    assert (result.report() / "report.html").exists()
+    with pytest.raises(ValueError, match="`name` should be one of 'entropy', 'baseline', 'soft orthogonality'"):
+        result.build("other")
 
 
 def test_the_figure_has_a_curve_for_each_sign(found):
@@ -118,30 +145,56 @@ def test_the_figure_has_a_curve_for_each_sign(found):
         dataclasses.replace(result.trials[0], values=FrozenDict({PLACEMENT: "first", FACTOR: 0.1, SIGN: sign}))
         for sign in signs.values()
     ]
-    drawn = figure(dataclasses.replace(result, values=trials[0].values, trials=tuple(trials)))
+    term = dataclasses.replace(result["entropy"], trials=tuple(trials), best=trials[0])
+    drawn = figure(dataclasses.replace(result, contenders=(term, *result.contenders[1:])))
     labels = [text.get_text() for text in drawn.axes[0].get_legend().get_texts()]
-    assert labels[:2] == ["first (+)", "first (-)"]
+    assert labels == ["best baseline", "first (+)", "first (-)"]
+    assert [axes.get_title() for axes in drawn.axes] == list(ARMS)
+    assert drawn.get_suptitle() == "val_task_loss: lower is better"
+    assert "entropy" in drawn.get_supxlabel().lower()
 
 
 def test_again_it_trains_nothing_and_says_the_same(found):
     folder, result = found
-    before = (folder / "search" / "runs.jsonl").read_bytes()
+    before = {path: path.read_bytes() for path in folder.rglob("runs.jsonl")}
+    assert len(before) == 3 + 1
     assert search(several(), data, output=folder, **SMALL).sentence == result.sentence
-    assert (folder / "search" / "runs.jsonl").read_bytes() == before
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_fewer_new_seeds_are_refused_before_anything_is_trained(found):
     folder, _ = found
-    before = (folder / "search" / "oracle.json").read_bytes()
+    before = (folder / "search" / "entropy" / "oracle.json").read_bytes()
     with pytest.raises(ValueError, match="should include the seeds"):
         search(several(), data, output=folder, **SMALL | {"holdout_seeds": 2, "max_trials": 5})
-    assert (folder / "search" / "oracle.json").read_bytes() == before
+    assert (folder / "search" / "entropy" / "oracle.json").read_bytes() == before
 
 
 def test_the_sentence_says_what_was_compared(found):
     _, result = found
-    assert result.sentence.startswith("val_task_loss (lower is better)")
-    assert f"at its best learning_rate {result.baseline_values['learning_rate']:.3g}" in result.sentence
+    assert result.sentence.startswith("val_task_loss (lower is better) on held-out seeds. ")
+    assert "the tuned baseline" in result.sentence
+    assert "All of them tuned learning rate, on 2 seeds each: entropy in 2 trials, with placement, " in result.sentence
+    assert f"baseline (learning rate {result.baseline.values['learning_rate']:.3g}, mean " in result.sentence
+
+
+def test_a_baseline_that_is_not_tuned_is_called_so(tmp_path, without_training):
+    found = {
+        tune: search(hypermodel(), data, output=tmp_path / str(tune), tune_baseline=tune, **TINY)
+        for tune in (True, False)
+    }
+    assert found[True].baseline.tuned == ("learning_rate_multiplier", "l2")
+    assert set(found[True]["entropy"].tuned) > set(found[True].baseline.tuned)
+    assert "the tuned baseline" in found[True].sentence
+    assert found[False].baseline.tuned == ()
+    assert "the baseline, which was not tuned" in found[False].sentence
+    assert "tuned baseline" not in found[False].sentence.replace("the baseline, which was not tuned", "")
+
+
+def test_every_control_is_searched(tmp_path, without_training):
+    result = search(hypermodel(), data, output=tmp_path, **TINY | {"controls": CONTROLS})
+    assert [contender.name for contender in result.contenders] == ["entropy", "baseline", *CONTROLS]
+    assert {duel.rival for duel in result.duels} == {"baseline", *CONTROLS}
 
 
 def test_a_result_shows_itself_as_a_table(found):
@@ -150,18 +203,19 @@ def test_a_result_shows_itself_as_a_table(found):
     with (folder / "trials.csv").open() as file:
         assert list(frame.columns) == next(csv.reader(file))
     assert frame["val_task_loss"].tolist() == sorted(float(row["val_task_loss"]) for row in rows(folder))
-    assert sorted(frame["trial"]) == ["0", "1", "baseline", "baseline"]
+    assert sorted(zip(frame["contender"], frame["trial"], strict=True)) == [(a, t) for a in sorted(ARMS) for t in "01"]
     text, page = str(result), result._repr_html_()
     assert text.startswith(f"{result.sentence}\n\n")
     assert page.startswith("<table><caption>val_task_loss (lower is better)")
-    assert page.count("<tr") == 1 + 4
+    assert page.count("<tr") == 1 + 6
     for shown in (text, page):
         assert all(f"{value:.5g}" in shown for value in frame["val_task_loss"])
         assert not any(f"{word}" in shown for word in ("entropy/factor", "seed_0", "nan", "None"))
 
 
 def test_a_result_is_read_only_with_all_that_is_in_it(found):
-    _, result = found
+    _, whole = found
+    result = dataclasses.replace(whole, study=None, tuners=FrozenDict())
 
     def check(value):
         if dataclasses.is_dataclass(value):
@@ -176,11 +230,11 @@ def test_a_result_is_read_only_with_all_that_is_in_it(found):
             check(part)
 
     check(result)
-    assert hash(result) == hash(pickle.loads(pickle.dumps(result)))
+    assert hash(result) == hash(whole) == hash(pickle.loads(pickle.dumps(result)))
     with pytest.raises(TypeError):
         result.values["entropy/factor"] = 1.0
     with pytest.raises(dataclasses.FrozenInstanceError):
-        result.score = 0.0
+        result.sentence = ""
 
 
 def test_callbacks_are_in_search_and_comparison_and_may_refer_to_themselves(tmp_path):
@@ -195,7 +249,8 @@ def test_callbacks_are_in_search_and_comparison_and_may_refer_to_themselves(tmp_
     assert (result.metric, result.lower_is_better) == ("val_mae", False)
     assert "DenseEntropy" in result.sentence
     assert {trial.epochs for trial in result.trials} == {6}
-    assert {run.epochs for run in read_records(tmp_path / "a" / "search")} == {2}
+    for arm in ("entropy", "baseline"):
+        assert {run.epochs for run in read_records(tmp_path / "a" / "search" / arm)} == {2}
     assert {record.epochs for record in compared(tmp_path / "a")} == {2}
 
 
@@ -208,22 +263,25 @@ def test_a_higher_metric_may_be_better(tmp_path, without_training):
         output=tmp_path / "a",
         **TINY | {"max_trials": 3},
     )
-    trials = [float(row["val_mae"]) for row in rows(tmp_path / "a") if row["trial"] != "baseline"]
-    assert result.score == max(trials)
+    for arm in ("entropy", "baseline"):
+        trials = [float(row["val_mae"]) for row in rows(tmp_path / "a") if row["contender"] == arm]
+        assert result[arm].score == max(trials)
     assert not result.lower_is_better
 
 
 def test_hyperparameters_of_each_layer(tmp_path, without_training):
     tuned = EntropyHyperModel(plain, DenseEntropy, ["all"], per_layer=True)
     result = search(tuned, data, output=tmp_path / "a", **TINY)
-    assert set(result.values) == {"entropy/placement", "entropy/factor/a", "entropy/factor/b"}
+    own = {"learning_rate_multiplier", "l2"}
+    assert set(result.values) - own == {"entropy/placement", "entropy/factor/a", "entropy/factor/b"}
 
 
 @pytest.mark.parametrize("tuner", ["grid", "bayesian", "hyperband"])
 def test_each_tuner_comes_to_a_result(tuner, tmp_path, without_training):
     options = {"num_initial_points": 2} if tuner == "bayesian" else {}
     result = search(hypermodel(), data, tuner=tuner, output=tmp_path / "a", **TINY | {"max_trials": 3}, **options)
-    assert math.isfinite(result.holdout_mean)
+    assert math.isfinite(result["entropy"].holdout_mean)
+    assert f"The luck of a {tuner} search is not part of these p-values." in result.sentence
 
 
 @pytest.mark.parametrize(
@@ -248,6 +306,10 @@ def test_each_tuner_comes_to_a_result(tuner, tmp_path, without_training):
         ({"overwrite": "no"}, "True or False"),
         ({"executions_per_trial": 2}, "`seeds`"),
         ({"max_epochs": 2}, "`epochs`"),
+        ({"controls": "L2"}, "a list of names of controls"),
+        ({"controls": ["L3"]}, "one of 'soft orthogonality', 'L2'"),
+        ({"controls": ["L2", "L2"]}, "different names"),
+        ({"tune_baseline": 1}, "True or False"),
     ],
 )
 def test_bad_arguments_are_named_and_nothing_is_written(change, words, tmp_path):
@@ -281,7 +343,7 @@ def test_overwrite_leaves_other_files_alone(tmp_path, without_training):
     assert (tmp_path / "notes.txt").read_text() == "mine"
     other = [2 * array for array in data()]
     search(hypermodel(), other, output=tmp_path, overwrite=True, **TINY)
-    assert len([row for row in rows(tmp_path) if row["trial"] != "baseline"]) == 1
+    assert len([row for row in rows(tmp_path) if row["contender"] == "entropy"]) == 1
 
 
 def test_overwrite_deletes_nothing_while_a_process_works_there(tmp_path, without_training):
@@ -290,7 +352,8 @@ def test_overwrite_deletes_nothing_while_a_process_works_there(tmp_path, without
     comparison.mkdir(parents=True)
     (comparison / "study.json").write_text("a study")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    parts = [results_of(tmp_path), project_folder.results_of(tmp_path / "search"), folder.results_of(comparison)]
+    project = project_folder.results_of(tmp_path / "search" / "baseline")
+    parts = [results_of(tmp_path), project, folder.results_of(comparison)]
     for part in parts:
         with part.locked(), pytest.raises(BlockingIOError, match="Another process works on"):
             search(hypermodel(), data, output=tmp_path, overwrite=True, **TINY)

@@ -40,7 +40,7 @@ def test_the_page_shows_settings_and_their_means_over_the_seeds(searched, addres
     deadline = time.monotonic() + 90
     while True:
         text = re.sub(r"\s", "", browser.execute_script(VISIBLE_TEXT))
-        if all(name in text for name in [*names, "trial_0", "trial_1", "baseline_"]) and all(w in text for w in wanted):
+        if all(name in text for name in [*names, "contender", "trial_0", "trial_1"]) and all(w in text for w in wanted):
             break
         assert time.monotonic() < deadline, (wanted, text)
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""EntropyTuner with real training: seeds, the baseline, and runs that are interrupted."""
+"""EntropyTuner with real training: seeds, and runs that are interrupted."""
 
 import functools
 import gc
@@ -25,12 +25,13 @@ from keras_entropy import (
 )
 from keras_entropy.runs.records import RunRecords
 from keras_entropy.tuning import EntropyHyperModel, EntropyTuner, trial_run
-from keras_entropy.tuning.hyperparameters import digest, own, slot_of
+from keras_entropy.tuning.hypermodel import BaselineHyperModel
+from keras_entropy.tuning.hyperparameters import own, slot_of
 
 
 def tuned(folder, model=None, **options):
     """A tuner whose search is one run, but for what the options add."""
-    settings = {"max_trials": 1, "seeds": [0], "baseline": False, "directory": folder, **options}
+    settings = {"max_trials": 1, "seeds": [0], "directory": folder, **options}
     return EntropyTuner(hypermodel() if model is None else model, **settings)
 
 
@@ -52,13 +53,13 @@ def histories(tuner):
 def finished(tmp_path_factory):
     """A search that has ended; tests only read it."""
     folder = tmp_path_factory.mktemp("finished")
-    return searched(folder, max_trials=2, seeds=[0, 1], baseline=True, epochs=2, log_dir=folder / "logs")
+    return searched(folder, max_trials=2, seeds=[0, 1], epochs=2, log_dir=folder / "logs")
 
 
 def test_each_seed_is_kept_and_the_score_is_their_mean(finished):
     tuner = finished
     for trial in tuner.oracle.trials.values():
-        runs = [tuner.records.get(slot_of(trial.hyperparameters.values, seed)) for seed in (0, 1)]
+        runs = [tuner.records.get(slot_of("entropy", trial.hyperparameters.values, seed)) for seed in (0, 1)]
         last = [run.history["val_task_loss"][-1] for run in runs]
         assert trial.score == pytest.approx(np.mean(last), rel=1e-12)
         for seed, run in enumerate(runs):
@@ -67,28 +68,13 @@ def test_each_seed_is_kept_and_the_score_is_their_mean(finished):
             assert found == [column[-1], min(column)]
 
 
-def test_the_baseline_is_trained_once_on_the_same_seeds(finished):
-    tuner = finished
-    bases = [run for run in tuner.records.all() if "entropy/placement" not in run.tuned]
-    assert [run.seed for run in bases] == [0, 1]
-    mean = np.mean([run.history["val_task_loss"][-1] for run in bases])
-    for trial in tuner.oracle.trials.values():
-        assert trial.metrics.get_best_value("val_task_loss/baseline") == pytest.approx(mean, rel=1e-12)
-
-
-def test_the_baseline_has_the_users_hyperparameters_of_each_trial(tmp_path, monkeypatch):
-    monkeypatch.setattr(trial_run, "train", train_nothing())
-    tuner = searched(tmp_path, EntropyHyperModel(build, DenseEntropy), max_trials=2, baseline=True)
-    rates = {run.tuned["learning_rate"] for run in tuner.records.all() if "entropy/placement" not in run.tuned}
-    assert len(rates) == 2
-    assert rates == {values["learning_rate"] for values in values_of(tuner)}
-
-
 def test_equal_seeds_start_from_equal_weights_with_and_without_term(tmp_path):
     # A factor too small to change a bit: what differs then is the seed alone.
-    tuner = searched(tmp_path, hypermodel(factors=(1e-30, 1e-29)), seeds=[0, 1], baseline=True)
+    term = hypermodel(factors=(1e-30, 1e-29))
+    plain_model = BaselineHyperModel(term.base, term.regularizers, term.placements, term.factors)
+    found = [searched(tmp_path / name, model, seeds=[0, 1]) for name, model in (("a", term), ("b", plain_model))]
     by_seed = {}
-    for run in tuner.records.all():
+    for run in [run for tuner in found for run in tuner.records.all()]:
         by_seed.setdefault(run.seed, set()).add(tuple(run.history["val_task_loss"]))
     assert all(len(found) == 1 for found in by_seed.values())
     assert by_seed[0] != by_seed[1]
@@ -275,15 +261,14 @@ def test_hyperband_goes_on_with_what_it_trained(tmp_path):
         whole = tuned(tmp_path / trial.trial_id)
         task = trial_run.Task(trial.trial_id, trial.hyperparameters, own(values), 0, values["tuner/epochs"])
         run = trial_run.train(whole.job((), arrays()), task)
-        kept = tuner.records.get(slot_of(values, 0))
+        kept = tuner.records.get(slot_of("entropy", values, 0))
         assert {name: column[: run.epochs] for name, column in kept.history.items()} == run.history
 
 
 def test_tensorboard_has_a_folder_for_each_run(finished):
     logs = Path(finished.directory) / "logs"
     found = {str(path.parent.relative_to(logs)) for path in logs.rglob("events*")}
-    key = digest({})[:16]
-    assert found == {f"{name}/seed_{seed}" for name in ("trial_0", "trial_1", f"baseline_{key}") for seed in (0, 1)}
+    assert found == {f"{name}/seed_{seed}" for name in ("trial_0", "trial_1") for seed in (0, 1)}
     assert finished.log_dir == logs
 
 
@@ -327,8 +312,8 @@ def test_models_of_finished_trials_are_freed(tmp_path, whole_heap):
         built.append(weakref.ref(model))
         return model
 
-    searched(tmp_path, hypermodel(noted), max_trials=2, baseline=True)
-    assert len(built) >= 5  # two for the space of the hyperparameters, two trials, the baseline
+    searched(tmp_path, hypermodel(noted), max_trials=2)
+    assert len(built) >= 4  # two for the space of the hyperparameters, two trials
     keras.backend.clear_session()
     gc.collect()
     assert sum(model() is not None for model in built) <= 1  # that of the last run
@@ -349,7 +334,7 @@ def test_every_term_trains_compiled(name, tmp_path):
 
     term = {"Corner": ConvCornerEntropy, "Conv": ConvEntropy, "Correlation": TotalCorrelation}.get(name, DenseEntropy)
     hypermodel = EntropyHyperModel(build, term, factors=[1e-3])
-    tuner = EntropyTuner(hypermodel, max_trials=1, seeds=[0], baseline=name == "Activation", directory=tmp_path)
+    tuner = EntropyTuner(hypermodel, max_trials=1, seeds=[0], directory=tmp_path)
     tuner.search(images, np.ones((32, 5)), validation_data=(images, np.ones((32, 5))), epochs=1, verbose=0)
     assert math.isfinite(tuner.oracle.get_best_trials()[0].score)
 
@@ -435,20 +420,20 @@ def test_a_metric_that_is_not_logged_ends_the_search(tmp_path):
 
 
 def test_a_damaged_or_foreign_record_is_refused_and_without_it_the_run_is_trained_again(tmp_path):
-    tuner = searched(tmp_path / "a", baseline=True)
+    tuner = searched(tmp_path / "a")
     path = Path(tmp_path, "a", "search", "runs.jsonl")
     whole = path.read_text()
     path.write_text(whole.replace('"wall_seconds": ', '"wall_seconds": 1', 1))
     with pytest.raises(ValueError, match="runs.jsonl, line 1 .* its checksum is wrong. Delete the line to train"):
-        searched(tmp_path / "a", max_trials=2, baseline=True)
+        searched(tmp_path / "a", max_trials=2)
 
-    searched(tmp_path / "b", hypermodel(factors=(1e-5, 1e-4)), baseline=True)
+    searched(tmp_path / "b", hypermodel(factors=(1e-5, 1e-4)))
     path.write_text(Path(tmp_path, "b", "search", "runs.jsonl").read_text())
     with pytest.raises(ValueError, match="runs.jsonl, line 1 .* it is from another study or search"):
-        searched(tmp_path / "a", max_trials=2, baseline=True)
+        searched(tmp_path / "a", max_trials=2)
 
     path.write_text("".join(whole.splitlines(keepends=True)[:1]))
-    again = searched(tmp_path / "a", max_trials=2, baseline=True)
+    again = searched(tmp_path / "a", max_trials=2)
     assert histories(again).items() >= histories(tuner).items()
 
 

@@ -75,15 +75,6 @@ def test_every_tuner_searches_on_an_executor(kind, tmp_path):
     assert len(tuner.oracle.end_order) == len(set(tuner.oracle.end_order)) == len(ended) >= 3
 
 
-@pytest.mark.slow
-def test_two_trials_of_one_baseline_train_it_once(tmp_path):
-    tuner = EntropyTuner(**options(tmp_path, 4))
-    with ThreadPoolExecutor(1) as executor:
-        tuner.search_on(executor, 3, **fit())
-
-    assert len((tmp_path / "search" / "runs.jsonl").read_bytes().splitlines()) == 2 * (4 + 1)
-
-
 class Slow(keras.callbacks.Callback):
     """So that kills find something to kill."""
 

@@ -32,7 +32,8 @@ class ResultsFolder:
     Args:
         path: Path of the folder.
         content: String. The kind of work, such as `"study"`.
-        marks: Tuple of strings. Names of files each of which shows that such work is in the folder, even a damaged one.
+        marks: Tuple of strings. Patterns of files each of which shows that such work is in the folder, even a damaged
+            one.
         owns: Tuple of strings. Patterns of the files and folders that the work writes beside those.
     """
 
@@ -44,7 +45,7 @@ class ResultsFolder:
     @property
     def holds_work(self) -> bool:
         """Whether such work is in the folder."""
-        return any((self.path / name).exists() for name in self.marks)
+        return any(next(self.path.glob(name), None) for name in self.marks)
 
     def check(self) -> None:
         """Check that the work may begin or go on in the folder.

@@ -207,18 +207,16 @@ class Arm:
         return f"Arm({', '.join(parts)})"
 
 
-def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
+def control_arms(rival: Arm) -> list[Arm]:
     """The control arms for an arm: simpler changes that may explain its gain.
 
     They are "constant" (the value of the term at the initial weights), "soft orthogonality" (Keras's
-    `OrthogonalRegularizer` between units), "L2", "orthogonal initialisation", "scaled initialisation" (the kernel times
-    two), "centred inputs", "standardised inputs" and "batch normalisation". Each has the placement, arguments and axes
-    of the arm. The factors of soft orthogonality and L2 are tuned, and 0 is one of the values.
+    `OrthogonalRegularizer` between units or filters), "L2", "orthogonal initialisation", "scaled initialisation" (the
+    kernel times two), "centred inputs", "standardised inputs" and "batch normalisation". Each has the placement,
+    arguments and axes of the arm. The factors of soft orthogonality and L2 are tuned, and 0 is one of the values.
 
     Args:
         rival: `Arm`. The arm whose gain is to be explained.
-        orthogonality: Boolean. False omits soft orthogonality, which Keras has for matrices only, not for convolutions.
-            Defaults to True.
 
     Returns:
         List of `Arm`, for a `Study` with `tune_seeds`.
@@ -239,12 +237,12 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
     strengths = {**tune, "factor": [0.0, 1e-3, 1e-2, 1e-1]}
     weak = {**tune, "factor": [0.0, 1e-6, 1e-5, 1e-4]}
     same: dict[str, Any] = {"grid": grid, "tune": tune, **arguments}
-    arms = [
+    return [
         Arm("constant", place, rival.regularizer, constant=True, grid=rival.grid, tune=rival.tune, **arguments),
         Arm(
             "soft orthogonality",
             place,
-            functools.partial(keras.regularizers.OrthogonalRegularizer, mode="columns"),
+            functools.partial(controls.SoftOrthogonality, mode="columns"),
             grid=grid,
             tune=strengths,
             **arguments,
@@ -256,7 +254,6 @@ def control_arms(rival: Arm, orthogonality: bool = True) -> list[Arm]:
         Arm("standardised inputs", place, inputs="standardised", **same),
         Arm("batch normalisation", place, batch_normalization=True, **same),
     ]
-    return [arm for arm in arms if orthogonality or arm.name != "soft orthogonality"]
 
 
 def _regularizer(given: str | dict[str, Any]) -> Any:

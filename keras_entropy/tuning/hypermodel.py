@@ -38,7 +38,7 @@ class EntropyHyperModel(keras_tuner.HyperModel):
     It adds the hyperparameters `entropy/placement` and `entropy/factor`, and on request `entropy/regularizer` and
     `entropy/sign`, to those of your `build` function. No hyperparameter depends on another one: Bayesian optimisation
     repeats settings if one does. The baseline, the model without an entropy term, is not part of the search space:
-    `EntropyTuner` and `search` train it beside the trials on the same seeds.
+    `search` tunes it with as many trials of its own.
 
     With this hypermodel, a tuner raises an error for an objective or a callback that monitors the penalty (`"loss"`,
     `"val_loss"`); an error in `build` or `fit` ends the search; and a trial whose objective is not finite fails. `fit`
@@ -117,20 +117,20 @@ class EntropyHyperModel(keras_tuner.HyperModel):
     def baseline(self, hp: Any) -> Any:
         """Build the compiled model without an entropy term."""
         with fresh_names():  # a layer has the same name in each trial
-            if isinstance(self.base, keras_tuner.HyperModel):
-                model = self.base.build(hp)
-            else:
-                model = self.base(hp) if takes_hyperparameters(self.base) else self.base()
+            model = built(self.base, hp)
         _check_names(parameter.name for parameter in hp.space)
-        if not isinstance(model, keras.Model) or not model.compiled:
-            raise errors.FatalTypeError(
-                _checks.message("build", "a function that returns a compiled keras.Model", model)
-            )
-        if not model.built:
-            raise errors.FatalValueError(
-                "`build` should return a built model. Received: a model without weights. Begin it with keras.Input."
-            )
         return model
+
+    def with_base(self, base: Any) -> EntropyHyperModel:
+        """The same search space for another `build`."""
+        return type(self)(
+            base,
+            self.regularizers,
+            self.placements,
+            self.factors,
+            negative=self.negative,
+            per_layer=self.per_layer,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Describe the hypermodel by plain values, which are equal for equal hypermodels in any process."""
@@ -168,6 +168,33 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         if self.negative:
             value *= hp.Choice(name.replace(FACTOR, SIGN, 1), [1, -1], ordered=True)
         return float(value)
+
+
+class BaselineHyperModel(EntropyHyperModel):
+    """The same model without an entropy term."""
+
+    def build(self, hp: Any) -> Any:
+        """Build the compiled model."""
+        return self.baseline(hp)
+
+
+def built(build: Any, hp: Any) -> Any:
+    """The compiled model of a build function or a hypermodel.
+
+    Raises:
+        FatalTypeError, FatalValueError: If it is no compiled and built model. KerasTuner ends the search.
+    """
+    if isinstance(build, keras_tuner.HyperModel):
+        model = build.build(hp)
+    else:
+        model = build(hp) if takes_hyperparameters(build) else build()
+    if not isinstance(model, keras.Model) or not model.compiled:
+        raise errors.FatalTypeError(_checks.message("build", "a function that returns a compiled keras.Model", model))
+    if not model.built:
+        raise errors.FatalValueError(
+            "`build` should return a built model. Received: a model without weights. Begin it with keras.Input."
+        )
+    return model
 
 
 def _check_names(names: Iterable[str]) -> None:
@@ -246,8 +273,7 @@ def _named_placements(given: Any) -> dict[str, Placement]:
     if any(placement == "none" for placement in named.values()):
         raise ValueError(
             f"`placements` should not contain 'none': the number of its trials would depend on chance. Received: "
-            f"{list(named)!r}. Leave it out: EntropyTuner and search train the baseline beside the trials, on the same "
-            "seeds."
+            f"{list(named)!r}. Leave it out: `search` tunes the baseline with as many trials of its own."
         )
     return named
 

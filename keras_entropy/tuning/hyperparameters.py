@@ -1,4 +1,4 @@
-"""The hyperparameters of a run: what they say about its arm, and when two settings are the same."""
+"""The hyperparameters of a run, and when two settings are the same."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_entropy.runs.records import Slot, slot
-from keras_entropy.tuning.hypermodel import OWN, PLACEMENT
-from keras_entropy.tuning.search_result import BASELINE, TERM
 
 _TUNER = "tuner/"
 """Prefix of the values that Hyperband adds for the number of epochs."""
@@ -20,19 +18,9 @@ def own(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if not name.startswith(_TUNER)}
 
 
-def without_term(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters of a setting without those of the entropy term."""
-    return {name: value for name, value in values.items() if not name.startswith(OWN)}
-
-
-def arm_of(values: Mapping[str, Any]) -> str:
-    """The arm of a run: `"baseline"` without hyperparameters of a term, else `"entropy"`."""
-    return TERM if PLACEMENT in values else BASELINE
-
-
-def slot_of(values: Mapping[str, Any], seed: int) -> Slot:
+def slot_of(arm: str, values: Mapping[str, Any], seed: int) -> Slot:
     """The slot of a run among the records of a search."""
-    return slot(arm_of(values), seed, "tune", {}, own(values))
+    return slot(arm, seed, "tune", {}, own(values))
 
 
 def digest(value: Any) -> str:

@@ -11,16 +11,22 @@ from keras_entropy.study import read_study
 from keras_entropy.study.folder import DESCRIPTION
 from keras_entropy.tuning import project_folder
 
-PROJECT, COMPARISON, LOGS = "search", "comparison", "logs"
-"""Subfolders: KerasTuner's project, the study on the held-out seeds, the event files for TensorBoard."""
-TABLE, RESULT, FIGURE, LOG = "trials.csv", "result.json", "search.png", "workers.log"
-"""Files; the last has the output of the processes that train."""
+PROJECTS, COMPARISON, LOGS = "search", "comparison", "logs"
+"""Subfolders: KerasTuner's project of each contender, the study on the held-out seeds, event files for TensorBoard."""
+TABLE, RESULT, FIGURE, MODEL, REPORT = "trials.csv", "result.json", "search.png", "best_model.keras", "report"
+LOG = "workers.log"
+"""File with the output of the processes that train."""
 
 
 def results_of(folder: Path) -> ResultsFolder:
     """The results folder of a search."""
-    marks = tuple(f"{PROJECT}/{name}" for name in project_folder.results_of(folder).marks)
-    return ResultsFolder(folder, "search", marks, (TABLE, RESULT, FIGURE, LOG, LOGS))
+    marks = tuple(f"{PROJECTS}/*/{name}" for name in project_folder.results_of(folder).marks)
+    return ResultsFolder(folder, "search", marks, (TABLE, RESULT, FIGURE, MODEL, LOG, LOGS))
+
+
+def slug(name: str) -> str:
+    """The name of a contender as the name of its folders."""
+    return name.replace(" ", "_")
 
 
 def check(folder: Path, holdout_seeds: tuple[int, ...], overwrite: bool) -> None:
@@ -52,15 +58,16 @@ def clear(folder: Path) -> None:
     Raises:
         BlockingIOError: While another process works on a part of it. Nothing is deleted then.
     """
-    results, project = results_of(folder), project_folder.results_of(folder / PROJECT)
+    results = results_of(folder)
     if not results.holds_work:
         return
     with contextlib.ExitStack() as locks:
-        locks.enter_context(project.locked())
+        projects = [project_folder.results_of(path) for path in (folder / PROJECTS).glob("*") if path.is_dir()]
         studies = [study_folder.results_of(path) for path in (folder / COMPARISON).glob("*") if path.is_dir()]
-        for study in studies:
-            locks.enter_context(study.locked())
+        for part in (*projects, *studies):
+            locks.enter_context(part.locked())
         for study in studies:
             study.remove(*study.owns, *reversed(study.marks))
         results.remove(*results.owns)
-        project.remove(*project.owns, *reversed(project.marks))
+        for project in projects:
+            project.remove(*project.owns, *reversed(project.marks))

@@ -1,38 +1,52 @@
-"""The figure of a search: metric against factor."""
+"""The figure of a search: the metric against the factor, with a panel for each contender."""
 
 from __future__ import annotations
 
 import statistics
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_entropy import _files, plots
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER, SIGN
-from keras_entropy.tuning.search_result import BASELINE, SearchResult, TrialResult, best_of, completed
+from keras_entropy.tuning.search_result import BASELINE, ContenderResult, SearchResult, TrialResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_PANEL, _HEIGHT = 3.2, 4.4
+"""Width of a panel and height of the figure, in inches."""
+_LETTERS_PER_INCH = 15
+_DECADES = 10
+"""The vertical axis is logarithmic if the metric varies by more than this factor."""
+
 
 def figure(result: SearchResult) -> Figure:
-    """Draw the metric against the factor: a curve for each placement, regularizer and sign, a dot for each seed.
+    """Draw a panel for each contender: a bar for each trial, at its mean, and a dot for each seed.
 
-    The baseline is a line, with a band from its lowest to its highest seed.
+    The panels of the term and of its controls have the factor below, that of the baseline its first numeric
+    hyperparameter, or the number of the trial. In all panels a band shows the best baseline from its lowest to its
+    highest seed.
     """
-    drawn, axes = plots.blank(6.4, 4.2)
-    trials = completed(result.trials)
-    factors = [name for name in result.values if name.startswith(FACTOR)]
-    for number, label in enumerate(dict.fromkeys(_label(trial) for trial in trials)):
-        _draw_curve(axes, [trial for trial in trials if _label(trial) == label], factors, label, f"C{number}")
-    base = best_of(result.baselines, result.lower_is_better)
-    if base is not None:
-        values = list(base.seed_scores.values())
-        axes.axhspan(min(values), max(values), color="0.5", alpha=0.2, label=f"{BASELINE}, all seeds")
-        axes.axhline(base.score, color="0.4", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xlabel("factor" if len(factors) == 1 else "geometric mean of the factors of all layers")
-    axes.set_ylabel(f"{result.metric} on the seeds of the search")
-    axes.legend(fontsize=8)
+    count = len(result.contenders)
+    drawn, panels = plots.blank_row(_PANEL * count, _HEIGHT, count)
+    band = list(result.baseline.best.seed_scores.values())
+    for axes, contender in zip(panels, result.contenders, strict=True):
+        axes.axhspan(min(band), max(band), color="0.5", alpha=0.2, label=f"best {BASELINE}")
+        axes.axhline(result.baseline.score, color="0.4", linewidth=1)
+        _draw(axes, contender)
+        axes.set_title(contender.name, fontsize=9)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
+    scores = [value for trial in result.trials for value in trial.seed_scores.values()]
+    if min(scores) > 0 and max(scores) > _DECADES * min(scores):
+        plots.logarithmic(panels[0].yaxis)
+    better = "lower" if result.lower_is_better else "higher"
+    panels[0].set_ylabel(f"{result.metric} on the seeds of the search")
+    drawn.suptitle(f"{result.metric}: {better} is better", fontsize=10)
+    verdict = ". ".join(_capital(duel.sentence("entropy", duel.rival)) for duel in result.duels)
+    width = int(_PANEL * count * _LETTERS_PER_INCH)
+    drawn.supxlabel("\n".join(textwrap.wrap(verdict + ".", width)), fontsize=8)
     return drawn
 
 
@@ -42,13 +56,33 @@ def write_figure(result: SearchResult, path: Path) -> None:
         temporary.write_bytes(plots.png(figure(result)))
 
 
-def _draw_curve(axes: Any, trials: list[TrialResult], factors: list[str], label: str, colour: str) -> None:
-    points = [(statistics.geometric_mean(trial.values[name] for name in factors), trial) for trial in trials]
-    points.sort(key=lambda point: point[0])
-    axes.plot([x for x, _ in points], [trial.score for _, trial in points], "_-", color=colour, label=label)
-    for x, trial in points:
-        values = list(trial.seed_scores.values())
-        axes.plot([x] * len(values), values, ".", color=colour, alpha=0.6)
+def _draw(axes: Any, contender: ContenderResult) -> None:
+    trials = contender.completed
+    name, xs, logarithmic = _across(contender, trials)
+    for number, label in enumerate(dict.fromkeys(map(_label, trials))):
+        own = [(x, trial) for x, trial in zip(xs, trials, strict=True) if _label(trial) == label]
+        colour = f"C{number}"
+        axes.plot([x for x, _ in own], [trial.score for _, trial in own], "_", color=colour, label=label or "trials")
+        for x, trial in own:
+            values = list(trial.seed_scores.values())
+            axes.plot([x] * len(values), values, ".", color=colour, alpha=0.6)
+    if logarithmic:
+        plots.logarithmic(axes.xaxis)
+    axes.set_xlabel(name, fontsize=8)
+
+
+def _across(contender: ContenderResult, trials: Sequence[TrialResult]) -> tuple[str, list[float], bool]:
+    """What the trials are drawn against: its name, the values, and whether they are drawn by their logarithms."""
+    factors = [name for name in contender.values if name.startswith(FACTOR)]
+    if factors:
+        means = [statistics.geometric_mean(trial.values[name] for name in factors) for trial in trials]
+        return "factor" if len(factors) == 1 else "geometric mean of the factors of all layers", means, True
+    numeric = [n for n, v in contender.values.items() if isinstance(v, float) and v > 0]
+    for name in numeric:
+        values = [float(trial.values[name]) for trial in trials]
+        if min(values) > 0:
+            return name.replace("_", " "), values, max(values) > 10 * min(values)
+    return "trial", [float(number) for number in range(len(trials))], False
 
 
 def _label(trial: TrialResult) -> str:
@@ -56,3 +90,7 @@ def _label(trial: TrialResult) -> str:
     names = [str(trial.values[name]) for name in (REGULARIZER, PLACEMENT) if name in trial.values]
     signs = ["+" if trial.values[name] > 0 else "-" for name in sorted(trial.values) if name.startswith(SIGN)]
     return " ".join([*names, f"({''.join(signs)})"] if signs else names)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,14 +1,16 @@
-"""A search for the best entropy term, and its comparison with the baseline on held-out seeds."""
+"""A search for the best entropy term and the best baseline, and their comparison on held-out seeds."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -16,38 +18,44 @@ from typing import Any
 import keras
 import keras_tuner
 
-from keras_entropy import _checks, _files, _optional
+from keras_entropy import _checks, _files, _optional, _sealed
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.runs.pool import ProcessPool, shares
 from keras_entropy.runs.progress import Progress
-from keras_entropy.study import Arm, Comparison, Study, compare
+from keras_entropy.study import Arm, Study, StudyResult, compare
+from keras_entropy.study.controls import transform
 from keras_entropy.study.metrics import direction
 from keras_entropy.study.single_run import load
-from keras_entropy.tuning import hyperparameters, output_folder, tensorboard_log, trial_run
-from keras_entropy.tuning.hypermodel import PLACEMENT, REGULARIZER, EntropyHyperModel
+from keras_entropy.tuning import output_folder, range_notes, tensorboard_log, trial_run
+from keras_entropy.tuning.conclusion import Duel, luck
+from keras_entropy.tuning.contenders import ORTHOGONALITY, Contender, checked_controls, contenders
+from keras_entropy.tuning.hypermodel import EntropyHyperModel
+from keras_entropy.tuning.hyperparameters import digest
 from keras_entropy.tuning.search_figure import write_figure
-from keras_entropy.tuning.search_result import BASELINE, TERM, SearchResult, TrialResult, best_of, completed
-from keras_entropy.tuning.trial_table import TrialReader, write_csv
+from keras_entropy.tuning.search_result import BASELINE, SCHEMA, TERM, ContenderResult, SearchResult, best_of, completed
+from keras_entropy.tuning.search_sentence import sentence
+from keras_entropy.tuning.trial_table import trials_of, write_csv
 from keras_entropy.tuning.tuner import EntropyTuner
 
 _FIRST_HOLDOUT_SEED = 1000
 
 
+@dataclasses.dataclass(frozen=True)
 class _Builder:
     """The build function of the comparison: builds the model of an arm.
 
     Args:
-        hypermodel: `EntropyHyperModel`.
-        values: Dict of hyperparameters for each arm.
+        hypermodels: Dict of `EntropyHyperModel`s by the name of the arm.
+        values: Dict of hyperparameters by the name of the arm.
     """
 
-    def __init__(self, hypermodel: EntropyHyperModel, values: dict[str, dict[str, Any]]) -> None:
-        self.hypermodel, self.values = hypermodel, values
+    hypermodels: dict[str, EntropyHyperModel]
+    values: dict[str, dict[str, Any]]
 
     def __call__(self, setting: str) -> Any:
         hp = keras_tuner.HyperParameters()
         hp.values = dict(self.values[setting])
-        return self.hypermodel.build(hp) if PLACEMENT in hp.values else self.hypermodel.baseline(hp)
+        return self.hypermodels[setting].build(hp)
 
 
 def search(
@@ -56,6 +64,8 @@ def search(
     *,
     objective: str | keras_tuner.Objective = "val_task_loss",
     lower_is_better: bool | None = None,
+    controls: Iterable[str] = (ORTHOGONALITY,),
+    tune_baseline: bool = True,
     tuner: str = "random",
     max_trials: int = 12,
     epochs: int = 10,
@@ -72,16 +82,19 @@ def search(
     progress: bool = True,
     **oracle_options: Any,
 ) -> SearchResult:
-    """Search for the best entropy term, then compare it with the baseline on held-out seeds.
+    """Search for the best entropy term and the best baseline, and compare them on held-out seeds.
 
-    The baseline is the same model without an entropy term. It is trained beside the trials on the same seeds, once for
-    each setting of the model's own hyperparameters. After the search, the best setting and the best baseline are
-    trained again on `holdout_seeds` and compared seed by seed, with `keras_entropy.study`. If the process is killed,
+    The baseline is the same model without an entropy term. The model with a term, the baseline and each control have a
+    search of their own, with as many trials, the same seeds, epochs and tuner. If `build` declares no hyperparameters,
+    each of them tunes a multiplier of the learning rate and an L2 on the kernels that the term can act on; the term and
+    its controls tune placement and factor too. Their best settings are then trained on `holdout_seeds` and compared
+    seed by seed, with `keras_entropy.study`. Better is a term whose difference shows there, after Holm's adjustment for
+    all rivals, and which the luck of the search does not explain (see `SearchResult.duels`). If the process is killed,
     call `search` again with the same arguments: it resumes.
 
-    The output folder contains `trials.csv` (one row for each trial, with the metric of each seed), `search.png` (metric
-    against factor), `result.json`, `search/` (KerasTuner's files and the runs), `comparison/` (the records of the
-    study) and `logs/` (event files for TensorBoard and its HParams page).
+    The output folder contains `trials.csv` (one row for each trial, with all logged metrics), `search.png` (a panel for
+    each contender), `result.json`, `best_model.keras`, `search/` (KerasTuner's files and the runs of each contender),
+    `comparison/` (the records of the study) and `logs/` (event files for TensorBoard and its HParams page).
 
     Args:
         hypermodel: `EntropyHyperModel` to tune.
@@ -89,8 +102,13 @@ def search(
         objective: String or `keras_tuner.Objective`. A metric, or a loss without the penalty. Defaults to
             `"val_task_loss"`.
         lower_is_better: Boolean. Direction of the objective. Defaults to None: the name, or the `Objective`, tells.
-        tuner: String. `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`. Defaults to `"random"`.
-        max_trials: Integer. Maximum number of trials; Hyperband sets its own number. Defaults to 12.
+        controls: Names of simpler changes that the term should beat too: `"soft orthogonality"`, `"L2"`, `"orthogonal
+            initialisation"`, `"centred inputs"`, `"standardised inputs"`. Defaults to soft orthogonality.
+        tune_baseline: Boolean. Whether all contenders tune learning rate and L2 if `build` declares no hyperparameters;
+            without it the baseline is not tuned, and the conclusion says so. Defaults to True.
+        tuner: String. `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`. The luck of the search can be told for
+            random search only. Defaults to `"random"`.
+        max_trials: Integer. Maximum number of trials of each contender; Hyperband sets its own number. Defaults to 12.
         epochs: Integer. Epochs of each run; for Hyperband, of its longest trials. Defaults to 10.
         batch_size: Integer. Samples per step. Defaults to 32.
         seeds: Integer or list of integers. Number of seeds of each trial, counted from `seed`, or the seeds. Defaults
@@ -133,9 +151,9 @@ def search(
         >>> x = np.random.default_rng(0).normal(size=(32, 4))
         >>> result = search(
         ...     EntropyHyperModel(build, DenseEntropy), (x, x, x, x), max_trials=2, epochs=1, holdout_seeds=2,
-        ...     output=tempfile.mkdtemp() + "/search", progress=False)
-        >>> result.difference.n
-        2
+        ...     controls=(), output=tempfile.mkdtemp() + "/search", progress=False)
+        >>> [contender.name for contender in result.contenders], result.difference.n
+        (['entropy', 'baseline'], 2)
     """
     for module in ("loky", "matplotlib", "tensorboard"):
         _optional.require(module, extra="search")
@@ -147,11 +165,11 @@ def search(
     if "max_epochs" in oracle_options:
         raise TypeError("`search` takes `epochs` in place of KerasTuner's `max_epochs`.")
     callbacks = _checked_callbacks(callbacks)
+    controls, tune_baseline = checked_controls(controls), _checks.flag("tune_baseline", tune_baseline)
     folder = Path(output)
     output_folder.check(folder, holdout, _checks.flag("overwrite", overwrite))
     _check_fit(hypermodel)
     tuner_options = {
-        "hypermodel": hypermodel,
         "objective": keras_tuner.Objective(metric, "min" if lower else "max"),
         "tuner": tuner,
         "max_trials": _checks.positive_integer("max_trials", max_trials),
@@ -159,72 +177,39 @@ def search(
         "seeds": searched,
         "seed": seed,
         "epoch": epoch,
-        "directory": str(folder),
-        "project_name": output_folder.PROJECT,
-        "log_dir": str(folder / output_folder.LOGS),
+        "directory": str(folder / output_folder.PROJECTS),
         **oracle_options,
     }
-    fit_options = {**_fit_data(data, seed), "epochs": epochs, "batch_size": batch_size, "callbacks": callbacks}
-    if overwrite:
-        _check_tuner(tuner_options)
+    _check_tuner({"hypermodel": hypermodel, **tuner_options})
+    rivals = contenders(hypermodel, controls, tune_baseline)
+    fit_options = {"epochs": epochs, "batch_size": batch_size, "callbacks": callbacks, "verbose": 0}
+    x_train, y_train, x_val, y_val = load(data, seed)
     with output_folder.results_of(folder).locked():
         if overwrite:
             output_folder.clear(folder)
-        searcher = EntropyTuner(**tuner_options)
-        _run_trials(searcher, {**fit_options, "verbose": 0}, workers, executor, folder, progress)
-        reader = TrialReader(searcher, epochs)
-        found = _Trials(metric, lower, searched, reader.trials(), reader.baselines())
-        write_csv(folder / output_folder.TABLE, (*found.trials, *found.baselines), metric, searched)
-        values = [trial.values for trial in found.trials]
-        tensorboard_log.write_experiment(folder / output_folder.LOGS, values, [metric])
-        study = Study(
-            _Builder(hypermodel, found.arms),
-            [Arm(name, "none", setting=name) for name in found.arms],
-            holdout,
-            data=data,
-            # More trials may find another best setting, whose comparison has a folder of its own.
-            output=folder / output_folder.COMPARISON / hyperparameters.digest(found.arms)[:16],
-            epochs=epochs,
-            batch_size=batch_size,
-            metric=metric,
-            lower_is_better=lower,
-            callbacks=functools.partial(copy.deepcopy, callbacks) if callbacks else None,
-        )
-        comparison = compare(study.run(executor=executor, progress=progress), metric, BASELINE, lower_is_better=lower)
-        result = _result(found, list(hypermodel.regularizers), comparison, holdout, folder)
-        _files.write_json(folder / output_folder.RESULT, _files.strict(result.to_dict()))
+        tuners = {rival.name: _tuner_of(rival, folder, tuner_options) for rival in rivals}
+        with _trainers(tuners, workers, executor, folder, progress) as train:
+            for rival in rivals:
+                change = transform(rival.inputs, x_train)
+                given = {"x": change(x_train), "y": y_train, "validation_data": (change(x_val), y_val)}
+                train(tuners[rival.name], {**given, **fit_options})
+        found = {rival.name: _searched(tuners[rival.name], lower, epochs) for rival in rivals}
+        everything = [trial for one in found.values() for trial in one.trials]
+        write_csv(folder / output_folder.TABLE, everything, metric, searched)
+        logged = [{tensorboard_log.ARM: trial.contender, **trial.values} for trial in everything]
+        tensorboard_log.write_experiment(folder / output_folder.LOGS, logged, [metric])
+        study = _compared(rivals, found, folder, holdout, data, fit_options, metric, lower, executor, progress)
+        result = _result(found, tuners, study, holdout, lower, folder)
+        _sealed.write(folder / output_folder.RESULT, SCHEMA, result.to_dict())
         write_figure(result, folder / output_folder.FIGURE)
+        _save_best(result, folder / output_folder.MODEL)
     return result
 
 
-@dataclasses.dataclass(frozen=True)
-class _Trials:
-    """What the trials have found."""
-
-    metric: str
-    lower_is_better: bool
-    seeds: tuple[int, ...]
-    trials: tuple[TrialResult, ...]
-    baselines: tuple[TrialResult, ...]
-
-    @property
-    def best(self) -> TrialResult:
-        """The best trial; the tuner has raised an error if all failed."""
-        best = best_of(completed(self.trials), self.lower_is_better)
-        assert best is not None
-        return best
-
-    @property
-    def best_baseline(self) -> TrialResult | None:
-        """The best baseline; None if none was trained or none is finite."""
-        return best_of(self.baselines, self.lower_is_better)
-
-    @property
-    def arms(self) -> dict[str, dict[str, Any]]:
-        """Hyperparameters of the baseline and of the best setting."""
-        base = self.best_baseline
-        baseline = hyperparameters.without_term(self.best.values) if base is None else dict(base.values)
-        return {BASELINE: baseline, TERM: dict(self.best.values)}
+def _tuner_of(rival: Contender, folder: Path, options: Mapping[str, Any]) -> EntropyTuner:
+    slug = output_folder.slug(rival.name)
+    logs = str(folder / output_folder.LOGS / slug)
+    return EntropyTuner(hypermodel=rival.hypermodel, arm=rival.name, project_name=slug, log_dir=logs, **options)
 
 
 def _check_tuner(options: Mapping[str, Any]) -> None:
@@ -238,78 +223,151 @@ def _check_tuner(options: Mapping[str, Any]) -> None:
         EntropyTuner(**{**options, "directory": empty})
 
 
-def _run_trials(
-    tuner: EntropyTuner, fit: dict[str, Any], workers: int, executor: Executor | None, folder: Path, progress: bool
-) -> None:
-    """Run all trials, in this process, in processes of this machine, or on an executor."""
-    with Progress(["trials"], progress, noun="trial") as display:
-        tuner.progress = display
-        total, ended = tuner.oracle.expected_trials, list(tuner.oracle.end_order)
-        before = [("trials", tuner.oracle.trials[name].status == "COMPLETED") for name in ended]
-        display.begin("Searching", {"trials": max(0, (total or 0) - len(ended))}, before)
-        if executor is not None:
-            tuner.search_on(executor, workers, **fit)
-        elif workers == 1 or tuner.complete:
-            tuner.search(**fit)
-        else:
+@contextlib.contextmanager
+def _trainers(
+    tuners: Mapping[str, EntropyTuner], workers: int, executor: Executor | None, folder: Path, progress: bool
+) -> Iterator[Any]:
+    """A function that runs all trials of a tuner: in this process, in processes of this machine, or on an executor."""
+    alone = executor is None and (workers == 1 or all(tuner.complete for tuner in tuners.values()))
+    with Progress(tuners, progress, noun="trial") as display, contextlib.ExitStack() as stack:
+        left, ended = {}, []
+        for name, tuner in tuners.items():
+            tuner.progress = display
+            before = [tuner.oracle.trials[trial].status == "COMPLETED" for trial in tuner.oracle.end_order]
+            ended += [(name, ok) for ok in before]
+            left[name] = max(0, (tuner.oracle.expected_trials or 0) - len(before))
+        display.begin("Searching", left, ended)
+        used = executor
+        if executor is None and not alone:
             log = folder / output_folder.LOG
-            with ProcessPool(workers, tries=3, log=log, shares=shares(workers)) as pool:
-                tuner.search_on(pool, workers, **fit)
+            used = stack.enter_context(ProcessPool(workers, tries=3, log=log, shares=shares(workers)))
+
+        def train(tuner: EntropyTuner, fit: dict[str, Any]) -> None:
+            if used is None:
+                tuner.search(**fit)
+            else:
+                tuner.search_on(used, workers, **fit)
+
+        yield train
+
+
+@dataclasses.dataclass(frozen=True)
+class _Searched:
+    """What the search of a contender has found."""
+
+    trials: tuple[Any, ...]
+    best: Any
+
+
+def _searched(tuner: EntropyTuner, lower: bool, epochs: int) -> _Searched:
+    trials = trials_of(tuner, epochs)
+    best = best_of(completed(trials), lower)
+    assert best is not None  # the tuner has raised an error if all trials failed
+    return _Searched(trials, best)
+
+
+def _compared(
+    rivals: Sequence[Contender],
+    found: Mapping[str, _Searched],
+    folder: Path,
+    holdout: tuple[int, ...],
+    data: Any,
+    fit: Mapping[str, Any],
+    metric: str,
+    lower: bool,
+    executor: Executor | None,
+    progress: bool,
+) -> StudyResult:
+    """Train the best setting of each contender on the held-out seeds."""
+    values = {name: dict(one.best.values) for name, one in found.items()}
+    callbacks = fit["callbacks"]
+    study = Study(
+        _Builder({rival.name: rival.hypermodel for rival in rivals}, values),
+        [Arm(rival.name, "none", inputs=rival.inputs, setting=rival.name) for rival in rivals],
+        holdout,
+        data=data,
+        # More trials may find another best setting, whose comparison has a folder of its own.
+        output=folder / output_folder.COMPARISON / digest(values)[:16],
+        epochs=fit["epochs"],
+        batch_size=fit["batch_size"],
+        metric=metric,
+        lower_is_better=lower,
+        callbacks=functools.partial(copy.deepcopy, callbacks) if callbacks else None,
+    )
+    return study.run(executor=executor, progress=progress)
 
 
 def _result(
-    found: _Trials, regularizers: list[str], comparison: Comparison, holdout: tuple[int, ...], folder: Path
+    found: Mapping[str, _Searched],
+    tuners: Mapping[str, EntropyTuner],
+    study: StudyResult,
+    holdout: tuple[int, ...],
+    lower: bool,
+    folder: Path,
 ) -> SearchResult:
+    tuner = tuners[TERM]
+    metric = tuner.oracle.objective.name
+    comparison = compare(study, metric, TERM, epoch=tuner.epoch, lower_is_better=lower)
     rows = {row.arm: row for row in comparison.rows}
-    mean, base_mean = (math.nan if row.mean is None else row.mean.estimate for row in (rows[TERM], rows[BASELINE]))
-    base = found.best_baseline
+    results = tuple(_contender(tuners[name], one, rows[name].values) for name, one in found.items())
+    scores = {result.name: [trial.score for trial in result.completed] for result in results}
+    duels = []
+    for rival in results[1:]:
+        difference = rows[rival.name].difference  # the rival minus the term
+        difference = None if difference is None else difference.swapped()
+        pair = [scores[TERM], scores[rival.name]]
+        if difference is not None and (difference.estimate > 0) == lower:
+            pair.reverse()
+        chance = luck(*pair, lower_is_better=lower)
+        random = tuner.tuner == "random"
+        duels.append(Duel(rival=rival.name, difference=difference, luck=chance, random=random, lower_is_better=lower))
     return SearchResult(
-        sentence=_sentence(found, regularizers, comparison),
-        metric=found.metric,
-        lower_is_better=found.lower_is_better,
-        values=found.best.values,
-        baseline_values=FrozenDict(found.arms[BASELINE]),
-        score=found.best.score,
-        baseline_score=math.nan if base is None else base.score,
-        holdout_mean=mean,
-        baseline_holdout_mean=base_mean,
-        difference=rows[TERM].difference,
-        seeds=found.seeds,
+        sentence=sentence(metric, lower, results, duels, tuner),
+        metric=metric,
+        lower_is_better=lower,
+        contenders=results,
+        duels=tuple(duels),
+        seeds=tuner.seeds,
         holdout_seeds=holdout,
-        trials=found.trials,
-        baselines=found.baselines,
         output=str(folder),
+        study=study,
+        tuners=FrozenDict(tuners),
     )
 
 
-def _sentence(found: _Trials, regularizers: list[str], comparison: Comparison) -> str:
-    """The conclusion in words."""
-    better = "lower" if found.lower_is_better else "higher"
-    compared = " ".join(f"{sentence}." for sentence in comparison.sentences())
-    different = len(
-        {hyperparameters.digest(trial.values) for trial in completed(found.trials)}
-    )  # Hyperband repeats some
-    only = {REGULARIZER: regularizers[0]} if len(regularizers) == 1 else {}
-    best, base, values = found.best, found.best_baseline, found.arms[BASELINE]
-    at = f" at its best {_in_words(values)}" if values else ""
-    score = math.nan if base is None else base.score
-    return (
-        f"{found.metric} ({better} is better) on held-out seeds: {compared} The best of {different} settings was "
-        f"{_in_words({**only, **best.values})}. On the seeds of the search, its mean was {best.score:.5g}; the mean of "
-        f"the baseline{at} was {score:.5g}."
+def _contender(tuner: EntropyTuner, found: _Searched, holdout: Mapping[int, float]) -> ContenderResult:
+    runs = tuner.records.all()
+    space = [parameter for parameter in tuner.oracle.hyperparameters.space if not parameter.name.startswith("tuner/")]
+    notes = range_notes.at_the_end(found.best.values, space)
+    if tuner.arm != BASELINE:
+        notes += range_notes.never_tried(tuner.hypermodel, completed(found.trials))
+    return ContenderResult(
+        name=tuner.arm,
+        trials=found.trials,
+        best=found.best,
+        tuned=tuple(parameter.name for parameter in space),
+        holdout=FrozenDict(holdout),
+        notes=tuple(notes),
+        runs=len(runs),
+        epochs=sum(run.epochs for run in runs),
+        seconds=math.fsum(run.cpu_seconds for run in runs),
     )
 
 
-def _in_words(values: Mapping[str, Any]) -> str:
-    def text(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    return ", ".join(f"{name.removeprefix('entropy/')} {text(value)}" for name, value in values.items())
-
-
-def _fit_data(data: Any, seed: int) -> dict[str, Any]:
-    x_train, y_train, x_val, y_val = load(data, seed)
-    return {"x": x_train, "y": y_train, "validation_data": (x_val, y_val)}
+def _save_best(result: SearchResult, path: Path) -> None:
+    """Save the trained model of the winner, where this machine has its weights and Keras can save it whole."""
+    try:
+        model = result.best_model()
+        with _files.replacing(path) as temporary:
+            model.save(temporary)
+    except Exception as error:  # saving runs the user's code
+        path.unlink(missing_ok=True)
+        warnings.warn(
+            f"{path} was not written: {type(error).__name__}: {_checks.printable(str(error))} `SearchResult.build()` "
+            "builds the model.",
+            _checks.EntropyWarning,
+            stacklevel=3,
+        )
 
 
 def _checked_objective(objective: Any, lower_is_better: bool | None) -> tuple[str, bool]:

@@ -12,6 +12,9 @@ import keras
 from keras_entropy import _optional
 from keras_entropy.events import EventWriter
 
+ARM = "contender"
+"""Column of the HParams page: what is searched, such as "entropy" or "baseline"."""
+
 
 class HParamsLogger(keras.callbacks.Callback):
     """Write the metrics and the hyperparameters of a run to an event file, without TensorFlow.

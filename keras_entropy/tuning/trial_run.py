@@ -23,10 +23,8 @@ from keras_entropy.runs.records import RunRecord
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.tuning import _keras_tuner, hyperparameters
-from keras_entropy.tuning.hypermodel import PLACEMENT
 from keras_entropy.tuning.project_folder import CHECKPOINTS, WEIGHTS
-from keras_entropy.tuning.search_result import BASELINE
-from keras_entropy.tuning.tensorboard_log import HParamsLogger
+from keras_entropy.tuning.tensorboard_log import ARM, HParamsLogger
 from keras_entropy.tuning.trial_errors import fatal_errors
 
 
@@ -39,6 +37,7 @@ class Job:
         objective: Objective of the tuner.
         args: Positional arguments of the hypermodel's `fit`.
         fit: Mapping. Keyword arguments of the hypermodel's `fit`.
+        arm: String. Name of what is searched, such as `"entropy"` or `"baseline"`.
         identity: String. Hash of the model, the data and all options of the search.
         folder: Path of the folder of the search, for checkpoints and weights.
         log_dir: Path of the event files, or None.
@@ -49,6 +48,7 @@ class Job:
     objective: Any
     args: tuple[Any, ...]
     fit: Mapping[str, Any]
+    arm: str
     identity: str
     folder: Path
     log_dir: Path | None
@@ -69,7 +69,7 @@ class Job:
     def record(self, task: Task, **found: Any) -> RunRecord:
         """The record of a run."""
         return RunRecord(
-            arm=hyperparameters.arm_of(task.values),
+            arm=self.arm,
             seed=task.seed,
             role="tune",
             tuned=task.values,
@@ -86,7 +86,7 @@ class Task:
     Attributes:
         trial_id: String. The trial that asks for the run.
         space: `keras_tuner.HyperParameters` of the trial.
-        values: Hyperparameters by name; for the baseline, without those of the entropy term.
+        values: Hyperparameters by name.
         seed: Integer. Seed of initial weights, data order and dropout.
         epochs: Integer. Number of epochs.
     """
@@ -128,15 +128,15 @@ def _trained(job: Job, task: Task, observers: Iterable[Any]) -> dict[str, Any]:
     hp, hypermodel, values = task.space.copy(), job.hypermodel, task.values
     hp.values = dict(values)
     with seeded(task.seed):
-        model = hypermodel.build(hp) if PLACEMENT in values else hypermodel.baseline(hp)
+        model = hypermodel.build(hp)
     memory.build_optimizer(model)
-    folder = log_folder(task.trial_id, values, task.seed)
+    folder = Path(f"trial_{task.trial_id}", f"seed_{task.seed}")
     arguments = {**job.fit, "epochs": task.epochs}
     own = _own_callbacks(arguments.pop("callbacks", None) or [], folder)
     watching = list(observers)
     plain, watch, here, key = is_plain(hypermodel), Watch(), job.folder.is_dir(), job.key(values, task.seed)
     if job.log_dir is not None and here:
-        watching.append(HParamsLogger(job.log_dir / folder, {PLACEMENT: BASELINE, **values}, folder.parts[0]))
+        watching.append(HParamsLogger(job.log_dir / folder, {ARM: job.arm, **values}, f"{job.arm} {folder.parts[0]}"))
     known = {parameter.name for parameter in hp.space}
     with shared_models.training(model, own, alone=not plain) as model:
         results = training.fit(
@@ -180,16 +180,6 @@ def _results(job: Job, watch: Watch, results: Any, stopped: bool) -> dict[str, A
         "stopped_early": stopped or not plain,  # a custom `fit` decides its own epochs
         "wall_seconds": watch.seconds,
     }
-
-
-def log_folder(trial_id: str, values: Mapping[str, Any], seed: int) -> Path:
-    """Folder of the event files of a run, relative to the folder of all logs."""
-    name = (
-        f"trial_{trial_id}"
-        if PLACEMENT in values
-        else f"{BASELINE}_{hyperparameters.digest(hyperparameters.own(values))[:16]}"
-    )
-    return Path(name, f"seed_{seed}")
 
 
 def is_plain(hypermodel: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A KerasTuner tuner with fixed seeds, a baseline beside the trials, and searches that resume after a kill."""
+"""A KerasTuner tuner with fixed seeds, and searches that resume after a kill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import math
 import os
 import statistics
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
@@ -20,23 +19,21 @@ from keras_tuner import errors
 from keras_entropy import _checks
 from keras_entropy.runs import memory, shared_models
 from keras_entropy.runs.progress import Progress
-from keras_entropy.runs.records import RUNS, RunRecord, RunRecords, Slot
+from keras_entropy.runs.records import RUNS, RunRecord, RunRecords
 from keras_entropy.tuning import _keras_tuner, hyperparameters, objective_checks, project_folder, scores, trial_run
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.oracles import ORACLES, STATE
-from keras_entropy.tuning.search_result import BASELINE
+from keras_entropy.tuning.search_result import TERM
 from keras_entropy.tuning.team import Team
 from keras_entropy.tuning.trial_errors import fatal_errors
 
 
 class EntropyTuner(_keras_tuner.TunerBase):
-    """A KerasTuner tuner with fixed seeds, a baseline beside the trials, and searches that resume after a kill.
+    """A KerasTuner tuner with fixed seeds, and searches that resume after a kill.
 
     * **Seeds.** Each trial is trained once for each of `seeds`, the same seeds in all trials. Equal seeds give equal
       initial weights, dropout masks and, for arrays, order of the data. The metrics of each seed are recorded, at the
       last and at the best epoch.
-    * **Baseline.** The model without the entropy term is trained beside the trials, on the same seeds, for each setting
-      of the model's own hyperparameters.
     * **Resuming.** If the process is killed, the same program resumes the search and chooses the same hyperparameters
       as an uninterrupted search. A finished seed is read from its record. An unfinished seed resumes after its last
       epoch if the data are arrays, and restarts otherwise.
@@ -56,7 +53,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
         epoch: String. The score of a trial is the mean over the seeds of the objective at the `"last"` or at the
             `"best"` epoch. The best epoch is chosen on the validation data, so its score is too good. Defaults to
             `"last"`.
-        baseline: Boolean. Whether to train the baseline. Defaults to True.
+        arm: String. What is searched, as records and logs name it. Defaults to `"entropy"`.
         directory: Path of the folder of projects. Defaults to `"runs"`.
         project_name: String. Name of the folder of this search. Defaults to `"search"`.
         max_epochs: Integer. Epochs of Hyperband's longest trials. Defaults to 27.
@@ -97,7 +94,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
         seeds: Iterable[int] = (0, 1, 2),
         seed: int = 0,
         epoch: str = "last",
-        baseline: bool = True,
+        arm: str = TERM,
         directory: Any = "runs",
         project_name: str = "search",
         max_epochs: int = 27,
@@ -115,8 +112,9 @@ class EntropyTuner(_keras_tuner.TunerBase):
             raise ValueError(_checks.message("seeds", "at least one seed", seeds))
         seed = _checks.seed("seed", seed)
         overwrite = _checks.flag("overwrite", overwrite)
-        self.epoch = _checks.one_of("epoch", epoch, ("last", "best"))
-        self.baseline, self.log_dir = baseline, log_dir
+        self.epoch: Any = _checks.one_of("epoch", epoch, ("last", "best"))
+        self.tuner = tuner
+        self.arm, self.log_dir = arm, log_dir
         objective = objective_checks.as_objective(objective)
         objective_checks.check_objective(objective)
         _check_options(oracle_options, kind, tuner)
@@ -125,7 +123,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
         if "max_retries_per_trial" in oracle_options:
             raise ValueError("`max_retries_per_trial` should be left out: a trial with the same seeds fails again.")
         self._folder = Path(directory) / project_name
-        settings = {"tuner": tuner, "seed": seed, "seeds": self.seeds, "epoch": epoch, **oracle_options}
+        settings = {"arm": arm, "tuner": tuner, "seed": seed, "seeds": self.seeds, "epoch": epoch, **oracle_options}
         if tuner == "hyperband":
             settings |= limit
         self._described = project_folder.description(settings, hypermodel, objective)
@@ -145,7 +143,6 @@ class EntropyTuner(_keras_tuner.TunerBase):
         self.records = RunRecords(self._folder / RUNS)
         """`RunRecords` of all runs of the search."""
         self._identity = ""
-        self._locks: dict[Slot, threading.Lock] = {}
         self._team: Team | None = None
         self.progress = Progress([], show=False)
         """`Progress` that shows the ended trials."""
@@ -182,6 +179,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
         """
         _, kwargs = self._checked_fit((), kwargs)
         with memory.set_aside(), self._opened((), kwargs):
+            self.oracle.verbose = kwargs.get("verbose", 1)
             self._team = Team(self, executor, kwargs)
             try:
                 self._team.work(count)
@@ -213,7 +211,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
         self._check_completed()
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Train a setting and its baseline for each seed; return the mean metrics."""
+        """Train a setting for each seed; return the mean metrics."""
         values = hyperparameters.own(trial.hyperparameters.values)
         kwargs["epochs"] = epochs = int(trial.hyperparameters.values.get("tuner/epochs", kwargs.get("epochs", 1)))
         objective = self.oracle.objective
@@ -225,14 +223,9 @@ class EntropyTuner(_keras_tuner.TunerBase):
             value = self._value(run, counted)
             if not math.isfinite(value):
                 trial.message = f"Seed {seed}: {run.reason or f'{objective.name} is {value}'}."
-                return self._metrics([run], [], counted)
+                return self._metrics([run], counted)
             runs.append(run)
-        baseline = hyperparameters.without_term(values)
-        # Wait last for runs that another trial is training.
-        seeds = self.seeds if self.baseline else ()
-        found = {seed: self._run(trial, baseline, seed, args, kwargs, wait=False) for seed in seeds}
-        bases = [run or self._run(trial, baseline, seed, args, kwargs) for seed, run in found.items()]
-        return self._metrics(runs, bases, counted)
+        return self._metrics(runs, counted)
 
     @property
     def complete(self) -> bool:
@@ -240,12 +233,27 @@ class EntropyTuner(_keras_tuner.TunerBase):
         limit = self.oracle.max_trials
         return limit is not None and not self.oracle.ongoing_trials and len(self.oracle.end_order) >= limit
 
-    def load_model(self, trial: Any) -> Any:
-        """Load the trained model of a trial: that of the first seed, after its last epoch."""
+    def load_model(self, trial: Any, seed: int | None = None) -> Any:
+        """Load the trained model of a trial, after its last epoch.
+
+        Args:
+            trial: KerasTuner's trial.
+            seed: Integer. The seed of the run. Defaults to None: the first one.
+
+        Raises:
+            FileNotFoundError: If the run was trained on a machine that does not see the folder of the search.
+        """
         model = self.hypermodel.build(trial.hyperparameters)
         memory.build_optimizer(model)  # so that its state is loaded too
-        key = self.records[hyperparameters.slot_of(trial.hyperparameters.values, self.seeds[0])].key
-        model.load_weights(self.job((), {}).weights(key))
+        seed = self.seeds[0] if seed is None else seed
+        key = self.records[hyperparameters.slot_of(self.arm, trial.hyperparameters.values, seed)].key
+        path = self.job((), {}).weights(key)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"There are no trained weights {path}: the run was trained on a machine that does not see this folder. "
+                "Train the model again: `hypermodel.build(hyperparameters)`, then `fit`."
+            )
+        model.load_weights(path)
         return model
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
@@ -271,7 +279,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
         self.oracle.end_trial(trial)
         ended, best = self.oracle.trials[trial.trial_id], self.oracle.get_best_trials(1)
         note = f"best {self.oracle.objective.name} {best[0].score:.5g}" if best else ""
-        self.progress.ended("trials", ended.status == "COMPLETED", f"trial {trial.trial_id}", note)
+        self.progress.ended(self.arm, ended.status == "COMPLETED", f"trial {trial.trial_id}", note)
 
     def space_populated(self) -> None:
         """Read the state of the oracle when KerasTuner has filled its space."""
@@ -286,38 +294,31 @@ class EntropyTuner(_keras_tuner.TunerBase):
                 f"{next(reasons, 'unknown').strip().splitlines()[-1]}"
             )
 
-    def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any, *, wait: bool = True) -> Any:
-        """Read or train a run; with `wait=False`, return None if another trial is training it."""
+    def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any) -> RunRecord:
+        """Read or train a run."""
         epochs = kwargs["epochs"]
-        slot = hyperparameters.slot_of(values, seed)
+        slot = hyperparameters.slot_of(self.arm, values, seed)
         done = self.records.get(slot)
         if done is not None and scores.covers(done, epochs):
             return done
-        lock = self._locks.setdefault(slot, threading.Lock())
-        if not lock.acquire(blocking=wait):
-            return None
-        try:
-            done = self.records.get(slot)
-            if done is None or not scores.covers(done, epochs):
-                job = self.job(args, kwargs)
-                task = trial_run.Task(trial.trial_id, trial.hyperparameters, values, seed, epochs)
-                if self._team is not None:
-                    done = self._team.train(task)
-                else:
-                    done = trial_run.train(job, task, [_keras_tuner.trial_callback(self, trial)])
-                with fatal_errors():
-                    self.records.add(done)
-                if done.stopped_early or "tuner/epochs" not in trial.hyperparameters.values:
-                    job.checkpoint(done.key).unlink(missing_ok=True)
-        finally:
-            lock.release()
+        task = trial_run.Task(trial.trial_id, trial.hyperparameters, values, seed, epochs)
+        job = self.job(args, kwargs)
+        if self._team is not None:
+            done = self._team.train(task)
+        else:
+            done = trial_run.train(job, task, [_keras_tuner.trial_callback(self, trial)])
+        with fatal_errors():
+            self.records.add(done)
+        if done.stopped_early or "tuner/epochs" not in trial.hyperparameters.values:
+            job.checkpoint(done.key).unlink(missing_ok=True)
         return done
 
     def job(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> trial_run.Job:
         """What the runs of this search share."""
         logs = None if self.log_dir is None else Path(self.log_dir).absolute()
         folder = self._folder.absolute()
-        return trial_run.Job(self.hypermodel, self.oracle.objective, args, kwargs, self._identity, folder, logs)
+        objective = self.oracle.objective
+        return trial_run.Job(self.hypermodel, objective, args, kwargs, self.arm, self._identity, folder, logs)
 
     def _value(self, run: RunRecord, epochs: int) -> float:
         """The objective of a run; NaN for a run that diverged.
@@ -336,7 +337,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
                 f"{objective.name!r}. Compile the model with this metric, or give `validation_data`."
             ) from error
 
-    def _metrics(self, runs: list[RunRecord], bases: list[RunRecord], epochs: int) -> dict[str, float]:
+    def _metrics(self, runs: list[RunRecord], epochs: int) -> dict[str, float]:
         """Means of all metrics over the seeds, and the objective of each seed."""
         objective = self.oracle.objective
         rows = [scores.metrics(run, self.epoch, objective, epochs) for run in runs]
@@ -346,9 +347,6 @@ class EntropyTuner(_keras_tuner.TunerBase):
             for epoch in ("last", "best"):
                 value = objective.get_value(scores.metrics(run, epoch, objective, epochs))
                 found[f"{objective.name}/seed_{run.seed}/{epoch}"] = value
-        if bases:
-            values = [objective.get_value(scores.metrics(base, self.epoch, objective, epochs)) for base in bases]
-            found[f"{objective.name}/{BASELINE}"] = statistics.fmean(values)
         return found
 
 
