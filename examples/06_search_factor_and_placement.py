@@ -3,8 +3,8 @@
     python examples/06_search_factor_and_placement.py [FOLDER] [--tuner random] [--max-trials 6] [--workers 1]
 
 The model is a small CNN on the handwritten digits of scikit-learn. Its learning rate is tuned together with the term.
-The baseline, the model without a term, is trained at each of these learning rates on the same seeds, so it is tuned as
-much. If the program is killed, start it again: it resumes. With --workers 2, two processes search.
+The baseline, the model without a term, and soft orthogonality have as many trials. If the program is killed, start it
+again: it resumes. With --workers 2, two processes search.
 """
 
 import argparse
@@ -46,7 +46,10 @@ def main():
         output=arguments.folder,
     )
     print(result)
-    print(f"Best score of the search: {result.score:.4f}; same setting on held-out seeds: {result.holdout_mean:.4f}.")
+    for contender in result.contenders:
+        print(f"{contender.name}: {contender.score:.4f} in the search, {contender.holdout_mean:.4f} on held-out seeds")
+    weights = result.best_model().count_params()
+    print(f"The winner, {result.winner}, has {weights} weights and is in {result.output}/best_model.keras")
     print(f"Files: {result.output}/trials.csv, search.png, result.json; tensorboard --logdir {result.output}/logs")
 
 
