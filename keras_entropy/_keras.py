@@ -13,7 +13,7 @@ import functools
 import inspect
 import random
 import weakref
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -149,12 +149,6 @@ def callback_list_of(callback: keras.callbacks.Callback) -> keras.callbacks.Call
         if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
             return caller
     return None
-
-
-def set_csv_columns(callback: keras.callbacks.Callback, names: Collection[str]) -> None:
-    """Set the columns of a callback that is a CSVLogger and has not seen its first epoch."""
-    if isinstance(callback, keras.callbacks.CSVLogger) and callback.keys is None:
-        callback.keys = sorted(names)
 
 
 def is_fitting(model: Model) -> bool:

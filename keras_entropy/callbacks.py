@@ -24,6 +24,9 @@ from keras_entropy.regularizers.sum import regularizers_of
 _VISIBLE_CHANGE = 1e-3
 """Relative change of the task loss that a monitor of `val_loss` should see; near convergence an epoch makes one."""
 
+_VISIBLE_PART = 0.1
+"""Part of the penalty that the difference of `loss` and `task_loss` shows, whatever the penalty did in the epoch."""
+
 PENALISED = ("loss", "val_loss")
 """Keys of the logs that contain the penalty."""
 
@@ -42,8 +45,11 @@ class EntropyLogger(keras.callbacks.Callback):
       positions that its mask includes;
     * `entropy_penalty`: sum of the entropy penalties of all kernels at the end of the epoch. Penalties of activations,
       which depend on the data, are part of `loss` only;
-    * `task_loss` and `val_task_loss`: compiled loss without any penalty, averaged like Keras's `loss`.
-      `val_task_loss` is NaN in an epoch without validation.
+    * `task_loss` and, where there is validation, `val_task_loss`: compiled loss without any penalty, averaged like
+      Keras's `loss`.
+
+    Keras's progress line shows `entropy`, the mean over the layers, in place of the entries of single layers: the
+    logger hands a shorter copy of `logs` to `keras.callbacks.ProgbarLogger`.
 
     To stop, save or reduce the learning rate by the task alone, give Keras's callbacks
     `monitor="val_task_loss", mode="min"`. The logger does not change training: weights and history are bit-identical to
@@ -79,7 +85,7 @@ class EntropyLogger(keras.callbacks.Callback):
         >>> model.compile("sgd", "mse")
         >>> history = model.fit(np.ones((8, 4)), np.ones((8, 3)), verbose=0, callbacks=[EntropyLogger()])
         >>> sorted(history.history)
-        ['entropy/code', 'entropy_penalty', 'loss', 'task_loss', 'val_task_loss']
+        ['entropy/code', 'entropy_penalty', 'loss', 'task_loss']
     """
 
     def __init__(
@@ -108,7 +114,6 @@ class EntropyLogger(keras.callbacks.Callback):
         self._tracking: _keras.Change | None = None
         self._writer: Any = None
         self._fitting = False
-        self._siblings: list[keras.callbacks.Callback] = []
         self._warned: set[str] = set()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
@@ -133,10 +138,10 @@ class EntropyLogger(keras.callbacks.Callback):
         callback_list = _keras.callback_list_of(self)
         if callback_list is not None:
             # Keras is iterating over the old list, which must not change.
-            self._siblings = [c for c in callback_list.callbacks if c is not self]
-            callback_list.callbacks = [self, *map(_without_missing_validation, self._siblings)]
+            siblings = [c for c in callback_list.callbacks if c is not self]
+            callback_list.callbacks = [self, *(self._with_short_line(callback) for callback in siblings)]
             if any(isinstance(r, EntropyRegularizer) for r in regularizers_of(self.model)):
-                _warn_of_penalised_monitors(self._siblings)
+                _warn_of_penalised_monitors(siblings)
         if self.model.built:  # what does not fit the model raises now
             self._weights()
             if self.sample is not None:
@@ -149,7 +154,6 @@ class EntropyLogger(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure the layers and add the entries to `logs`."""
         logs = {} if logs is None else logs
-        metrics = list(logs)
         weights = self._weights()
         self.layers_logged = tuple(
             profile.measure_weight(weight, self.measure, values=self._writer is not None) for weight in weights
@@ -164,11 +168,10 @@ class EntropyLogger(keras.callbacks.Callback):
                 self._warn(
                     "task_loss",
                     f"EntropyLogger cannot log task_loss: the train_step or compute_loss of {name} does not use the "
-                    "compiled loss, or, on JAX, not Keras's own step.",
+                    "compiled loss, or, on JAX, not Keras's own step. If its loss leaves out `self.losses`, entropy "
+                    "terms have no effect.",
                 )
-            if "val_task_loss" not in logs:
-                logs["val_task_loss"] = math.nan
-                self._keep_validation_columns(metrics, logs)
+            self._check_penalty(logs)
             self._check_spacing(logs["task_loss"], logs["entropy_penalty"])
         if self._writer is not None:
             self._write_events(epoch, logs)
@@ -217,14 +220,20 @@ class EntropyLogger(keras.callbacks.Callback):
                 found[f"entropy/{entropy.path}/total"] = entropy.mean + slope
         return found
 
-    def _keep_validation_columns(self, metrics: list[str], logs: dict[str, Any]) -> None:
-        """Give a CSVLogger columns for validation, although its first epoch has none.
+    def _with_short_line(self, callback: Any) -> Any:
+        return _ShortLine(callback, self) if isinstance(callback, keras.callbacks.ProgbarLogger) else callback
 
-        CSVLogger fixes its columns in the first epoch, and adds those of validation unless a key starts with "val_", as
-        `val_task_loss` does.
-        """
-        for callback in self._siblings:
-            _keras.set_csv_columns(callback, {*logs, *(f"val_{name}" for name in metrics)})
+    def _check_penalty(self, logs: dict[str, Any]) -> None:
+        """Warn of a loss that never contains the penalty, as that of a `compute_loss` without `self.losses`."""
+        penalty, difference = logs["entropy_penalty"], logs.get("loss", math.nan) - logs["task_loss"]
+        rounding = 1e-5 * abs(logs["task_loss"])
+        if abs(difference) <= rounding < _VISIBLE_PART * abs(penalty):
+            name = type(self.model).__name__
+            self._warn(
+                "penalty",
+                f"The loss of {name} does not contain the entropy penalty, {penalty:.4g}, so the terms have no effect. "
+                "Add `sum(self.losses)` in its compute_loss or train_step.",
+            )
 
     def _check_spacing(self, task_loss: float, penalty: float) -> None:
         spacing = float(np.spacing(np.float32(abs(penalty))))
@@ -359,30 +368,19 @@ def _check_takes_epoch(signature: inspect.Signature, schedule: Any) -> None:
         raise TypeError(_checks.message("schedule", "a function of the epoch alone", schedule, remedy)) from error
 
 
-class _SkipsMissingValidation:
-    """A monitor of `val_task_loss` that skips epochs without validation.
+class _ShortLine:
+    """Keras's progress line without the entries of single layers."""
 
-    Keras's monitors skip an epoch whose key is missing, but take a NaN for their best value.
-    """
-
-    def __init__(self, callback: keras.callbacks.Callback) -> None:
-        self._callback = callback
+    def __init__(self, callback: keras.callbacks.Callback, logger: EntropyLogger) -> None:
+        self._callback, self._logger = callback, logger
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._callback, name)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        if "val_task_loss" not in logs or any(name.startswith("val_") and name != "val_task_loss" for name in logs):
-            self._callback.on_epoch_end(epoch, logs)
-            return
-        missing = logs.pop("val_task_loss")
-        self._callback.on_epoch_end(epoch, logs)
-        logs["val_task_loss"] = missing
-
-
-def _without_missing_validation(callback: Any) -> Any:
-    monitors = getattr(callback, "monitor", None) == "val_task_loss"
-    return _SkipsMissingValidation(callback) if monitors else callback
+        layers = [entropy.mean for entropy in self._logger.layers_logged]
+        shown = {name: value for name, value in logs.items() if not name.startswith("entropy/")}
+        self._callback.on_epoch_end(epoch, shown | ({"entropy": float(np.mean(layers))} if layers else {}))
 
 
 def watches_penalty(callback: Any) -> bool:

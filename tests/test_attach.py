@@ -230,7 +230,7 @@ def test_a_sum_that_was_there_comes_back_as_it_was():
     model = network(kernel_regularizer=SumRegularizer([keras.regularizers.L2(0.5)]))
     config = model.get_config()
 
-    first, second = (apply_entropy(model, "inner/a", DenseEntropy(0.1)) for _ in range(2))
+    first, second = (apply_entropy(model, "inner/a", DenseEntropy(factor)) for factor in (0.1, 0.2))
     first.remove()
     second.remove()
 
@@ -383,3 +383,22 @@ class TestSum:
             SumRegularizer([])
         with pytest.raises(TypeError, match=r"`regularizers\[0\]`.*3"):
             SumRegularizer([3])
+
+
+def test_an_equal_term_twice_is_said_and_replaced_when_asked():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="code")])
+    apply_entropy(model, "all", DenseEntropy(1e-3))
+    with pytest.warns(EntropyWarning, match=r"code had an equal regularizer already.*replace=True"):
+        second = apply_entropy(model, "all", DenseEntropy(1e-3))
+    assert len(model.losses) == 1
+    kernel = model.layers[0].kernel
+    twice = float(keras.ops.convert_to_numpy(model.losses[0]))
+    second.remove()
+    once = float(keras.ops.convert_to_numpy(model.losses[0]))
+    assert twice == pytest.approx(2 * once)
+
+    for factor in (1e-3, 1e-2):
+        apply_entropy(model, "all", DenseEntropy(factor), replace=True)
+        assert kernel.regularizer.factor == factor
+    apply_entropy(model, "all", keras.regularizers.L2(1e-3), replace=True)  # of another class: beside the first
+    assert len(kernel.regularizer.regularizers) == 2

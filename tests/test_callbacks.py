@@ -2,6 +2,7 @@ import copy
 import csv
 import gc
 import math
+import re
 import time
 
 import keras
@@ -168,12 +169,44 @@ class TestEntropyLogger:
         np.testing.assert_allclose(history["task_loss"], expected["loss"], rtol=1e-6)
         np.testing.assert_allclose(history["val_task_loss"], expected["val_loss"], rtol=1e-6)
 
-    def test_nan_where_there_is_no_validation(self):
+    def test_without_validation_there_is_no_val_task_loss_as_there_is_no_val_loss(self):
         history = fit(small_cnn(), EntropyLogger(), epochs=4, validation_freq=2)
-        assert np.isnan(history["val_task_loss"]).tolist() == [True, False, True, False]
+        assert len(history["val_task_loss"]) == len(history["val_loss"]) == 2
 
-        history = fit(small_cnn(), EntropyLogger(), validation=False)
-        assert np.isnan(history["val_task_loss"]).all()
+        assert "val_task_loss" not in fit(small_cnn(), EntropyLogger(), validation=False)
+
+    def test_the_progress_line_is_short_and_everything_else_sees_all(self, capsys, tmp_path):
+        layers = [L.Dense(4, name=f"layer{i}") for i in range(20)]
+        model = keras.Sequential([keras.Input((4,)), *layers])
+        model.compile("sgd", "mse")
+        x = np.ones((8, 4), "float32")
+        seen = []
+        table = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+        other = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
+        logger = EntropyLogger()
+        history = model.fit(x, x, validation_data=(x, x), callbacks=[table, logger, other], verbose=2).history
+
+        printed = capsys.readouterr().out
+        assert "entropy/" not in printed
+        mean = np.mean([layer.mean for layer in logger.layers_logged])
+        assert float(re.search(r" entropy: (\S+)", printed)[1]) == pytest.approx(mean, abs=1e-4)
+        assert all(f"{name}: " in printed for name in ("task_loss", "val_task_loss", "entropy_penalty"))
+        columns = (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
+        for names in (history, seen[0], columns):
+            assert sum(name.startswith("entropy/layer") for name in names) == 20
+
+    def test_a_loss_without_the_penalty_is_noticed_once(self):
+        class Forgetful(keras.Sequential):
+            def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+                found = super().compute_loss(x, y, y_pred, sample_weight, training)
+                return found - sum(self.losses)
+
+        model = Forgetful([keras.Input((4,)), L.Dense(4, kernel_regularizer=DenseEntropy(1.0))])
+        model.compile("sgd", "mse")
+        x = GENERATOR.normal(size=(8, 4)).astype("float32")
+        with pytest.warns(EntropyWarning, match="The loss of Forgetful does not contain the entropy penalty") as caught:
+            model.fit(x, x, epochs=3, verbose=0, callbacks=[EntropyLogger()])
+        assert len([warning for warning in caught if warning.category is EntropyWarning]) == 1
 
     def test_csv_files_keep_the_validation_columns_when_the_first_epoch_has_none(self, tmp_path):
         table = keras.callbacks.CSVLogger(tmp_path / "log.csv")
@@ -187,7 +220,7 @@ class TestEntropyLogger:
             "NA",
             str(history["val_loss"][1]),
         ]
-        assert [row["val_task_loss"] == "nan" for row in rows] == [True, False, True, False]
+        assert [row["val_task_loss"] == "NA" for row in rows] == [True, False, True, False]
 
     def test_a_second_fit_initial_epoch_and_a_second_logger(self):
         model = small_cnn(ConvCornerEntropy(0.1))
@@ -263,8 +296,8 @@ class TestEntropyLogger:
 
         assert {str(w.message).split(" on ")[0] for w in caught if w.category is EntropyWarning} == set()
         assert len(history["loss"]) == 6
-        assert np.isnan(history["val_task_loss"]).tolist() == [True, False] * 3
-        assert stopper.best == saver.best == np.nanmin(history["val_task_loss"])
+        assert len(history["val_task_loss"]) == 3
+        assert stopper.best == saver.best == min(history["val_task_loss"])
         assert "on_epoch_end" not in vars(stopper)
 
     @pytest.mark.skipif(BACKEND == "jax", reason="written for TensorFlow and torch")

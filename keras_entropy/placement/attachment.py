@@ -82,6 +82,7 @@ def apply_entropy(
     *,
     top: int | None = None,
     threshold: float = 0.0,
+    replace: bool = False,
 ) -> Attachment:
     """Put a regularizer on layers of a built model, whether or not it was compiled and trained before.
 
@@ -108,6 +109,9 @@ def apply_entropy(
         reference: For the placement `"empirical"`: as in `resolve_placement`.
         top: For `"empirical"`: as in `resolve_placement`.
         threshold: For `"empirical"`: as in `resolve_placement`.
+        replace: Boolean. Whether regularizers of the same class that the chosen kernels have are taken off, as a
+            notebook cell needs that runs again. Without it, an equal one is added to the first, with a warning.
+            Defaults to False.
 
     Returns:
         An `Attachment`, which lists the paths of the weights and can `remove()` the regularizers.
@@ -134,6 +138,10 @@ def apply_entropy(
     for inner, term in _pairs(placement, regularizer):
         weights = resolve_placement(model, inner, reference, regularizer=term, top=top, threshold=threshold)
         pairs += [(weight, term) for weight in weights]
+    if _checks.flag("replace", replace):
+        kinds = [(weight, {type(member) for member in _members(term)}) for weight, term in pairs]
+        old = [(w, m) for w, of in kinds for m in members(w.variable.regularizer) if type(m) in of]
+        Attachment(model, old).remove()
     return attach_to_weights(model, pairs)
 
 
@@ -160,6 +168,7 @@ def attach_to_weights(model: Any, pairs: Iterable[tuple[MeasurableWeight, Any]])
             f"Keras does not penalise frozen layers. Frozen: {', '.join(frozen)}. Set `trainable=True`, or leave them "
             "out of `placement`. Nothing was attached."
         )
+    _warn_of_equal_terms(terms)
     _attach(terms)
     _warn_of_unsaved_terms([weight for weight, _ in terms])
     if terms:
@@ -263,6 +272,26 @@ def _check_not_fitting(model: Any) -> None:
             "Regularizers should be attached and removed between two calls of `fit`. Received: a model that `fit` is "
             "training, whose step is compiled. To change a factor during training, use FactorSchedule."
         )
+
+
+def _warn_of_equal_terms(terms: list[tuple[MeasurableWeight, Any]]) -> None:
+    twice = [
+        weight.path for weight, term in terms if any(_equal(m, term) for m in members(weight.variable.regularizer))
+    ]
+    if twice:
+        warnings.warn(
+            f"{', '.join(dict.fromkeys(twice))} had an equal regularizer already, and now has it twice. Use "
+            "apply_entropy(..., replace=True) to replace it.",
+            _checks.EntropyWarning,
+            stacklevel=4,
+        )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return type(one) is type(other) and bool(one.get_config() == other.get_config())
+    except (NotImplementedError, ValueError):  # a regularizer without config; arrays in it
+        return False
 
 
 def _warn_of_unsaved_terms(weights: list[MeasurableWeight]) -> None:
