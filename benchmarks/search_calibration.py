@@ -19,8 +19,7 @@ import numpy as np
 from keras_entropy import EntropyWarning, datasets, models
 from keras_entropy.stats import holm_adjusted, paired_t
 from keras_entropy.study import Constant
-from keras_entropy.tuning import EntropyHyperModel, search
-from keras_entropy.tuning.conclusion import Duel, luck
+from keras_entropy.tuning import Duel, EntropyHyperModel, luck, search
 
 TRIALS, SEEDS, HOLDOUT = 12, 2, 5
 BEST = 0.7

@@ -27,6 +27,9 @@ _VISIBLE_CHANGE = 1e-3
 _VISIBLE_PART = 0.1
 """Part of the penalty that the difference of `loss` and `task_loss` shows, whatever the penalty did in the epoch."""
 
+OF_TERM = "term"
+"""Measure of a log in which each layer has the quantity of its own term."""
+
 PENALISED = ("loss", "val_loss")
 """Keys of the logs that contain the penalty."""
 
@@ -58,10 +61,11 @@ class EntropyLogger(keras.callbacks.Callback):
     Args:
         placement: Which layers to log, as in `resolve_placement`, except for `"empirical"`. Globs and predicates also
             reach the scales of normalisations. Defaults to None, all measurable layers.
-        measure: String. What to log: `"corner"`: log|det| of the leading block of a matrix, in nats per dimension, and
-            mean log|c11| of a convolution, in nats per filter; `"log_volume"`: the log-volume of the whole kernel, in
-            nats per dimension; `"total_correlation"`: the total correlation of the outputs, in nats per output.
-            Defaults to None: each layer in the quantity of its own entropy regularizer, or `"corner"` if it has none.
+        measure: String. What to log of all layers, with a term and without: `"log_volume"`: the log-volume of the whole
+            kernel, in nats per dimension; `"corner"`: log|det| of the leading block of a matrix, in nats per dimension,
+            and mean log|c11| of a convolution, in nats per filter; `"total_correlation"`: the total correlation of the
+            outputs, in nats per output. `"term"` logs each layer in the quantity of its own entropy regularizer, and
+            the others in `"corner"`: a layer is then logged otherwise once it has a term. Defaults to `"log_volume"`.
         log_dir: Path of a folder for TensorBoard event files: all scalars of `logs`, a histogram per layer of its
             filters or dimensions, and a box plot of all layers. TensorFlow is not needed. Histograms of
             `"log_volume"` and `"total_correlation"` take singular values. Defaults to None: no files.
@@ -91,13 +95,12 @@ class EntropyLogger(keras.callbacks.Callback):
     def __init__(
         self,
         placement: Placement = None,
-        measure: str | None = None,
+        measure: str = "log_volume",
         log_dir: str | os.PathLike[str] | None = None,
         sample: Any = None,
     ) -> None:
         super().__init__()
-        if measure is not None:
-            _checks.one_of("measure", measure, profile.MEASURES)
+        _checks.one_of("measure", measure, (*profile.MEASURES, OF_TERM))
         if log_dir is not None:
             if not isinstance(log_dir, str | os.PathLike):
                 raise TypeError(_checks.message("log_dir", "the path of a folder", log_dir))
@@ -154,9 +157,9 @@ class EntropyLogger(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure the layers and add the entries to `logs`."""
         logs = {} if logs is None else logs
-        weights = self._weights()
+        weights, measure = self._weights(), None if self.measure == OF_TERM else self.measure
         self.layers_logged = tuple(
-            profile.measure_weight(weight, self.measure, values=self._writer is not None) for weight in weights
+            profile.measure_weight(weight, measure, values=self._writer is not None) for weight in weights
         )
         logs.update({f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged})
         if self.sample is not None:
@@ -227,7 +230,8 @@ class EntropyLogger(keras.callbacks.Callback):
         """Warn of a loss that never contains the penalty, as that of a `compute_loss` without `self.losses`."""
         penalty, difference = logs["entropy_penalty"], logs.get("loss", math.nan) - logs["task_loss"]
         rounding = 1e-5 * abs(logs["task_loss"])
-        if abs(difference) <= rounding < _VISIBLE_PART * abs(penalty):
+        acts_each_step = all(getattr(term, "every", 1) == 1 for term in regularizers_of(self.model))
+        if acts_each_step and abs(difference) <= rounding < _VISIBLE_PART * abs(penalty):
             name = type(self.model).__name__
             self._warn(
                 "penalty",

@@ -307,7 +307,7 @@ def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
 
 
 def _measure(model: Any) -> list[WeightEntropy]:
-    return [profile.measure_weight(weight) for weight in profile.measurable_weights(model)]
+    return [profile.measure_weight(weight, "log_volume") for weight in profile.measurable_weights(model)]
 
 
 def _history_rows(history: dict[str, list[float]]) -> list[list[Any]]:

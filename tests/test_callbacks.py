@@ -17,7 +17,9 @@ from keras_entropy import (
     EntropyLogger,
     EntropyWarning,
     FactorSchedule,
+    apply_entropy,
 )
+from keras_entropy.profile import measurable_weights, measure_weight
 
 L = keras.layers
 GENERATOR = np.random.default_rng(0)
@@ -67,9 +69,22 @@ class TestEntropyLogger:
             np.subtract(history["val_loss"], history["val_task_loss"]), history["entropy_penalty"], atol=1e-6
         )
 
-    def test_logs_each_layer_in_its_regularizers_quantity_and_others_as_corners(self):
-        model = small_cnn(dense=DenseEntropy(0.1, epsilon=1e-2))
+    def test_a_term_does_not_change_how_a_layer_is_logged(self):
+        model = small_cnn()
+        without = fit(model, EntropyLogger())
+        apply_entropy(model, "all", ConvCornerEntropy(0.1))
+        apply_entropy(model, "all", DenseEntropy(0.1))
         logger = EntropyLogger()
+        history = fit(model, logger)
+        assert without.keys() == history.keys()
+        assert {entropy.measure for entropy in logger.layers_logged} == {"log_volume"}
+        values = {entropy.path: measure_weight(w, "log_volume").mean for w, entropy in zip(
+            measurable_weights(model), logger.layers_logged, strict=True)}  # fmt: skip
+        assert {path: history[f"entropy/{path}"][-1] for path in values} == values
+
+    def test_measure_term_logs_each_layer_in_its_regularizers_quantity_and_others_as_corners(self):
+        model = small_cnn(dense=DenseEntropy(0.1, epsilon=1e-2))
+        logger = EntropyLogger(measure="term")
         history = fit(model, logger)
 
         corner = np.log(np.abs(model.get_layer("conv").get_weights()[0][0, 0])).mean()
@@ -483,7 +498,7 @@ class TestEntropyLogger:
             logged("conv9")
 
     def test_writes_event_files(self, tmp_path):
-        fit(small_cnn(ConvCornerEntropy(0.1)), EntropyLogger(log_dir=tmp_path / "run"))
+        fit(small_cnn(ConvCornerEntropy(0.1)), EntropyLogger(measure="term", log_dir=tmp_path / "run"))
 
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.search_calibration import simulate
-from keras_entropy.tuning.conclusion import luck
+from keras_entropy.tuning import luck
 
 pytestmark = pytest.mark.once
 

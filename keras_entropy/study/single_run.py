@@ -40,7 +40,7 @@ class Job:
     monitor_mode: str
     patience: int | None
     min_delta: float
-    measure: str | None
+    measure: str
     callbacks: Callable[[], list[Any]] | None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=machine.keras_settings)
     identity: str = ""

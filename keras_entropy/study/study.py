@@ -60,7 +60,8 @@ class Study:
             without any penalty.
         monitor_mode: `"min"` or `"max"`. Defaults to None: what the name of `monitor` says.
         min_delta: Float. Smallest change that counts as an improvement. Defaults to 0.
-        measure: String. Measure of the entropies that are logged, as for `EntropyLogger`. Defaults to None.
+        measure: String. Measure of the entropies that are logged, as for `EntropyLogger`. Defaults to
+            `"log_volume"`.
         callbacks: Function without arguments that returns further callbacks for a run. Defaults to None.
 
     Raises:
@@ -103,7 +104,7 @@ class Study:
         monitor: str = "val_task_loss",
         monitor_mode: str | None = None,
         min_delta: float = 0.0,
-        measure: str | None = None,
+        measure: str = "log_volume",
         callbacks: Callable[[], list[Any]] | None = None,
     ) -> None:
         for name, function in (("build", build), *([("callbacks", callbacks)] if callbacks else [])):

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="pages have figures")
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
+from keras_entropy import EntropyWarning
 from keras_entropy.study import RunRecord, read_records
 from keras_entropy.study.document import Table, to_markdown
 from reproduction import Settings, classifier_page, classifiers, image_data, output_folder
@@ -65,10 +66,11 @@ def test_other_studies_in_the_folder_are_refused(tmp_path):
     data = image_data.images(Settings(output=tmp_path), ("cifar10",), 20, 10, 8)
     settings = Settings(output=tmp_path / "out", progress=False)
     made = classifiers.study(protocol, data, settings)
+    other = {"schema": "keras-entropy/study/2", **made.describe(), "epochs": 3}
     (tmp_path / "out" / "cnn").mkdir(parents=True)
-    (tmp_path / "out" / "cnn" / "study.json").write_text(json.dumps({**made.describe(), "epochs": 3}))
+    (tmp_path / "out" / "cnn" / "study.json").write_text(json.dumps(other))
 
-    with pytest.raises(ValueError, match="other settings: epochs"):
+    with pytest.warns(EntropyWarning, match="checksum"), pytest.raises(ValueError, match="other settings: epochs"):
         made.run(workers=1, progress=False)
 
 
