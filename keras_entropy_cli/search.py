@@ -45,7 +45,10 @@ class _Inputs(enum.StrEnum):
 def search(
     dataset: Annotated[
         str,
-        typer.Option(help="digits, a prepared TensorFlow Datasets set such as mnist, or a folder of images."),
+        typer.Option(
+            help="digits, a prepared TensorFlow Datasets set such as mnist, a folder of images, or your own function "
+            f"that returns x_train, y_train, x_val, y_val: {user_file.FORMS}."
+        ),
     ] = "digits",
     data_dir: options.DataDir = None,
     model: Annotated[options.Model, typer.Option(help="Architecture.")] = options.Model.cnn,
@@ -113,18 +116,16 @@ def search(
 
         from keras_entropy import _backend, _optional
         from keras_entropy.tuning.output_folder import results_of
-        from keras_entropy_cli.presets import NamedData
 
         for module in ("loky", "filelock", "pandas", "matplotlib", "tensorboard"):
             _optional.require(module, extra="search")
         results_of(output).check_wish(overwrite=overwrite, resume=resume)
         with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             _backend.framework().disable_pipeline_tuning()
-            data = NamedData(dataset, None if data_dir is None else str(data_dir), model == "autoencoder")
-            arrays = data(seed)
+            arrays, classes = _data(dataset, data_dir, model.value, seed)
             names = _OWN_MODEL_TERMS if user_module else _TERMS[model]
             with _located_errors(user_module):
-                build = _build(model.value, user_module, arrays[0].shape[1:], data, names, tune_baseline)
+                build = _build(model.value, user_module, arrays[0].shape[1:], classes, names, tune_baseline)
                 hypermodel = _hypermodel(build, names)
             how = inputs.value if inputs else "unchanged" if user_module else _INPUTS[model]
             typer.echo(f"Inputs of all runs: {how}.")
@@ -150,15 +151,30 @@ def search(
 
 
 def _build(
-    model: str, user_module: str | None, shape: tuple[int, ...], data: Any, terms: tuple[str, ...], tune: bool
+    model: str, user_module: str | None, shape: tuple[int, ...], classes: int, terms: tuple[str, ...], tune: bool
 ) -> Callable[..., Any]:
     from keras_entropy.tuning.own_space import TunedBuild
     from keras_entropy_cli.presets import TERMS, NamedModel
 
     if user_module is not None:
         return user_file.function_of(user_module, _OPTION, Path())
-    build = NamedModel(model, shape, data.classes)
+    build = NamedModel(model, shape, classes)
     return TunedBuild(build, tuple(TERMS[name](1.0) for name in terms), _OPTIMIZERS) if tune else build
+
+
+def _data(dataset: str, data_dir: Path | None, model: str, seed: int) -> tuple[Any, int]:
+    """The arrays, and the number of their classes."""
+    from keras_entropy.study.single_run import load
+    from keras_entropy_cli.presets import NamedData
+
+    if ":" not in dataset or Path(dataset).exists():
+        named = NamedData(dataset, None if data_dir is None else str(data_dir), model == "autoencoder")
+        return named(seed), named.classes
+    function = user_file.function_of(dataset, "--dataset", Path())
+    with user_file.located_errors(dataset, "--dataset", Path()):
+        arrays = load(function, seed)
+    targets = arrays[1]
+    return arrays, int(targets.max()) + 1 if getattr(targets, "ndim", 0) == 1 else 0
 
 
 def _workers() -> int:

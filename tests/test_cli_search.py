@@ -184,3 +184,27 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path):
         result = command(*QUICK, "--output", tmp_path / "out", "--scheduler", scheduler)
         assert result.exit_code == 2, result.output
         assert "--scheduler should be the address of a Dask scheduler" in " ".join(result.output.split())
+
+
+OWN_DATA = """
+import numpy as np
+
+def data(seed):
+    x = np.random.default_rng(seed).normal(size=(40, 8, 8, 1)).astype("float32")
+    y = np.arange(40) % 3
+    return x[:30], y[:30], x[30:], y[30:]
+
+def broken(seed):
+    return seed.nothing
+"""
+
+
+@pytest.mark.usefixtures("quick")
+def test_data_of_the_users(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mydata.py").write_text(OWN_DATA)
+    result = command(*QUICK, "--dataset", "mydata.py:data", "--controls", "none", "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    wrong = command(*QUICK, "--dataset", "mydata.py:broken", "--output", tmp_path / "other")
+    assert wrong.exit_code == 2
+    assert "mydata.py, line 10: AttributeError" in wrong.output
