@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping
@@ -153,7 +152,7 @@ def _resumed(results: ResultsFolder, typed: Mapping[str, Any]) -> Run:
         raise ValueError(f"The run in {output} was trained on {backend}. Set KERAS_BACKEND={backend} to resume it.")
     data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
     watch = Watch()
-    if record.model and _hash(output / MODEL) == record.model:
+    if record.model and _files.digest(output / MODEL) == record.model:
         model = keras.models.load_model(output / MODEL)
         watch.resume(record.history, 0.0)
     elif not record.model or (output / CHECKPOINT).exists():  # the process was killed before it wrote both files
@@ -164,10 +163,6 @@ def _resumed(results: ResultsFolder, typed: Mapping[str, Any]) -> Run:
             "Restore it from a copy, or start a new run with --overwrite."
         )
     return Run(results, stored, data, model, watch, before=record.before)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 @dataclasses.dataclass
@@ -263,7 +258,7 @@ class Run:
             },
             "before": self.before,
             "history": self.history,
-            "model": _hash(self.output / MODEL) if self.epochs_done else "",
+            "model": _files.digest(self.output / MODEL) if self.epochs_done else "",
         }
 
     def _finish(self) -> None:
