@@ -1,7 +1,7 @@
 """Damaged files of every kind: refused in one line, repaired with a warning, or read with the numbers that they had.
 
-A case makes a folder, names a file in it, and says how to go on from the folder. KERAS_ENTROPY_FUZZ multiplies the number
-of kinds of damage.
+A case makes a folder, names a file in it, and says how to go on from the folder. KERAS_ENTROPY_FUZZ multiplies the
+number of kinds of damage.
 """
 
 import collections
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import pytest
 import typer
 from damage import damages
