@@ -24,6 +24,7 @@ from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study.wording import plural
+from keras_entropy_cli.errors import echo
 from keras_entropy_cli.presets import TERMS, NamedModel
 
 SCHEMA = "keras-entropy/train/4"
@@ -277,8 +278,8 @@ class Run:
         _print_table(rows)
         last = {name: values[-1] for name, values in self.history.items()}
         done = plural(self.epochs_done, "epoch")
-        print(f"{done}: task loss {last['task_loss']:.4f}, validation {last['val_task_loss']:.4f}")
-        print(f"Written to {self.output}: {', '.join(_FILES)}, logs/ (tensorboard --logdir {self.output / 'logs'})")
+        echo(f"{done}: task loss {last['task_loss']:.4f}, validation {last['val_task_loss']:.4f}")
+        echo(f"Written to {self.output}: {', '.join(_FILES)}, logs/ (tensorboard --logdir {self.output / 'logs'})")
 
 
 class _HistoryWriter(keras.callbacks.Callback):
@@ -313,12 +314,15 @@ def _history_rows(history: dict[str, list[float]]) -> list[list[Any]]:
 def _print_table(rows: list[list[Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="Entropy change of each layer")
     shown = [i for i, name in enumerate(rows[0]) if name != "kind"]
     for i in shown:
         table.add_column(rows[0][i], justify="right" if rows[0][i] in ("before", "after", "change") else "left")
     for row in rows[1:]:
-        table.add_row(*(f"{row[i]:.4f}" if isinstance(row[i], float) else str(row[i]) for i in shown))
+        table.add_row(
+            *(f"{row[i]:.4f}" if isinstance(row[i], float) else Text(_checks.printable(str(row[i]))) for i in shown)
+        )
     console = Console()
     Console(width=max(80, console.width)).print(table)
