@@ -13,8 +13,10 @@ def main() -> None:
     if importlib.util.find_spec("typer") is None:
         _fail_without_typer()
     from keras_entropy_cli.app import app
+    from keras_entropy_cli.errors import terminal
 
-    app()
+    with terminal():
+        app()
 
 
 def _fail_without_typer() -> None:

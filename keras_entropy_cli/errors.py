@@ -1,15 +1,22 @@
-"""How every command ends when something goes wrong: one line on stderr and an exit code, never a traceback."""
+"""How every command ends when something goes wrong: one line on stderr and an exit code, never a traceback.
+
+The errors that a user or the machine causes are ValueError, TypeError, OSError, ImportError and MemoryError. The place
+that knows the file or the argument turns others, such as those of a damaged zip archive, into one of these. Any other
+exception is a mistake in the program, and shows its traceback.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 import typer
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -19,14 +26,57 @@ def user_errors() -> Iterator[None]:
     try:
         _check_backend()
         yield
-    except BrokenPipeError:  # the reader of a pipe has closed it, which is no error
-        raise
+    except BrokenPipeError as error:  # the reader of the output, such as head, has seen enough
+        raise typer.Exit(PIPE_CLOSED) from error
     except MemoryError as error:
         sys.stderr.write(f"Error: Out of memory. {one_line(str(error))}\n")
         raise typer.Exit(USER_ERROR) from error
     except (ValueError, TypeError, OSError, ImportError) as error:
         sys.stderr.write(f"Error: {one_line(str(error))}\n")
         raise typer.Exit(USER_ERROR) from error
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[None]:
+    """Print what the terminal can show, show warnings in one line each, and end quietly if the output is closed."""
+    if hasattr(sys.stdout, "reconfigure"):  # not where the output is closed from the start, or replaced
+        sys.stdout.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _show_warning
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where an error can be reported
+    except BrokenPipeError:
+        _forget_output()
+        raise SystemExit(PIPE_CLOSED) from None
+    except OSError as error:
+        _forget_output()
+        sys.stderr.write(f"Error: Cannot write the output: {one_line(str(error.strerror))}. Write it somewhere else.\n")
+        raise SystemExit(USER_ERROR) from None
+
+
+def _forget_output() -> None:
+    """Let the interpreter write nowhere what it could not write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    kind = "" if issubclass(category, UserWarning) else f"{category.__name__}: "
+    sys.stderr.write(f"Warning: {kind}{one_line(str(message))}\n")
+
+
+def echo(text: str) -> None:
+    """Print lines of text. Control characters, which names from files of other people may hold, become "?"."""
+    typer.echo("\n".join(map(printable, text.split("\n"))))
 
 
 def _check_backend() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keras_entropy_cli import options
-from keras_entropy_cli.errors import interruptible, user_errors
+from keras_entropy_cli.errors import echo, interruptible, user_errors
 
 if TYPE_CHECKING:
     from keras_entropy.landscape import Progress
@@ -83,9 +83,9 @@ def landscape(
                 raise ValueError(f"{error} With this command: more --moves, or another --target-loss.") from error
             found.save(output / "density.json")
             found.plot("test_accuracy", output / "landscape.png")
-            typer.echo(str(found))
-            typer.echo(f"{found.moves / max(found.seconds, 1e-9):.3g} moves per second.")
-            typer.echo(f"Written to {output}: density.json, landscape.png")
+            echo(str(found))
+            echo(f"{found.moves / max(found.seconds, 1e-9):.3g} moves per second.")
+            echo(f"Written to {output}: density.json, landscape.png")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_entropy_cli.errors import printable, user_errors
+from keras_entropy_cli.errors import echo, printable, user_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -104,7 +104,7 @@ def profile(
             other, name = entropy_profile(network, measure.value, randomize, progress=True), "random"
         _print(found, None if other is None else found.compare(other), name, chosen)
         if placement is not None:
-            typer.echo(f"placement {placement!r}: {printable(', '.join(chosen)) or 'none'}")
+            echo(f"placement {placement!r}: {', '.join(chosen) or 'none'}")
         if json is not None:
             found.save(json)
         if plot is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study.wording import plural
+from keras_entropy_cli.errors import echo
 from keras_entropy_cli.presets import TERMS, NamedModel
 
 SCHEMA = "keras-entropy/train/4"
@@ -153,7 +153,7 @@ def _resumed(results: ResultsFolder, typed: Mapping[str, Any]) -> Run:
         raise ValueError(f"The run in {output} was trained on {backend}. Set KERAS_BACKEND={backend} to resume it.")
     data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
     watch = Watch()
-    if record.model and _hash(output / MODEL) == record.model:
+    if record.model and _files.digest(output / MODEL) == record.model:
         model = keras.models.load_model(output / MODEL)
         watch.resume(record.history, 0.0)
     elif not record.model or (output / CHECKPOINT).exists():  # the process was killed before it wrote both files
@@ -164,10 +164,6 @@ def _resumed(results: ResultsFolder, typed: Mapping[str, Any]) -> Run:
             "Restore it from a copy, or start a new run with --overwrite."
         )
     return Run(results, stored, data, model, watch, before=record.before)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 @dataclasses.dataclass
@@ -263,7 +259,7 @@ class Run:
             },
             "before": self.before,
             "history": self.history,
-            "model": _hash(self.output / MODEL) if self.epochs_done else "",
+            "model": _files.digest(self.output / MODEL) if self.epochs_done else "",
         }
 
     def _finish(self) -> None:
@@ -282,8 +278,8 @@ class Run:
         _print_table(rows)
         last = {name: values[-1] for name, values in self.history.items()}
         done = plural(self.epochs_done, "epoch")
-        print(f"{done}: task loss {last['task_loss']:.4f}, validation {last['val_task_loss']:.4f}")
-        print(f"Written to {self.output}: {', '.join(_FILES)}, logs/ (tensorboard --logdir {self.output / 'logs'})")
+        echo(f"{done}: task loss {last['task_loss']:.4f}, validation {last['val_task_loss']:.4f}")
+        echo(f"Written to {self.output}: {', '.join(_FILES)}, logs/ (tensorboard --logdir {self.output / 'logs'})")
 
 
 class _HistoryWriter(keras.callbacks.Callback):
@@ -318,12 +314,15 @@ def _history_rows(history: dict[str, list[float]]) -> list[list[Any]]:
 def _print_table(rows: list[list[Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="Entropy change of each layer")
     shown = [i for i, name in enumerate(rows[0]) if name != "kind"]
     for i in shown:
         table.add_column(rows[0][i], justify="right" if rows[0][i] in ("before", "after", "change") else "left")
     for row in rows[1:]:
-        table.add_row(*(f"{row[i]:.4f}" if isinstance(row[i], float) else str(row[i]) for i in shown))
+        table.add_row(
+            *(f"{row[i]:.4f}" if isinstance(row[i], float) else Text(_checks.printable(str(row[i]))) for i in shown)
+        )
     console = Console()
     Console(width=max(80, console.width)).print(table)

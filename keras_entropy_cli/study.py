@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_entropy_cli import options
-from keras_entropy_cli.errors import interruptible, printable, user_errors
+from keras_entropy_cli.errors import echo, interruptible, printable, user_errors
 
 if TYPE_CHECKING:
     from keras_entropy.study import Study
@@ -127,4 +127,4 @@ def _report(output: Path) -> None:
     if any(record.arm == result.plan.baseline and record.role == "report" for record in result.records):
         for sentence in result.compare().sentences():
             console.print(Text(printable(f"* {sentence}.")), soft_wrap=True)
-    console.print(Text(f"Written to {written}: report.html, report.md, tables and figures"), soft_wrap=True)
+    echo(f"Written to {written}: report.html, report.md, tables and figures")

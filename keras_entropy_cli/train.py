@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keras_entropy_cli import options
-from keras_entropy_cli.errors import INTERRUPTED, user_errors
+from keras_entropy_cli.errors import INTERRUPTED, printable, user_errors
 
 
 class _Regularizer(enum.StrEnum):
@@ -84,10 +85,10 @@ def train(
         ):
             finished = (executor is None or remote_run.fetch(run, executor)) and run.train()
     if not finished:
-        typer.echo(
-            f"\nStopped after {run.epochs_done} of {run.arguments.epochs} epochs. The finished epochs are in {output}. "
-            f"Continue with: keras-entropy train --output {output} --resume",
-            err=True,
+        name = printable(str(output))
+        sys.stderr.write(
+            f"\nStopped after {run.epochs_done} of {run.arguments.epochs} epochs. The finished epochs are in "
+            f"{name}. Continue with: keras-entropy train --output {name} --resume\n"
         )
         raise typer.Exit(INTERRUPTED)
 

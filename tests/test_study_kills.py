@@ -17,6 +17,7 @@ from pathlib import Path
 
 import keras
 import pytest
+from child_command import wait_until_gone
 from study_cases import build, data
 
 from keras_entropy import DenseEntropy, _files
@@ -114,7 +115,7 @@ def test_a_program_that_is_killed_goes_on_where_it_was(tmp_path, child_environme
         after = runs.read_bytes() if runs.exists() else b""
         assert after.startswith(before[: before.rfind(b"\n") + 1])  # what was recorded stays
         before = after
-        wait_until_gone(program.pid)
+        wait_until_gone(program.pid, 30)
     print(f"{kills} kills, {len(read_records(folder))} runs")
     assert_complete(folder, {(arm, seed) for arm in "ab" for seed in range(SEEDS)})
 
@@ -125,22 +126,6 @@ def assert_complete(folder, expected):
     assert len(keys) == len(set(keys))
     assert set(keys) == expected
     assert all(line["status"] == "finished" for line in lines)
-
-
-def wait_until_gone(session):
-    """The processes of a killed program end by themselves, and soon."""
-    deadline = time.monotonic() + 30
-    while alive := [p for p in Path("/proc").iterdir() if p.name.isdigit() and session_of(p) == session]:
-        assert time.monotonic() < deadline, alive
-        time.sleep(0.05)
-
-
-def session_of(process):
-    try:
-        fields = (process / "stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] == "Z" else int(fields[3])
 
 
 class Killed(BaseException):

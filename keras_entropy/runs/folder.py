@@ -126,7 +126,8 @@ class ResultsFolder:
             )
         try:
             with contextlib.suppress(OSError):  # it only helps to word an error
-                _files.write_text(holder, f"process {os.getpid()} on {platform.node()}: {shlex.join(sys.argv)}")
+                about = f"process {os.getpid()} on {platform.node()}: {shlex.join(sys.argv)}"
+                _files.write_text(holder, _checks.printable(about))
             if overwrite:
                 self.remove(*self.owns, *reversed(self.marks))  # what marks the folder goes last
             yield

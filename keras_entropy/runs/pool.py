@@ -10,7 +10,6 @@ import os
 import pickle
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -219,9 +218,17 @@ class _Worker:
         self._process.shutdown(wait=True, kill_workers=kill)
 
 
-# As text: unpickling a function of this module would import TensorFlow, which prints, before the redirection.
+# As text: unpickling a function of this module would import TensorFlow, which prints and takes seconds. Before that, a
+# thread begins to watch the parent, and ends the process with it, and the output goes to the log.
 _FIRST = """
-import os
+import os, threading, time
+
+def watch():
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+threading.Thread(target=watch, daemon=True).start()
 if log is not None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(file, 1)
@@ -230,24 +237,16 @@ if log is not None:
 if cores and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, cores)
 from keras_entropy.runs.pool import start
-start(parent, report)
+start(report)
 """
 
 
-def start(parent: int, report: Path | None) -> None:
-    """Set up a process of the pool: ignore Ctrl-C, end with the parent, and do not autotune input pipelines.
+def start(report: Path | None) -> None:
+    """Set up a process of the pool: ignore Ctrl-C, and do not autotune input pipelines.
 
     Args:
-        parent: Integer. Number of the process that has started this one.
         report: Path of the file in which to report the epochs of runs; None to report none.
     """
     epochs.report_in(report)
     _backend.framework().disable_pipeline_tuning()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -50,7 +50,8 @@ class RunRecord:
         device: String. Name of the processor or accelerator.
         versions: Mapping. Versions of Python, Keras, the backend and this package, and the name of the backend.
         initial_weights: String. Fingerprint of the weights before training; equal for bit-identical weights.
-        final_weights: String. Fingerprint of the weights after training.
+        final_weights: String. Fingerprint of the weights after training; of a search, the hash of its file of weights,
+            empty without one.
         warnings: Tuple of strings. The warnings of the run, without repetitions.
         traceback: String. Traceback of the exception that ended the run; empty without one.
         key: String. Hash of all that the results of the run depend on: build function, data, values, seed and settings.

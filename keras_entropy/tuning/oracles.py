@@ -248,5 +248,5 @@ def _contains(path: Path, record: dict[str, Any]) -> bool:
     """Whether a JSON file contains this record."""
     try:
         return bool(json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(record)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False

@@ -19,10 +19,11 @@ from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.interrupt import InterruptWatch
 from keras_entropy.runs.pool import unpacked
-from keras_entropy.runs.records import RunRecord
+from keras_entropy.runs.records import RUNS, RunRecord
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.tuning import _keras_tuner, hyperparameters
+from keras_entropy.tuning.oracles import STATE
 from keras_entropy.tuning.project_folder import CHECKPOINTS, WEIGHTS
 from keras_entropy.tuning.tensorboard_log import ARM, HParamsLogger
 from keras_entropy.tuning.trial_errors import fatal_errors
@@ -65,6 +66,30 @@ class Job:
     def weights(self, key: str) -> Path:
         """Path of the trained weights of a run."""
         return self.folder / WEIGHTS / f"{key}.weights.h5"
+
+    def load_weights(self, model: Any, run: RunRecord) -> None:
+        """Load the trained weights of a run, with the state of its optimizer, into a model.
+
+        Args:
+            model: Built Keras model with the layers and the optimizer of the run.
+            run: `RunRecord`.
+
+        Raises:
+            FileNotFoundError: If the run was trained on a machine without access to the folder.
+            ValueError: If the file is damaged, or is not the one that the run has written.
+        """
+        path = self.weights(run.key)
+        remedy = f"Delete the line of this run in {self.folder / RUNS} and {STATE} beside it, and search again."
+        if not run.final_weights:
+            raise FileNotFoundError(
+                f"There are no weights {path}: the run was trained on a machine without access to the folder."
+            )
+        if _files.digest(path) != run.final_weights:
+            raise ValueError(
+                f"{path} does not hold the weights of its run: it is damaged, was replaced, or is missing. Restore it "
+                f"from a copy. To train the run again: {remedy}"
+            )
+        model.load_weights(path)
 
     def record(self, task: Task, **found: Any) -> RunRecord:
         """The record of a run."""
@@ -155,6 +180,7 @@ def _trained(job: Job, task: Task, observers: Iterable[Any]) -> dict[str, Any]:
         if here:
             with _files.replacing(job.weights(key)) as temporary:
                 model.save_weights(temporary)
+            found["final_weights"] = _files.digest(job.weights(key))
     declared = sorted({parameter.name for parameter in hp.space} - known)
     if declared:
         raise errors.FatalValueError(
