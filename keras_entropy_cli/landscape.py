@@ -12,6 +12,7 @@ import typer
 
 from keras_entropy_cli import options
 from keras_entropy_cli.errors import echo, interruptible, user_errors
+from keras_entropy_cli.start import load_keras
 
 if TYPE_CHECKING:
     from keras_entropy.landscape import Progress
@@ -50,6 +51,7 @@ def landscape(
     """
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
+        load_keras()
 
         from keras_entropy import _files, _optional, datasets
         from keras_entropy.landscape import density_of_states, network_problem

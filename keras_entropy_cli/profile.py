@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_entropy_cli.errors import echo, printable, user_errors
+from keras_entropy_cli.start import load_keras
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,6 +84,7 @@ def profile(
     """
     with user_errors():
         _check_files(plot, json, overwrite=overwrite)
+        load_keras()
 
         from keras_entropy.profile import EntropyProfile, entropy_profile
 

@@ -14,6 +14,7 @@ import typer
 
 from keras_entropy_cli import options, user_file
 from keras_entropy_cli.errors import interruptible, user_errors
+from keras_entropy_cli.start import load_keras
 
 if TYPE_CHECKING:
     from keras_entropy.tuning import SearchResult
@@ -113,6 +114,7 @@ def search(
     """
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
+        load_keras()
 
         from keras_entropy import _backend, _optional
         from keras_entropy.tuning.output_folder import results_of

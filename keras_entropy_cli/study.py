@@ -12,6 +12,7 @@ import typer
 
 from keras_entropy_cli import options
 from keras_entropy_cli.errors import echo, interruptible, printable, user_errors
+from keras_entropy_cli.start import load_keras
 
 if TYPE_CHECKING:
     from keras_entropy.study import Study
@@ -66,10 +67,12 @@ def study(
         if (file is None) == (report is None):
             raise ValueError("Give the file of a study, or --report with the folder of a study that was run.")
         if report is not None:
+            load_keras()
             _report(report)
             return
         assert file is not None
         text = _toml(file)
+        load_keras()
 
         from keras_entropy import _optional
         from keras_entropy.study import folder

@@ -11,6 +11,7 @@ import typer
 
 from keras_entropy_cli import options
 from keras_entropy_cli.errors import INTERRUPTED, printable, user_errors
+from keras_entropy_cli.start import load_keras
 
 
 class _Regularizer(enum.StrEnum):
@@ -63,6 +64,7 @@ def train(
     """
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
+        load_keras()
 
         from keras_entropy_cli import remote_run, run_folder
 

@@ -1,5 +1,6 @@
 """What a command writes, also where it cannot be written: a closed pipe, a full disk, an ASCII terminal."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -78,3 +79,13 @@ def test_a_terminal_without_unicode_gets_escapes(child_environment, tmp_path):
         assert b"Traceback" not in done.stderr
         assert (done.stdout + done.stderr).isascii()
         assert done.returncode == (0 if "--help" in arguments else 2), done.stderr
+
+
+@pytest.mark.processes
+def test_tensorflows_own_lines_are_not_shown(child_environment, tmp_path):
+    environment = {name: value for name, value in child_environment.items() if not name.startswith("TF_CPP")}
+    arguments = ["train", "--model", "autoencoder", "--epochs", "1", "--output", str(tmp_path / "out")]
+    found = subprocess.run(
+        [sys.executable, "-c", START, *arguments], env=environment, capture_output=True, text=True, check=True
+    )
+    assert not re.search("oneDNN|I0000|E0000|absl|cuda", found.stdout + found.stderr)
