@@ -50,6 +50,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def in_a_line(error: object) -> str:
+    """What an error says, in one line of printable text without a full stop, to go on after it."""
+    return printable(" ".join(str(error).split())).rstrip(".")
+
+
 def one_of(argument: str, value: object, choices: Collection[str]) -> str:
     """Return a string that is one of `choices`.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +19,69 @@ from typing import Any
 from keras_entropy import _checks
 
 PARTIAL = ".partial-"
+_NO_ROOM = "Free some space there, or name a folder on another disk."
+_NO_ACCESS = "Make its folder writable, or name another one."
+_REMEDIES = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or name a folder on another disk.",
+    errno.EIO: "The disk may be broken: name a folder on another one.",
+    errno.ENOENT: "Its folder was removed or renamed: leave it where it is until the work has ended.",
+    errno.EACCES: _NO_ACCESS,
+    errno.EPERM: _NO_ACCESS,
+    errno.EROFS: _NO_ACCESS,
+    errno.EMFILE: "Raise the limit on open files (ulimit -n).",
+}
+
+
+class WriteError(OSError):
+    """A file that cannot be written, for a reason of the machine. The message names the file and says what to do."""
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name a file, and what to do, in an error of the machine that arises in this context while the file is written.
+
+    Raises:
+        WriteError: For a full disk, a missing folder, a lack of rights, and the like. Other errors stay as they are.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except Exception as error:
+        code = _code(error)
+        if code not in _REMEDIES:
+            raise
+        raise cannot_write(path, code) from error
+
+
+def cannot_write(path: str | os.PathLike[str], code: int) -> WriteError:
+    """The error for a file that cannot be written, by the number of the system's error."""
+    return WriteError(f"Cannot write {_checks.printable(str(path))}: {os.strerror(code)}. {_REMEDIES[code]}")
+
+
+def _code(error: Exception) -> int | None:
+    """The number of the system's error behind an exception; None for any other exception."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"errno = (\d+)", str(error))  # as HDF5 has it
+    return int(found[1]) if found else None
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a temporary folder, which is removed at the end of its context.
+
+    Raises:
+        WriteError: If there is no room for one, or none can be written.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="keras-entropy-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise WriteError(
+            f"Cannot make a temporary folder: {_checks.in_a_line(error)}. Set the variable TMPDIR to a folder with "
+            "room."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -29,22 +94,43 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields:
         A temporary path in the same folder, to write to. When the context ends, it is synchronised to disk and renamed
         to `path`. If the context raises an exception, `path` stays as it was and the temporary file is removed.
+
+    Raises:
+        WriteError: If the machine cannot write it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffixes stay last: Keras and matplotlib choose the format by it.
-    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix="".join(path.suffixes), dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffixes stay last: Keras and matplotlib choose the format by it.
+        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix="".join(path.suffixes), dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def reserve(path: Path, size: int) -> None:
+    """Reserve room for a file that a library writes which crashes the process on a full disk, as HDF5 does.
+
+    Raises:
+        OSError: If there is not as much room.
+    """
+    with path.open("rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except AttributeError:  # macOS has no such call
+            return
+        except OSError as error:
+            if error.errno in _REMEDIES:
+                raise
+            # else a file system that reserves no room
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy import _optional
+from keras_entropy import _files, _optional
 
 _count = itertools.count()
 
@@ -45,10 +45,11 @@ class EventWriter:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        Path(log_dir).mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}.{next(_count)}"
         self.path = Path(log_dir) / name
-        self._records = RecordWriter(self.path.open("xb"))
+        with _files.writing(self.path):
+            Path(log_dir).mkdir(parents=True, exist_ok=True)
+            self._records = RecordWriter(self.path.open("xb"))
         weakref.finalize(self, self._records.close)
         self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
 
@@ -84,12 +85,14 @@ class EventWriter:
 
     def flush(self) -> None:
         """Pass everything written so far to the operating system."""
-        self._records.flush()
+        with _files.writing(self.path):
+            self._records.flush()
 
     def close(self) -> None:
         """Flush and close the file. Further calls do nothing."""
         if not self._records.closed:
-            self._records.close()
+            with _files.writing(self.path):
+                self._records.close()
 
     def _write(self, tag: str, data: Any, metadata: Any, step: int) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -98,4 +101,5 @@ class EventWriter:
 
         value = Summary.Value(tag=tag, tensor=tensor_util.make_tensor_proto(data), metadata=metadata)
         event = Event(wall_time=time.time(), step=step, summary=Summary(value=[value]))
-        self._records.write(event.SerializeToString())
+        with _files.writing(self.path):
+            self._records.write(event.SerializeToString())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def fetch(run: Run, executor: Executor) -> bool:
 
 def _train(files: dict[str, bytes]) -> dict[str, bytes]:
     """Train the run that some files describe, in a temporary folder; return the files that it adds."""
-    with memory.set_aside(), tempfile.TemporaryDirectory() as name:
+    with memory.set_aside(), _files.temporary_folder() as name:
         folder = Path(name)
         for file, content in files.items():
             (folder / file).write_bytes(content)

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _files
 
 # Keras saves without compression. A file that somebody compressed may grow by this factor, or to this size if it is
 # small. Deflate reaches a factor of 1000, on zeros.
@@ -119,13 +118,15 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     except _RefusalError as error:
         raise ValueError(_one_line(f"{shown} {error}")) from error
     try:
-        with tempfile.TemporaryDirectory(prefix="keras-entropy-") as folder:
+        with _files.temporary_folder() as folder:
             bound = max(_ALWAYS_ALLOWED, _GROWTH * size)
             source = _checked(path, head, bound, Path(folder))
             _rehearse(source, bound)
             return keras.saving.load_model(source, compile=False, safe_mode=True)
     except _RefusalError as error:
         raise ValueError(_one_line(f"{shown} {error}")) from error
+    except _files.WriteError:  # of the temporary folder: the model may be healthy
+        raise
     except Exception as error:
         raise ValueError(
             _one_line(f"{shown} is damaged, or was saved by another version of Keras. {_reason(error)} {_SAVE_AGAIN}")
@@ -140,7 +141,7 @@ def checked_weights(path: Path) -> Iterator[Path]:
         ValueError: If the file declares far more data than it has, contains links, or is another kind of zip archive.
     """
     bound = max(_ALWAYS_ALLOWED, _GROWTH * path.stat().st_size)
-    with tempfile.TemporaryDirectory(prefix="keras-entropy-") as folder:
+    with _files.temporary_folder() as folder:
         try:
             if path.suffix == ".keras":
                 _unpack(path, Path(folder), bound)
@@ -191,7 +192,8 @@ def _checked(path: Path, head: bytes, bound: int, folder: Path) -> Path:
         _unpack(path, folder, bound)
         config = _parsed((folder / _CONFIG).read_bytes())
         _check_config(config)
-        (folder / _CONFIG).write_text(json.dumps(config), encoding="ascii")
+        with _files.writing(folder / _CONFIG):
+            (folder / _CONFIG).write_text(json.dumps(config), encoding="ascii")
         _check_hdf5(folder / _WEIGHTS, bound)
         return folder
     text = _check_hdf5(path, bound)
@@ -216,9 +218,10 @@ def _unpack(path: Path, folder: Path, bound: int) -> None:
         for entry in entries:
             if not entry.is_dir():
                 target = folder / entry.filename
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(entry) as packed, target.open("wb") as unpacked:
-                    shutil.copyfileobj(packed, unpacked)  # reads at most the declared size, and checks the CRC
+                with _files.writing(target):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(entry) as packed, target.open("wb") as unpacked:
+                        shutil.copyfileobj(packed, unpacked)  # reads at most the declared size, and checks the CRC
 
 
 def _check_entries(entries: Sequence[zipfile.ZipInfo], bound: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_entropy import _files
 from keras_entropy.models import safe_loading
 
 Array = npt.NDArray[Any]
@@ -59,6 +60,8 @@ def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
             warnings.filterwarnings("ignore", message="Skipping nested container")
             model.load_weights(file)
             stored = _number_of_arrays(file)
+    except _files.WriteError:
+        raise
     except _UNREADABLE as error:
         # After the reason, Keras prints values and lists every layer.
         reason = re.split("List of objects that could not be loaded|Target variable:", str(error))[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import warnings
 from collections.abc import Iterable
@@ -65,7 +66,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._restored = self._read(self._path, model)
         except Exception as error:  # np.load and zipfile raise many kinds of errors for a corrupted file
             warnings.warn(
-                f"Cannot resume from {self._path}: {error}. Restarting this run.",
+                f"Cannot resume from {self._path}: {_checks.in_a_line(error)}. Restarting this run.",
                 _checks.EntropyWarning,
                 stacklevel=3,
             )
@@ -107,7 +108,10 @@ class Checkpoint(keras.callbacks.Callback):
         return found
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Restore variables and callbacks, after the callbacks have reset themselves."""
+        """Make the folder; restore variables and callbacks, after the callbacks have reset themselves."""
+        if self._path is not None:
+            with _files.writing(self._path):
+                self._path.parent.mkdir(exist_ok=True)
         if self._restored is None:
             return
         self._set_variables(self.model)
@@ -130,6 +134,8 @@ class Checkpoint(keras.callbacks.Callback):
                 "callbacks": states,
             }
         )
+        if not self._path.parent.is_dir():  # `replacing` would make it again, without the rest of the work
+            raise _files.cannot_write(self._path, errno.ENOENT)
         with _files.replacing(self._path) as temporary:
             np.savez(temporary, *arrays, text=np.array(text))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from keras_entropy import _checks, _files
 from keras_entropy.runs import epochs
 
 _SILENCE = 60.0
@@ -61,7 +62,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._live is not None or self._lines:
-            self._reports = tempfile.TemporaryDirectory(prefix="keras-entropy-", ignore_cleanup_errors=True)
+            self._reports = _files.temporary_folder()
             self._outer = epochs.reported_in()
             epochs.report_in(Path(self._reports.name, "here.json"))
         if self._live is not None:
@@ -129,7 +130,6 @@ class Progress:
     def table(self) -> Any:
         """The current title and table."""
         from rich.console import Group
-        from rich.markup import escape
         from rich.table import Table
         from rich.text import Text
 
@@ -138,7 +138,9 @@ class Progress:
         for name in ("done", "failed", "left"):
             table.add_column(name, justify="right")
         for group in self._groups:
-            table.add_row(escape(group), *(str(count[group]) for count in (self._done, self._failed, self._left)))
+            table.add_row(
+                Text(_checks.printable(group)), *(str(count[group]) for count in (self._done, self._failed, self._left))
+            )
         return Group(Text(self.title()), table)  # a title of the table would wrap at its width
 
     def _time_left(self) -> str:
@@ -160,7 +162,7 @@ class Progress:
     def _line(self, text: str) -> None:
         if self._lines:
             self._spoken = time.monotonic()
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{_checks.printable(text)}\n")
             sys.stderr.flush()
 
     def _speak_up(self) -> None:

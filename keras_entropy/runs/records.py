@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from keras_entropy import _checks, _sealed
+from keras_entropy import _checks, _files, _sealed
 from keras_entropy._frozen import FrozenDict
 
 SCHEMA = "keras-entropy/run/2"
@@ -164,13 +164,22 @@ class RunRecords:
         return list(self._by_slot.values())
 
     def add(self, *records: RunRecord) -> None:
-        """Add records. They are on disk when this returns. An incomplete last line of a killed process is cut off."""
+        """Add records. They are on disk when this returns. An incomplete last line of a killed process is cut off.
+
+        Raises:
+            WriteError: If the file cannot be written, or has lost records that were there.
+        """
         sealed = [json.dumps(_sealed.sealed(SCHEMA, vars(record)), allow_nan=False) + "\n" for record in records]
         with self._lock:
             if self._path is not None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                with self._path.open("ab") as file:
+                with _files.writing(self._path), self._path.open("rb+" if self._size else "ab") as file:
+                    if file.seek(0, os.SEEK_END) < self._size:
+                        raise _files.WriteError(
+                            f"{self._path} has lost records since they were read: another program has cut it. Stop "
+                            "that program, and start this one again."
+                        )
                     file.truncate(self._size)
+                    file.seek(self._size)
                     file.write("".join(sealed).encode())
                     file.flush()
                     os.fsync(file.fileno())

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_entropy import _backend, _checks
+from keras_entropy import _backend, _checks, _files
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.identity import array_bytes
@@ -105,7 +105,7 @@ class Prepared:
 
 
 def train(job: Job, task: Task) -> RunRecord:
-    """Train once. Any exception goes into the record.
+    """Train once. Any exception goes into the record, but for that of a machine which cannot write the checkpoint.
 
     The seed is set before the model is built, and again before `fit`: so an arm that draws further random numbers
     still has the data order and dropout masks of the other arms.
@@ -127,6 +127,8 @@ def _trained(job: Job, task: Task) -> dict[str, Any]:
             found["final_weights"] = _fit(job, task, run, watch)
             if watch.reason:
                 found |= {"status": "diverged", "reason": watch.reason}
+        except _files.WriteError:  # the machine is at fault, and not the run
+            raise
         except Exception as error:  # a failed run is a result, and the study continues
             found |= {"status": "failed", "reason": describe(error), "traceback": traceback.format_exc()}
     found["stopped_early"] = found["status"] == "finished" and watch.epochs < job.epochs

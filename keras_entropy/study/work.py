@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
 
+from keras_entropy import _files
 from keras_entropy.runs import memory
 from keras_entropy.runs.pool import JobError, ProcessDiedError, unpacked
 from keras_entropy.runs.records import RunRecord
@@ -31,7 +32,7 @@ def train(payload: bytes, tasks: Sequence[Task], executor: Executor, ended: Call
                     raise JobError(
                         f"The executor is broken ({error}). Finished runs are kept: run again with a new executor."
                     ) from error
-                except JobError:
+                except (JobError, _files.WriteError):
                     raise
                 except ProcessDiedError as error:
                     record = task.record(status="died", reason=str(error))

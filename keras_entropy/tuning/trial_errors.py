@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from keras_tuner import errors
 
+from keras_entropy import _files
+
 
 @contextlib.contextmanager
 def fatal_errors() -> Iterator[None]:
@@ -23,6 +25,8 @@ def fatal_errors() -> Iterator[None]:
     except (errors.FatalError, errors.FailedTrialError):
         raise
     except Exception as error:
+        if isinstance(error, _files.WriteError):
+            raise errors.FatalRuntimeError(str(error)) from error
         if is_out_of_memory(error):
             raise errors.FailedTrialError(f"out of memory: {error}") from error
         raise errors.FatalRuntimeError(f"{type(error).__name__} in a trial: {error}") from error

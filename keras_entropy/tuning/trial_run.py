@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import math
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,6 +28,9 @@ from keras_entropy.tuning.oracles import STATE
 from keras_entropy.tuning.project_folder import CHECKPOINTS, WEIGHTS
 from keras_entropy.tuning.tensorboard_log import ARM, HParamsLogger
 from keras_entropy.tuning.trial_errors import fatal_errors
+
+_MOST_BYTES, _HEAD_BYTES = 8, 8192
+"""Bytes in a file of weights of each number, at most, and of the names of each variable."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +182,10 @@ def _trained(job: Job, task: Task, observers: Iterable[Any]) -> dict[str, Any]:
         )
         found = _results(job, watch, results, bool(model.stop_training))
         if here:
+            variables = [*model.variables, *model.optimizer.variables]
+            size = sum(math.prod(v.shape) * _MOST_BYTES + _HEAD_BYTES for v in variables)
             with _files.replacing(job.weights(key)) as temporary:
+                _files.reserve(temporary, size)
                 model.save_weights(temporary)
             found["final_weights"] = _files.digest(job.weights(key))
     declared = sorted({parameter.name for parameter in hp.space} - known)
