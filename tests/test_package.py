@@ -136,6 +136,33 @@ def test_the_python_of_the_pages_runs(page, monkeypatch, tmp_path, capsys):
     assert PAGES[page] in scope
 
 
+@pytest.mark.slow
+@pytest.mark.once
+def test_all_pages_run_one_after_the_other_in_one_folder(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("sklearn", reason="the digits need scikit-learn")
+    monkeypatch.chdir(tmp_path)
+    for page in PAGES:
+        scope = {"__name__": "__main__"}
+        for block in blocks_of("python", page):
+            exec(compile(block, page, "exec"), scope)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.once
+def test_the_readme_runs_in_a_notebook(tmp_path, monkeypatch, child_environment):
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    for name, value in child_environment.items():
+        monkeypatch.setenv(name, value)
+    cells = [nbformat.v4.new_code_cell(block) for block in blocks_of("python")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in notebook.cells for output in cell.outputs if output.output_type == "stream"]
+    assert any("on held-out seeds" in output.text for output in shown)
+    assert (tmp_path / "search_results" / "best_model.keras").exists()
+
+
 def test_the_readme_names_the_two_commands():
     commands = "".join(blocks_of("sh"))
 

@@ -77,7 +77,7 @@ def search(
     workers: int = 1,
     executor: Executor | None = None,
     callbacks: Sequence[Any] = (),
-    output: str | os.PathLike[str] = "runs/search",
+    output: str | os.PathLike[str] = "search_results",
     overwrite: bool = False,
     progress: bool = True,
     **oracle_options: Any,
@@ -124,7 +124,7 @@ def search(
             without it they write no checkpoints, weights and logs. Defaults to None.
         callbacks: List of Keras callbacks. Each run of the search and of the comparison gets its own copy. Defaults to
             none.
-        output: Path of the output folder. Defaults to `"runs/search"`.
+        output: Path of the output folder. Defaults to `"search_results"`, which no command uses.
         overwrite: Boolean. Whether to delete an earlier search in the folder. Defaults to False.
         progress: Boolean. Whether to show the progress on a terminal. Defaults to True.
         **oracle_options: Further options of KerasTuner's oracle, such as `num_initial_points`.
