@@ -45,9 +45,9 @@ def _type(value: object) -> str:
     return type(value).__name__
 
 
-def printable(text: str) -> str:
-    """Return `text` with "?" for control characters, which names from files of other people may hold."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+def printable(text: object) -> str:
+    """Return a text or a path with "?" for control characters, which names from files of other people may hold."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
 def in_a_line(error: object) -> str:

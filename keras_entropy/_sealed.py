@@ -72,10 +72,12 @@ def opened(text: str | bytes, schema: str, where: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")
     if found.get("schema") != schema:
-        raise ValueError(f"its schema is {found.get('schema')!r}, and this version reads {schema!r}")
+        raise ValueError(f"its schema is {str(found.get('schema'))[:80]!r}, and this version reads {schema!r}")
     expected = found.pop(CHECKSUM, None)
     if expected is None:
-        warnings.warn(f"{where} has no checksum. Using it as it is.", _checks.EntropyWarning, stacklevel=3)
+        warnings.warn(
+            f"{_checks.printable(where)} has no checksum. Using it as it is.", _checks.EntropyWarning, stacklevel=3
+        )
     elif expected != _checksum_of(found):
         raise ValueError("its checksum is wrong")
     del found["schema"]

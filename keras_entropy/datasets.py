@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _checks, _optional
+from keras_entropy._checks import printable as _text
 
 Array = np.ndarray[Any, Any]
 PathLike = str | os.PathLike[str]
@@ -78,7 +79,7 @@ def load(name: str, data_dir: PathLike | None = None, seed: int = 0) -> Dataset:
     if (Path(name) / "train").is_dir():
         return image_folder(name)
     if os.sep in name and Path(name).is_absolute():
-        raise FileNotFoundError(f"There is no image folder {name}: it should hold `train` and `test`.")
+        raise FileNotFoundError(f"There is no image folder {_text(name)}: it should hold `train` and `test`.")
     return prepared(name, data_dir)
 
 
@@ -187,9 +188,11 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
     if not versions:
         found = sorted({info.parents[1].relative_to(root).as_posix() for info in root.glob("*/*/dataset_info.json")})
         raise FileNotFoundError(
-            f"No prepared data set {name!r} in {root} (found there: {', '.join(found) or 'none'}); digits and spirals "
-            f"need no preparation. Run `tfds build {name} --data_dir {root}` where there is a network, or name another "
-            "folder (`data_dir`; --data-dir or --data of a command; or the environment variable TFDS_DATA_DIR)."
+            f"No prepared data set {name!r} in {_text(root)} (found there: {_text(', '.join(found)) or 'none'}); "
+            f"digits and spirals need no preparation. Run `tfds build {_text(name)} --data_dir {_text(root)}` where "
+            "there "
+            "is a network, or name another folder (`data_dir`; --data-dir or --data of a command; or the environment "
+            "variable TFDS_DATA_DIR)."
         )
     tfds = _tensorflow_datasets()
     folder = versions[-1].parent
@@ -205,13 +208,14 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
         raise
     except Exception as error:  # damaged files: TensorFlow's and protobuf's errors have no common class
         raise OSError(
-            f"The prepared data set in {folder} could not be read: {type(error).__name__}: {_first_line(error)}. "
-            f"Prepare it again: remove the folder and run `tfds build {name} --data_dir {root}`."
+            f"The prepared data set in {_text(folder)} could not be read: {type(error).__name__}: "
+            f"{_first_line(error)}. "
+            f"Prepare it again: remove the folder and run `tfds build {_text(name)} --data_dir {_text(root)}`."
         ) from error
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "").strip().rstrip(".")
+    return _text(next(iter(str(error).splitlines()), "")).strip().rstrip(".")
 
 
 def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Dataset:
@@ -233,16 +237,20 @@ def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Da
     """
     names = _folders(Path(directory) / "train")
     if set(names) == {"images", "masks"}:
-        raise ValueError(f"{directory} holds images and masks, not classes of photographs. Name another folder.")
+        raise ValueError(f"{_text(directory)} holds images and masks, not classes of photographs. Name another folder.")
     arrays: list[Array] = []
     for split in ("train", "test"):
         root = Path(directory) / split
         unknown = set(_folders(root)) - set(names)
         if unknown:
-            raise ValueError(f"{root} has classes that {root.parent / 'train'} lacks: {', '.join(sorted(unknown))}.")
+            raise ValueError(
+                _text(f"{root} has classes that {root.parent / 'train'} lacks: {', '.join(sorted(unknown))}.")
+            )
         files = [(file, label) for label, name in enumerate(names) for file in _images(root / name, required=False)]
         if not files:
-            raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}) in its class folders.")
+            raise FileNotFoundError(
+                f"{_text(root)} holds no images ({', '.join(IMAGE_SUFFIXES)}) in its class folders."
+            )
         arrays += [
             _read([file for file, _ in files], size),
             np.array([label for _, label in files], dtype=np.int32),
@@ -274,7 +282,7 @@ def segmentation_folder(directory: PathLike, size: tuple[int, int] | None = None
         masks = {mask.stem: mask for mask in _images(root / "masks")}
         missing = [image.name for image in images if image.stem not in masks]
         if missing:
-            raise FileNotFoundError(f"{root / 'masks'} has no mask for {missing[0]} ({len(missing)} in all).")
+            raise FileNotFoundError(_text(f"{root / 'masks'} has no mask for {missing[0]} ({len(missing)} in all)."))
         arrays += [_read(images, size), _read([masks[image.stem] for image in images], size, mask=True)]
     return _dataset(arrays, ())
 
@@ -296,7 +304,7 @@ def _read(files: list[Path], size: tuple[int, int] | None, mask: bool = False) -
                 picture = picture.resize((size[1], size[0]), kind)
             pixels = np.asarray(picture)
         if mask and pixels.ndim != 2:
-            raise ValueError(f"{file} should have one channel of class numbers. Received: mode {image.mode}.")
+            raise ValueError(f"{_text(file)} should have one channel of class numbers. Received: mode {image.mode}.")
         pictures.append(pixels)
     shapes = sorted({picture.shape[:2] for picture in pictures})
     if len(shapes) > 1:
@@ -316,7 +324,7 @@ def _opened(file: Path) -> Iterator[Any]:
     Image = _optional.require("PIL.Image", extra="data")  # noqa: N806
 
     if not file.is_file():  # a pipe would wait for its writer
-        raise OSError(f"{file} is not a file. Remove it.")
+        raise OSError(f"{_text(file)} is not a file. Remove it.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -330,22 +338,24 @@ def _opened(file: Path) -> Iterator[Any]:
         raise
     except Exception as error:  # Pillow raises many kinds of errors for damaged files
         raise OSError(
-            f"{file} cannot be read as an image: {type(error).__name__}: {_first_line(error)}. Repair or remove it."
+            f"{_text(file)} cannot be read as an image: {type(error).__name__}: {_first_line(error)}. Repair or remove "
+            "it."
         ) from error
     most = _MOST_PIXELS / 1e6
-    raise ValueError(f"{file} has {pixels / 1e6:.0f} million pixels, and may have {most:.0f} million. Scale it down.")
+    size = f"{pixels / 1e6:.0f} million pixels, and may have {most:.0f} million"
+    raise ValueError(f"{_text(file)} has {size}. Scale it down.")
 
 
 def _folders(root: Path) -> list[str]:
     if not root.is_dir():
-        raise FileNotFoundError(f"There is no folder {root}.")
+        raise FileNotFoundError(f"There is no folder {_text(root)}.")
     return sorted(folder.name for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
 
 
 def _images(root: Path, required: bool = True) -> list[Path]:
     files = sorted(file for file in root.glob("[!.]*") if file.suffix.lower() in IMAGE_SUFFIXES)
     if required and not files:
-        raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+        raise FileNotFoundError(f"{_text(root)} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
     return files
 
 

@@ -96,6 +96,8 @@ def _toml(file: Path) -> dict[str, Any]:
     except IsADirectoryError as error:
         remedy = "Name the TOML file of a study. To report on a study that was run, use --report with its folder."
         raise IsADirectoryError(f"{file} is a folder. {remedy}") from error
+    except RecursionError as error:
+        raise ValueError(f"{file} is not the TOML of a study: it is nested too deeply.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not TOML: {error}.") from error
 

@@ -26,6 +26,7 @@ _REGULARIZERS = {
 }
 _OWN = {"dataset", "data_dir", "model", "build", "data", "controls", "seeds", "tune_seeds", "arms"}
 _KNOWN = (inspect.signature(Study).parameters.keys() - {"output", "callbacks"}) | _OWN
+_MOST_SEEDS = 10**6
 _TUNE_SEEDS = 1000
 """First tuning seed, if the file gives the number of tuning seeds: `seeds` can grow without meeting it."""
 
@@ -105,7 +106,9 @@ def _as_value_error(where: str) -> Iterator[None]:
 
 def _seeds(name: str, value: Any, first: int) -> list[int]:
     if isinstance(value, int) and not isinstance(value, bool):
-        return list(range(first, first + _checks.positive_integer(name, value)))
+        if _checks.positive_integer(name, value) > _MOST_SEEDS:
+            raise ValueError(_checks.message(name, f"at most {_MOST_SEEDS} seeds", value))
+        return list(range(first, first + value))
     if not isinstance(value, list):
         raise TypeError(_checks.message(name, "a number of seeds or a list of them", value))
     return value

@@ -78,13 +78,13 @@ def read(path: str | os.PathLike[str], identity: dict[str, Any]) -> tuple[State,
     changed = [name for name in {**stored, **wanted} if stored.get(name) != wanted.get(name)]
     if changed:
         raise ValueError(
-            f"{path} is the checkpoint of a walk with different {_checks.printable(', '.join(changed))}. Use the same "
-            "arguments to resume it, or another file."
+            f"{_checks.printable(path)} is the checkpoint of a walk with different "
+            f"{_checks.printable(', '.join(changed))}. Use the same arguments to resume it, or another file."
         )
     return state, {name.removeprefix("extra/"): value for name, value in found.items() if name.startswith("extra/")}
 
 
 def damaged(path: str | os.PathLike[str], reason: object) -> ValueError:
     """The error for a file that is not a checkpoint, or is one that cannot be right."""
-    text = _checks.printable(str(reason))
-    return ValueError(f"{path} is not the checkpoint of such a walk: {text}. Delete it, or use another file.")
+    text = _checks.printable(f"{path} is not the checkpoint of such a walk: {reason}")
+    return ValueError(f"{text}. Delete it, or use another file.")

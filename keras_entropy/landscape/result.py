@@ -230,7 +230,8 @@ class DensityOfStates:
                     raise ValueError(f"`{name}` is an array of shape {array.shape} and type {array.dtype}")
         except ValueError as error:
             raise ValueError(
-                f"{path} is not a density of states: {error}. Write one with DensityOfStates.save. {_sealed.EDITED}"
+                f"{_checks.printable(path)} is not a density of states: {error}. Write one with DensityOfStates.save. "
+                f"{_sealed.EDITED}"
             ) from error
         return found
 

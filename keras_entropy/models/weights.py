@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_entropy import _files
+from keras_entropy import _checks, _files
 from keras_entropy.models import safe_loading
 
 Array = npt.NDArray[Any]
@@ -29,7 +29,8 @@ def existing(path: str | os.PathLike[str]) -> Path:
     """Return `path` if it is a file; raise `FileNotFoundError` otherwise."""
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f"There is no file of weights {os.fspath(path)}. Relative paths start at the working folder."
+            f"There is no file of weights {_checks.printable(os.fspath(path))}. Relative paths start at the working "
+            "folder."
         )
     return Path(path)
 
@@ -65,15 +66,16 @@ def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
     except _UNREADABLE as error:
         # After the reason, Keras prints values and lists every layer.
         reason = re.split("List of objects that could not be loaded|Target variable:", str(error))[0]
-        reason = textwrap.shorten(f"{type(error).__name__}: {reason}", 400)
+        reason = _checks.printable(textwrap.shorten(f"{type(error).__name__}: {reason}", 400))
         raise ValueError(
-            f"{path} should have the weights of {_words(model)}. Received: a damaged file, or the weights of other "
-            f"layers. Name a file that the same architecture has saved. {reason}"
+            f"{_checks.printable(path)} should have the weights of {_words(model)}. Received: a damaged "
+            f"file, or the weights of other layers. Name a file that the same architecture has saved. {reason}"
         ) from error
     if stored not in (None, len(model.weights)):  # Keras ignores layers that only the file has
         raise ValueError(
-            f"{path} should have the weights of {_words(model)}, {len(model.weights)} arrays. Received: {stored} "
-            "arrays, so it has the weights of other layers. Name a file that the same architecture has saved."
+            f"{_checks.printable(path)} should have the weights of {_words(model)}, {len(model.weights)} arrays. "
+            f"Received: {stored} arrays, so it has the weights of other layers. Name a file that the same architecture "
+            "has saved."
         )
 
 
@@ -97,7 +99,7 @@ def load_converted(model: Any, path: str | os.PathLike[str], head: str) -> None:
     variables = {f"{layer.name.replace('_', '/')}/{v.name}": v for layer in model.layers for v in layer.weights}
     if arrays.keys() != variables.keys():
         raise ValueError(
-            f"{path} should have the arrays of {_words(model)}. "
+            f"{_checks.printable(path)} should have the arrays of {_words(model)}. "
             f"Missing: {_listed(variables.keys() - arrays.keys())}. "
             f"Unknown: {_listed(arrays.keys() - variables.keys())}."
         )
@@ -109,7 +111,8 @@ def load_converted(model: Any, path: str | os.PathLike[str], head: str) -> None:
         expected = (*shape[:-1], *outputs) if is_head else shape
         if array.shape != expected or array.dtype.kind not in "fiu":
             raise ValueError(
-                f"{name} in {path} should be an array of numbers of shape {expected} for {_words(model)}. "
+                f"{_checks.printable(f'{name} in {path}')} should be an array of numbers of shape {expected} for "
+                f"{_words(model)}. "
                 f"Received: {array.dtype} of shape {array.shape}."
             )
         if expected == shape:
@@ -126,7 +129,9 @@ def _read_archive(path: Path) -> dict[str, Array]:
             return {name: archive[name] for name in archive.files}
     except (*_UNREADABLE, zlib.error) as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 400)
-        raise ValueError(f"{path} is not an .npz archive of arrays, or is damaged. {reason}") from error
+        raise ValueError(
+            f"{_checks.printable(path)} is not an .npz archive of arrays, or is damaged. {_checks.printable(reason)}"
+        ) from error
 
 
 def _number_of_arrays(path: Path) -> int | None:

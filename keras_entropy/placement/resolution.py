@@ -267,4 +267,4 @@ def _with_paths_of(other: EntropyProfile, profile: EntropyProfile) -> EntropyPro
 
 
 def _listed(weights: list[MeasurableWeight]) -> str:
-    return ", ".join(weight.path for weight in weights) or "none"
+    return _checks.printable(", ".join(weight.path for weight in weights)) or "none"

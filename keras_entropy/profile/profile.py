@@ -190,11 +190,13 @@ class EntropyProfile:
                 raise ValueError("two records have the same path")
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"There is no profile {path}. Write one with EntropyProfile.save or `keras-entropy profile --json`."
+                f"There is no profile {_checks.printable(path)}. Write one with EntropyProfile.save or `keras-entropy "
+                "profile --json`."
             ) from error
         except ValueError as error:
             raise ValueError(
-                f"{path} is not an entropy profile: {error}. Use a file from EntropyProfile.save. {_sealed.EDITED}"
+                f"{_checks.printable(path)} is not an entropy profile: {error}. Use a file from EntropyProfile.save. "
+                f"{_sealed.EDITED}"
             ) from error
         return profile
 

@@ -50,7 +50,7 @@ def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "
             paths = ", ".join(weight.path for weight in weights) or "none"
             raise ValueError(
                 f"`{argument}` should match layers of the model. Received: {pattern!r}, which matches none. "
-                f"Available: {paths}."
+                f"Available: {_checks.printable(paths)}."
             )
         chosen |= found
     return [weight for weight in weights if weight.path in chosen]

@@ -64,7 +64,7 @@ class ResultsFolder:
             FileExistsError: If there is one.
         """
         if self.path.exists() and not self.path.is_dir():
-            raise FileExistsError(f"{self.path} is a file. Name a folder.")
+            raise FileExistsError(f"{self._shown} is a file. Name a folder.")
 
     def refuse_files(self, names: Iterable[str]) -> None:
         """Refuse a folder with files of another program.
@@ -76,7 +76,8 @@ class ResultsFolder:
         if found:
             shown = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
             raise FileExistsError(
-                f"{self.path} holds other files ({shown}), and no {self.content}. Name another folder."
+                f"{self._shown} holds other files ({_checks.printable(shown)}), and no {self.content}. Name another "
+                "folder."
             )
 
     def check_wish(self, *, overwrite: bool, resume: bool) -> None:
@@ -88,11 +89,13 @@ class ResultsFolder:
         """
         if self.holds_work and not (overwrite or resume):
             raise FileExistsError(
-                f"{self.path} holds a {self.content}. Use --overwrite to replace it, --resume to continue it, or "
+                f"{self._shown} holds a {self.content}. Use --overwrite to replace it, --resume to continue it, or "
                 "--output for another folder."
             )
         if resume and not self.holds_work:
-            raise FileNotFoundError(f"{self.path} holds no {self.content} to resume. Run the command without --resume.")
+            raise FileNotFoundError(
+                f"{self._shown} holds no {self.content} to resume. Run the command without --resume."
+            )
 
     @contextlib.contextmanager
     def locked(self, *, overwrite: bool = False) -> Iterator[None]:
@@ -113,13 +116,14 @@ class ResultsFolder:
             lock.acquire()
         except filelock.Timeout as error:
             raise BlockingIOError(
-                f"Another process works on {self.path}{_holder(holder)}. Wait until it ends, or stop it."
+                f"Another process works on {self._shown}{_holder(holder)}. Wait until it ends, or stop it."
             ) from error
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
             warnings.warn(
-                f"{self.path} cannot be locked, because its file system has no locks ({error}). Start no other process "
+                f"{self._shown} cannot be locked, because its file system has no locks ({error}). Start no other "
+                "process "
                 "that works on it.",
                 _checks.EntropyWarning,
                 stacklevel=3,
@@ -178,7 +182,8 @@ class ResultsFolder:
     def damaged(self, name: str, reason: object) -> ValueError:
         """The error for a description that is not one."""
         return ValueError(
-            f"{self.path / name} does not describe a {self.content}: {reason}. Restore the file from a copy, replace "
+            f"{_checks.printable(self.path / name)} does not describe a {self.content}: {reason}. Restore the file "
+            "from a copy, replace "
             f"the {self.content} with overwrite=True (--overwrite), or name another folder. {_sealed.EDITED}"
         )
 
@@ -195,7 +200,14 @@ class ResultsFolder:
         """
         found = list(differences)
         if found:
-            raise ValueError(f"{self.path} holds a {self.content} with {kind}: {', '.join(found)}. {remedy}")
+            raise ValueError(
+                f"{self._shown} holds a {self.content} with {kind}: {_checks.printable(', '.join(found))}. {remedy}"
+            )
+
+    @property
+    def _shown(self) -> str:
+        """The path as text for an error."""
+        return _checks.printable(self.path)
 
     def _names(self) -> list[str]:
         if not self.path.is_dir():

@@ -175,7 +175,8 @@ class RunRecords:
                 with _files.writing(self._path), self._path.open("rb+" if self._size else "ab") as file:
                     if file.seek(0, os.SEEK_END) < self._size:
                         raise _files.WriteError(
-                            f"{self._path} has lost records since they were read: another program has cut it. Stop "
+                            f"{_checks.printable(self._path)} has lost records since they were read: another program "
+                            "has cut it. Stop "
                             "that program, and start this one again."
                         )
                     file.truncate(self._size)
@@ -211,11 +212,17 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
     path = path / RUNS if path.is_dir() else path
     if not path.exists():
         raise FileNotFoundError(
-            f"{folder} is not the folder of a study: there is no {path}. Name the `output` of a study that has begun."
+            f"{_checks.printable(f'{folder} is not the folder of a study: there is no {path}')}. Name the `output` of "
+            "a "
+            "study that has begun."
         )
     lines, rest = _lines(path)
     if rest:
-        warnings.warn(f"{path}: ignoring its last line, which is incomplete.", _checks.EntropyWarning, stacklevel=2)
+        warnings.warn(
+            f"{_checks.printable(path)}: ignoring its last line, which is incomplete.",
+            _checks.EntropyWarning,
+            stacklevel=2,
+        )
     latest: dict[Slot, RunRecord] = {}
     for record in _parsed(path, lines):
         kept = record.slot if record.role == "tune" else (*record.slot[:4], "")
@@ -242,7 +249,8 @@ def _parsed(
             yield record
         except ValueError as error:
             raise ValueError(
-                f"{path}, line {number} is not the record of a run: {error}. Delete the line to train that run again. "
+                f"{_checks.printable(path)}, line {number} is not the record of a run: {error}. Delete the line to "
+                "train that run again. "
                 f"{_sealed.EDITED}"
             ) from error
 

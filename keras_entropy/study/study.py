@@ -396,7 +396,7 @@ def _check_arms(arms: Sequence[Arm]) -> None:
     names = [arm.name for arm in arms]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"`arms` should have different names. Received more than once: {', '.join(twice)}.")
+        raise ValueError(f"`arms` should have different names. Received more than once: {', '.join(map(repr, twice))}.")
 
 
 def _cores() -> int:

@@ -124,7 +124,8 @@ class DurableOracle(_keras_tuner.OracleBase):
                 continue
             if path.exists() and path.read_bytes():
                 warnings.warn(
-                    f"{path} differs from {self.path.name}: it was edited, is corrupted, or was not yet written when "
+                    f"{_checks.printable(path)} differs from {self.path.name}: it was edited, is corrupted, or was not "
+                    "yet written when "
                     f"the search was killed. Restoring it from {self.path.name}.",
                     _checks.EntropyWarning,
                     stacklevel=2,
@@ -231,7 +232,8 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path, reason: str) -> ValueError:
     return ValueError(
-        f"{path} is not the state of a search: {reason}. Delete it: the search then starts again, and reads the runs "
+        f"{_checks.printable(f'{path} is not the state of a search: {reason}')}. Delete it: the search then starts "
+        "again, and reads the runs "
         "that are already trained from runs.jsonl beside it."
     )
 

@@ -15,7 +15,7 @@ import keras
 import keras_tuner
 from keras_tuner import errors
 
-from keras_entropy import _files
+from keras_entropy import _checks, _files
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.interrupt import InterruptWatch
@@ -83,14 +83,16 @@ class Job:
             ValueError: If the file is damaged, or is not the one that the run has written.
         """
         path = self.weights(run.key)
-        remedy = f"Delete the line of this run in {self.folder / RUNS} and {STATE} beside it, and search again."
+        remedy = f"Delete the line of this run in {RUNS} and {STATE} beside it, and search again."
         if not run.final_weights:
             raise FileNotFoundError(
-                f"There are no weights {path}: the run was trained on a machine without access to the folder."
+                f"There are no weights {_checks.printable(path)}: the run was trained on a machine without access to "
+                "the folder."
             )
         if _files.digest(path) != run.final_weights:
             raise ValueError(
-                f"{path} does not hold the weights of its run: it is damaged, was replaced, or is missing. Restore it "
+                f"{_checks.printable(path)} does not hold the weights of its run: it is damaged, was replaced, or is "
+                "missing. Restore it "
                 f"from a copy. To train the run again: {remedy}"
             )
         model.load_weights(path)
