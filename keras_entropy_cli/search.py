@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_entropy_cli import options, user_file
-from keras_entropy_cli.errors import interruptible, user_errors
+from keras_entropy_cli.errors import echo, interruptible, user_errors
 from keras_entropy_cli.start import load_keras
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def search(
                 build = _build(model.value, user_module, arrays[0].shape[1:], classes, names, tune_baseline)
                 hypermodel = _hypermodel(build, names)
             how = inputs.value if inputs else "unchanged" if user_module else _INPUTS[model]
-            typer.echo(f"Inputs of all runs: {how}.")
+            echo(f"Inputs of all runs: {how}.")
             with options.executor_of(scheduler) as executor:
                 result = _search(
                     hypermodel,
@@ -237,5 +237,5 @@ def _search(hypermodel: Any, data: Any, **settings: Any) -> SearchResult:
 
 def _print(result: SearchResult) -> None:
     folder = Path(result.output)
-    typer.echo(f"{result}\n\nWritten to {folder}: trials.csv, search.png, result.json, best_model.keras")
-    typer.echo(f"Look at the runs with: tensorboard --logdir {folder / 'logs'}")
+    echo(f"{result}\n\nWritten to {folder}: trials.csv, search.png, result.json, best_model.keras")
+    echo(f"Look at the runs with: tensorboard --logdir {folder / 'logs'}")

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import math
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -219,7 +218,7 @@ def _check_tuner(options: Mapping[str, Any]) -> None:
         TypeError, ValueError: For an invalid option.
         FatalError: For a hypermodel that does not build a model.
     """
-    with tempfile.TemporaryDirectory() as empty:
+    with _files.temporary_folder() as empty:
         EntropyTuner(**{**options, "directory": empty})
 
 

@@ -299,7 +299,7 @@ class SearchResult:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.5g}"
-    return "" if value is None else str(value)
+    return "" if value is None else _checks.printable(value)
 
 
 def completed(trials: Iterable[TrialResult]) -> tuple[TrialResult, ...]:

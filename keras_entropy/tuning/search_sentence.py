@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keras_entropy import _checks
 from keras_entropy.study.wording import plural
 from keras_entropy.tuning.conclusion import Duel
 from keras_entropy.tuning.hypermodel import REGULARIZER
@@ -69,13 +70,13 @@ def _settings(results: Sequence[ContenderResult], tuner: Any) -> str:
 
 def _in_words(values: Mapping[str, Any]) -> str:
     def text(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
+        return f"{value:.3g}" if isinstance(value, float) else _checks.printable(value)
 
     return ", ".join(f"{_short(name)} {text(value)}" for name, value in values.items())
 
 
 def _short(name: str) -> str:
-    return name.removeprefix("entropy/").replace("_", " ")
+    return _checks.printable(name.removeprefix("entropy/").replace("_", " "))
 
 
 def _capital(text: str) -> str:

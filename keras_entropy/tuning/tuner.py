@@ -246,14 +246,8 @@ class EntropyTuner(_keras_tuner.TunerBase):
         model = self.hypermodel.build(trial.hyperparameters)
         memory.build_optimizer(model)  # so that its state is loaded too
         seed = self.seeds[0] if seed is None else seed
-        key = self.records[hyperparameters.slot_of(self.arm, trial.hyperparameters.values, seed)].key
-        path = self.job((), {}).weights(key)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"There are no trained weights {path}: the run was trained on a machine that does not see this folder. "
-                "Train the model again: `hypermodel.build(hyperparameters)`, then `fit`."
-            )
-        model.load_weights(path)
+        run, job = self.records[hyperparameters.slot_of(self.arm, trial.hyperparameters.values, seed)], self.job((), {})
+        job.load_weights(model, run)
         return model
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
@@ -291,7 +285,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
             reasons = (trial.message for trial in trials if trial.message)
             raise RuntimeError(
                 f"All {len(trials)} trials failed, so there is no best trial. Reason of the first: "
-                f"{next(reasons, 'unknown').strip().splitlines()[-1]}"
+                f"{_checks.printable(next(reasons, 'unknown').strip().splitlines()[-1])}"
             )
 
     def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any) -> RunRecord:
