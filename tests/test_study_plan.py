@@ -125,7 +125,7 @@ class TestChoice:
     ("arguments", "error", "message"),
     [
         ({"arms": []}, ValueError, "at least one arm"),
-        ({"arms": [Arm("a"), Arm("a")]}, ValueError, "more than once: a"),
+        ({"arms": [Arm("a"), Arm("a")]}, ValueError, "more than once: 'a'"),
         ({"arms": ["a"]}, TypeError, "Arms"),
         ({"arms": Arm("a")}, TypeError, "`arms` should be a list of Arms. Received: arms=Arm.*one arm as a list too"),
         ({"seeds": []}, ValueError, "at least one seed"),
