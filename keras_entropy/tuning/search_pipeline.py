@@ -14,7 +14,6 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-import keras
 import keras_tuner
 
 from keras_entropy import _checks, _files, _optional, _sealed
@@ -23,9 +22,8 @@ from keras_entropy.runs.pool import ProcessPool, shares
 from keras_entropy.runs.progress import Progress
 from keras_entropy.study import Arm, Study, StudyResult, compare
 from keras_entropy.study.controls import transform
-from keras_entropy.study.metrics import direction
 from keras_entropy.study.single_run import load
-from keras_entropy.tuning import output_folder, range_notes, tensorboard_log, trial_run
+from keras_entropy.tuning import output_folder, range_notes, search_arguments, tensorboard_log
 from keras_entropy.tuning.conclusion import Duel, luck
 from keras_entropy.tuning.contenders import ORTHOGONALITY, Contender, checked_controls, contenders
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
@@ -35,8 +33,6 @@ from keras_entropy.tuning.search_result import BASELINE, SCHEMA, TERM, Contender
 from keras_entropy.tuning.search_sentence import sentence
 from keras_entropy.tuning.trial_table import trials_of, write_csv
 from keras_entropy.tuning.tuner import EntropyTuner
-
-_FIRST_HOLDOUT_SEED = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,18 +152,18 @@ def search(
     """
     for module in ("loky", "matplotlib", "tensorboard"):
         _optional.require(module, extra="search")
-    metric, lower = _checked_objective(objective, lower_is_better)
+    metric, lower = search_arguments.checked_objective(objective, lower_is_better)
     seed = _checks.seed("seed", seed)
-    searched, holdout = _checked_seeds(seeds, holdout_seeds, seed)
+    searched, holdout = search_arguments.checked_seeds(seeds, holdout_seeds, seed)
     workers = _checks.positive_integer("workers", workers)
     batch_size = _checks.positive_integer("batch_size", batch_size)
     if "max_epochs" in oracle_options:
         raise TypeError("`search` takes `epochs` in place of KerasTuner's `max_epochs`.")
-    callbacks = _checked_callbacks(callbacks)
+    callbacks = search_arguments.checked_callbacks(callbacks)
     controls, tune_baseline = checked_controls(controls), _checks.flag("tune_baseline", tune_baseline)
     folder = Path(output)
     output_folder.check(folder, holdout, _checks.flag("overwrite", overwrite))
-    _check_fit(hypermodel)
+    search_arguments.check_fit(hypermodel)
     tuner_options = {
         "objective": keras_tuner.Objective(metric, "min" if lower else "max"),
         "tuner": tuner,
@@ -366,54 +362,4 @@ def _save_best(result: SearchResult, path: Path) -> None:
             "builds the model.",
             _checks.EntropyWarning,
             stacklevel=3,
-        )
-
-
-def _checked_objective(objective: Any, lower_is_better: bool | None) -> tuple[str, bool]:
-    """Name of the metric, and whether lower values are better."""
-    if isinstance(objective, keras_tuner.Objective):
-        lower_is_better = objective.direction == "min" if lower_is_better is None else lower_is_better
-        objective = objective.name
-    return objective, direction(objective, lower_is_better)
-
-
-def _checked_seeds(
-    seeds: int | Iterable[int], holdout_seeds: int | Iterable[int], seed: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Seeds of the search and of the comparison."""
-    searched = _numbered("seeds", seeds, seed)
-    holdout = _numbered("holdout_seeds", holdout_seeds, seed + _FIRST_HOLDOUT_SEED)
-    both = sorted(set(searched) & set(holdout))
-    if both:
-        raise ValueError(
-            f"`seeds` and `holdout_seeds` should have no seed in common. Received in both: "
-            f"{', '.join(map(str, both))}. The best setting looks too good on the seeds that chose it: give other "
-            "`holdout_seeds`."
-        )
-    if len(holdout) < 2:
-        raise ValueError(_checks.message("holdout_seeds", "at least two seeds", holdout_seeds))
-    return searched, holdout
-
-
-def _numbered(argument: str, seeds: int | Iterable[int], first: int) -> tuple[int, ...]:
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
-        return tuple(range(first, first + _checks.positive_integer(argument, seeds)))
-    found = tuple(_checks.seeds(argument, seeds))
-    if not found:
-        raise ValueError(_checks.message(argument, "at least one seed", seeds))
-    return found
-
-
-def _checked_callbacks(given: Any) -> list[Any]:
-    callbacks = list(given) if isinstance(given, Iterable) else [None]
-    if not all(isinstance(callback, keras.callbacks.Callback) for callback in callbacks):
-        raise TypeError(_checks.message("callbacks", "a list of keras.callbacks.Callback", given))
-    return callbacks
-
-
-def _check_fit(hypermodel: Any) -> None:
-    if isinstance(hypermodel, EntropyHyperModel) and not trial_run.is_plain(hypermodel):
-        raise ValueError(
-            "`hypermodel` has its own `fit`, which the comparison on held-out seeds cannot use: it trains with "
-            "`keras.Model.fit`. Use EntropyTuner without the comparison, or override `train_step` of the model."
         )
