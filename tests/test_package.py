@@ -14,7 +14,7 @@ import keras_entropy
 from conftest import BLOCKED, ROOT
 
 CORE = (
-    "_backend", "_checks", "_files", "_frozen", "_keras", "_optional", "_table", "callbacks", "functional", "layers",
+    "_backend", "_checks", "_files", "_frozen", "_keras", "_optional", "_sealed", "_table", "callbacks", "functional", "layers",
     "losses", "placement", "profile", "regularizers",
 )  # fmt: skip
 
@@ -42,7 +42,7 @@ def test_importing_loads_the_core_and_nothing_that_keras_does_not(child_environm
 
     packages, parts = run(code, child_environment).splitlines()[-2:]
 
-    assert packages == "keras_entropy"
+    assert packages == "keras_entropy msgspec"
     assert parts.split() == sorted(CORE)
 
 
@@ -122,10 +122,16 @@ def blocks_of(language, page="README.md"):
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture(scope="module")
+def one_folder(tmp_path_factory):
+    """A reader runs all pages in one folder, one after the other."""
+    return tmp_path_factory.mktemp("pages")
+
+
 @pytest.mark.parametrize("page", marked(PAGES))
-def test_the_python_of_the_pages_runs(page, monkeypatch, tmp_path, capsys):
+def test_the_python_of_the_pages_runs(page, monkeypatch, one_folder, capsys):
     pytest.importorskip("sklearn", reason="the digits need scikit-learn")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(one_folder)
     scope = {"__name__": "__main__"}
 
     blocks = blocks_of("python", page)
@@ -134,17 +140,6 @@ def test_the_python_of_the_pages_runs(page, monkeypatch, tmp_path, capsys):
 
     assert blocks
     assert PAGES[page] in scope
-
-
-@pytest.mark.slow
-@pytest.mark.once
-def test_all_pages_run_one_after_the_other_in_one_folder(monkeypatch, tmp_path, capsys):
-    pytest.importorskip("sklearn", reason="the digits need scikit-learn")
-    monkeypatch.chdir(tmp_path)
-    for page in PAGES:
-        scope = {"__name__": "__main__"}
-        for block in blocks_of("python", page):
-            exec(compile(block, page, "exec"), scope)
 
 
 @pytest.mark.slow

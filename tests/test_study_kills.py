@@ -51,7 +51,7 @@ while True:
     if child == 0:
         study.run(ThreadPoolExecutor(1), progress=False)
         os._exit(0)
-    time.sleep(draw.uniform(0.02, 0.4))
+    time.sleep(draw.uniform(0.02, 0.8))
     finished, _ = os.waitpid(child, os.WNOHANG)
     if finished:
         break
@@ -72,7 +72,7 @@ def test_records_survive_many_kills(tmp_path, child_environment):
         [sys.executable, "-c", code], env=child_environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert printed.returncode == 0, printed.stderr
-    assert int(printed.stdout) >= 10  # about 50, fewer on a faster machine
+    assert int(printed.stdout) >= 10  # about 20, fewer on a faster machine
     print(f"{int(printed.stdout)} kills")
     assert_complete(folder, {(arm, seed) for arm in "ab" for seed in range(150)})
     # A run is started again only if a kill came before its record was there: the last one, and that of the thread.
