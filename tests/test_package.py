@@ -14,8 +14,8 @@ import keras_entropy
 from conftest import BLOCKED, ROOT
 
 CORE = (
-    "_backend", "_checks", "_files", "_frozen", "_keras", "_optional", "_sealed", "_table", "callbacks", "functional", "layers",
-    "losses", "placement", "profile", "regularizers",
+    "_backend", "_checks", "_files", "_frozen", "_keras", "_optional", "_sealed", "_table", "callbacks", "functional",
+    "layers", "losses", "placement", "profile", "regularizers",
 )  # fmt: skip
 
 
