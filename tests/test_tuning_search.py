@@ -16,9 +16,10 @@ from tuning_cases import arrays, compare_nothing, hypermodel, plain, several, tr
 
 from keras_entropy import DenseEntropy, _files, _sealed
 from keras_entropy._frozen import FrozenDict
+from keras_entropy.runs.seeds import seeded
 from keras_entropy.study import Study, folder, read_records
 from keras_entropy.tuning import EntropyHyperModel, project_folder, search, search_pipeline, trial_run
-from keras_entropy.tuning.contenders import CONTROLS
+from keras_entropy.tuning.contenders import CONTROLS, OrthogonalBuild
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, SIGN
 from keras_entropy.tuning.output_folder import results_of
 from keras_entropy.tuning.search_figure import figure
@@ -402,3 +403,19 @@ def test_a_fit_of_the_users_is_refused_since_it_would_not_be_compared(tmp_path):
     with pytest.raises(ValueError, match="its own `fit`"):
         search(hypermodel(OwnFit()), data, output=tmp_path / "a", **TINY)
     assert not list(tmp_path.iterdir())
+
+
+def test_orthogonal_kernels_differ_between_seeds_and_are_equal_for_one():
+    build = OrthogonalBuild(plain, DenseEntropy(1.0))
+
+    def kernels(seed):
+        with seeded(seed):
+            return [weight.get_weights()[0] for weight in build(keras_tuner.HyperParameters()).layers]
+
+    first, again, other = kernels(0), kernels(0), kernels(1)
+    for one, same, different in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, same)
+        assert not np.allclose(one, different)
+        short = min(one.shape)
+        gram = one.T @ one if one.shape[1] == short else one @ one.T
+        np.testing.assert_allclose(gram, np.eye(short), atol=1e-5)

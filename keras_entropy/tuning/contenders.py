@@ -12,7 +12,7 @@ import keras
 from keras_entropy import _checks
 from keras_entropy.placement import resolve_placement
 from keras_entropy.placement.attachment import attach_to_weights
-from keras_entropy.study.controls import SoftOrthogonality, initialise
+from keras_entropy.study import SoftOrthogonality
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, BaselineHyperModel, EntropyHyperModel, built
 from keras_entropy.tuning.own_space import TunedBuild, declares_hyperparameters
 from keras_entropy.tuning.search_result import BASELINE, TERM
@@ -118,5 +118,7 @@ class OrthogonalBuild:
     def __call__(self, hp: Any) -> Any:
         """Build the model."""
         model = built(self.base, hp)
-        initialise(model, "all", "orthogonal", seed=0)
+        for weight in resolve_placement(model, "all", regularizer=self.kind):
+            draw = keras.initializers.Orthogonal()  # a new one for each kernel: its seed is that of the run
+            weight.variable.assign(draw(weight.shape, dtype=weight.variable.dtype))
         return model
