@@ -34,16 +34,7 @@ from keras_entropy import (
     models,
     resolve_placement,
 )
-from keras_entropy.study import Arm, Study
-
-
-class SoftOrthogonality(keras.regularizers.OrthogonalRegularizer):
-    """Keras's `OrthogonalRegularizer`, also for convolutions: the kernel is a matrix (pixels and channels, filters)."""
-
-    def __call__(self, kernel):
-        """The penalty on a kernel of any rank."""
-        return super().__call__(keras.ops.reshape(kernel, (-1, kernel.shape[-1])))
-
+from keras_entropy.study import Arm, SoftOrthogonality, Study
 
 Orthogonal = functools.partial(SoftOrthogonality, mode="columns")
 Leading = functools.partial(DenseEntropy, block="leading")

@@ -176,8 +176,7 @@ class RunRecords:
                     if file.seek(0, os.SEEK_END) < self._size:
                         raise _files.WriteError(
                             f"{_checks.printable(self._path)} has lost records since they were read: another program "
-                            "has cut it. Stop "
-                            "that program, and start this one again."
+                            "has cut it. Stop that program, and start this one again."
                         )
                     file.truncate(self._size)
                     file.seek(self._size)
@@ -213,8 +212,7 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
     if not path.exists():
         raise FileNotFoundError(
             f"{_checks.printable(f'{folder} is not the folder of a study: there is no {path}')}. Name the `output` of "
-            "a "
-            "study that has begun."
+            "a study that has begun."
         )
     lines, rest = _lines(path)
     if rest:
@@ -250,8 +248,7 @@ def _parsed(
         except ValueError as error:
             raise ValueError(
                 f"{_checks.printable(path)}, line {number} is not the record of a run: {error}. Delete the line to "
-                "train that run again. "
-                f"{_sealed.EDITED}"
+                f"train that run again. {_sealed.EDITED}"
             ) from error
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from keras_entropy import _files, plots
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER, SIGN
 from keras_entropy.tuning.search_result import BASELINE, ContenderResult, SearchResult, TrialResult
+from keras_entropy.tuning.search_sentence import capital
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def figure(result: SearchResult) -> Figure:
     better = "lower" if result.lower_is_better else "higher"
     panels[0].set_ylabel(f"{result.metric} on the seeds of the search")
     drawn.suptitle(f"{result.metric}: {better} is better", fontsize=10)
-    verdict = ". ".join(_capital(duel.sentence("entropy", duel.rival)) for duel in result.duels)
+    verdict = ". ".join(capital(duel.sentence("entropy", duel.rival)) for duel in result.duels)
     width = int(_PANEL * count * _LETTERS_PER_INCH)
     drawn.supxlabel("\n".join(textwrap.wrap(verdict + ".", width)), fontsize=8)
     return drawn
@@ -90,7 +91,3 @@ def _label(trial: TrialResult) -> str:
     names = [str(trial.values[name]) for name in (REGULARIZER, PLACEMENT) if name in trial.values]
     signs = ["+" if trial.values[name] > 0 else "-" for name in sorted(trial.values) if name.startswith(SIGN)]
     return " ".join([*names, f"({''.join(signs)})"] if signs else names)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -24,7 +24,7 @@ def sentence(metric: str, lower: bool, results: Sequence[ContenderResult], duels
     """
     baseline = next(result for result in results if result.name == BASELINE)
     rivals = {BASELINE: "the tuned baseline" if baseline.tuned else "the baseline, which was not tuned"}
-    shown = [_capital(duel.sentence(TERM, rivals.get(duel.rival, duel.rival))) for duel in duels]
+    shown = [capital(duel.sentence(TERM, rivals.get(duel.rival, duel.rival))) for duel in duels]
     parts = [
         f"{metric} ({'lower' if lower else 'higher'} is better) on held-out seeds. {'. '.join(shown)}.",
         _budgets(results, tuner),
@@ -32,7 +32,7 @@ def sentence(metric: str, lower: bool, results: Sequence[ContenderResult], duels
     ]
     if not duels[0].random:
         parts.append(f"The luck of a {tuner.tuner} search is not part of these p-values.")
-    parts += [_capital(f"{result.name}: {note}.") for result in results for note in result.notes]
+    parts += [capital(f"{result.name}: {note}.") for result in results for note in result.notes]
     return " ".join(part for part in parts if part)
 
 
@@ -79,5 +79,6 @@ def _short(name: str) -> str:
     return _checks.printable(name.removeprefix("entropy/").replace("_", " "))
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
