@@ -66,6 +66,9 @@ class SoftOrthogonality(keras.regularizers.OrthogonalRegularizer):
         1.0
     """
 
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        super().__init__(factor=factor, mode=mode)
+
     def __call__(self, inputs: Array) -> Array:
         """The penalty on a kernel."""
         return super().__call__(keras.ops.reshape(inputs, (-1, inputs.shape[-1])))
