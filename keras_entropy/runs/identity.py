@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import json
 import os
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +47,11 @@ def identity(value: Any) -> Any:
         _outer.reset(token)
 
 
+def digest(value: Any) -> str:
+    """Return 32 hex digits that are equal for two values of plain JSON, or mappings, if and only if the values are."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=dict).encode()).hexdigest()[:32]
+
+
 def _identity(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): identity(item) for name, item in value.items()}
@@ -76,7 +82,7 @@ def _function(value: Any) -> str:
 
 def _object(value: Any) -> str:
     if hasattr(value, "__array__"):
-        return f"array {_digest(array_bytes(value))}"
+        return f"array {_hash(array_bytes(value))}"
     name = type(value).__qualname__
     settings = _settings(value)
     if settings is not None:
@@ -106,7 +112,7 @@ def _text(function: Callable[..., Any]) -> str:
     # `...` marks a variable without a value: no identity is an ellipsis.
     enclosed = [identity(cell.cell_contents) if _is_filled(cell) else ... for cell in function.__closure__ or ()]
     rest = [enclosed, identity(function.__defaults__), identity(function.__kwdefaults__)]
-    return f"{function.__qualname__} {_digest(f'{_code(function.__code__)}{rest}'.encode())}"
+    return f"{function.__qualname__} {_hash(f'{_code(function.__code__)}{rest}'.encode())}"
 
 
 def _code(code: types.CodeType) -> str:
@@ -131,5 +137,5 @@ def array_bytes(array: Any) -> bytes:
     return f"{plain.shape}{plain.dtype}".encode() + plain.tobytes()
 
 
-def _digest(content: bytes) -> str:
+def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]

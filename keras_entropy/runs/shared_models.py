@@ -8,8 +8,6 @@ the steps read: weights, the optimizer's state and learning rate, random numbers
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 import warnings
 from collections import OrderedDict
@@ -22,6 +20,7 @@ from keras_entropy import _backend, _keras
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import members, regularizers_of
 from keras_entropy.runs import machine, memory
+from keras_entropy.runs.identity import digest
 
 _MOST_MODELS = 8
 _MOST_NUMBERS = 2**27
@@ -135,7 +134,7 @@ def structure(model: Any) -> str | None:
         )  # which are one object
         parts += [(v.path, tuple(v.shape), v.dtype) for v in model.optimizer.variables]
         parts += [_settings(model.optimizer), _settings(getattr(model.optimizer, "inner_optimizer", None))]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return digest(parts)
     except (_UnknownPartError, TypeError, ValueError, NotImplementedError):
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from keras_entropy import _files
 from keras_entropy.runs import records
 from keras_entropy.runs.folder import ResultsFolder
+from keras_entropy.runs.identity import digest
 from keras_entropy.runs.records import RunRecord, RunRecords
 
 SCHEMA = "keras-entropy/study/2"
@@ -77,7 +77,7 @@ def results_of(folder: Path) -> ResultsFolder:
 def identity_of_runs(description: Mapping[str, Any]) -> str:
     """Hash of what all runs of a study have in common, from its description."""
     common = {name: value for name, value in description.items() if name not in _OF_COMPARISON}
-    return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
+    return digest(common)
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
-import json
 import time
 import traceback
 import warnings
@@ -19,7 +18,7 @@ import keras
 from keras_entropy import _backend, _checks, _files
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
-from keras_entropy.runs.identity import array_bytes
+from keras_entropy.runs.identity import array_bytes, digest
 from keras_entropy.runs.records import RunRecord, Slot, slot
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
@@ -51,7 +50,7 @@ class Job:
     def key(self, run: Task | RunRecord) -> str:
         """The key of a run: a hash of all that its results depend on."""
         own = [self.identity, self.arms[run.arm].describe(), run.seed, {**run.point, **run.tuned}]
-        return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:32]
+        return digest(own)
 
     def checkpoint(self, run: Task | RunRecord) -> Path | None:
         """Path of the checkpoint of a run; None where the folder does not exist, as on another machine."""
@@ -237,10 +236,10 @@ def check_data(data: Any) -> tuple[Any, Any, Any, Any]:
 
 def fingerprint(model: Any) -> str:
     """A hash of a model's weights; equal for bit-identical weights in the same order."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for variable in model.weights:
-        digest.update(array_bytes(_backend.to_host(variable)))
-    return digest.hexdigest()[:16]
+        found.update(array_bytes(_backend.to_host(variable)))
+    return found.hexdigest()[:16]
 
 
 def describe(error: BaseException) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,8 +19,3 @@ def own(values: Mapping[str, Any]) -> dict[str, Any]:
 def slot_of(arm: str, values: Mapping[str, Any], seed: int) -> Slot:
     """The slot of a run among the records of a search."""
     return slot(arm, seed, "tune", {}, own(values))
-
-
-def digest(value: Any) -> str:
-    """Hash of plain JSON, or of a mapping: equal for equal values."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=dict).encode()).hexdigest()[:32]

@@ -18,6 +18,7 @@ import keras_tuner
 
 from keras_entropy import _checks, _files, _optional, _sealed
 from keras_entropy._frozen import FrozenDict
+from keras_entropy.runs.identity import digest
 from keras_entropy.runs.pool import ProcessPool, shares
 from keras_entropy.runs.progress import Progress
 from keras_entropy.study import Arm, Study, StudyResult, compare
@@ -27,7 +28,6 @@ from keras_entropy.tuning import output_folder, range_notes, search_arguments, t
 from keras_entropy.tuning.conclusion import Duel, luck
 from keras_entropy.tuning.contenders import ORTHOGONALITY, Contender, checked_controls, contenders
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
-from keras_entropy.tuning.hyperparameters import digest
 from keras_entropy.tuning.search_figure import write_figure
 from keras_entropy.tuning.search_result import BASELINE, SCHEMA, TERM, ContenderResult, SearchResult, best_of, completed
 from keras_entropy.tuning.search_sentence import sentence

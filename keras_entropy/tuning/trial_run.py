@@ -18,6 +18,7 @@ from keras_tuner import errors
 from keras_entropy import _checks, _files
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
+from keras_entropy.runs.identity import digest
 from keras_entropy.runs.interrupt import InterruptWatch
 from keras_entropy.runs.pool import unpacked
 from keras_entropy.runs.records import RUNS, RunRecord
@@ -61,7 +62,7 @@ class Job:
 
     def key(self, values: Mapping[str, Any], seed: int) -> str:
         """The key of a run: a hash of all that its results depend on."""
-        return hyperparameters.digest([self.identity, hyperparameters.own(values), seed])
+        return digest([self.identity, hyperparameters.own(values), seed])
 
     def checkpoint(self, key: str) -> Path:
         """Path of the checkpoint of a run that has not ended."""

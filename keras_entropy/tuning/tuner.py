@@ -18,6 +18,7 @@ from keras_tuner import errors
 
 from keras_entropy import _checks
 from keras_entropy.runs import memory, shared_models
+from keras_entropy.runs.identity import digest
 from keras_entropy.runs.progress import Progress
 from keras_entropy.runs.records import RUNS, RunRecord, RunRecords
 from keras_entropy.tuning import _keras_tuner, hyperparameters, objective_checks, project_folder, scores, trial_run
@@ -199,7 +200,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
         with project_folder.results_of(self._folder).locked():
             described = {**self._described, **project_folder.description_of_fit(args, kwargs)}
             project_folder.check_same(self._folder, described, write=True)
-            self._identity = hyperparameters.digest(described)
+            self._identity = digest(described)
             job = self.job(args, kwargs)
             self.records = RunRecords(self._folder / RUNS, lambda run: job.key(run.tuned, run.seed))
             self.reload()  # another process may have searched since
