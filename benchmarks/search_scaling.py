@@ -5,9 +5,9 @@
 
 There are two kinds of trials. "spin" computes a fixed number of matrix products on one thread; it shows the cost of
 handing runs over and of starting processes. "train" fits a small autoencoder with an entropy term on the digits.
-Each kind is searched by one worker on one core, by one worker on two cores, and by two workers on two cores, in turn
-within each repeat. The ratios of wall times are taken within a repeat: of the whole call, and after the first trial of
-each process.
+Each kind is searched by one worker on one core, by one worker with two threads on two cores, and by two workers with
+one thread each on two cores, in turn within each repeat. The ratios of wall times are taken within a repeat: of the
+whole call, and after the first trial of each process.
 The upper limit on this machine is printed beside them: how much more two busy loops do than one at that time.
 
 With --memory, one process searches, and the resident memory after each trial is printed. Set the backend with

@@ -8,6 +8,7 @@ exception is a mistake in the program, and shows its traceback.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import warnings
@@ -32,7 +33,11 @@ def user_errors() -> Iterator[None]:
         sys.stderr.write(f"Error: Out of memory. {one_line(str(error))}\n")
         raise typer.Exit(USER_ERROR) from error
     except (ValueError, TypeError, OSError, ImportError) as error:
-        sys.stderr.write(f"Error: {one_line(str(error))}\n")
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            text = "The disk of the output is full. Make room, or write the output somewhere else."
+        else:
+            text = one_line(str(error))
+        sys.stderr.write(f"Error: {text}\n")
         raise typer.Exit(USER_ERROR) from error
 
 

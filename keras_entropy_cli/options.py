@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import math
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -13,8 +12,9 @@ from typing import Annotated
 import typer
 
 
-def _above_0(value: float) -> float:
-    if not value > 0:  # NaN too
+def above_0(value: float | None) -> float | None:
+    """Return a number above 0, or None."""
+    if value is not None and not value > 0:  # NaN too
         raise typer.BadParameter(f"It should be above 0. Received: {value}.")
     return value
 
@@ -26,13 +26,18 @@ def finite(value: float) -> float:
     return value
 
 
-class Model(enum.StrEnum):
-    """Architectures that the commands build."""
-
-    cnn = "cnn"
-    autoencoder = "autoencoder"
-
-
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="MODEL",
+        help="cnn, autoencoder, or your own function that returns a compiled model: FILE.py:FUNCTION or "
+        "MODULE:FUNCTION.",
+    ),
+]
+DATASET = (
+    "digits, {more}a prepared TensorFlow Datasets set such as mnist, a folder of images, or your own function that "
+    "returns x_train, y_train, x_val, y_val: FILE.py:FUNCTION or MODULE:FUNCTION."
+)
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -42,7 +47,6 @@ DataDir = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Samples in each training step.")]
-LearningRate = Annotated[float, typer.Option(callback=_above_0, help="Learning rate of Adam.")]
 Output = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the earlier results in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the interrupted work in the folder.")]

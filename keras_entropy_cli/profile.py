@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_entropy_cli import user_file
 from keras_entropy_cli.errors import echo, printable, user_errors
 from keras_entropy_cli.start import load_keras
 
@@ -33,15 +34,25 @@ def profile(
     model: Annotated[
         str,
         typer.Argument(
-            help="A .keras or .h5 file, or an architecture: autoencoder, cnn, squeezenet, unet, or a model of "
-            "keras.applications such as vgg16 or resnet50."
+            help="A .keras or .h5 file; an architecture: autoencoder, cnn, squeezenet, unet, or a model of "
+            "keras.applications such as vgg16 or resnet50; or your own function that returns a model, "
+            f"{user_file.FORMS}."
         ),
     ],
+    builder: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="CODE",
+            help="Your own function that returns the model of a .weights.h5 file, or of a .keras file with your own "
+            f"classes: {user_file.FORMS}. Only its weights are read from the file.",
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Weights of the architecture: a file (.weights.h5, .keras; .npz for squeezenet), or imagenet, which "
-            "Keras downloads.",
+            help="Weights of the architecture or of your own function: a file (.weights.h5, .keras; .npz for "
+            "squeezenet), or imagenet, which Keras downloads.",
             show_default="random weights",
         ),
     ] = None,
@@ -98,7 +109,7 @@ def profile(
             raise ValueError(
                 f"{reference} is a profile of measure {compared.measure!r}: add --measure {compared.measure}."
             )
-        network = _model(model, weights)
+        network = _model(model, weights, builder)
         chosen = _chosen(network, placement, compared)
         found = entropy_profile(network, measure.value, progress=True)
         other, name = compared, "reference"
@@ -125,10 +136,16 @@ def _check_files(plot: Path | None, json: Path | None, *, overwrite: bool) -> No
             raise PermissionError(f"Cannot write {path}. Name another file.")
 
 
-def _model(name: str, weights: str | None) -> Any:
-    """Load a model from a file, or build an architecture by its name."""
+def _model(name: str, weights: str | None, builder: str | None) -> Any:
+    """Load a model from a file, or build an architecture by its name or with a function of the user."""
     from keras_entropy import models
 
+    if builder is not None:
+        if weights is not None:
+            raise ValueError("With --model, MODEL is the file of weights. Leave out --weights.")
+        return _built(builder, "--model", name)
+    if user_file.is_code(name):
+        return _built(name, "MODEL", weights)
     if "." in name or os.sep in name or (Path(name).exists() and name not in models.names()):
         model = models.load_model(name)
         if weights is not None:
@@ -141,6 +158,25 @@ def _model(name: str, weights: str | None) -> Any:
         return models.by_name(name, weights=weights)
     except Exception as error:  # Keras raises a plain Exception if a download fails
         raise ValueError(f"Keras could not load its ImageNet weights of {name}: {error}") from error
+
+
+def _built(code: str, argument: str, weights: str | None) -> Any:
+    """Build a model with a function of the user, and load its weights from a file, if there is one."""
+    import keras
+
+    from keras_entropy import models
+
+    function = user_file.function_of(code, argument, Path())
+    with user_file.located_errors(code, argument, Path()):
+        model = function()
+    if not isinstance(model, keras.Model) or not model.built:
+        raise ValueError(
+            f"{argument} should name a function that returns a built keras.Model. Received: {type(model).__name__} "
+            f"from {code}. Start the model with keras.Input, or call it once."
+        )
+    if weights is not None:
+        models.load_weights(model, weights)
+    return model
 
 
 def _check_architecture(name: str, weights: str | None) -> None:

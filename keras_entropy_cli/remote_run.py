@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keras_entropy import _files, _sealed
 from keras_entropy.runs import memory
+from keras_entropy.runs.pool import packed, unpacked
 from keras_entropy_cli import run_folder
 from keras_entropy_cli.errors import one_line
 from keras_entropy_cli.run_folder import CHECKPOINT, MODEL, RECORD, Run
@@ -26,7 +27,7 @@ def fetch(run: Run, executor: Executor) -> bool:
     """
     files = {name: path.read_bytes() for name in (MODEL, CHECKPOINT) if (path := run.output / name).exists()}
     files[RECORD] = json.dumps(_sealed.sealed(run_folder.SCHEMA, run.record())).encode()
-    future = executor.submit(_train, files)
+    future = executor.submit(_train, files, packed(run.choice, "run"))
     try:
         found = future.result()
     except KeyboardInterrupt:
@@ -45,12 +46,12 @@ def fetch(run: Run, executor: Executor) -> bool:
     return True
 
 
-def _train(files: dict[str, bytes]) -> dict[str, bytes]:
+def _train(files: dict[str, bytes], choice: bytes) -> dict[str, bytes]:
     """Train the run that some files describe, in a temporary folder; return the files that it adds."""
     with memory.set_aside(), _files.temporary_folder() as name:
         folder = Path(name)
         for file, content in files.items():
             (folder / file).write_bytes(content)
-        run_folder.open_stored(folder).fit(verbose=0)
+        run_folder.open_stored(folder, unpacked(choice)).fit(verbose=0)
         added = [path for path in folder.rglob("*") if path.is_file() and path.name not in (MODEL, RECORD)]
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in added}

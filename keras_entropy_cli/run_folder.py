@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,38 +13,23 @@ import keras
 import msgspec
 
 import keras_entropy
-from keras_entropy import _backend, _checks, _files, _optional, _sealed, datasets, plots, profile
+from keras_entropy import _backend, _checks, _files, _optional, _sealed, plots, profile
 from keras_entropy.callbacks import EntropyLogger
-from keras_entropy.placement import apply_entropy
 from keras_entropy.profile import WeightEntropy
 from keras_entropy.runs import training
 from keras_entropy.runs.checkpoint import Checkpoint
 from keras_entropy.runs.folder import ResultsFolder
-from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
+from keras_entropy.study.single_run import describe
 from keras_entropy.study.wording import plural
+from keras_entropy_cli import run_arguments
 from keras_entropy_cli.errors import echo
-from keras_entropy_cli.presets import TERMS, NamedModel
+from keras_entropy_cli.presets import Choice
+from keras_entropy_cli.run_arguments import Arguments
 
-SCHEMA = "keras-entropy/train/4"
+SCHEMA = "keras-entropy/train/5"
 RECORD, MODEL, CHECKPOINT = "run.json", "model.keras", "checkpoint.npz"
 _FILES = (RECORD, "history.csv", MODEL, "layers.csv", "entropy.png")
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """The arguments that determine a run: the same arguments give the same run on the same machine."""
-
-    dataset: str
-    data_dir: str | None
-    model: str
-    placement: str
-    regularizer: str
-    factor: float
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
 
 
 @contextlib.contextmanager
@@ -82,9 +66,9 @@ def opened(output: Path, arguments: Arguments, given: set[str], *, overwrite: bo
         yield run
 
 
-def open_stored(output: Path) -> Run:
-    """Open the run in a folder that no other process knows, to resume it."""
-    return _resumed(_results_of(output), {})
+def open_stored(output: Path, choice: Choice) -> Run:
+    """Open the run in a folder that no other process knows, to resume it; `choice` has the code of the user."""
+    return _resumed(_results_of(output), {}, choice)
 
 
 def _results_of(output: Path) -> ResultsFolder:
@@ -93,9 +77,11 @@ def _results_of(output: Path) -> ResultsFolder:
 
 
 def _new(results: ResultsFolder, arguments: Arguments) -> Run:
-    data = datasets.load(arguments.dataset, arguments.data_dir, arguments.seed)
-    model = _build(arguments, data)
-    return Run(results, arguments, data, model, Watch(), before={e.path: e.mean for e in _measure(model)})
+    choice = arguments.choice()
+    data = choice.arrays(arguments.seed)
+    model, term = run_arguments.build(arguments, choice, data)
+    arguments = dataclasses.replace(arguments, regularizer=term)
+    return Run(results, arguments, choice, data, model, Watch(), before={e.path: e.mean for e in _measure(model)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +95,7 @@ class _Record:
         before: Mapping. Mean entropy of each weight before training.
         history: Mapping of names to lists with one value per epoch.
         model: String. Hash of `model.keras`; empty if there is none yet.
+        code: String. Hash of the functions of the user; empty if there are none.
     """
 
     arguments: Arguments
@@ -117,6 +104,7 @@ class _Record:
     before: dict[str, float]
     history: dict[str, list[float]]
     model: str
+    code: str
 
 
 def _stored(results: ResultsFolder) -> _Record:
@@ -133,7 +121,7 @@ def _stored(results: ResultsFolder) -> _Record:
     return record
 
 
-def _resumed(results: ResultsFolder, typed: Mapping[str, Any]) -> Run:
+def _resumed(results: ResultsFolder, typed: Mapping[str, Any], choice: Choice | None = None) -> Run:
     record, output = _stored(results), results.path
     stored, done = record.arguments, record.epochs_done
     others = [name for name, value in typed.items() if name != "epochs" and value != getattr(stored, name)]
@@ -151,19 +139,25 @@ def _resumed(results: ResultsFolder, typed: Mapping[str, Any]) -> Run:
     backend = record.versions.get("backend")
     if backend != keras.backend.backend():
         raise ValueError(f"The run in {output} was trained on {backend}. Set KERAS_BACKEND={backend} to resume it.")
-    data = datasets.load(stored.dataset, stored.data_dir, stored.seed)
+    choice = choice or stored.choice()
+    if run_arguments.code_identity(choice) != record.code:
+        raise ValueError(
+            f"The run in {output} was started with other code in {stored.model} or {stored.dataset}. Restore the code, "
+            "or start a new run with --overwrite."
+        )
+    data = choice.arrays(stored.seed)
     watch = Watch()
     if record.model and _files.digest(output / MODEL) == record.model:
         model = keras.models.load_model(output / MODEL)
         watch.resume(record.history, 0.0)
     elif not record.model or (output / CHECKPOINT).exists():  # the process was killed before it wrote both files
-        model = _build(stored, data)
+        model, _ = run_arguments.build(stored, choice, data)
     else:
         raise ValueError(
             f"{output / MODEL} is not the model that {RECORD} names: it is damaged, was replaced, or is missing. "
             "Restore it from a copy, or start a new run with --overwrite."
         )
-    return Run(results, stored, data, model, watch, before=record.before)
+    return Run(results, stored, choice, data, model, watch, before=record.before)
 
 
 @dataclasses.dataclass
@@ -172,7 +166,8 @@ class Run:
 
     results: ResultsFolder
     arguments: Arguments
-    data: datasets.Dataset
+    choice: Choice
+    data: tuple[Any, Any, Any, Any]
     model: Any
     watch: Watch
     before: dict[str, float]
@@ -208,8 +203,6 @@ class Run:
         """Train to the last epoch, with a checkpoint after each."""
         _backend.framework().disable_pipeline_tuning()
         x_train, y_train, x_test, y_test = self.data
-        if self.arguments.model == "autoencoder":
-            y_train, y_test = x_train, x_test
         arguments = {
             "x": x_train,
             "y": y_train,
@@ -219,27 +212,37 @@ class Run:
             "initial_epoch": self.epochs_done,
             "verbose": verbose,
         }
-        training.fit(
-            self.model,
-            arguments,
-            self.arguments.seed,
-            self.watch,
-            callbacks=[EntropyLogger(log_dir=self.output / "logs")],
-            observers=[_HistoryWriter(self)],
-            checkpoint=self.output / CHECKPOINT,
-            key=self._key,
-        )
+        with self._errors_of_own_code():
+            training.fit(
+                self.model,
+                arguments,
+                self.arguments.seed,
+                self.watch,
+                callbacks=[EntropyLogger(log_dir=self.output / "logs")],
+                observers=[_HistoryWriter(self)],
+                checkpoint=self.output / CHECKPOINT,
+                key=self.arguments.key,
+            )
 
-    @property
-    def _key(self) -> str:
-        """The key of the run; more epochs do not make it another run."""
-        return json.dumps(dataclasses.asdict(dataclasses.replace(self.arguments, epochs=0)), sort_keys=True)
+    @contextlib.contextmanager
+    def _errors_of_own_code(self) -> Iterator[None]:
+        """Turn what a backend raises for a model or data of the user into a `ValueError`."""
+        try:
+            yield
+        except (ValueError, TypeError, OSError, ImportError, MemoryError):
+            raise
+        except Exception as error:
+            if self.choice.own_model is None and self.choice.own_data is None:
+                raise
+            raise ValueError(
+                f"{self.arguments.model} cannot be trained on {self.arguments.dataset}: {describe(error)}"
+            ) from error
 
     def _go_back(self) -> bool:
         """Go back to the last finished epoch: the model in memory may be ahead. Return whether there is one."""
-        earlier = _resumed(self.results, {})
+        earlier = _resumed(self.results, {}, self.choice)
         self.model, self.watch = earlier.model, earlier.watch
-        checkpoint = Checkpoint(self.output / CHECKPOINT, self._key, [], self.watch)
+        checkpoint = Checkpoint(self.output / CHECKPOINT, self.arguments.key, [], self.watch)
         return checkpoint.restore(self.model) > 0 or self.epochs_done > 0
 
     def write_history(self) -> None:
@@ -260,6 +263,7 @@ class Run:
             "before": self.before,
             "history": self.history,
             "model": _files.digest(self.output / MODEL) if self.epochs_done else "",
+            "code": run_arguments.code_identity(self.choice),
         }
 
     def _finish(self) -> None:
@@ -291,15 +295,6 @@ class _HistoryWriter(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._run.write_history()
-
-
-def _build(arguments: Arguments, data: datasets.Dataset) -> Any:
-    build = NamedModel(arguments.model, data.x_train.shape[1:], len(data.class_names))
-    with seeded(arguments.seed):
-        model = build(arguments.learning_rate)
-    kind = TERMS[_checks.one_of("regularizer", arguments.regularizer, TERMS)]
-    apply_entropy(model, arguments.placement, kind(arguments.factor))
-    return model
 
 
 def _measure(model: Any) -> list[WeightEntropy]:

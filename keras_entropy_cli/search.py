@@ -18,6 +18,7 @@ from keras_entropy_cli.start import load_keras
 
 if TYPE_CHECKING:
     from keras_entropy.tuning import SearchResult
+    from keras_entropy_cli.presets import Choice
 
 _TERMS = {"cnn": ("ConvCornerEntropy", "ConvEntropy"), "autoencoder": ("DenseEntropy", "TotalCorrelation")}
 _OWN_MODEL_TERMS = (*_TERMS["cnn"], "DenseEntropy")
@@ -25,7 +26,6 @@ _FACTORS = (1e-4, 1e-1)
 _PLACEMENTS = ("first", "all")
 _INPUTS = {"cnn": "standardised", "autoencoder": "centred"}
 """Default preprocessing. It costs no training time, so a term should improve on a model that has it."""
-_OPTION = "--user-module"
 _OPTIMIZERS = ("adam", "muon")
 """Choice for the command's own models."""
 
@@ -46,21 +46,17 @@ class _Inputs(enum.StrEnum):
 def search(
     dataset: Annotated[
         str,
-        typer.Option(
-            help="digits, a prepared TensorFlow Datasets set such as mnist, a folder of images, or your own function "
-            f"that returns x_train, y_train, x_val, y_val: {user_file.FORMS}."
-        ),
+        typer.Option(metavar="DATA", help=options.DATASET.format(more="")),
     ] = "digits",
     data_dir: options.DataDir = None,
-    model: Annotated[options.Model, typer.Option(help="Architecture.")] = options.Model.cnn,
-    user_module: Annotated[
-        str | None,
+    model: Annotated[
+        str,
         typer.Option(
-            metavar="CODE",
-            help=f"Your own model, {user_file.FORMS}. The function takes hyperparameters or nothing and returns a "
-            "compiled model.",
+            metavar="MODEL",
+            help=f"cnn, autoencoder, or your own function, {user_file.FORMS}. It takes hyperparameters or nothing, and "
+            "returns a compiled model.",
         ),
-    ] = None,
+    ] = "cnn",
     inputs: Annotated[
         _Inputs | None,
         typer.Option(
@@ -118,18 +114,19 @@ def search(
 
         from keras_entropy import _backend, _optional
         from keras_entropy.tuning.output_folder import results_of
+        from keras_entropy_cli.presets import Choice
 
         for module in ("loky", "filelock", "pandas", "matplotlib", "tensorboard"):
             _optional.require(module, extra="search")
         results_of(output).check_wish(overwrite=overwrite, resume=resume)
         with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             _backend.framework().disable_pipeline_tuning()
-            arrays, classes = _data(dataset, data_dir, model.value, seed)
-            names = _OWN_MODEL_TERMS if user_module else _TERMS[model]
-            with _located_errors(user_module):
-                build = _build(model.value, user_module, arrays[0].shape[1:], classes, names, tune_baseline)
-                hypermodel = _hypermodel(build, names)
-            how = inputs.value if inputs else "unchanged" if user_module else _INPUTS[model]
+            choice = Choice(model, dataset, None if data_dir is None else str(data_dir))
+            arrays = choice.arrays(seed)
+            names = _TERMS.get(model, _OWN_MODEL_TERMS)
+            with _located_errors(choice):
+                hypermodel = _hypermodel(_build(choice, arrays, names, tune_baseline), names)
+            how = inputs.value if inputs else _INPUTS.get(model, "unchanged")
             echo(f"Inputs of all runs: {how}.")
             with options.executor_of(scheduler) as executor:
                 result = _search(
@@ -152,31 +149,14 @@ def search(
             _print(result)
 
 
-def _build(
-    model: str, user_module: str | None, shape: tuple[int, ...], classes: int, terms: tuple[str, ...], tune: bool
-) -> Callable[..., Any]:
+def _build(choice: Choice, arrays: Any, terms: tuple[str, ...], tune: bool) -> Callable[..., Any]:
     from keras_entropy.tuning.own_space import TunedBuild
-    from keras_entropy_cli.presets import TERMS, NamedModel
+    from keras_entropy_cli.presets import TERMS
 
-    if user_module is not None:
-        return user_file.function_of(user_module, _OPTION, Path())
-    build = NamedModel(model, shape, classes)
-    return TunedBuild(build, tuple(TERMS[name](1.0) for name in terms), _OPTIMIZERS) if tune else build
-
-
-def _data(dataset: str, data_dir: Path | None, model: str, seed: int) -> tuple[Any, int]:
-    """The arrays, and the number of their classes."""
-    from keras_entropy.study.single_run import load
-    from keras_entropy_cli.presets import NamedData
-
-    if ":" not in dataset or Path(dataset).exists():
-        named = NamedData(dataset, None if data_dir is None else str(data_dir), model == "autoencoder")
-        return named(seed), named.classes
-    function = user_file.function_of(dataset, "--dataset", Path())
-    with user_file.located_errors(dataset, "--dataset", Path()):
-        arrays = load(function, seed)
-    targets = arrays[1]
-    return arrays, int(targets.max()) + 1 if getattr(targets, "ndim", 0) == 1 else 0
+    build = choice.build(arrays)
+    if choice.own_model is not None or not tune:
+        return build
+    return TunedBuild(build, tuple(TERMS[name](1.0) for name in terms), _OPTIMIZERS)
 
 
 def _workers() -> int:
@@ -188,10 +168,10 @@ def _workers() -> int:
     return len(gpus) or cores
 
 
-def _located_errors(user_module: str | None) -> contextlib.AbstractContextManager[None]:
-    if user_module is None:
+def _located_errors(choice: Choice) -> contextlib.AbstractContextManager[None]:
+    if choice.own_model is None:
         return contextlib.nullcontext()
-    return user_file.located_errors(user_module, _OPTION, Path())
+    return user_file.located_errors(choice.model, choice.model_option, choice.folder)
 
 
 def _hypermodel(build: Callable[..., Any], names: tuple[str, ...]) -> Any:

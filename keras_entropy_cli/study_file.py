@@ -15,7 +15,7 @@ from keras_entropy import _checks
 from keras_entropy.study import Arm, Constant, Study, control_arms
 from keras_entropy.study.axes import OWN_AXES
 from keras_entropy_cli import user_file
-from keras_entropy_cli.presets import MODELS, TERMS, NamedData, NamedModel
+from keras_entropy_cli.presets import MODELS, TERMS, Choice
 
 _REGULARIZERS = {
     **TERMS,
@@ -24,8 +24,8 @@ _REGULARIZERS = {
     "OrthogonalRegularizer": keras.regularizers.OrthogonalRegularizer,
     "Constant": Constant,
 }
-_OWN = {"dataset", "data_dir", "model", "build", "data", "controls", "seeds", "tune_seeds", "arms"}
-_KNOWN = (inspect.signature(Study).parameters.keys() - {"output", "callbacks"}) | _OWN
+_OWN = {"dataset", "data_dir", "model", "controls", "seeds", "tune_seeds", "arms"}
+_KNOWN = (inspect.signature(Study).parameters.keys() - {"build", "data", "output", "callbacks"}) | _OWN
 _MOST_SEEDS = 10**6
 _TUNE_SEEDS = 1000
 """First tuning seed, if the file gives the number of tuning seeds: `seeds` can grow without meeting it."""
@@ -167,26 +167,13 @@ def _regularizer(values: dict[str, Any], where: str) -> Any:
 
 
 def _build_and_data(text: Mapping[str, Any], file: Path) -> tuple[Callable[..., Any], Any]:
-    named = _checks.one_of("model", text.get("model", "autoencoder"), MODELS)
-    if "build" in text:
-        if "model" in text:
-            raise ValueError(f"{file} has both `model` and `build`. Leave one of them out.")
-        build, data = (
-            user_file.function_of(text[entry], f"{file}: `{entry}`", file.parent) if entry in text else None
-            for entry in ("build", "data")
-        )
-        assert build is not None
-        return build, data or _data(text, named)
-    if "data" in text:
-        raise ValueError(f"{file} has `data` but no `build`. Name the function that builds the model for your data.")
-    data = _data(text, named)
-    return NamedModel(named, data(0)[0].shape[1:], data.classes), data
-
-
-def _data(text: Mapping[str, Any], model: str) -> NamedData:
-    dataset, folder = text.get("dataset", "digits"), text.get("data_dir")
-    if not isinstance(dataset, str):
-        raise TypeError(_checks.message("dataset", 'a name, such as "digits", or the path of a folder', dataset))
-    if not isinstance(folder, str | None):
-        raise TypeError(_checks.message("data_dir", "the path of a folder", folder))
-    return NamedData(dataset, folder, model == "autoencoder" and "build" not in text)
+    model, dataset, data_dir = text.get("model", "autoencoder"), text.get("dataset", "digits"), text.get("data_dir")
+    for entry, value, expected in (
+        ("model", model, f"{', '.join(MODELS)}, {user_file.FORMS}"),
+        ("dataset", dataset, f'a name, such as "digits", the path of a folder, {user_file.FORMS}'),
+        ("data_dir", "" if data_dir is None else data_dir, "the path of a folder"),
+    ):
+        if not isinstance(value, str):
+            raise TypeError(_checks.message(entry, expected, value))
+    choice = Choice(model, dataset, data_dir, file.parent, f"{file}: `model`", f"{file}: `dataset`")
+    return choice.build(choice.arrays(0) if choice.own_model is None else None), choice.data

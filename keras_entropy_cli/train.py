@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from keras_entropy_cli import options
+from keras_entropy_cli import options, user_file
 from keras_entropy_cli.errors import INTERRUPTED, printable, user_errors
 from keras_entropy_cli.start import load_keras
 
@@ -21,20 +21,14 @@ class _Regularizer(enum.StrEnum):
     TotalCorrelation = "TotalCorrelation"
 
 
-_DEFAULT = {options.Model.cnn: _Regularizer.ConvCornerEntropy, options.Model.autoencoder: _Regularizer.DenseEntropy}
-
-
 def train(
     context: typer.Context,
     dataset: Annotated[
         str,
-        typer.Option(
-            help="digits, spirals (autoencoder only), a prepared TensorFlow Datasets set such as mnist, or a folder of "
-            "images."
-        ),
+        typer.Option(metavar="DATA", help=options.DATASET.format(more="spirals (autoencoder only), ")),
     ] = "digits",
     data_dir: options.DataDir = None,
-    model: Annotated[options.Model, typer.Option(help="Architecture.")] = options.Model.cnn,
+    model: options.Model = "cnn",
     placement: Annotated[
         str,
         typer.Option(
@@ -44,12 +38,19 @@ def train(
     ] = "first",
     regularizer: Annotated[
         _Regularizer | None,
-        typer.Option(help="Entropy term.", show_default="ConvCornerEntropy for cnn, DenseEntropy for autoencoder"),
+        typer.Option(
+            help="Entropy term.", show_default="ConvCornerEntropy where there are convolutions, else DenseEntropy"
+        ),
     ] = None,
     factor: Annotated[float, typer.Option(help="Strength of the term; a positive factor rewards entropy.")] = 1e-3,
     epochs: Annotated[int, typer.Option(min=1, help="Number of epochs.")] = 20,
     batch_size: options.BatchSize = 32,
-    learning_rate: options.LearningRate = 1e-3,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            callback=options.above_0, help="Learning rate of Adam.", show_default="1e-3; your own model has its own"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and of the data order.")] = 0,
     scheduler: options.Scheduler = None,
     output: options.Output = Path("runs/train"),
@@ -67,13 +68,14 @@ def train(
         load_keras()
 
         from keras_entropy_cli import remote_run, run_folder
+        from keras_entropy_cli.run_arguments import Arguments
 
-        arguments = run_folder.Arguments(
-            dataset=dataset,
+        arguments = Arguments(
+            dataset=user_file.absolute(dataset),
             data_dir=None if data_dir is None else str(data_dir),
-            model=model.value,
+            model=user_file.absolute(model),
             placement=placement,
-            regularizer=(regularizer or _DEFAULT[model]).value,
+            regularizer=None if regularizer is None else regularizer.value,
             factor=factor,
             epochs=epochs,
             batch_size=batch_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,6 +14,18 @@ from types import ModuleType
 from typing import Any
 
 FORMS = "FILE.py:FUNCTION or MODULE:FUNCTION"
+_CODE = re.compile(r"(.+\.py|[^\W\d]\w*(\.[^\W\d]\w*)*):[^\W\d]\w*", re.DOTALL)
+
+
+def is_code(text: str) -> bool:
+    """Whether a text has the form of a function of the user, and no file or folder is called so."""
+    return _CODE.fullmatch(text) is not None and not Path(text).exists()
+
+
+def absolute(text: str) -> str:
+    """Return a text with the absolute path of the file that it names, if it does: it means the same in any folder."""
+    where, _, name = text.rpartition(":")
+    return f"{Path(where).absolute()}:{name}" if is_code(text) and where.endswith(".py") else text
 
 
 def function_of(text: str, argument: str, folder: Path) -> Callable[..., Any]:
@@ -85,10 +98,8 @@ def _file(path: Path, argument: str) -> ModuleType:
     except Exception as error:  # anything that the user's file raises
         del sys.modules[name]
         raise ValueError(f"{argument}: Cannot import {path}: {type(error).__name__}: {error}") from error
-    from keras_entropy import _optional
-
-    cloudpickle = _optional.require("cloudpickle", extra="study")
-    cloudpickle.register_pickle_by_value(module)  # other processes cannot import it by its name
+    if importlib.util.find_spec("cloudpickle") is not None:
+        importlib.import_module("cloudpickle").register_pickle_by_value(module)  # others cannot import it by its name
     return module
 
 

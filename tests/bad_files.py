@@ -340,7 +340,7 @@ BAD = [
     ("text as weights", of_weights(lambda s: s.create_dataset("t", data="text")), "not an array of numbers"),
     ("no values", of_weights(lambda s: s.create_dataset("n", data=h5py.Empty("f4"))), "not an array of numbers"),
     ("huge weights", of_weights(huge), "declares"),
-    ("weights only", weights_only, "has weights but no model.*--weights"),
+    ("weights only", weights_only, "has weights but no model.*--model FILE.py:FUNCTION"),
     ("torn .h5", torn_h5, "OSError"),
     ("lambda in .h5", lambda_layer_in_h5, "contains Lambda"),
     ("huge weights in .h5", of_h5(huge), "declares"),

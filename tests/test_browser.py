@@ -18,7 +18,8 @@ pytestmark = pytest.mark.browser
 # The Scalars tab does not scale its axes to fewer than four points, whoever wrote them.
 EPOCHS = 5
 FILTERS = 5
-SCALARS = ["entropy/conv", "entropy/dead", "entropy/head", "entropy_penalty", "loss", "task_loss", "val_task_loss"]
+SCALARS = ["entropy/conv", "entropy/dead", "entropy/head", "entropy_penalty", "loss", "task_loss"]
+SCALARS += ["val_loss", "val_task_loss"]
 HISTOGRAMS = ["nats per filter in/conv", "nats per filter in/dead", "nats per dimension in/head"]
 
 IMAGE_SIZES = """
@@ -43,12 +44,14 @@ def trained(tmp_path_factory):
     model.compile("sgd", "mse")
     generator = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("runs")
+    x, y = generator.normal(size=(16, 6, 6, 1)), generator.normal(size=(16, 3))
     history = model.fit(
-        generator.normal(size=(16, 6, 6, 1)),
-        generator.normal(size=(16, 3)),
+        x,
+        y,
+        validation_data=(x, y),
         epochs=EPOCHS,
         verbose=0,
-        callbacks=[EntropyLogger(log_dir=folder / "tiny")],
+        callbacks=[EntropyLogger(measure="term", log_dir=folder / "tiny")],
     )
     return folder, history.history
 

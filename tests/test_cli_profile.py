@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from bad_files import BAD
 from typer.testing import CliRunner
 
 from keras_entropy import EntropyProfile, entropy_profile, models
+from keras_entropy_cli import user_file
 from keras_entropy_cli.app import app
 
 L = keras.layers
@@ -90,6 +92,63 @@ def test_squeezenet_with_real_weights(data_folder, tmp_path):
         kernel = arrays["fire2/squeeze1x1/kernel"][0, 0].astype(np.float64)
     expected = np.log(np.linalg.svd(kernel, compute_uv=False))
     np.testing.assert_allclose(profile["fire2_squeeze1x1"].values, expected, rtol=1e-9)
+
+
+OWN = """
+import keras
+
+@keras.saving.register_keras_serializable("mine")
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+def build():
+    return keras.Sequential([keras.Input((5,)), keras.layers.Dense(4, name="hidden"), Twice(), keras.layers.Dense(3)])
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A model with a class of its own, whose files another process wrote."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    model = user_file.function_of("own.py:build", "MODEL", tmp_path)()
+    model.save("own.keras")
+    model.save_weights("own.weights.h5")
+    keras.saving.get_custom_objects().pop("mine>Twice")
+    sys.modules.pop("user_own")
+    yield model
+    sys.modules.pop("user_own", None)
+    keras.saving.get_custom_objects().pop("mine>Twice", None)
+
+
+@pytest.mark.parametrize("name", ["own.keras", "own.weights.h5"])
+def test_files_that_need_the_users_own_code(name, own, tmp_path):
+    refused = command(name)
+    assert refused.exit_code == 2
+    assert "name the function that builds it with --model FILE.py:FUNCTION" in refused.stderr
+
+    result = command(name, "--model", "own.py:build", "--json", tmp_path / "p.json")
+    assert result.exit_code == 0, result.output
+    assert EntropyProfile.load(tmp_path / "p.json")["hidden"].values == entropy_profile(own)["hidden"].values
+
+
+def test_a_function_of_the_user_is_a_model(own, tmp_path):
+    result = command("own.py:build", "--weights", "own.weights.h5", "--json", tmp_path / "p.json")
+    assert result.exit_code == 0, result.output
+    assert EntropyProfile.load(tmp_path / "p.json")["hidden"].values == entropy_profile(own)["hidden"].values
+
+    for arguments, words in (
+        (["own.py:number"], "MODEL should name a function that returns a built keras.Model. Received: int"),
+        (["own.keras", "--model", "own.py:no"], "--model: own.py has no function 'no'"),
+        (["own.keras", "--model", "own.py:build", "--weights", "own.keras"], "Leave out --weights"),
+    ):
+        result = command(*arguments)
+        assert result.exit_code == 2
+        assert words in result.stderr
 
 
 class TestErrors:

@@ -72,7 +72,7 @@ def test_a_folder_with_a_search_is_replaced_or_gone_on_with_only_if_asked(done):
         (["--model", "autoencoder"], 0, None),
         (["--inputs", "unchanged"], None, None),
         (["--inputs", "centred"], 0, None),
-        (["--user-module", "mine.py:build"], None, None),
+        (["--model", "mine.py:build"], None, None),
     ],
 )
 def test_the_inputs_are_changed_alike_in_all_runs_and_the_targets_are_not(
@@ -105,9 +105,9 @@ def test_the_inputs_are_changed_alike_in_all_runs_and_the_targets_are_not(
         (["--resume"], "holds no search to resume"),
         (["--dataset", "spirals"], "needs images"),
         (["--dataset", "nothing"], "nothing"),
-        (["--user-module", "nothing.py:build"], "a Python file that exists"),
-        (["--user-module", "build"], "--user-module should be FILE.py:FUNCTION or MODULE:FUNCTION"),
-        (["--user-module", "no_such:build"], "Cannot import no_such"),
+        (["--model", "nothing.py:build"], "a Python file that exists"),
+        (["--model", "build"], "--model should be autoencoder, cnn, FILE.py:FUNCTION or MODULE:FUNCTION"),
+        (["--model", "no_such:build"], "Cannot import no_such"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(arguments, words, tmp_path):
@@ -143,7 +143,7 @@ def broken():
 @pytest.mark.usefixtures("quick")
 def test_a_model_of_the_users(tmp_path):
     (tmp_path / "mine.py").write_text(OWN)
-    result = command(*QUICK, "--output", tmp_path / "out", "--user-module", f"{tmp_path / 'mine.py'}:build")
+    result = command(*QUICK, "--output", tmp_path / "out", "--model", f"{tmp_path / 'mine.py'}:build")
     assert result.exit_code == 0, result.output
     values = json.loads((tmp_path / "out" / "result.json").read_text())["values"]
     assert set(values) == {"learning_rate", "entropy/placement", "entropy/factor"}
@@ -162,7 +162,7 @@ def test_a_module_without_a_model_is_refused(form, name, words, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     (tmp_path / "mine.py").write_text(OWN)
-    result = command(*QUICK, "--output", tmp_path / "out", "--user-module", f"{form}:{name}")
+    result = command(*QUICK, "--output", tmp_path / "out", "--model", f"{form}:{name}")
     assert result.exit_code == 2
     assert words in result.output
 

@@ -3,6 +3,7 @@ import json
 import sys
 import tomllib
 
+import numpy as np
 import pytest
 from child_command import child_command, interrupt, wait_until
 from filelock import FileLock
@@ -179,15 +180,16 @@ def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
         ("seeds = 'many'\n[[arms]]\nname = 'a'", "a number of seeds"),
         ("controls = 'b'\n[[arms]]\nname = 'a'", "name one of the arms"),
         ("controls = 'a'\n[[arms]]\nname = 'a'", "no regularizer"),
-        ("model = 'vgg'\n[[arms]]\nname = 'a'", "'autoencoder', 'cnn'"),
+        ("model = 'vgg'\n[[arms]]\nname = 'a'", "autoencoder, cnn"),
         ("model = 'cnn'\ndataset = 'spirals'\n[[arms]]\nname = 'a'", "needs images"),
         ("dataset = 'no such'\n[[arms]]\nname = 'a'", "no such"),
-        ("data = 'study_cases:data'\n[[arms]]\nname = 'a'", "no `build`"),
-        ("build = 'study_cases'\n[[arms]]\nname = 'a'", "`build` should be FILE.py:FUNCTION or MODULE:FUNCTION"),
-        ("build = 'nothing.py:build'\n[[arms]]\nname = 'a'", "`build` should name a Python file that exists"),
-        ("build = 'study_cases:no_such'\n[[arms]]\nname = 'a'", "`build`: study_cases has no function 'no_such'"),
-        ("build = 'no_such:build'\n[[arms]]\nname = 'a'", "Cannot import"),
-        ("build = 'study_cases:build'\nmodel = 'cnn'\n[[arms]]\nname = 'a'", "both `model` and `build`"),
+        ("model = 'study_cases'\n[[arms]]\nname = 'a'", "`model` should be autoencoder, cnn, FILE.py:FUNCTION or MOD"),
+        ("model = 3\n[[arms]]\nname = 'a'", "`model` should be autoencoder, cnn, FILE.py:FUNCTION or MODULE:FUNCTION"),
+        ("model = 'nothing.py:build'\n[[arms]]\nname = 'a'", "`model` should name a Python file that exists"),
+        ("model = 'study_cases:no_such'\n[[arms]]\nname = 'a'", "`model`: study_cases has no function 'no_such'"),
+        ("model = 'no_such:build'\n[[arms]]\nname = 'a'", "Cannot import"),
+        ("dataset = 'no_such:data'\n[[arms]]\nname = 'a'", "`dataset`: Cannot import"),
+        ("model = 'cnn'\ndataset = 'study_cases:data'\n[[arms]]\nname = 'a'", "cnn needs labels, integers from 0"),
         (
             "[[arms]]\nname = 'a'\nplacement = 'frist'\nregularizer = 'L2'\nfactor = 1.0",
             "Arm 'a': `placement` should match",
@@ -238,7 +240,7 @@ def test_without_a_study_there_is_one_line(tmp_path):
 
 def test_functions_of_ones_own_and_controls(tmp_path):
     text = (
-        "build = 'study_cases:build'\ndata = 'study_cases:data'\ncontrols = 'volume'\ntune_seeds = 1\nseeds = 4\n"
+        "model = 'study_cases:build'\ndataset = 'study_cases:data'\ncontrols = 'volume'\ntune_seeds = 1\nseeds = 4\n"
         "[[arms]]\nname = 'none'\n[[arms]]\nname = 'volume'\nregularizer = 'TotalCorrelation'\nfactor = 0.1"
     )
     study = study_file.study_of(tomllib.loads(text), tmp_path / "study.toml", tmp_path / "out", first_seed=0)
@@ -251,11 +253,20 @@ def test_functions_of_ones_own_and_controls(tmp_path):
 
 def test_a_python_file_beside_the_study_runs_once(tmp_path):
     (tmp_path / "mine.py").write_text("from study_cases import build as made, data\nruns = []\nruns.append(1)\n")
-    text = "build = 'mine.py:made'\ndata = 'mine.py:data'\nseeds = 2\n[[arms]]\nname = 'none'"
+    text = "model = 'mine.py:made'\ndataset = 'mine.py:data'\nseeds = 2\n[[arms]]\nname = 'none'"
     study = study_file.study_of(tomllib.loads(text), tmp_path / "study.toml", tmp_path / "out", first_seed=0)
 
     assert study.build is build
     assert sys.modules["user_mine"].runs == [1]
+
+
+def test_data_of_ones_own_for_a_model_of_the_command(tmp_path):
+    text = "dataset = 'study_cases:data'\nseeds = 2\n[[arms]]\nname = 'none'"
+    study = study_file.study_of(tomllib.loads(text), tmp_path / "study.toml", tmp_path / "out", first_seed=0)
+
+    x_train, y_train, _, _ = study.data(0)
+    assert study.build().output_shape == (None, 6)
+    np.testing.assert_array_equal(y_train, x_train)  # an autoencoder
 
 
 @pytest.mark.processes

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_a_run_leaves_what_it_promises(trained):
     model = keras.models.load_model(output / "model.keras")
     assert model.get_layer("conv1").kernel_regularizer.factor == 1e-3
     assert "Entropy change of each layer" in printed
-    assert json.loads((output / "run.json").read_text())["schema"] == "keras-entropy/train/4"
+    assert json.loads((output / "run.json").read_text())["schema"] == "keras-entropy/train/5"
     assert (output / "entropy.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -107,6 +108,101 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     result = command("--output", tmp_path / "a", "--overwrite", "--placement", "nowhere")
     assert result.exit_code == 2  # a mistake in the arguments costs nothing
     assert (tmp_path / "a" / "model.keras").exists()
+
+
+OWN = """
+import keras
+import numpy as np
+
+def build(width=4):
+    model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(width, "relu"),
+                              keras.layers.Dense(3, "softmax")])
+    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+    return model
+
+def tuned(hp):
+    return build()
+
+def wrong():
+    return keras.Sequential([keras.Input((5,))])
+
+def other():
+    model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    model.compile("sgd", "mse")
+    return model
+
+def broken():
+    return {}["width"]
+
+def data(seed):
+    x = np.random.default_rng(seed).normal(size=(24, 6, 6, 1)).astype("float32")
+    y = np.arange(24) % 3
+    return x[:16], y[:16], x[16:], y[16:]
+
+def real():
+    x, y, x_val, y_val = data(0)
+    return x, y / 2, x_val, y_val / 2
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder with functions of the user's own, which is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    yield tmp_path
+    sys.modules.pop("user_own", None)
+
+
+def test_a_model_and_data_of_ones_own(own, monkeypatch):
+    result = command("--model", "own.py:build", "--dataset", "own.py:data", "--epochs", 1, "--output", "out")
+    assert result.exit_code == 0, result.output
+    arguments = json.loads((own / "out" / "run.json").read_text())["arguments"]
+    assert (arguments["regularizer"], arguments["learning_rate"]) == ("DenseEntropy", None)
+    model = keras.models.load_model(own / "out" / "model.keras")
+    assert model.optimizer.get_config()["name"].lower() == "sgd"
+    assert model.get_layer("dense").kernel_regularizer.factor == 1e-3
+
+    (own / "elsewhere").mkdir()
+    monkeypatch.chdir(own / "elsewhere")  # the run knows where its code is
+    again = command("--resume", "--epochs", 2, "--output", own / "out")
+    assert again.exit_code == 0, again.output
+
+    sys.modules.pop("user_own")
+    (own / "own.py").write_text(OWN.replace("0.05", "0.1"))
+    refused = command("--resume", "--epochs", 3, "--output", own / "out")
+    assert refused.exit_code == 2
+    assert "was started with other code in" in refused.output
+    assert len(table(own / "out" / "history.csv")) == 2
+
+
+def test_data_of_ones_own_train_the_models_of_the_command(own):
+    for model, size in (("cnn", 3), ("autoencoder", 36)):
+        result = command("--model", model, "--dataset", "own.py:data", "--epochs", 1, "--output", own / model)
+        assert result.exit_code == 0, result.output
+        assert math.prod(keras.models.load_model(own / model / "model.keras").output_shape[1:]) == size
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "rest", "words"),
+    [
+        ("cnm", "own.py:data", (), "--model should be autoencoder, cnn, FILE.py:FUNCTION or MODULE:FUNCTION. Received"),
+        ("own.py:no", "own.py:data", (), "own.py has no function 'no'"),
+        ("own.py:build", "no.py:data", (), "--dataset should name a Python file that exists"),
+        ("own.py:tuned", "own.py:data", (), "--model should name a function without arguments"),
+        ("own.py:wrong", "own.py:data", (), "a compiled keras.Model"),
+        ("own.py:broken", "own.py:data", (), "own.py, line 23: KeyError: 'width'"),
+        ("own.py:build", "own.py:data", ("--learning-rate", 0.1), "--learning-rate is for autoencoder, cnn"),
+        ("cnn", "own.py:real", (), "cnn needs labels, integers from 0"),
+        ("own.py:other", "own.py:data", (), "own.py:other cannot be trained on"),
+    ],
+)
+def test_what_ones_own_code_lacks_is_one_line(model, dataset, rest, words, own):
+    result = command("--model", model, "--dataset", dataset, "--epochs", 1, "--output", own / "out", *rest)
+
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert words in result.output
 
 
 @pytest.mark.parametrize("wish", ["--resume", "--overwrite"])
@@ -373,7 +469,7 @@ def test_a_run_on_an_executor_has_the_bits_of_one_here(interrupted, whole, tmp_p
 def test_a_worker_that_dies_leaves_a_run_that_resumes(error, words, tmp_path, monkeypatch, elsewhere):
     from keras_entropy_cli import remote_run
 
-    def fails(files):
+    def fails(files, choice):
         raise error
 
     with monkeypatch.context() as patch:
@@ -397,17 +493,22 @@ def test_a_scheduler_that_is_not_there_costs_no_earlier_run(tmp_path):
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_dask_trains_a_run_to_the_same_bits(trained, tmp_path, monkeypatch):
+def test_dask_trains_a_run_to_the_same_bits(trained, own, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="needs dask[distributed]")
     for name, value in environment().items():
         monkeypatch.setenv(name, value)  # before the workers start
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
         arguments = ["--epochs", 4, "--output", tmp_path / "out", "--scheduler", cluster.scheduler_address]
         result = command(*arguments)
+        mine = ["--model", "own.py:build", "--dataset", "own.py:data", "--epochs", 2, "--output"]
+        remote = command(*mine, own / "remote", "--scheduler", cluster.scheduler_address)
+    local = command(*mine, own / "local")
 
     assert result.exit_code == 0, result.output
     assert "Entropy change of each layer" in result.output
     check_same(tmp_path / "out", trained[0])
+    assert (local.exit_code, remote.exit_code) == (0, 0), remote.output
+    assert (own / "remote" / "history.csv").read_bytes() == (own / "local" / "history.csv").read_bytes()
 
 
 @pytest.mark.processes

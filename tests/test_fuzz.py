@@ -34,6 +34,7 @@ from keras_entropy.study import Arm, Study, read_records, read_study, single_run
 from keras_entropy.tuning import EntropyTuner, trial_run
 from keras_entropy_cli import run_folder
 from keras_entropy_cli.errors import user_errors
+from keras_entropy_cli.run_arguments import Arguments
 
 pytestmark = pytest.mark.once
 
@@ -146,7 +147,7 @@ def stopped_run(folder):
         train_run(folder, [Stop()])
 
 
-ARGUMENTS = run_folder.Arguments("digits", None, "autoencoder", "all", "DenseEntropy", 1e-3, 2, 32, 1e-3, 0)
+ARGUMENTS = Arguments("digits", None, "autoencoder", "all", "DenseEntropy", 1e-3, 2, 32, 1e-3, 0)
 
 
 def train_command(folder, epochs=2, resume=True):

@@ -85,7 +85,7 @@ class TestBadFiles:
 
         assert isinstance(caught.value.__cause__, zipfile.BadZipFile)
 
-    @pytest.mark.parametrize("error", [MemoryError(), RecursionError("deep\nrecursion"), RuntimeError("x" * 9999)])
+    @pytest.mark.parametrize("error", [RecursionError("deep\nrecursion"), RuntimeError("x" * 9999)])
     def test_every_exception_of_keras_becomes_a_value_error(self, tmp_path, monkeypatch, error):
         def fail(*args, **kwargs):
             raise error
@@ -99,6 +99,15 @@ class TestBadFiles:
         assert caught.value.__cause__ is error
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 600 + len(str(path))
+
+    def test_too_little_memory_is_not_called_damage(self, tmp_path, monkeypatch):
+        def fail(*args, **kwargs):
+            raise MemoryError
+
+        path = save(small(), tmp_path / "m.keras")
+        monkeypatch.setattr(keras.saving, "load_model", fail)
+        with pytest.raises(MemoryError, match=r"m\.keras needs more memory than this machine has left"):
+            load_model(path)
 
     def test_an_interrupt_stays_one(self, tmp_path, monkeypatch):
         def interrupt(*args):

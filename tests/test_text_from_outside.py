@@ -127,7 +127,7 @@ def test_commands_show_file_names_as_text(tmp_path):
     for arguments in (
         ["profile", path], ["profile", "cnn", "--reference", path], ["train", "--output", path],
         ["train", "--dataset", path], ["landscape", "--output", path], ["landscape", "--axes", NAME],
-        ["study", "--report", path], ["study", path], ["search", "--user-module", f"{path}.py:f"],
+        ["study", "--report", path], ["study", path], ["search", "--model", f"{path}.py:f"],
     ):  # fmt: skip
         refused(*arguments)
 

@@ -19,7 +19,8 @@ def searched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
     tuner = EntropyTuner(several(), max_trials=2, seeds=[0, 1], directory=folder, log_dir=folder / "logs")
     tuner.search(**arrays(), epochs=2, verbose=0)
-    values = [trial.hyperparameters.values for trial in tuner.oracle.trials.values()]
+    arm = {tensorboard_log.ARM: tuner.arm}
+    values = [arm | trial.hyperparameters.values for trial in tuner.oracle.trials.values()]
     tensorboard_log.write_experiment(folder / "logs", values, ["val_task_loss"])
     return folder / "logs", tuner
 
@@ -42,7 +43,7 @@ def test_the_page_shows_settings_and_their_means_over_the_seeds(searched, addres
         text = re.sub(r"\s", "", browser.execute_script(VISIBLE_TEXT))
         if all(name in text for name in [*names, "contender", "trial_0", "trial_1"]) and all(w in text for w in wanted):
             break
-        assert time.monotonic() < deadline, (wanted, text)
+        assert time.monotonic() < deadline, f"{wanted} {text}"
         time.sleep(0.5)
     picture = tmp_path / "hparams.png"
     browser.save_screenshot(str(picture))

@@ -36,7 +36,10 @@ _REASON_SIZE = 300
 _CONFIG, _METADATA, _WEIGHTS, _ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets"
 
 _SAVE_AGAIN = "Save the model again with model.save('model.keras')."
-_LOAD_WEIGHTS = "Build the model and load this file with models.load_weights, or with --weights in the command."
+_LOAD_WEIGHTS = (
+    "Build the model and load its weights with models.load_weights; in the command, name the function that builds it "
+    "with --model FILE.py:FUNCTION."
+)
 _LOAD_YOURSELF = "If you trust the file, load the model yourself and call keras_entropy.entropy_profile."
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
@@ -96,6 +99,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     Raises:
         FileNotFoundError: If the file does not exist.
         OSError: If the file cannot be read.
+        MemoryError: If the model does not fit into memory.
         ValueError: If the file is not a Keras model, is damaged, or is not safe. The message has one line.
 
     Examples:
@@ -127,6 +131,8 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         raise ValueError(_one_line(f"{shown} {error}")) from error
     except _files.WriteError:  # of the temporary folder: the model may be healthy
         raise
+    except MemoryError as error:
+        raise MemoryError(_one_line(f"{shown} needs more memory than this machine has left.")) from error
     except Exception as error:
         raise ValueError(
             _one_line(f"{shown} is damaged, or was saved by another version of Keras. {_reason(error)} {_SAVE_AGAIN}")
@@ -283,7 +289,7 @@ def _check_object(item: dict[str, Any]) -> None:
     if not isinstance(name, str) or not isinstance(module, str | None):
         raise _RefusalError(f"has a config with an object without a name. {_SAVE_AGAIN}")
     if name in _UNSAFE:
-        raise _RefusalError(f"contains {name}, which may run code or load other files. {_LOAD_YOURSELF}")
+        raise _RefusalError(f"contains {name}, which may run code or load other files. {_LOAD_WEIGHTS}")
     if isinstance(settings, dict):
         if kind in ("__numpy__", "__tensor__") and not _DTYPE.fullmatch(str(settings.get("dtype"))):
             raise _RefusalError(f"contains a constant of dtype {str(settings.get('dtype'))[:100]!r}. {_LOAD_YOURSELF}")
@@ -300,7 +306,7 @@ def _check_object(item: dict[str, Any]) -> None:
     if not known:
         raise _RefusalError(
             f"contains {name[:100]!r} of module {str(module)[:100]!r}, which is neither part of Keras nor registered "
-            f"with keras.saving.register_keras_serializable. {_LOAD_YOURSELF}"
+            f"with keras.saving.register_keras_serializable. {_LOAD_WEIGHTS}"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_entropy import _checks
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs.checkpoint import Checkpoint
 from keras_entropy.runs.data_order import EpochOrder, ordered
@@ -65,6 +66,20 @@ def fit(
     with seeded(seed), InterruptWatch() as interrupts, EpochReport() as report:
         every = [EpochOrder(seed, batches), *own, watch, *observers, saver, interrupts, report]
         return (by or keras.Model.fit)(model, **arguments, callbacks=every)
+
+
+def checked_model(model: Any) -> Any:
+    """Return what a build function of the user has returned, if it is a model that can be trained.
+
+    Raises:
+        TypeError: If it is not a compiled model.
+        ValueError: If it has no input shape.
+    """
+    if not isinstance(model, keras.Model) or not model.compiled:
+        raise TypeError(_checks.message("build", "a function that returns a compiled keras.Model", model))
+    if not model.built:
+        raise ValueError("`build` returned a model without an input shape. Start the model with keras.Input.")
+    return model
 
 
 def refuse_model(build: Any) -> None:

@@ -12,6 +12,7 @@ import keras
 from keras_entropy import _checks
 from keras_entropy.placement import apply_entropy
 from keras_entropy.placement.resolution import Placement
+from keras_entropy.runs import training
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import controls
 from keras_entropy.study.axes import OWN_AXES, checked_axes, merged
@@ -161,11 +162,7 @@ class Arm:
             values: The values of this run's axes.
         """
         model = function(**{name: v for name, v in values.items() if name not in OWN_AXES}, **self.arguments)
-        if not isinstance(model, keras.Model) or not model.compiled:
-            raise TypeError(_checks.message("build", "a function that returns a compiled keras.Model", model))
-        if not model.built:
-            raise ValueError("`build` returned a model without an input shape. Start the model with keras.Input.")
-        return model
+        return training.checked_model(model)
 
     def change(self, model: Any, values: Mapping[str, Any], seed: int) -> Any:
         """Apply the changes of the arm to a model, and return it."""
