@@ -12,7 +12,7 @@ from keras_entropy import _checks
 from keras_entropy.placement import apply_entropy
 from keras_entropy.placement.resolution import takes
 from keras_entropy.profile import measurable_weights
-from keras_entropy.runs import training
+from keras_entropy.runs import machine, training
 from keras_entropy.runs.identity import digest, identity
 from keras_entropy.runs.seeds import seeded
 from keras_entropy_cli import user_file
@@ -70,6 +70,7 @@ def build(arguments: Arguments, choice: Choice, arrays: Any) -> tuple[Any, str]:
         ValueError: If the arguments do not fit together.
     """
     own = choice.own_model
+    machine.clear_session(machine.keras_settings())  # layers without a name get the same one in any process
     with seeded(arguments.seed):
         model = _named(arguments, choice.build(arrays)) if own is None else _own(arguments, own)
     name = arguments.regularizer or _fitting_term(model)

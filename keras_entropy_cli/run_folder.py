@@ -226,10 +226,10 @@ class Run:
 
     @contextlib.contextmanager
     def _errors_of_own_code(self) -> Iterator[None]:
-        """Turn what a backend raises for a model or data of the user into a `ValueError`."""
+        """Turn what Keras and a backend raise for a model or data of the user into a `ValueError` that names both."""
         try:
             yield
-        except (ValueError, TypeError, OSError, ImportError, MemoryError):
+        except (OSError, MemoryError):
             raise
         except Exception as error:
             if self.choice.own_model is None and self.choice.own_data is None:
