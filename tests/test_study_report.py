@@ -20,7 +20,7 @@ from keras_entropy import _sealed, plots
 from keras_entropy.runs.records import RUNS, RunRecords
 from keras_entropy.study import RunRecord, compare, figures, read_records, read_study, report
 from keras_entropy.study.document import Heading, Items, Paragraph, Picture, Table, escaped, to_html, to_markdown
-from keras_entropy.study.folder import SCHEMA
+from keras_entropy.study.folder import DESCRIPTION, SCHEMA
 
 pytestmark = pytest.mark.once
 
@@ -122,13 +122,42 @@ def test_every_display_counts_the_failed_runs(whole):
     notes = dict(table.groups() for table in tables if table)
     assert [name for name, note in notes.items() if note == f"{said}."] == [
         "val_task_loss at the last epoch by arm (lower is better)",
-        "Mean val_task_loss by arm",
         "Epochs and time by arm",
         "Chosen values",
     ]
-    assert notes["Each two arms at width=8: val_task_loss, paired t tests at 0.01, adjusted by Holm"].startswith(
-        "2 of 12"
-    )
+    (pairs,) = (note for name, note in notes.items() if name.startswith("Each two arms at width=8"))
+    assert pairs.startswith("2 of 8")
+
+
+def test_the_page_has_one_answer_for_each_arm_and_the_baseline(whole):
+    text = Page((whole / "report.html").read_text(encoding="utf-8")).text
+    assert "one-sided" not in text
+    pairs = text[text.index("Each two arms at width=4") :]
+    assert pairs.startswith("Each two arms at width=4: val_task_loss, paired t tests at 0.05, adjusted by Holm")
+    assert "none" not in pairs[: pairs.index("+: the arm of the row")]
+
+
+def test_two_arms_need_no_table_of_pairs(tmp_path):
+    folder = write_study(tmp_path / "two", widths=())
+    report(folder)
+    assert "against each other" not in (folder / "report" / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_page_says_that_only_another_arm_tuned_an_axis(tmp_path):
+    plan = {
+        "arms": [
+            {"name": "none", "placement": "first", "regularizer": None, "gradient": True, "grid": {}, "tune": {}},
+            {"name": "tc", "placement": "first", "regularizer": "R", "gradient": True, "grid": {},
+             "tune": {"factor": [1, 2], "rate": [0.1, 0.2]}},
+        ],
+        "tune": {},
+    }  # fmt: skip
+    folder = write_study(tmp_path / "own", widths=())
+    _sealed.write(folder / DESCRIPTION, SCHEMA, _sealed.read(folder / DESCRIPTION, SCHEMA) | plan)
+    report(folder)
+    said = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "The baseline was tuned less: none tried 1 value of rate; tc tried 2." in said
+    assert "value of factor" not in said
 
 
 def test_the_page_says_what_was_run_and_how_values_were_chosen(whole):

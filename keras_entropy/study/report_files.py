@@ -12,7 +12,7 @@ from keras_entropy.study import report_sections as sections
 from keras_entropy.study.document import Block, Heading, Items, Picture, to_html, to_markdown
 from keras_entropy.study.frames import curves_frame, runs_frame
 from keras_entropy.study.results import Comparison
-from keras_entropy.study.significance_tables import pairwise_table, starred_table
+from keras_entropy.study.significance_tables import PairwiseTable, pairwise_table
 from keras_entropy.study.study_plan import StudyPlan
 
 _FILES = re.compile(
@@ -48,6 +48,19 @@ def write(
     clear(folder, {*frames, *files, *(picture.name for picture in pictures)})
 
 
+def _pairs_of_rivals(records: Sequence[RunRecord], comparison: Comparison) -> tuple[PairwiseTable, ...]:
+    """The tables of the arms against each other. The page has one answer only for each arm against the baseline."""
+    if len({row.arm for row in comparison.rivals}) < 2 or comparison.confidence <= 0.5:
+        return ()
+    return pairwise_table(
+        [record for record in records if record.arm != comparison.baseline],
+        comparison.metric,
+        alpha=1 - comparison.confidence,
+        epoch=comparison.epoch,
+        lower_is_better=comparison.lower_is_better,
+    )
+
+
 def clear(folder: Path, keep: Collection[str] = ()) -> None:
     """Remove the files of a report, except those in `keep`."""
     for path in folder.glob("*"):
@@ -59,10 +72,7 @@ def page(plan: StudyPlan, records: Sequence[RunRecord], comparison: Comparison |
     """The blocks of the page, for `document.to_html` and `document.to_markdown`."""
     blocks = sections.summary(plan, records, comparison)
     if comparison is not None:
-        metric, epoch, lower = comparison.metric, comparison.epoch, comparison.lower_is_better
-        starred = starred_table(records, metric, comparison.baseline, epoch=epoch, lower_is_better=lower)
-        pairs = pairwise_table(records, metric, epoch=epoch, lower_is_better=lower)
-        blocks += sections.results(comparison, records, starred, pairs)
+        blocks += sections.results(comparison, records, _pairs_of_rivals(records, comparison))
     blocks += sections.setup(plan, records)
     blocks += sections.chosen(plan, records, comparison)
     blocks += sections.runs(plan, records)

@@ -12,7 +12,7 @@ from keras_entropy.study import arm_groups, figures, wording
 from keras_entropy.study.axes import OWN_AXES
 from keras_entropy.study.document import Block, Heading, Items, Paragraph, Picture, Table
 from keras_entropy.study.results import Comparison
-from keras_entropy.study.significance_tables import PairwiseTable, StarredTable
+from keras_entropy.study.significance_tables import PairwiseTable
 from keras_entropy.study.study_plan import Axes, PlannedArm, StudyPlan
 from keras_entropy.study.wording import DASH, is_number, plural, point_text, value_text
 
@@ -187,7 +187,7 @@ def _unequal_tuning(plan: StudyPlan) -> Iterator[str]:
     more: dict[tuple[str, int, int], list[str]] = {}
     for arm in plan.arms:
         for axis, values in arm.tune.items():
-            if axis not in base.tune and (axis not in plan.tune or axis in OWN_AXES):
+            if axis not in base.tune and axis in OWN_AXES:
                 continue  # an axis that the baseline cannot have
             tried = len(base.tune.get(axis, [None]))
             if len(values) > tried:
@@ -212,20 +212,16 @@ def _edges(arm: PlannedArm, choice: Mapping[str, Any]) -> Iterator[tuple[str, st
 def results(
     comparison: Comparison,
     records: Sequence[RunRecord],
-    starred: StarredTable,
     pairs: Sequence[PairwiseTable],
 ) -> list[Block]:
     """The comparison in tables, figures and sentences."""
-    blocks: list[Block] = [Heading("Comparison with the baseline"), comparison.table()]
-    if any(starred.tests):
-        blocks.append(starred.table())
-    blocks += pictures(comparison, records)
+    blocks: list[Block] = [Heading("Comparison with the baseline"), comparison.table(), *pictures(comparison, records)]
     sentences = comparison.sentences()
     if sentences:
         blocks += [Heading("In words"), Items(tuple(f"{sentence}." for sentence in sentences))]
     tables = [pair.table() for pair in pairs if any(pair.results.values())]
     if tables:
-        blocks += [Heading("Arms against each other"), *tables[:MOST_TABLES]]
+        blocks += [Heading("Other arms against each other"), *tables[:MOST_TABLES]]
     if len(tables) > MOST_TABLES:
         left = len(tables) - MOST_TABLES
         blocks.append(Paragraph(f"{plural(left, 'further grid point')} not shown: pairwise_table returns all tables."))
