@@ -71,8 +71,10 @@ class EntropyLogger(keras.callbacks.Callback):
         log_dir: Path of a folder for TensorBoard event files: all scalars of `logs`, a histogram per layer of its
             filters or dimensions, and a box plot of all layers. TensorFlow is not needed. Histograms of
             `"log_volume"` and `"total_correlation"` take singular values. Defaults to None: no files.
-        sample: Inputs of the model as for `model.predict`, some hundred rows, to measure activations on, in inference
-            mode, at the end of each epoch. Activations of recurrent layers are not measured. Defaults to None.
+        sample: Inputs of the model, some hundred rows, to measure activations on, in inference mode, at the end of each
+            epoch: arrays, tables of pandas or sparse matrices of SciPy, as for `model.predict`. A model of a fixed
+            batch size is called on whole batches alone. Activations of recurrent layers are not measured. Defaults to
+            None.
 
     Attributes:
         layers_logged: Tuple of `WeightEntropy`, one per layer, of the last epoch. `penalised` is False for a frozen
