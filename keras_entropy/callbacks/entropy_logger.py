@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import warnings
@@ -123,8 +124,14 @@ class EntropyLogger(keras.callbacks.Callback):
         self._warned: set[str] = set()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
-        """Make a new logger with the same arguments; KerasTuner copies callbacks for each trial."""
-        return type(self)(self.placement, self.measure, self.log_dir, self.sample)
+        """Copy the logger without what a training left in it; KerasTuner copies callbacks for each trial."""
+        memo |= {id(shared): shared for shared in (self.sample, self.placement)}
+        memo |= {id(left): None for left in (self.model, self._task_loss, self._writer)}
+        other = memo[id(self)] = copy.copy(self)
+        other.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        other._finish()
+        other.layers_logged, other._entries = (), LogEntries()
+        return other
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Move the logger to the first place in the list of callbacks, and warn of monitors of the penalty."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import math
 import warnings
@@ -108,8 +109,12 @@ class FactorSchedule(keras.callbacks.Callback):
         self._entries = LogEntries()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FactorSchedule:
-        """Make a new callback with the same schedule; KerasTuner copies callbacks for each trial."""
-        return type(self)(self.schedule)
+        """Copy the callback without what a training left in it; KerasTuner copies callbacks for each trial."""
+        memo |= {id(self.schedule): self.schedule, id(self.model): None}
+        memo |= {id(left): [] for left in (self._scheduled, self._shared, self._models)}
+        other = memo[id(self)] = copy.copy(self)
+        other.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return other
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Let the training step read the multiplier as a state."""
