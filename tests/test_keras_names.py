@@ -30,7 +30,6 @@ ATTRIBUTES = {
     "CallbackList.callbacks": "the siblings of a callback",
     "CSVLogger.keys": "the columns, which it fixes in its first epoch",
     "CompileLoss.call": "the loss without penalties, once a step on every backend",
-    "CompileMetrics._user_metrics": "the names of the metrics of the user",
     "Dense._get_regularization_losses": "the frame in which regularizers are called",
     "Dense._inbound_nodes": "the calls of a layer",
     "Dense._kernel": "the kernel without low-rank adapters",
@@ -50,12 +49,11 @@ ATTRIBUTES = {
     "MultiHeadAttention._query_dense": "a projection",
     "MultiHeadAttention._value_dense": "a projection",
     "Sequential._compile_loss": "where the loss without penalties is computed",
-    "Sequential._compile_metrics": "the names of the metrics of the user",
     "Sequential._functional": "the graph of a sequential model",
     "Sequential._metrics": "where a metric of a callback is added",
     "Sequential._seed_generators": "as of a layer",
-    "Sequential.make_test_function": "the moment before a test step is compiled",
-    "Sequential.make_train_function": "the moment before a training step is compiled",
+    "Sequential.make_test_function": "to trace the test step anew",
+    "Sequential.make_train_function": "to trace the training step anew",
     "Sequential.test_function": "the compiled test step, to be traced anew",
     "Sequential.test_step": "the frame of a test step",
     "Sequential.train_function": "the compiled training step, to be traced anew",
@@ -82,7 +80,7 @@ def objects():
     x = np.ones((2, 4), np.float32)
     model.train_on_batch(x, x[:, :2])
     found = [keras.Model(inputs, outputs), outputs, attention, grouped, model, model.layers[0], keras.metrics.Mean()]
-    found += [model._compile_loss, model._compile_metrics, keras.callbacks.CallbackList(), keras.StatelessScope()]
+    found += [model._compile_loss, keras.callbacks.CallbackList(), keras.StatelessScope()]
     found += [keras.callbacks.CSVLogger("history.csv")]
     return {type(one).__name__: one for one in found} | {"Variable": model.variables[0]}
 
@@ -108,10 +106,8 @@ def test_activations_leave_their_logits(name):
 
 
 def test_frames_have_the_variables_that_are_looked_for():
-    fit = inspect.unwrap(keras.Model.fit).__code__
     losses = inspect.unwrap(L.Layer._get_regularization_losses).__code__
 
-    assert {"self", "callbacks"} <= {*fit.co_varnames}
     assert "self" in losses.co_varnames
     assert "_get_regularization_losses" in inspect.getsource(L.Layer.losses.fget)
 

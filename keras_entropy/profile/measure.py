@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy import _backend, functional
+from keras_entropy._backend import to_host
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.profile.linear_map import HostArray
 from keras_entropy.profile.weights import MeasurableWeight
@@ -156,7 +157,8 @@ _Quantity = Callable[[HostArray, bool], Any]
 def _of_regularizer(regularizer: EntropyRegularizer) -> _Quantity:
     def quantity(piece: HostArray, values: bool) -> Any:
         kernel = np.asarray(piece, dtype=np.float64)
-        return regularizer.log_magnitudes(kernel) if values else regularizer.measure(kernel)
+        # A regularizer of the user may compute with tensors of the backend.
+        return to_host(regularizer.log_magnitudes(kernel) if values else regularizer.measure(kernel))
 
     return quantity
 
