@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _checks
+from keras_entropy import _backend, _checks
 from keras_entropy.layers import DualDense
 from keras_entropy.placement.graph import feeding
 from keras_entropy.profile import (
@@ -171,14 +171,15 @@ def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
     if regularizer is None:
         return True
     entropy = isinstance(regularizer, EntropyRegularizer)
-    tensor = entropy and weight.layout == "dense" and len(weight.shape) != 2  # of an EinsumDense, not a convolution
-    partial = entropy and (_is_blockwise(weight) or weight.linear_map.others)  # others: of a DualDense, G
-    if weight.variable is None or weight.in_attention or tensor or partial:
+    partial = entropy and weight.linear_map.others  # of a DualDense, G
+    if weight.variable is None or weight.in_attention or partial:
         return False
     if not entropy:
         return True
     try:
-        adapt_to_layer(regularizer, weight, factor=1.0).check_kernel(weight.shape)
+        term = adapt_to_layer(regularizer, weight, factor=1.0)
+        for kernel in weight.kernels(_backend.to_host(weight.variable)):
+            term.check_kernel(kernel.shape)
     except ValueError:
         return False
     return True
@@ -193,11 +194,6 @@ def _remedy_for_dual(weights: list[MeasurableWeight]) -> str:
         f" An entropy regularizer does not act on DualDense ({_listed(dual)}): its map is w + G, and the regularizer "
         "would measure one of the two. To regularize one set, give the layer kernel_regularizer= or dual_regularizer=."
     )
-
-
-def _is_blockwise(weight: MeasurableWeight) -> bool:
-    """Whether a matrix is one of several blocks, which an entropy regularizer would take for one matrix."""
-    return isinstance(weight.layer, keras.layers.EinsumDense) and len(weight.pieces()) > 1
 
 
 def adapt_to_layer(regularizer: EntropyRegularizer, weight: MeasurableWeight, **changes: Any) -> EntropyRegularizer:
