@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import math
+import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -257,5 +258,5 @@ def _own_callbacks(given: list[Any], folder: Path) -> list[Any]:
         ) from error
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.TensorBoard | EntropyLogger) and callback.log_dir is not None:
-            callback.log_dir = str(Path(callback.log_dir) / folder)
+            callback.log_dir = os.path.join(callback.log_dir, folder)  # Keras's callback writes to a URL too
     return list(callbacks)

@@ -16,7 +16,7 @@ from typing import Any
 
 from keras_tuner import errors
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _files
 from keras_entropy.runs import memory, shared_models
 from keras_entropy.runs.progress import Progress
 from keras_entropy.runs.records import RUNS, RunRecord, RunRecords
@@ -122,7 +122,9 @@ class EntropyTuner(_keras_tuner.TunerBase):
         oracle = kind(objective=objective, seed=seed, **limit, **oracle_options)
         if "max_retries_per_trial" in oracle_options:
             raise ValueError("`max_retries_per_trial` should be left out: a trial with the same seeds fails again.")
-        self._folder = Path(directory) / project_name
+        self._folder = _files.local(directory, "directory") / project_name
+        if log_dir is not None:
+            _files.local(log_dir, "log_dir")
         settings = {"arm": arm, "tuner": tuner, "seed": seed, "seeds": self.seeds, "epoch": epoch, **oracle_options}
         if tuner == "hyperband":
             settings |= limit
