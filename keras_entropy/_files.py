@@ -43,14 +43,15 @@ def local(path: str | os.PathLike[str], argument: str = "path") -> Path:
 
     Args:
         path: String or path.
-        argument: String. Name of the argument in the error. Defaults to `"path"`.
+        argument: String. Name of the argument in the error: of a folder, unless it is `"path"`, the default.
 
     Raises:
         TypeError: If it is no path.
         ValueError: If it is a URL.
     """
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(_checks.message(argument, "a path", path))
+        expected = "the path of a file" if argument == "path" else "the path of a folder"
+        raise TypeError(_checks.message(argument, expected, path))
     text = os.fsdecode(path)
     if _URL.match(text):
         remedy = "Name a local folder, or one where the storage is mounted, and copy the files from there."
