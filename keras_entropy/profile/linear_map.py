@@ -85,7 +85,8 @@ def register_measurable(layer_class: type, function: Callable[[Any], Any]) -> No
             array stands for a dict with the name `"kernel"`. Weights that are not returned are listed as skipped,
             except for one called `"bias"`.
 
-            An entropy regularizer can be attached only to a variable, not to an array that the function computes. A
+            An entropy regularizer can be attached only to a variable, not to an array that the function computes. It
+            calls the function in compiled training steps too, so compute with `keras.ops` for a layer that has one. A
             profile with random weights draws a variable if the layer has an attribute `<name>_initializer`, or the
             `LinearMap` an `initializer`.
 
