@@ -22,6 +22,7 @@ from keras import ops
 from keras.src.applications import convnext
 from keras.src.backend import get_keras_mask, get_stateless_scope, in_stateless_scope
 from keras.src.backend.common import global_state
+from keras.src.layers.rnn import conv_lstm
 from keras.src.losses.loss import scale_loss_for_distribution, unscale_loss_for_distribution
 from keras.src.models.functional import Functional
 from keras.src.random import seed_generator
@@ -31,6 +32,7 @@ from keras_entropy import _backend
 Layer = Any
 Model = Any
 LayerScale = convnext.LayerScale
+ConvLSTMCell = conv_lstm.ConvLSTMCell
 mask_of = get_keras_mask
 scale_loss = scale_loss_for_distribution
 
@@ -61,6 +63,12 @@ def stored_weight(layer: Layer, name: str) -> Any:
     """Return the attribute `name` of a layer; the variable, where the attribute shows it with its low-rank adapters."""
     private = getattr(layer, f"_{name}", None)
     return private if isinstance(private, keras.Variable) else getattr(layer, name)
+
+
+def low_rank_adapters(layer: Layer, name: str) -> tuple[Any, ...]:
+    """Return the two low-rank adapters of a weight of a layer; none if it has none."""
+    enabled = getattr(layer, "lora_enabled", False) and hasattr(layer, f"lora_{name}_a")
+    return (getattr(layer, f"lora_{name}_a"), getattr(layer, f"lora_{name}_b")) if enabled else ()
 
 
 def attention_projections(layer: Layer) -> Iterator[tuple[Layer, int]]:
@@ -174,13 +182,32 @@ def models_tracing(x: Any) -> Iterator[Model]:
         yield from (caller for caller in callers if isinstance(caller, keras.Model))
 
 
-def regularized_layer(variable: Any) -> Layer | None:
-    """Return the layer that holds a variable itself, in the model that is collecting its regularization losses."""
+def regularized(value: Any) -> tuple[Layer, Any] | None:
+    """Return the model that is collecting its regularization losses, and the variable whose value is `value`.
+
+    Keras gives a regularizer the variable, or in a step on JAX its value, and has no public way to ask for more.
+    """
     for frame in _frames():
-        if frame.f_code.co_name == "_get_regularization_losses":
-            for layer in layers_of(frame.f_locals["self"]):
-                if any(own is variable for own in own_variables(layer)):
-                    return layer
+        if frame.f_code.co_name == "_get_regularization_losses" and frame.f_locals.get("v") is value:
+            return frame.f_locals["self"], frame.f_locals["variable"]
+    return None
+
+
+def regularized_outputs(value: Any) -> Layer | None:
+    """Return the layer that is calling its `activity_regularizer` on its outputs `value`, as only its frame tells."""
+    for frame in _frames():
+        if frame.f_code.co_name == "__call__" and frame.f_locals.get("output") is value:
+            layer = frame.f_locals.get("self")
+            if isinstance(layer, keras.Layer):
+                return layer
+    return None
+
+
+def owner_of(variable: Any, model: Layer) -> Layer | None:
+    """Return the layer of a model that holds a variable itself."""
+    for layer in layers_of(model):
+        if any(own is variable for own in own_variables(layer)):
+            return layer
     return None
 
 

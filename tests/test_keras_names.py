@@ -19,6 +19,7 @@ MODULES = {
     "keras.src.backend.get_keras_mask": "the mask of an output, which losses respect",
     "keras.src.backend.get_stateless_scope": "the values of variables in a step on JAX",
     "keras.src.backend.in_stateless_scope": "whether variables have their values from a step on JAX",
+    "keras.src.layers.rnn.conv_lstm": "`ConvLSTMCell`, whose gates are measured",
     "keras.src.losses.loss.scale_loss_for_distribution": "the scale of an added loss on several devices",
     "keras.src.losses.loss.unscale_loss_for_distribution": "the loss of the task on several devices",
     "keras.src.models.functional.Functional": "the class of models whose graph is known",

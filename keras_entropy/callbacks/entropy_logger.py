@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_entropy import _checks, _keras, _optional, profile
+from keras_entropy import _checks, _files, _keras, _optional, profile
 from keras_entropy.callbacks.log_entries import LogEntries
 from keras_entropy.callbacks.monitors import warn_of_penalised_monitors
 from keras_entropy.callbacks.task_loss import TaskLossReader
@@ -107,8 +107,7 @@ class EntropyLogger(keras.callbacks.Callback):
         super().__init__()
         _checks.one_of("measure", measure, (*profile.MEASURES, OF_TERM))
         if log_dir is not None:
-            if not isinstance(log_dir, str | os.PathLike):
-                raise TypeError(_checks.message("log_dir", "the path of a folder", log_dir))
+            _files.local(log_dir, "log_dir")
             _optional.require("tensorboard", extra="tensorboard")
             _optional.require("matplotlib", extra="plot")
         self.placement = check_selectable(placement)
