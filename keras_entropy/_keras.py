@@ -353,9 +353,16 @@ class StepState:
 
     Keras maps the state of seed generators into every step on all backends, and saves it nowhere. On JAX no other
     untracked variable can be read inside a step.
+
+    Args:
+        value: Float or array. The first value.
+        name: String. Name of the variable.
+        of_epoch: Boolean. True for a state that is set in each epoch, so that no checkpoint needs it. Defaults to
+            False.
     """
 
-    def __init__(self, value: Any, name: str) -> None:
+    def __init__(self, value: Any, name: str, *, of_epoch: bool = False) -> None:
+        self.of_epoch = of_epoch
         self.initial = np.asarray(value, "float32")
         self.state = keras.Variable(
             # A function, since a number cannot be given to a variable that is made while Keras tries a model out.

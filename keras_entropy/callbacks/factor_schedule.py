@@ -25,7 +25,7 @@ class _Scheduled:
     def __init__(self, regularizer: EntropyRegularizer, model: Any) -> None:
         self.regularizer = regularizer
         self.value = float(keras.ops.convert_to_numpy(regularizer.multiplier))
-        self._state = _keras.StepState(self.value, "entropy_multiplier")
+        self._state = _keras.StepState(self.value, "entropy_multiplier", of_epoch=True)
         # Those that hold it: another model of theirs, such as the discriminator of a GAN, then reads the state too.
         self._layers = _holders(regularizer, model)
         for layer in self._layers:
