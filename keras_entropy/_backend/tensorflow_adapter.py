@@ -33,7 +33,8 @@ class TensorFlowAdapter(Framework):
         """Return the current value of a variable, also while a graph around it is being traced; None if symbolic."""
         with tf.init_scope():
             value = getattr(x, "value", x)
-            return np.asarray(value) if isinstance(value, tf.Variable) or hasattr(value, "numpy") else None
+            # As a tensor: in the scope of a strategy NumPy cannot read a variable that has a copy on each device.
+            return self._as_numpy(value) if isinstance(value, tf.Variable) or hasattr(value, "numpy") else None
 
     def _as_numpy(self, x: Array) -> HostArray:
         return np.asarray(tf.convert_to_tensor(x))  # `keras.ops.convert_to_numpy` copies
