@@ -1,13 +1,23 @@
 """A regressor with a learned noise covariance: its likelihood, its training in every trainer of Keras, its files."""
 
 import json
+import pickle
 
 import keras
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from keras_entropy import CorrelatedRegressor, EntropyLogger, functional, models
+from keras_entropy import (
+    CorrelatedRegressor,
+    DenseEntropy,
+    EntropyLogger,
+    apply_entropy,
+    entropy_profile,
+    functional,
+    models,
+    resolve_placement,
+)
 
 MIXING = np.array([[1.0, 0.0, 0.0], [0.9, 0.5, 0.0], [-0.4, 0.2, 2.0]])
 """Noise is MIXING z: covariance MIXING MIXING'."""
@@ -30,6 +40,12 @@ def regressor(whitening=None, **options):
         model.whitening.assign(np.asarray(whitening, "float32"))
     model.compile(keras.optimizers.SGD(0.01))
     return model
+
+
+def take_steps(model, x, y, steps):
+    """Take steps on all data, in one epoch, because an epoch costs more than a step."""
+    x, y = np.tile(x, (steps, 1)), np.tile(y, (steps, 1))
+    model.fit(x, y, batch_size=len(x) // steps, shuffle=False, verbose=0)
 
 
 def some_whitening(seed=3):
@@ -80,7 +96,7 @@ class TestLikelihood:
         network.layers[-1].kernel.assign(np.linalg.lstsq(x, y, rcond=None)[0])
         model = CorrelatedRegressor(network, 3)
         model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 60)))
-        model.fit(x, y, batch_size=2000, epochs=60, verbose=0)
+        take_steps(model, x, y, 60)
         residuals = y - model.predict(x, verbose=0).astype(float)
 
         found = model.noise_covariance()
@@ -203,8 +219,6 @@ class TestWarmStart:
         """From the same start, W that is trained reaches at least the training likelihood of W that is kept."""
         x, y = data(200)
         network = linear()
-        network.compile(keras.optimizers.Adam(0.05), "mse")
-        network.fit(x, y, epochs=5, verbose=0)
         found = {}
         for trained in (True, False):
             keras.utils.set_random_seed(0)
@@ -214,7 +228,7 @@ class TestWarmStart:
             model.whitening.trainable = trained
             model.compile(keras.optimizers.Adam(0.01))
             start = -model.log_prob(x, y).mean()
-            model.fit(x, y, batch_size=len(x), epochs=15, verbose=0)
+            take_steps(model, x, y, 15)
             found[trained] = -model.log_prob(x, y).mean()
 
         assert found[True] < found[False] < start
@@ -280,7 +294,7 @@ class TestCorrelationPenalty:
         model = CorrelatedRegressor(network, 3, warm_start=(x, y), correlation_penalty=0.5)
         model.compile(keras.optimizers.Adam(0.03))
 
-        model.fit(x, y, batch_size=200, epochs=40, verbose=0)
+        take_steps(model, x, y, 40)
 
         covariance = model.noise_covariance()
         shrunk = (second_moment + 0.5 * np.diag(1 / np.diag(np.linalg.inv(covariance)))) / 1.5
@@ -396,6 +410,24 @@ class TestInnerModel:
         assert model.whitening.dtype == "float32"
         assert np.isfinite(history).all()
         assert history[-1] < history[0]
+
+    def test_terms_go_on_its_layers_and_not_on_the_noise(self, seeded):
+        model = CorrelatedRegressor(linear(), 3, correlation_penalty=0.1)
+
+        apply_entropy(model, "all", DenseEntropy(0.1))
+
+        assert [weight.layer for weight in resolve_placement(model, "all")] == model.model.layers
+        assert isinstance(model.model.layers[0].kernel_regularizer, DenseEntropy)
+        reasons = {record.path: record.skipped for record in entropy_profile(model).records}
+        assert reasons["whitening"] == "a part of the loss, which describes the noise: no data pass through it"
+
+    def test_copies(self, seeded):
+        x, y = data()
+        model = regressor(some_whitening())
+
+        copy = pickle.loads(pickle.dumps(model))
+
+        np.testing.assert_array_equal(copy.log_prob(x, y), model.log_prob(x, y))
 
 
 class TestErrors:
