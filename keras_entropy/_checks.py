@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -162,3 +163,29 @@ def positive_integer(argument: str, value: Any) -> int:
     if value < 1:
         raise ValueError(message(argument, "a positive integer", value))
     return int(value)
+
+
+def fits_memory(argument: str, value: object, size: float) -> None:
+    """Raise an error if an argument asks for more memory than the machine has, before any is taken.
+
+    Args:
+        argument: String. Name of the argument.
+        value: The value of the argument.
+        size: Number. Bytes that are needed at least.
+
+    Raises:
+        ValueError: If the machine has less memory.
+    """
+    if size > (most := _memory()):
+        expected = f"small enough for the memory of this machine, {most / 1e9:.0f} GB"
+        raise ValueError(
+            message(argument, expected, value, f"It needs {size / 1e9:.3g} GB or more. Use a lower value.")
+        )
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine; 1 TiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return 2.0**40

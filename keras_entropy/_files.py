@@ -34,6 +34,31 @@ _REMEDIES = {
 }
 
 
+# Two letters or more: C:/ is a drive. A Path has one slash of two.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]+")
+
+
+def local(path: str | os.PathLike[str], argument: str = "path") -> Path:
+    """Return a path of this machine's file system; a URL would become a local folder with a name such as "gs:".
+
+    Args:
+        path: String or path.
+        argument: String. Name of the argument in the error: of a folder, unless it is `"path"`, the default.
+
+    Raises:
+        TypeError: If it is no path.
+        ValueError: If it is a URL.
+    """
+    if not isinstance(path, str | os.PathLike):
+        expected = "the path of a file" if argument == "path" else "the path of a folder"
+        raise TypeError(_checks.message(argument, expected, path))
+    text = os.fsdecode(path)
+    if _URL.match(text):
+        remedy = "Name a local folder, or one where the storage is mounted, and copy the files from there."
+        raise ValueError(_checks.message(argument, "a path on this machine, not a URL", text, remedy))
+    return Path(path)
+
+
 class WriteError(OSError):
     """A file that cannot be written, for a reason of the machine. The message names the file and says what to do."""
 
@@ -96,9 +121,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         to `path`. If the context raises an exception, `path` stays as it was and the temporary file is removed.
 
     Raises:
+        ValueError: If `path` is a URL.
         WriteError: If the machine cannot write it.
     """
-    path = Path(path)
+    path = local(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffixes stay last: Keras and matplotlib choose the format by it.

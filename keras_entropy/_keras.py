@@ -9,11 +9,10 @@ callback with a model alone; which model, which step and which other callbacks a
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import random
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -23,6 +22,7 @@ from keras import ops
 from keras.src.applications import convnext
 from keras.src.backend import get_keras_mask, get_stateless_scope, in_stateless_scope
 from keras.src.backend.common import global_state
+from keras.src.layers.rnn import conv_lstm
 from keras.src.losses.loss import scale_loss_for_distribution, unscale_loss_for_distribution
 from keras.src.models.functional import Functional
 from keras.src.random import seed_generator
@@ -32,6 +32,7 @@ from keras_entropy import _backend
 Layer = Any
 Model = Any
 LayerScale = convnext.LayerScale
+ConvLSTMCell = conv_lstm.ConvLSTMCell
 mask_of = get_keras_mask
 scale_loss = scale_loss_for_distribution
 
@@ -62,6 +63,12 @@ def stored_weight(layer: Layer, name: str) -> Any:
     """Return the attribute `name` of a layer; the variable, where the attribute shows it with its low-rank adapters."""
     private = getattr(layer, f"_{name}", None)
     return private if isinstance(private, keras.Variable) else getattr(layer, name)
+
+
+def low_rank_adapters(layer: Layer, name: str) -> tuple[Any, ...]:
+    """Return the two low-rank adapters of a weight of a layer; none if it has none."""
+    enabled = getattr(layer, "lora_enabled", False) and hasattr(layer, f"lora_{name}_a")
+    return (getattr(layer, f"lora_{name}_a"), getattr(layer, f"lora_{name}_b")) if enabled else ()
 
 
 def attention_projections(layer: Layer) -> Iterator[tuple[Layer, int]]:
@@ -175,13 +182,32 @@ def models_tracing(x: Any) -> Iterator[Model]:
         yield from (caller for caller in callers if isinstance(caller, keras.Model))
 
 
-def regularized_layer(variable: Any) -> Layer | None:
-    """Return the layer that holds a variable itself, in the model that is collecting its regularization losses."""
+def regularized(value: Any) -> tuple[Layer, Any] | None:
+    """Return the model that is collecting its regularization losses, and the variable whose value is `value`.
+
+    Keras gives a regularizer the variable, or in a step on JAX its value, and has no public way to ask for more.
+    """
     for frame in _frames():
-        if frame.f_code.co_name == "_get_regularization_losses":
-            for layer in layers_of(frame.f_locals["self"]):
-                if any(own is variable for own in own_variables(layer)):
-                    return layer
+        if frame.f_code.co_name == "_get_regularization_losses" and frame.f_locals.get("v") is value:
+            return frame.f_locals["self"], frame.f_locals["variable"]
+    return None
+
+
+def regularized_outputs(value: Any) -> Layer | None:
+    """Return the layer that is calling its `activity_regularizer` on its outputs `value`, as only its frame tells."""
+    for frame in _frames():
+        if frame.f_code.co_name == "__call__" and frame.f_locals.get("output") is value:
+            layer = frame.f_locals.get("self")
+            if isinstance(layer, keras.Layer):
+                return layer
+    return None
+
+
+def owner_of(variable: Any, model: Layer) -> Layer | None:
+    """Return the layer of a model that holds a variable itself."""
+    for layer in layers_of(model):
+        if any(own is variable for own in own_variables(layer)):
+            return layer
     return None
 
 
@@ -200,88 +226,36 @@ def variable_creation() -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if in_stateless_scope() else _backend.framework().outside_of_graphs()
 
 
-# Changes of a model for the length of one fit
-
-
-def rebuild_step_functions(model: Model) -> None:
-    """Trace the next training and test step anew. Not for use between `on_train_begin` and the end of `fit`."""
-    model.train_function = None
-    model.test_function = None
-
-
-class Change:
-    """A change to a model that must not outlive the `fit` that made it.
-
-    `fit` tells callbacks when it ends, but not when it ends by an exception. A change left over by such a `fit` is
-    undone when its callbacks are collected as garbage; if a traceback still holds them, when the model is trained or
-    evaluated next, before anything is compiled.
-
-    Args:
-        model: The model.
-        callback: The callback that makes the change, called by Keras now.
-        undo: Function that takes the change back.
-    """
-
-    _MAKERS = ("make_train_function", "make_test_function")
-
-    def __init__(self, model: Model, callback: keras.callbacks.Callback, undo: Callable[[], None]) -> None:
-        release_stale(model)
-        owner = callback_list_of(callback)
-        self._model = model
-        self._owner = None if owner is None else weakref.ref(owner)
-        self._undo: Callable[[], None] | None = undo
-        changes = model.__dict__.get("_keras_entropy_changes")
-        if changes is None:
-            changes = model.__dict__["_keras_entropy_changes"] = []  # past Keras's tracking of attributes
-            for name in self._MAKERS:
-                model.__dict__[name] = functools.partial(_make_function, weakref.ref(model), name)
-        changes.append(self)
-        if owner is not None:
-            weakref.finalize(owner, self.release).atexit = False
-        rebuild_step_functions(model)
-
-    def release(self) -> None:
-        """Undo the change, once."""
-        if self._undo is None:
-            return
-        undo, self._undo = self._undo, None
-        undo()
-        changes = self._model.__dict__["_keras_entropy_changes"]
-        changes.remove(self)
-        if not changes:
-            for name in ("_keras_entropy_changes", *self._MAKERS):
-                del self._model.__dict__[name]
-        rebuild_step_functions(self._model)
-
-    @property
-    def stale(self) -> bool:
-        """Whether the `fit` that made the change has ended, or runs in another thread."""
-        owner = None if self._owner is None else self._owner()
-        return owner is None or not any(
-            value is owner
-            for frame in _frames()
-            for value in (frame.f_locals.get("callbacks"), frame.f_locals.get("self"))
-        )
-
-
-def release_stale(model: Model) -> None:
-    """Undo the changes that a `fit` that ended by an exception left on a model."""
-    for change in list(model.__dict__.get("_keras_entropy_changes", ())):
-        if change.stale:
-            change.release()
-
-
-def _make_function(model: weakref.ref[Model], name: str, *args: Any, **kwargs: Any) -> Any:
-    """Stand in for `Model.make_train_function` and `make_test_function` while a model is changed."""
-    release_stale(model())
-    return getattr(type(model()), name)(model(), *args, **kwargs)
-
-
 # Losses and states of a step
 
 
-class _TaskLoss(keras.metrics.Mean):
-    """A mean that only `record` feeds, and that is NaN, not 0, if nothing was recorded."""
+def rebuild_step_functions(model: Model) -> None:
+    """Trace the next training and test step anew, also while `fit` is running."""
+    if model.train_function is not None:
+        model.train_function = None
+        model.make_train_function()
+    if model.test_function is not None:
+        model.test_function = None
+        model.make_test_function()
+
+
+class TaskLoss(keras.metrics.Mean):
+    """The compiled loss without penalties, as a metric that the steps of a model update and its results leave out.
+
+    So `evaluate`, `train_on_batch` and the logs of `fit` are those of the model without it.
+
+    Attributes:
+        readers: `WeakSet` of the objects that read it. Their method `before_reset` is called before each reset.
+        kept: Boolean. Whether the metric stays when no object reads it.
+        in_results: Boolean. Whether the results of the model contain it.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(name="task_loss")
+        self.readers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.kept = False
+        self.in_results = False
+        self._model = weakref.ref(model)
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: a custom training step may call this on every metric of the model."""
@@ -292,7 +266,20 @@ class _TaskLoss(keras.metrics.Mean):
             super().update_state(value, sample_weight=samples)
 
     def result(self) -> Any:
-        return self.total / self.count
+        """Return the mean, or an empty dict, which adds nothing to the results of a model."""
+        if not self.in_results:
+            return {}
+        model: Model = self._model()
+        results = [(metric.name, metric.result()) for metric in model.metrics if metric is not self]
+        taken = any("task_loss" in (result if isinstance(result, dict) else (name,)) for name, result in results)
+        return {} if taken else {"task_loss": self.total / self.count}
+
+    def reset_state(self) -> None:
+        """Tell the readers, and reset the metric."""
+        if not in_stateless_scope():
+            for reader in list(self.readers):
+                reader.before_reset()
+        super().reset_state()
 
     def _has_value(self) -> bool:
         """False on JAX inside a training step that does not map the variables of the metrics."""
@@ -301,64 +288,64 @@ class _TaskLoss(keras.metrics.Mean):
         return mapped or self.total._value is not None
 
 
-def track_task_loss(model: Model, callback: keras.callbacks.Callback) -> Change | str:
-    """Make `model` report the compiled loss without penalties, as a metric named `task_loss`.
+class _TaskCall:
+    """Stands in for `CompileLoss.call`, and gives what it returns to a metric."""
+
+    def __init__(self, compile_loss: Any, metric: TaskLoss) -> None:
+        self._call, self._metric = compile_loss.call, metric
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        value = self._call(y_true, y_pred, sample_weight)
+        if value is not None:  # as for a model whose outputs all have the loss None
+            self._metric.record(unscale_loss_for_distribution(value), _batch_size(y_true, y_pred))
+        return value
+
+
+def _batch_size(y_true: Any, y_pred: Any) -> Any:
+    """Return the size of a batch: labels have one row per sample; outputs may be scalars, or have more rows."""
+    found = (x for x in keras.tree.flatten((y_true, y_pred)) if len(getattr(x, "shape", ())))
+    first = next(found, None)
+    return 1 if first is None else ops.shape(first)[0]
+
+
+def task_loss(model: Model) -> TaskLoss | str:
+    """Return the metric of the compiled loss without penalties, which is added to the model if it has none.
 
     It listens at `CompileLoss.call`, which every backend calls once a step inside the compiled function, so that
     outputs, loss weights, sample weights and reductions are Keras's own. Nothing that trains is touched.
 
     Returns:
-        The change, to be released; or the reason why it is not possible.
+        The metric, or the reason why it is not possible.
     """
-    release_stale(model)
     compile_loss = getattr(model, "_compile_loss", None)
     if compile_loss is None:
         return "the model is compiled without a loss"
-    if "call" in vars(compile_loss):
-        return "another EntropyLogger of this fit does"
-    undo = _record_task_loss(model, compile_loss)
-    return undo if isinstance(undo, str) else Change(model, callback, undo)
-
-
-def keep_task_loss(model: Model) -> bool:
-    """Make a model report `task_loss` in all its training from now on; return whether that is possible."""
-    compile_loss = getattr(model, "_compile_loss", None)
-    if compile_loss is None or "call" in vars(compile_loss) or isinstance(_record_task_loss(model, compile_loss), str):
-        return False
-    model.__dict__["_keras_entropy_keeps_task_loss"] = True  # past Keras's tracking of attributes
-    return True
-
-
-def keeps_task_loss(model: Model) -> bool:
-    """Whether `keep_task_loss` has changed a model."""
-    return "_keras_entropy_keeps_task_loss" in vars(model)
-
-
-def _record_task_loss(model: Model, compile_loss: Any) -> Callable[[], None] | str:
-    """Add the metric `task_loss` to a model; return the function that takes it off, or why it is not possible."""
-    user_metrics = getattr(model._compile_metrics, "_user_metrics", None)
-    if any(getattr(metric, "name", metric) == "task_loss" for metric in keras.tree.flatten(user_metrics)):
-        return "the model has a metric of that name"
-    metric = _TaskLoss(name="task_loss")
-    model._metrics.append(metric)
+    metric = next((m for m in model._metrics if isinstance(m, TaskLoss)), None)
+    if metric is None:
+        metric = TaskLoss(model)
+        model._metrics.append(metric)
     if not any(m is metric for m in model.metrics):
-        model._metrics.remove(metric)
+        remove_task_loss(model)
         return f"{type(model).__name__}.metrics is overridden and leaves out metrics of callbacks"
-    original = compile_loss.call
+    if not isinstance(vars(compile_loss).get("call"), _TaskCall):
+        compile_loss.call = _TaskCall(compile_loss, metric)
+        rebuild_step_functions(model)
+    return metric
 
-    def call(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        value = original(y_true, y_pred, sample_weight)
-        samples = ops.shape(keras.tree.flatten(y_pred)[0])[0]
-        metric.record(unscale_loss_for_distribution(value), samples)
-        return value
 
-    compile_loss.call = call
-
-    def undo() -> None:
+def remove_task_loss(model: Model) -> None:
+    """Leave the model as it was before `task_loss`."""
+    compile_loss = getattr(model, "_compile_loss", None)
+    if compile_loss is not None and isinstance(compile_loss.call, _TaskCall):
         del compile_loss.call
-        model._metrics[:] = [m for m in model._metrics if m is not metric]
+    model._metrics[:] = [metric for metric in model._metrics if not isinstance(metric, TaskLoss)]
+    rebuild_step_functions(model)
 
-    return undo
+
+def number_of(variable: Any) -> float | None:
+    """Return the value of a scalar variable; None on JAX while a step has it, or inside a step that is traced."""
+    value = None if variable._value is None else _backend.host_value(variable)
+    return None if value is None else float(value)
 
 
 class StepState:
@@ -366,9 +353,16 @@ class StepState:
 
     Keras maps the state of seed generators into every step on all backends, and saves it nowhere. On JAX no other
     untracked variable can be read inside a step.
+
+    Args:
+        value: Float or array. The first value.
+        name: String. Name of the variable.
+        of_epoch: Boolean. True for a state that is set in each epoch, so that no checkpoint needs it. Defaults to
+            False.
     """
 
-    def __init__(self, value: Any, name: str) -> None:
+    def __init__(self, value: Any, name: str, *, of_epoch: bool = False) -> None:
+        self.of_epoch = of_epoch
         self.initial = np.asarray(value, "float32")
         self.state = keras.Variable(
             # A function, since a number cannot be given to a variable that is made while Keras tries a model out.

@@ -8,7 +8,6 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
 import msgspec
@@ -41,7 +40,7 @@ def read(path: str | os.PathLike[str], schema: str) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: As `opened`.
     """
-    return opened(Path(path).read_bytes(), schema, str(path))
+    return opened(_files.local(path).read_bytes(), schema, str(path))
 
 
 def checksum(record: Mapping[str, Any]) -> str:

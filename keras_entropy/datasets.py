@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy import _checks, _optional
+from keras_entropy import _checks, _files, _optional
 from keras_entropy._checks import printable as _text
 
 Array = np.ndarray[Any, Any]
@@ -183,7 +183,8 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
         ...
         FileNotFoundError: No prepared data set 'mnist' in /nowhere...
     """
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets"
+    root = _files.local(data_dir, "data_dir").expanduser()
     versions = sorted((root / name).glob("*/dataset_info.json"), key=lambda info: _version(info.parent.name))
     if not versions:
         found = sorted({info.parents[1].relative_to(root).as_posix() for info in root.glob("*/*/dataset_info.json")})
@@ -235,12 +236,13 @@ def image_folder(directory: PathLike, size: tuple[int, int] | None = None) -> Da
         OSError: If a file is not a readable image. The message names it.
         ModuleNotFoundError: If the extra `data` is not installed.
     """
-    names = _folders(Path(directory) / "train")
+    directory = _files.local(directory, "directory")
+    names = _folders(directory / "train")
     if set(names) == {"images", "masks"}:
         raise ValueError(f"{_text(directory)} holds images and masks, not classes of photographs. Name another folder.")
     arrays: list[Array] = []
     for split in ("train", "test"):
-        root = Path(directory) / split
+        root = directory / split
         unknown = set(_folders(root)) - set(names)
         if unknown:
             raise ValueError(
@@ -275,9 +277,10 @@ def segmentation_folder(directory: PathLike, size: tuple[int, int] | None = None
         OSError: If a file is not a readable image. The message names it.
         ModuleNotFoundError: If the extra `data` is not installed.
     """
+    directory = _files.local(directory, "directory")
     arrays: list[Array] = []
     for split in ("train", "test"):
-        root = Path(directory) / split
+        root = directory / split
         images = _images(root / "images")
         masks = {mask.stem: mask for mask in _images(root / "masks")}
         missing = [image.name for image in images if image.stem not in masks]

@@ -8,7 +8,6 @@ import socket
 import time
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ class EventWriter:
         path: Path of the event file.
 
     Raises:
+        ValueError: If `log_dir` is a URL.
         ModuleNotFoundError: If the extra `tensorboard` is not installed.
 
     Examples:
@@ -46,9 +46,9 @@ class EventWriter:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}.{next(_count)}"
-        self.path = Path(log_dir) / name
+        self.path = _files.local(log_dir, "log_dir") / name
         with _files.writing(self.path):
-            Path(log_dir).mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._records = RecordWriter(self.path.open("xb"))
         weakref.finalize(self, self._records.close)
         self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())

@@ -245,7 +245,7 @@ class SemiSupervisedCrossentropy(_OfLogits):
         used = counts & (weights != 0)
         self._check_labels(ops.where(used, labels, UNLABELLED), y_true, logits)
         # A row that is not used is replaced, because 0 times a value that is not finite is NaN.
-        values = self._rows(ops.where(used, labels, UNLABELLED), ops.where(used[..., None], logits, 0))
+        values = self.call(ops.where(used, labels, UNLABELLED), ops.where(used[..., None], y_pred, 0))
         values = ops.where(used, values * weights, 0)
         if self.reduction in (None, "none"):
             return values

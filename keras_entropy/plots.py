@@ -146,21 +146,15 @@ def entropy_history(history: Mapping[str, Sequence[float]], unit: str = "nats pe
         1
     """
     figure, axes = blank(7.0, 4.5)
-    for name, values in history.items():
-        if name.startswith("entropy/"):
-            axes.plot(
-                range(1, len(values) + 1),
-                values,
-                marker="o",
-                markersize=3,
-                label=name.removeprefix("entropy/"),
-            )
+    layers = {n.removeprefix("entropy/"): values for n, values in history.items() if n.startswith("entropy/")}
+    for name, values in layers.items():
+        axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=name)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(unit)
+    axes.set_ylabel(unit, parse_math=False)
     axes.set_title("Entropy change by layer and epoch")
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if 0 < len(axes.lines) <= 20:  # more names would cover the figure
-        axes.legend(fontsize=8)
+        legend(axes, axes.lines, [*layers], fontsize=8)
     return figure
 
 
@@ -194,6 +188,16 @@ def blank_row(width: float, height: float, count: int) -> tuple[Figure, list[Any
     for axes in panels:
         _style(axes)
     return figure, panels
+
+
+def legend(owner: Any, handles: Sequence[Any], names: Sequence[str], **options: Any) -> Any:
+    """Add a legend to a figure or to axes that shows names as they are, also those with "$" or a leading "_"."""
+    found = owner.legend(handles, [name.replace("_", "-") for name in names], **options)  # of the same width
+    for text, name in zip(found.get_texts(), names, strict=True):
+        text.set_text(name)
+    for text in (found.get_title(), *found.get_texts()):
+        text.set_parse_math(False)
+    return found
 
 
 def logarithmic(axis: Any) -> None:

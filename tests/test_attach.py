@@ -300,12 +300,13 @@ def test_layers_that_keep_no_regularizer_are_named(monkeypatch):
     assert len(model.losses) == 1
 
 
-def test_blocks_are_not_taken_for_one_matrix():
-    model = keras.Sequential([keras.Input((3, 4)), L.EinsumDense("abc,bc->ab", output_shape=(3,), name="e")])
+def test_a_term_acts_on_each_block():
+    model = keras.Sequential([keras.Input((3, 4)), L.EinsumDense("abc,bcd->abd", output_shape=(3, 2), name="e")])
 
-    with pytest.raises(ValueError, match="finds no kernel that DenseEntropy can act on"):
-        apply_entropy(model, "all", DenseEntropy(1.0))
-    assert apply_entropy(model, "all", keras.regularizers.L2(1.0)).layers == ("e",)
+    assert apply_entropy(model, "all", DenseEntropy(0.1)).layers == ("e",)
+
+    blocks = host(model.get_layer("e").kernel)
+    np.testing.assert_allclose(total(model), np.mean([DenseEntropy(0.1)(block) for block in blocks]), rtol=1e-5)
 
 
 class TestErrors:

@@ -2,10 +2,15 @@
 
 import csv
 import math
+from pathlib import Path
 
+import keras
 import pytest
 
-from keras_entropy import _files
+from keras_entropy import EntropyLogger, _files, datasets, entropy_profile, models
+from keras_entropy.events import EventWriter
+from keras_entropy.runs.folder import ResultsFolder
+from keras_entropy.study import read_records, read_study
 
 pytestmark = pytest.mark.once
 
@@ -17,3 +22,37 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted(tmp_path):
         first, second = csv.reader(file)
     assert first == ["'=1+1", "'+1", "'-1", "'@a", "a=1", "-1.5", "3", "", ""]
     assert second[:3] == ["a b", "?[31m", 'c"d,e']
+
+
+def profile():
+    return entropy_profile(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
+
+
+PATHS = {
+    "log_dir of EventWriter": EventWriter,
+    "log_dir of EntropyLogger": lambda path: EntropyLogger(log_dir=path),
+    "profile": lambda path: profile().save(path),
+    "figure": lambda path: profile().plot(path=f"{path}/figure.png"),
+    "results": lambda path: ResultsFolder(Path(path), "study", ()),
+    "study": read_study,
+    "records": read_records,
+    "model": models.load_model,
+    "data": datasets.image_folder,
+    "prepared data": datasets.mnist,
+}
+
+
+@pytest.mark.parametrize("use", PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize("url", ["gs://bucket/logs", "s3://bucket", "hdfs://host/x", "file:///tmp/x", "HF://a/b"])
+def test_a_url_is_refused_and_makes_no_folder(use, url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ValueError, match=r"should be a path on this machine, not a URL.*Name a local folder"):
+        use(url)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["a:b", "C:/runs", "C:\\runs", "./gs:/x", "/tmp/gs://x", "runs/a b", "größe"])
+def test_other_names_are_paths(path):
+    assert _files.local(path) == Path(path)

@@ -7,8 +7,11 @@ from keras_entropy import (
     ConvCornerEntropy,
     ConvEntropy,
     DenseEntropy,
+    EntropyLogger,
+    EntropyWarning,
     TotalCorrelation,
     apply_entropy,
+    entropy_profile,
     resolve_placement,
 )
 
@@ -168,3 +171,47 @@ def test_factors_that_do_not_fit_a_layer_are_refused_before_anything_is_attached
 def test_a_layer_that_is_there_but_not_measured_is_named_so():
     with pytest.raises(ValueError, match=r"'head' finds no kernel that ConvCornerEntropy can act on.*conv1"):
         apply_entropy(network(), "head", ConvCornerEntropy(1.0))
+
+
+class TestOddNames:
+    @pytest.fixture
+    def model(self):
+        names = ["none", "all", "block[0]", "block0", "first", "a $x_{", "größe"]
+        return keras.Sequential([keras.Input((4,)), *(L.Dense(4, name=name) for name in names)])
+
+    @pytest.mark.parametrize("name", ["block[0]", "block0", "a $x_{", "größe"])
+    def test_a_path_wins_over_a_glob(self, model, name):
+        assert [w.path for w in resolve_placement(model, name)] == [name]
+        assert apply_entropy(model, name, DenseEntropy(0.1)).layers == (name,)
+
+    @pytest.mark.parametrize("name", ["none", "all", "first"])
+    def test_a_path_wins_over_a_named_placement_with_a_warning(self, model, name):
+        with pytest.warns(EntropyWarning, match=f"'{name}' is the path of a layer.*rename"):
+            found = resolve_placement(model, name)
+
+        assert [w.path for w in found] == [name]
+        assert [w.path for w in resolve_placement(model, [name])] == [name]
+
+    def test_globs_are_globs_where_no_path_fits(self, model):
+        assert [w.path for w in resolve_placement(model, "block*")] == ["block[0]", "block0"]
+        assert [w.path for w in resolve_placement(model, "block[[]?]")] == ["block[0]"]
+        assert len(resolve_placement(model, "*")) == 7
+
+    def test_the_logger_and_the_profile_show_names_as_they_are(self, model, tmp_path):
+        model.compile("sgd", "mse", run_eagerly=True)  # a graph of TensorFlow takes no such names
+        x = np.ones((4, 4), "float32")
+
+        history = model.fit(x, x, verbose=0, callbacks=[EntropyLogger(log_dir=tmp_path)]).history
+
+        paths = [layer.name for layer in model.layers]
+        assert [key.removeprefix("entropy/") for key in history if key.startswith("entropy/")] == paths
+        profile = entropy_profile(model)
+        assert [record.path for record in profile.records] == paths
+        assert all(path in str(profile) for path in paths)
+        profile.plot(path=tmp_path / "profile.png")
+
+    def test_a_name_inside_of_a_nested_model_wins_over_a_glob(self):
+        inner = keras.Sequential([keras.Input((4,)), L.Dense(4, name="h[1]"), L.Dense(4, name="h1")], name="inner")
+        model = keras.Sequential([keras.Input((4,)), inner])
+
+        assert [w.path for w in resolve_placement(model, "h[1]")] == ["inner/h[1]"]

@@ -140,6 +140,33 @@ class TestEntropyHistory:
         assert size_of(plots.png(plots.entropy_history(history))) == (700, 450)
 
 
+ODD_NAMES = ["_hidden", "a_$x_{$", "block[0]", "two words", "größe", "none"]
+
+
+class TestNames:
+    def test_a_history_shows_names_as_they_are(self):
+        figure = plots.entropy_history({f"entropy/{name}": [1.0, 2.0] for name in ODD_NAMES})
+        plots.png(figure)
+
+        assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ODD_NAMES
+
+    def test_boxes_show_names_as_they_are(self):
+        figure = plots.entropy_panels([("cost in $, of {", [layer(name) for name in ODD_NAMES])])
+        plots.png(figure)
+
+        assert labels(figure.axes[0]) == ODD_NAMES
+        assert figure.axes[0].get_title() == "cost in $, of {"
+
+    def test_a_legend_of_a_figure_shows_names_as_they_are(self):
+        figure, axes = plots.blank(4.0, 3.0)
+        handles = [axes.plot([0, 1], [0, 1])[0] for _ in ODD_NAMES]
+
+        found = plots.legend(figure, handles, ODD_NAMES, title="in $_")
+        plots.png(figure)
+
+        assert [text.get_text() for text in found.get_texts()] == ODD_NAMES
+
+
 def test_figures_are_made_without_pyplot(monkeypatch):
     # Keras imports it for its own figures, so that a fresh process has it too.
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)

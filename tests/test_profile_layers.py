@@ -244,7 +244,7 @@ class TestSkipped:
         for record, words in zip(records, ("integers", "register_measurable", "Odd", "activation"), strict=True):
             assert words in record.skipped
 
-    @pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+    @pytest.mark.parametrize("mode", ["int8", "int4"])
     def test_quantised_layers(self, mode):
         model = built(L.Dense(16, name="a"), L.EinsumDense("ab,bc->ac", 8, name="b"), shape=(16,))
         for layer in model.layers:

@@ -13,7 +13,7 @@ from modes import BACKEND, EACH_MODE, MODES, compiled, value_and_gradient
 from oracles import central_differences, glorot
 
 import keras_entropy
-from keras_entropy import ConvCornerEntropy, DenseEntropy, EntropyWarning
+from keras_entropy import ConvCornerEntropy, ConvEntropy, DenseEntropy, EntropyWarning
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -291,7 +291,7 @@ def test_bad_combinations_are_refused_at_construction(call, error, words):
             keras.layers.Conv2D(2, 3),
             "groups=3.*2 filters",
         ),
-        (DenseEntropy(1.0), keras.layers.EinsumDense("abc,cde->abde", (None, 2, 3)), "attention"),
+        (ConvEntropy(1.0), keras.layers.EinsumDense("abc,cde->abde", (None, 2, 3)), r"\(2, 6\).*DenseEntropy"),
     ],
 )
 def test_kernels_that_are_not_measured_are_refused_at_the_first_call(regularizer, layer, words):

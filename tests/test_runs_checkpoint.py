@@ -7,20 +7,20 @@ import keras
 import numpy as np
 import pytest
 
-from keras_entropy import DenseEntropy, EntropyWarning
+from keras_entropy import DenseEntropy, EntropyLogger, EntropyWarning, FactorSchedule
 from keras_entropy.runs import training
 from keras_entropy.runs.watch import Watch
 
 
-def run(path, key="a", epochs=3, stop=None):
-    """Train; `stop` raises an error in an epoch. Returns the history."""
+def run(path, key="a", epochs=3, stop=None, own=()):
+    """Train with callbacks of one's own; `stop` raises an error in an epoch. Returns the history."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(3, kernel_regularizer=DenseEntropy(1e-3), name="code")]
     )
     model.compile("adam", "mse", run_eagerly=True)
     x, watch = np.random.default_rng(0).normal(size=(16, 4)).astype("float32"), Watch()
-    callbacks = [keras.callbacks.EarlyStopping("task_loss", mode="min", patience=9)]
+    callbacks = [*own, keras.callbacks.EarlyStopping("task_loss", mode="min", patience=9)]
     observers = [] if stop is None else [keras.callbacks.LambdaCallback(on_epoch_begin=stop)]
     training.fit(
         model,
@@ -33,6 +33,38 @@ def run(path, key="a", epochs=3, stop=None):
         key=key,
     )
     return watch.history
+
+
+class Counting(EntropyLogger):
+    """A logger of the user's, with a state of its own that the log shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.epochs = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        self.epochs += 1
+        logs["counted"] = float(self.epochs)
+
+
+@pytest.mark.parametrize(
+    ("own", "first"),
+    [(lambda: [FactorSchedule(lambda epoch: 0.5**epoch)], 2), (lambda: [Counting()], 0)],
+    ids=["schedule", "subclass of the logger"],
+)
+def test_callbacks_of_the_package_go_on_or_the_run_starts_again(own, first, tmp_path):
+    def stop(epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = run(tmp_path / "whole.npz", own=own())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a.npz", stop=stop, own=own())
+    begun = []
+    assert run(tmp_path / "a.npz", stop=lambda epoch, logs=None: begun.append(epoch), own=own()) == whole
+    assert begun[-1] == 2
+    assert begun[0] == first
 
 
 @pytest.fixture(scope="module")

@@ -287,7 +287,14 @@ def test_the_folder_is_readable_json(finished):
         ({"seeds": [1, 1]}, "different seeds"),
         ({"seeds": "01"}, "a list of seeds"),
         ({"seeds": [-1]}, "an integer from 0"),
-        ({"executions_per_trial": 2}, "`seeds`"),
+        ({"executions_per_trial": 2}, "no `executions_per_trial`, but `seeds`"),
+        ({"optimizer": "adam"}, "no `optimizer`.*compile it with this optimizer there"),
+        ({"loss": "mse"}, "no `loss`.*compile it with this loss there"),
+        ({"metrics": ["mae"]}, "no `metrics`.*compile it with this list of metrics there"),
+        ({"max_model_size": 1000}, "no `max_model_size`: raise keras_tuner.errors.FailedTrialError in `build`"),
+        ({"distribution_strategy": None}, r"no `distribution_strategy`: build .* in `strategy.scope\(\)`"),
+        ({"tuner_id": "a"}, "no `tuner_id`.*one process"),
+        ({"logger": None}, "no `logger`.*leave it out"),
         ({"seed": "a"}, "`seed` should be"),
         ({"overwrite": "no"}, "True or False"),
         ({"tuner": "annealing"}, "one of 'random'"),
@@ -360,6 +367,59 @@ def test_factors_of_unnamed_layers_are_those_of_the_trial(tmp_path):
     assert drawn <= set(Noted.made)
     unnamed()
     searched(tmp_path, EntropyHyperModel(unnamed, Noted, ["all"], per_layer=True), max_trials=2)
+
+
+def test_consecutive_failures_end_the_search_if_asked(tmp_path, monkeypatch):
+    def train(job, task, observers=()):
+        return job.record(task, history={"val_task_loss": [math.nan]})
+
+    monkeypatch.setattr(trial_run, "train", train)
+
+    with pytest.raises(RuntimeError, match="consecutive failures exceeded the limit of 2"):
+        searched(tmp_path, max_trials=6, max_consecutive_failed_trials=2)
+    with pytest.raises(RuntimeError, match="All 6 trials failed"):
+        searched(tmp_path, max_trials=6, overwrite=True)
+    with pytest.raises(ValueError, match="`max_consecutive_failed_trials` should be a positive integer"):
+        tuned(tmp_path, max_consecutive_failed_trials=0)
+
+
+class Returning(keras_tuner.HyperModel):
+    """Trains one epoch and returns what a function makes of the history."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def build(self, hp):
+        return plain()
+
+    def fit(self, hp, model, *args, **kwargs):
+        return self.function(model.fit(*args, **kwargs))
+
+
+@pytest.mark.parametrize(
+    ("function", "score"),
+    [
+        (lambda history: history, None),
+        (lambda history: 0.5, 0.5),
+        (lambda history: np.float32(0.5), 0.5),
+        (lambda history: {"val_task_loss": 0.5, "extra": 1}, 0.5),
+        (lambda history: [0.5, 1.5], 1.0),
+        (lambda history: [{"val_task_loss": 0.5}, {"val_task_loss": 1.5}], 1.0),
+    ],
+)
+def test_a_fit_of_the_users_returns_what_kerastuner_documents(function, score, tmp_path):
+    tuner = searched(tmp_path, hypermodel(Returning(function)))
+
+    (trial,) = tuner.oracle.get_best_trials(1)
+    (run,) = runs_of(tuner).values()
+    assert trial.score == (run.history["val_task_loss"][-1] if score is None else score)
+
+
+@pytest.mark.parametrize("returned", [None, "a", {"other": 1.0}, [], {"val_task_loss": [0.5]}, {"val_task_loss": "a"}])
+def test_other_values_of_a_fit_are_refused(returned, tmp_path):
+    with pytest.raises(errors.FatalValueError, match=r"`fit` of the hypermodel should return the History.*Received"):
+        searched(tmp_path, hypermodel(Returning(lambda history: returned)))
 
 
 class OwnFit(keras_tuner.HyperModel):

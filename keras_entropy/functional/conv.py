@@ -28,6 +28,9 @@ from keras_entropy.functional.layout import check_groups, conv_kernel
 
 Sizes = int | Sequence[int]
 
+_BYTES_PER_ANGLE = 32
+"""Memory for each frequency of the grid and each tap of the kernel, at least."""
+
 
 def conv_log_volume(
     kernel: Array,
@@ -257,6 +260,7 @@ def _fourier(size: tuple[int, ...], grid: int, strides: tuple[int, ...], dilatio
         entry holds the transforms (frequencies, phases, taps), a cosine and for the others a sine, and the weights of
         the frequencies.
     """
+    _checks.fits_memory("grid", grid, _BYTES_PER_ANGLE * grid ** len(size) * math.prod(size))
     taps = np.array(list(np.ndindex(*size))) * dilation
     phase_of, delays = taps % strides, taps // strides
     phases, phase = np.unique(phase_of, axis=0, return_inverse=True)

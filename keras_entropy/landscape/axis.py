@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from keras_entropy import _checks
 from keras_entropy.landscape.problems.problem import Problem
 
 Array = np.ndarray[Any, Any]
+
+_BYTES_PER_BIN = 64
+"""Memory of a walk for each bin, at least: its number, its weight and what is counted in it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,7 +140,8 @@ class Bins:
 def bins_of(axes: Iterable[Axis], targets: Array | None = None) -> Bins:
     """Return the bins of axes; `targets` is a mask in the shape of the axes. Defaults to None: all bins are targets."""
     axes = tuple(axes)
-    size = int(np.prod([axis.bins for axis in axes]))
+    size = math.prod(axis.bins for axis in axes)
+    _checks.fits_memory("edges", [axis.bins for axis in axes], _BYTES_PER_BIN * size)
     chosen = np.ones(size, bool) if targets is None else np.asarray(targets, bool).ravel()
     mapping = np.where(chosen, np.cumsum(chosen) - 1, -1)
     return Bins(axes, mapping.astype(np.int64))

@@ -30,14 +30,14 @@ def entropy_curve(
         mean: Name of an observable and its mean in each bin, drawn as dots. Defaults to None.
     """
     figure, axes = plots.blank(6.4, 4.2)
-    axes.set_xlabel(axis.name.replace("_", " "))
+    axes.set_xlabel(axis.name.replace("_", " "), parse_math=False)
     axes.errorbar(axis.centers[visited], entropy[visited], standard_error[visited], fmt=".-", capsize=2)
     axes.set_ylabel(_LABEL)
     if mean is not None:
         name, values = mean
         right = axes.twinx()
         right.plot(axis.centers, values, "o", color="C1", markersize=3)
-        right.set_ylabel(f"mean {name.replace('_', ' ')}, dots", color="C1")
+        right.set_ylabel(f"mean {name.replace('_', ' ')}, dots", color="C1", parse_math=False)
     return figure
 
 
@@ -52,10 +52,10 @@ def entropy_map(axes: tuple[Axis, ...], entropy: Array, visited: Array, *, with_
     """
     first, second = axes
     figure, panel = plots.blank(6.4, 4.2)
-    panel.set_xlabel(first.name.replace("_", " "))
+    panel.set_xlabel(first.name.replace("_", " "), parse_math=False)
     mesh = panel.pcolormesh(first.edges, second.edges, np.where(visited, entropy, np.nan).T, cmap="viridis")
     figure.colorbar(mesh, ax=panel, label=_LABEL)
-    panel.set_ylabel(second.name.replace("_", " "))
+    panel.set_ylabel(second.name.replace("_", " "), parse_math=False)
     if with_mean:
         weights = np.where(visited, np.exp(entropy - entropy.max(1, keepdims=True)), 0.0)
         panel.plot(first.centers, weights @ second.centers / weights.sum(1), "o", color="w", markersize=3)

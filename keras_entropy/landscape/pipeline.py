@@ -136,6 +136,9 @@ def density_of_states(
         split_moves=None if split_moves is None else _checks.positive_integer("split_moves", split_moves),
         hmc=_hmc(problem, names, hmc_fraction, num_leapfrog_steps, backend),
     )
+    for argument in ("walkers", "particles"):
+        count = getattr(settings, argument)
+        _checks.fits_memory(argument, count, 8 * problem.dimension * count)
     sampler = select_sampler(problem, names, backend or (None if settings.hmc is None else "jax"))
     if settings.hmc is not None:
         from keras_entropy.landscape.samplers.hamiltonian import check_gradient

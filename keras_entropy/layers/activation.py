@@ -61,7 +61,6 @@ class EntropyActivation(keras.layers.Layer):
         self.entropy = ActivationEntropy(activation, factor, epsilon, reduction, "input", axis)
         self.activation = keras.activations.get(self.entropy.activation)
         self.supports_masking = True
-        self.built = True
 
     def call(self, inputs: Array) -> Array:
         """Apply the activation, and add the term to the losses."""

@@ -229,10 +229,10 @@ class DualDense(keras.layers.Layer):
                 "Cast them, and scale images to 0 to 1: x.astype('float32') / 255."
             )
 
-    def compute_output_spec(self, inputs: Array, mask: Array | None = None) -> Array:
+    def compute_output_spec(self, inputs: Array, *args: Any, **kwargs: Any) -> Array:
         """Return the shape and dtype of the output; the dtype is the compute dtype of the layer."""
         self._check_type(inputs)
-        return super().compute_output_spec(inputs, mask=mask)
+        return super().compute_output_spec(inputs, *args, **kwargs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return (batch, ..., units)."""

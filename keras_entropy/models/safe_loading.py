@@ -110,6 +110,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         ...     models.load_model(pathlib.Path(folder, "a.keras")).name
         'autoencoder'
     """
+    _files.local(path)
     shown = os.fspath(path)
     path = Path(os.path.abspath(shown))  # Keras would download a name that begins with hf://
     try:

@@ -27,7 +27,7 @@ _LISTED = 6
 
 def existing(path: str | os.PathLike[str]) -> Path:
     """Return `path` if it is a file; raise `FileNotFoundError` otherwise."""
-    if not Path(path).is_file():
+    if not _files.local(path).is_file():
         raise FileNotFoundError(
             f"There is no file of weights {_checks.printable(os.fspath(path))}. Relative paths start at the working "
             "folder."

@@ -58,7 +58,7 @@ class Attachment:
                 setattr(holder, name, _without(getattr(holder, name), term))
             for variable in _keras.own_variables(weight.layer):  # adapters made since took the layer's regularizer
                 variable.regularizer = _without(variable.regularizer, term)
-            step_counter.stop_counting(weight.layer, weight.variable, term)
+            step_counter.stop_counting(weight.layer, weight.trained_variables[0], term)
         if self._terms:
             _keras.rebuild_step_functions(self._model)
         self._terms = ()
@@ -140,7 +140,7 @@ def apply_entropy(
         pairs += [(weight, term) for weight in weights]
     if _checks.flag("replace", replace):
         kinds = [(weight, {type(member) for member in _members(term)}) for weight, term in pairs]
-        old = [(w, m) for w, of in kinds for m in members(w.variable.regularizer) if type(m) in of]
+        old = [(w, m) for w, of in kinds for m in w.terms if type(m) in of]
         Attachment(model, old).remove()
     return attach_to_weights(model, pairs)
 
@@ -187,7 +187,7 @@ def _attach(terms: list[tuple[MeasurableWeight, Any]]) -> None:
         setattr(holder, name, combined)
     for weight, term in terms:
         if getattr(term, "every", 1) > 1:
-            step_counter.count_steps(weight.layer, weight.variable, term)
+            step_counter.count_steps(weight.layer, weight.trained_variables[0], term)
 
 
 def _pairs(placement: Any, regularizer: Any) -> list[tuple[Any, Any]]:
@@ -225,7 +225,8 @@ def _own(term: Any, weight: MeasurableWeight) -> Any:
     try:
         if isinstance(term, EntropyRegularizer):
             term = adapt_to_layer(term, weight)
-            term.check_kernel(weight.shape)
+            for kernel in weight.kernels(_backend.to_host(weight.variable)):
+                term.check_kernel(kernel.shape)
         else:
             term(keras.ops.convert_to_tensor(_backend.to_host(weight.variable)))
     except Exception as error:  # a regularizer of the user may raise anything; it concerns this layer
@@ -234,8 +235,8 @@ def _own(term: Any, weight: MeasurableWeight) -> Any:
 
 
 def _holders(weight: MeasurableWeight) -> list[tuple[Any, str]]:
-    """What keeps a weight's regularizer: the variable, and the layer if it has an argument for it."""
-    holders = [(weight.variable, "regularizer")]
+    """What keeps a weight's regularizer: the variable, its adapters, and the layer if it has an argument for it."""
+    holders = [(variable, "regularizer") for variable in (weight.variable, *weight.adapters)]
     if hasattr(weight.layer, weight.regularizer_attribute):
         holders.append((weight.layer, weight.regularizer_attribute))
     return holders
@@ -275,9 +276,7 @@ def _check_not_fitting(model: Any) -> None:
 
 
 def _warn_of_equal_terms(terms: list[tuple[MeasurableWeight, Any]]) -> None:
-    twice = [
-        weight.path for weight, term in terms if any(_equal(m, term) for m in members(weight.variable.regularizer))
-    ]
+    twice = [weight.path for weight, term in terms if any(_equal(m, term) for m in weight.terms)]
     if twice:
         warnings.warn(
             f"{', '.join(dict.fromkeys(twice))} had an equal regularizer already, and now has it twice. Use "

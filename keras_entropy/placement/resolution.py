@@ -10,12 +10,13 @@ import dataclasses
 import functools
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from keras_entropy import _checks
+from keras_entropy import _backend, _checks
 from keras_entropy.layers import DualDense
 from keras_entropy.placement.graph import feeding
 from keras_entropy.profile import (
@@ -29,6 +30,7 @@ from keras_entropy.profile import (
     measurable_weights,
     select,
 )
+from keras_entropy.profile.selection import of_path
 from keras_entropy.regularizers import EntropyRegularizer
 
 Placement = Selection | Mapping[Any, Any]
@@ -64,8 +66,8 @@ def resolve_placement(
             * `"empirical"`: the kernels that keep entropy in a trained network (Meni et al., 2023, fig. 7): those whose
               mean in `reference` exceeds the mean in a randomly initialised copy by at least `threshold`. `top` keeps
               those with the largest difference, the earlier one if two are equal. `"empirical:k"` sets `top=k`;
-            * a glob on layer paths, such as `"encoder/*"`; if no path matches, the glob is tried on the names of layers
-              at any depth;
+            * the path of a layer, which wins over all other readings, or a glob on paths, such as `"encoder/*"`; if no
+              path matches, it is tried on the names of layers at any depth;
             * several globs, or a predicate on layers;
             * a dict of placements to regularizers: all weights that its placements name.
         reference: For `"empirical"`: an `EntropyProfile` of a trained network of the same architecture, which is
@@ -103,7 +105,7 @@ def resolve_placement(
         chosen = {w.path for inner, term in placement.items() for w in resolve(inner, regularizer=term)}
         return [weight for weight in everything if weight.path in chosen]
     weights = [weight for weight in everything if takes(weight, regularizer)]
-    name, count = _named(placement)
+    name, count = _named_in(everything, placement)
     if name == "none":
         return []
     if name == "empirical":
@@ -142,9 +144,10 @@ def select_weights(model: Any, placement: Placement) -> list[MeasurableWeight]:
     Returns:
         A list of `MeasurableWeight`, in the order of the model's layers.
     """
-    if isinstance(placement, Mapping) or _named(placement)[0]:
+    weights = measurable_weights(model)
+    if isinstance(placement, Mapping) or _named_in(weights, placement)[0]:
         return resolve_placement(model, placement)
-    return select(measurable_weights(model), placement, "placement")
+    return select(weights, placement, "placement")
 
 
 def check_selectable(placement: Any) -> Placement:
@@ -171,14 +174,15 @@ def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
     if regularizer is None:
         return True
     entropy = isinstance(regularizer, EntropyRegularizer)
-    tensor = entropy and weight.layout == "dense" and len(weight.shape) != 2  # of an EinsumDense, not a convolution
-    partial = entropy and (_is_blockwise(weight) or weight.linear_map.others)  # others: of a DualDense, G
-    if weight.variable is None or weight.in_attention or tensor or partial:
+    partial = entropy and weight.linear_map.others  # of a DualDense, G
+    if weight.variable is None or weight.in_attention or partial:
         return False
     if not entropy:
         return True
     try:
-        adapt_to_layer(regularizer, weight, factor=1.0).check_kernel(weight.shape)
+        term = adapt_to_layer(regularizer, weight, factor=1.0)
+        for kernel in weight.kernels(_backend.to_host(weight.variable)):
+            term.check_kernel(kernel.shape)
     except ValueError:
         return False
     return True
@@ -193,11 +197,6 @@ def _remedy_for_dual(weights: list[MeasurableWeight]) -> str:
         f" An entropy regularizer does not act on DualDense ({_listed(dual)}): its map is w + G, and the regularizer "
         "would measure one of the two. To regularize one set, give the layer kernel_regularizer= or dual_regularizer=."
     )
-
-
-def _is_blockwise(weight: MeasurableWeight) -> bool:
-    """Whether a matrix is one of several blocks, which an entropy regularizer would take for one matrix."""
-    return isinstance(weight.layer, keras.layers.EinsumDense) and len(weight.pieces()) > 1
 
 
 def adapt_to_layer(regularizer: EntropyRegularizer, weight: MeasurableWeight, **changes: Any) -> EntropyRegularizer:
@@ -218,6 +217,20 @@ def _named(placement: Any) -> tuple[str, int | None]:
     if count == 0:
         raise ValueError(_checks.message("placement", f"{match.group(1)!r} with a count of at least 1", placement))
     return match.group(1), count
+
+
+def _named_in(weights: list[MeasurableWeight], placement: Any) -> tuple[str, int | None]:
+    """As `_named`, but a name that is the path of a layer stands for the layer."""
+    found = _named(placement)
+    if not found[0] or not of_path(weights, placement):
+        return found
+    warnings.warn(
+        f"`placement` {placement!r} is the path of a layer of the model, and stands for this layer. To use the "
+        f"placement {placement!r}, rename the layer; '*' stands for all kernels.",
+        _checks.EntropyWarning,
+        stacklevel=3,
+    )
+    return "", None
 
 
 def _empirical(

@@ -16,7 +16,7 @@ from keras_entropy._backend import Array
 from keras_entropy.layers.dual import DualDense, expanded
 
 _ROWS = 128
-"""Rows of the sample in one call of the model."""
+"""Rows of the sample in one call of a model that takes batches of any size."""
 
 
 Quantity = Callable[[Array], Array]
@@ -56,7 +56,7 @@ def means_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> dict[
     Args:
         model: A built Keras model.
         layers: Mapping of layers of the model by name. Each has an attribute `activation`, which may be None.
-        sample: Inputs of the model: an array of shape (n, ...), or a list or dict of arrays.
+        sample: Inputs of the model, from `checked_sample`.
 
     Returns:
         A dict by name, for the layers that the model called, of dicts: `"activation"`: mean log slope in nats per unit,
@@ -71,8 +71,8 @@ def means_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> dict[
             stack.enter_context(_in_place(layers[name], "activation", recorder))
             if "sigmoid" in recorder.quantities:
                 stack.enter_context(_in_place(layers[name], "call", recorder.call))
-        for start in range(0, len(keras.tree.flatten(sample)[0]), _ROWS):
-            infer_rows(model, sample, start)
+        for batch in _batches(model, sample):
+            _call(model, sample, batch)
     return {
         name: {quantity: recorder.totals[quantity] / count for quantity, count in recorder.counts.items() if count}
         for name, recorder in recorders.items()
@@ -89,20 +89,62 @@ def _quantities(layer: Any) -> dict[str, Quantity]:
 
 
 def checked_sample(sample: Any) -> Any:
-    """Return a sample that has the same number of rows for each input, at least one; or None."""
+    """Return a sample as arrays with the same number of rows for each input, at least one; or None.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
     if sample is None:
         return None
-    rows = [len(x) if len(getattr(x, "shape", ())) else 0 for x in keras.tree.flatten(sample)]
+    rows = [leaf.shape[0] if len(getattr(leaf, "shape", ())) else 0 for leaf in keras.tree.flatten(sample)]
     if not rows or not all(rows) or len(set(rows)) > 1:
         expected = "arrays of shape (n, ...), as for `model.predict`, with the same n > 0 for all inputs"
-        raise ValueError(_checks.message("sample", expected, _shapes(sample)))
-    return sample
+        remedy = "Give rows of the training inputs, such as x[:500]: np.asarray of lists, a batch of a data set."
+        raise ValueError(_checks.message("sample", expected, _shapes(sample), remedy))
+    return keras.tree.map_structure(_sliceable, sample)
+
+
+def _sliceable(leaf: Any) -> Any:
+    """Return an array, or a sparse matrix of SciPy, whose rows can be taken by slices."""
+    if hasattr(leaf, "tocsr"):
+        return leaf.tocsr()
+    if hasattr(leaf, "to_numpy"):  # a table of pandas
+        return leaf.to_numpy()
+    return keras.ops.convert_to_numpy(leaf) if type(leaf).__name__ == "SparseTensor" else leaf
+
+
+def _shapes(sample: Any) -> Any:
+    return keras.tree.map_structure(lambda leaf: tuple(leaf.shape) if hasattr(leaf, "shape") else leaf, sample)
 
 
 def check_sample_fits(model: Any, sample: Any) -> None:
-    """Raise `ValueError` if a model cannot be called on a sample."""
+    """Raise `ValueError` if a model cannot be called on the first rows of a sample."""
+    _call(model, sample, next(_batches(model, sample)))
+
+
+def _batches(model: Any, sample: Any) -> Iterator[Any]:
+    """Yield the rows of a sample in batches; whole batches alone, if the model takes batches of a fixed size."""
+    rows = keras.tree.flatten(sample)[0].shape[0]
+    inputs = keras.tree.flatten(getattr(model, "inputs", None))
+    size = next((x.shape[0] for x in inputs if x is not None and x.shape[0] is not None), None)
+    if size is not None and rows < size:
+        expected = f"inputs of at least {size} rows, the batch size of the model"
+        raise ValueError(_checks.message("sample", expected, _shapes(sample)))
+    for start in range(0, rows, _ROWS) if size is None else range(0, rows - size + 1, size):
+        yield keras.tree.map_structure(lambda x, i=start: _dense(x[i : i + (size or _ROWS)]), sample)
+
+
+def _dense(rows: Any) -> Any:
+    return rows.toarray() if hasattr(rows, "toarray") else rows
+
+
+def _call(model: Any, sample: Any, batch: Any) -> None:
+    """Call a model on a batch in inference mode, without changing its state."""
+    takes_training = "training" in inspect.signature(model.call).parameters
     try:
-        infer_rows(model, sample)
+        # In this scope no state of the model changes, such as that of a random generator.
+        with keras.StatelessScope():
+            model(batch, training=False) if takes_training else model(batch)
     except Exception as error:  # Keras, the backend and layers of the user raise anything
         shape = getattr(model, "input_shape", None)
         expected = "inputs of the model" if shape is None else f"inputs of the model, of shape {shape}"
@@ -110,19 +152,6 @@ def check_sample_fits(model: Any, sample: Any) -> None:
             f"Give rows of the training inputs, such as x[:500]. The model raised the {type(error).__name__} above."
         )
         raise ValueError(_checks.message("sample", expected, _shapes(sample), remedy)) from error
-
-
-def _shapes(sample: Any) -> Any:
-    return keras.tree.map_structure(lambda leaf: tuple(leaf.shape) if hasattr(leaf, "shape") else leaf, sample)
-
-
-def infer_rows(model: Any, sample: Any, start: int = 0) -> None:
-    """Call the model on up to 128 rows of a sample from `start` on, without changing its state."""
-    batch = keras.tree.map_structure(lambda x: x[start : start + _ROWS], sample)
-    takes_training = "training" in inspect.signature(model.call).parameters
-    # In this scope no state of the model changes, such as that of a random generator.
-    with keras.StatelessScope():
-        model(batch, training=False) if takes_training else model(batch)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,23 +15,28 @@ from keras_entropy.layers import DualDense
 from keras_entropy.models import CorrelatedRegressor
 from keras_entropy.profile.layer_weights import own_variables
 from keras_entropy.profile.linear_map import Described, HostArray, LinearMap, register
+from keras_entropy.regularizers import EntropyRegularizer
+from keras_entropy.regularizers.sum import members
 
 
 def _kernel_of(layer: Any, layout: str = "dense", name: str = "kernel", **arguments: Any) -> LinearMap:
     """The kernel of a layer; with low-rank adapters, the merged kernel is its current value."""
     variable = _keras.stored_weight(layer, name)
-    if getattr(layer, "lora_enabled", False):
-        arguments["current"] = functools.partial(_merged, layer, variable)
+    adapters = _keras.low_rank_adapters(layer, name)
+    if adapters:
+        arguments["current"] = functools.partial(_merged, layer, variable, *adapters)
     return LinearMap(variable, layout, **arguments)
 
 
-def _merged(layer: Any, variable: Any) -> HostArray:
-    """The kernel merged with its low-rank adapters in float64; Keras merges in the dtype of the kernel."""
-    kernel, a, b = (
-        _backend.to_host(v).astype(np.float64) for v in (variable, layer.lora_kernel_a, layer.lora_kernel_b)
-    )
-    merged: HostArray = kernel + layer.lora_alpha / layer.lora_rank * (a @ b)
+def _merged(layer: Any, variable: Any, a: Any, b: Any) -> HostArray:
+    parts = (_backend.to_host(v).astype(np.float64) for v in (variable, a, b))
+    merged: HostArray = merge_adapters(layer, *parts)
     return merged
+
+
+def merge_adapters(layer: Any, kernel: Any, a: Any, b: Any) -> Any:
+    """A kernel with its low-rank adapters in their dtype; Keras merges in the dtype that the layer computes in."""
+    return kernel + layer.lora_alpha / layer.lora_rank * _backend.namespace(kernel).matmul(a, b)
 
 
 def _dense(layer: Any) -> Described:
@@ -61,14 +67,14 @@ def einsum(layer: Any, head_axis: int | None = None) -> Described:
     reads = [i for i, c in enumerate(letters) if i not in shared and c not in outputs]
     writes = [i for i, c in enumerate(letters) if i not in shared and c not in inputs]
 
-    def pieces(kernel: HostArray) -> HostArray | Mapping[str, HostArray]:
-        rows = int(np.prod([kernel.shape[i] for i in reads]))
-        columns = int(np.prod([kernel.shape[i] for i in writes]))
-        blocks = kernel.transpose(*shared, *reads, *writes).reshape(-1, rows, columns)
+    def pieces(kernel: Any) -> Any:
+        count, rows, columns = (math.prod(kernel.shape[i] for i in axes) for axes in (shared, reads, writes))
+        xp = _backend.namespace(kernel)
+        blocks = xp.reshape(xp.transpose(kernel, (*shared, *reads, *writes)), (count, rows, columns))
         name = "head" if head_axis is not None else "block"
-        return {f"{name} {i + 1}": block for i, block in enumerate(blocks)} if shared else blocks[0]
+        return {f"{name} {i + 1}": blocks[i] for i in range(count)} if shared else blocks[0]
 
-    return {"kernel": _kernel_of(layer, pieces=pieces)}
+    return {"kernel": _kernel_of(layer, pieces=pieces, on_tensors=True)}
 
 
 def _conv(layer: Any) -> Described:
@@ -102,13 +108,31 @@ def _plain(sizes: Any) -> int | list[int]:
     return values[0] if len(set(values)) == 1 else values
 
 
-def _recurrent(*gates: str) -> Callable[[Any], Described]:
-    def split(kernel: HostArray) -> HostArray | Mapping[str, HostArray]:
-        return dict(zip(gates, np.split(kernel, len(gates), axis=1), strict=True)) if gates else kernel
+_LSTM_GATES = ("input gate", "forget gate", "candidate", "output gate")
 
+
+def _gates(names: tuple[str, ...]) -> dict[str, Any]:
+    """Arguments of a `LinearMap` for a kernel whose last axis joins that of several gates."""
+
+    def split(kernel: Any) -> dict[str, Any]:
+        return dict(zip(names, _backend.namespace(kernel).split(kernel, len(names), axis=-1), strict=True))
+
+    return {"pieces": split, "on_tensors": True} if names else {}
+
+
+def _recurrent(*names: str) -> Callable[[Any], Described]:
+    gates = _gates(names)
     return lambda cell: {
-        "kernel": LinearMap(cell.kernel, pieces=split),
-        "recurrent_kernel": LinearMap(cell.recurrent_kernel, pieces=split, initializer=cell.recurrent_initializer),
+        "kernel": LinearMap(cell.kernel, **gates),
+        "recurrent_kernel": LinearMap(cell.recurrent_kernel, initializer=cell.recurrent_initializer, **gates),
+    }
+
+
+def _conv_lstm(cell: Any) -> Described:
+    gates, recurrent = _gates(_LSTM_GATES), cell.recurrent_initializer
+    return {  # the recurrent convolution has neither strides nor dilation
+        "kernel": LinearMap(cell.kernel, "conv", **_sizes(cell), **gates),
+        "recurrent_kernel": LinearMap(cell.recurrent_kernel, "conv", initializer=recurrent, **gates),
     }
 
 
@@ -157,10 +181,13 @@ def _standardisation(layer: Any) -> Described:
 
 
 def _embedding(layer: Any) -> Described:
-    found: dict[str, LinearMap | str] = dict.fromkeys(
-        own_variables(layer),
-        "an embedding looks up rows by integers: it has no continuous input whose entropy it could change",
-    )
+    """An embedding is measured as a matrix if it has an entropy regularizer, as that measures it."""
+    reason = "an embedding looks up rows by integers: it has no continuous input whose entropy it could change"
+    found: dict[str, LinearMap | str] = {}
+    for name, variable in own_variables(layer).items():
+        if not name.startswith("lora_"):
+            terms = (member for member in members(variable.regularizer) if isinstance(member, EntropyRegularizer))
+            found[name] = reason if next(terms, None) is None else _kernel_of(layer, name=name)
     reverse = getattr(layer, "reverse_embeddings", None)  # a ReversibleEmbedding maps vectors to words with it
     return found | {"reverse_embeddings": LinearMap(reverse)} if isinstance(reverse, keras.Variable) else found
 
@@ -189,8 +216,9 @@ def _register_layers() -> None:
         (_depthwise, ("bias",), (layers.DepthwiseConv1D, layers.DepthwiseConv2D)),
         (_separable, ("bias",), (layers.SeparableConv1D, layers.SeparableConv2D)),
         (_recurrent(), ("bias",), (layers.SimpleRNNCell,)),
-        (_recurrent("input gate", "forget gate", "candidate", "output gate"), ("bias",), (layers.LSTMCell,)),
+        (_recurrent(*_LSTM_GATES), ("bias",), (layers.LSTMCell,)),
         (_recurrent("update gate", "reset gate", "candidate"), ("bias",), (layers.GRUCell,)),
+        (_conv_lstm, ("bias",), (_keras.ConvLSTMCell,)),
         (_batch_normalisation, ("beta", "moving_mean", *renorm), (layers.BatchNormalization,)),
         (
             _normalisation,

@@ -28,12 +28,14 @@ def weights_of(layer: Any, describe: Callable[[Any], Any] | None = None) -> dict
     if function is not None and not layer.built:
         return {"": "not built: give the model an input shape, or call it once on data"}
     mode = getattr(layer, "quantization_mode", None)
-    if mode is not None:
+    if mode not in (None, "float8"):  # float8 quantises what the layer multiplies, not what it holds
         return {"": f"quantised to {mode}: measure the model before it is quantised"} if own else {}
     if function is None:
         return {name: _unknown(layer, variable) for name, variable in own.items()}
     described = (describe or function)(layer)
     found = {name: _as_map(value, layer) for name, value in _by_name(described, layer).items()}
+    if mode is not None:  # the other weights are the scales of its numbers
+        return found
     used = {id(v) for m in found.values() if isinstance(m, LinearMap) for v in (m.value, *m.others)}
     for name, variable in own.items():
         if id(variable) not in used and name not in found and name not in shifts and not name.startswith("lora_"):
@@ -61,8 +63,14 @@ def _unknown(layer: Any, variable: Any) -> LinearMap | str:
     """A weight that no function describes: its entropy regularizer gives the layout, if it has one."""
     for regularizer in members(variable.regularizer):
         if isinstance(regularizer, EntropyRegularizer):
-            rank = len(variable.shape)
-            return LinearMap(variable, "dense" if rank == 2 else getattr(regularizer, "layout", "dense"))
+            layout = "dense" if len(variable.shape) == 2 else getattr(regularizer, "layout", "dense")
+            sizes: dict[str, Any] = {name: getattr(regularizer, name, 1) for name in ("strides", "dilation", "groups")}
+            return LinearMap(variable, layout, **sizes)
+    return no_measure(layer)
+
+
+def no_measure(layer: Any) -> str:
+    """The reason why a weight is not measured of which nothing is known."""
     return f"no measure is known for this weight of {type(layer).__name__}; register_measurable adds one"
 
 

@@ -37,6 +37,9 @@ class LinearMap:
         pieces: Function of the weight as a NumPy array. It returns the array to measure, in `layout`, or a dict of
             several arrays of one shape by name, such as the heads of an attention layer. Defaults to None: the weight
             itself is measured.
+        on_tensors: Boolean. Whether `pieces` works on a tensor of the backend too, because it uses indexing or
+            functions of `keras.ops` alone. An entropy regularizer then acts on each piece by itself, otherwise on the
+            whole weight. Defaults to False.
         others: Tuple of more variables or arrays, which `pieces` takes as further arguments. Defaults to none.
         current: Function without arguments that returns the value in use, if it is not the variable's own. Defaults to
             None.
@@ -55,6 +58,7 @@ class LinearMap:
     dilation: Any = 1
     groups: int = 1
     pieces: Callable[..., HostArray | Mapping[str, HostArray]] | None = None
+    on_tensors: bool = False
     others: tuple[Any, ...] = ()
     current: Callable[[], Any] | None = None
     initializer: Any = None
@@ -81,7 +85,8 @@ def register_measurable(layer_class: type, function: Callable[[Any], Any]) -> No
             array stands for a dict with the name `"kernel"`. Weights that are not returned are listed as skipped,
             except for one called `"bias"`.
 
-            An entropy regularizer can be attached only to a variable, not to an array that the function computes. A
+            An entropy regularizer can be attached only to a variable, not to an array that the function computes. It
+            calls the function in compiled training steps too, so compute with `keras.ops` for a layer that has one. A
             profile with random weights draws a variable if the layer has an attribute `<name>_initializer`, or the
             `LinearMap` an `initializer`.
 

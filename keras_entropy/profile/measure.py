@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_entropy import _backend, functional
+from keras_entropy import functional
+from keras_entropy._backend import to_host
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.profile.linear_map import HostArray
-from keras_entropy.profile.weights import MeasurableWeight
+from keras_entropy.profile.weights import MeasurableWeight, measurable_weights
 from keras_entropy.regularizers import (
     ConvCornerEntropy,
     ConvEntropy,
@@ -24,7 +25,6 @@ from keras_entropy.regularizers import (
     EntropyRegularizer,
     TotalCorrelation,
 )
-from keras_entropy.regularizers.sum import members
 
 MEASURES = ("corner", "log_volume", "total_correlation")
 """Names of the measures: of a corner or leading block, of the whole kernel, and of the dependence between outputs."""
@@ -104,7 +104,9 @@ def measure_weight(
     """
     regularizer = weight.regularizer if measure is None else None
     if regularizer is not None:
-        pieces = {"": weight.kernel}
+        names = weight.pieces()
+        kernels = weight.kernels(weight.kernel)
+        pieces = dict(zip(names if len(names) == len(kernels) else [""], kernels, strict=True))
         unit, quantity = regularizer.unit, _of_regularizer(regularizer)
     else:
         pieces = weight.pieces(draw)
@@ -141,11 +143,13 @@ def penalty(model: Any) -> float:
         >>> abs(profile.penalty(keras.Sequential([keras.Input((4,)), dense])))
         0.0
     """
+    trainable = {id(variable) for variable in model.trainable_variables}
     total = 0.0
-    for variable in model.trainable_variables:
-        for regularizer in members(variable.regularizer):
-            if isinstance(regularizer, EntropyRegularizer):
-                total += float(regularizer(np.asarray(_backend.to_host(variable), dtype=np.float64)))
+    for weight in measurable_weights(model):
+        terms = [term for term in weight.terms if isinstance(term, EntropyRegularizer)]
+        if terms and any(id(variable) in trainable for variable in weight.trained_variables):
+            kernels = weight.kernels(weight.kernel)
+            total += sum(term.host_penalty(kernels) for term in terms)
     return total
 
 
@@ -156,7 +160,8 @@ _Quantity = Callable[[HostArray, bool], Any]
 def _of_regularizer(regularizer: EntropyRegularizer) -> _Quantity:
     def quantity(piece: HostArray, values: bool) -> Any:
         kernel = np.asarray(piece, dtype=np.float64)
-        return regularizer.log_magnitudes(kernel) if values else regularizer.measure(kernel)
+        # A regularizer of the user may compute with tensors of the backend.
+        return to_host(regularizer.log_magnitudes(kernel) if values else regularizer.measure(kernel))
 
     return quantity
 

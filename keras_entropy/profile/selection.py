@@ -18,8 +18,10 @@ def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "
 
     Args:
         weights: List of `MeasurableWeight`, from `measurable_weights`.
-        layers: A glob on layer paths, such as `"encoder/*"`; if no path matches, the glob is tried on the names of
-            layers at any depth. Or several globs, a predicate on layers, or None for all weights.
+        layers: The path of a layer or a glob on paths, such as `"encoder/*"`; if no path matches, it is tried on the
+            names of layers at any depth. A path or name as it stands wins over the glob, so `"block[0]"` finds a layer
+            of that name; in a longer glob write `"block[[]0]/*"`. Or several globs, a predicate on layers, or None for
+            all weights.
         argument: String. The name of `layers` in error messages. Defaults to `"layers"`.
 
     Returns:
@@ -44,8 +46,7 @@ def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "
         return [weight for weight in weights if layers(weight.layer)]
     chosen: set[str] = set()
     for pattern in layers:
-        found = {w.path for w in weights if fnmatch.fnmatchcase(w.path, pattern)}
-        found = found or {w.path for w in weights if any(fnmatch.fnmatchcase(n, pattern) for n in w.path.split("/"))}
+        found = {w.path for w in _matching(weights, pattern)}
         if not found:
             paths = ", ".join(weight.path for weight in weights) or "none"
             raise ValueError(
@@ -54,6 +55,22 @@ def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "
             )
         chosen |= found
     return [weight for weight in weights if weight.path in chosen]
+
+
+def of_path(weights: list[MeasurableWeight], path: Any) -> list[MeasurableWeight]:
+    """Return the weights that have exactly this path, or whose layer has it; none if `path` is no string."""
+    return [weight for weight in weights if isinstance(path, str) and path in (weight.path, weight.layer_path)]
+
+
+def _matching(weights: list[MeasurableWeight], pattern: str) -> list[MeasurableWeight]:
+    """Try a pattern as a path, as a glob on paths, as the name of a layer, and as a glob on the names of layers."""
+    names = {weight.path: weight.path.split("/") for weight in weights}
+    return (
+        of_path(weights, pattern)
+        or [weight for weight in weights if fnmatch.fnmatchcase(weight.path, pattern)]
+        or [weight for weight in weights if pattern in names[weight.path]]
+        or [weight for weight in weights if any(fnmatch.fnmatchcase(name, pattern) for name in names[weight.path])]
+    )
 
 
 def check_selection(layers: Any, argument: str = "layers") -> tuple[str, ...] | Callable[[Any], bool] | None:

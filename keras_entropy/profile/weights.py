@@ -11,10 +11,10 @@ import keras
 import numpy as np
 
 from keras_entropy import _backend, _keras
-from keras_entropy.profile.keras_layers import einsum
-from keras_entropy.profile.layer_weights import own_variables, weights_of
-from keras_entropy.profile.linear_map import HostArray, LinearMap
-from keras_entropy.regularizers import EntropyRegularizer
+from keras_entropy.profile.keras_layers import einsum, merge_adapters
+from keras_entropy.profile.layer_weights import no_measure, own_variables, weights_of
+from keras_entropy.profile.linear_map import HostArray, LinearMap, registered
+from keras_entropy.regularizers import EntropyRegularizer, held_weight
 from keras_entropy.regularizers.sum import members
 
 
@@ -50,6 +50,16 @@ class MeasurableWeight:
         return self.linear_map.value if isinstance(self.linear_map.value, keras.Variable) else None
 
     @property
+    def adapters(self) -> tuple[Any, ...]:
+        """Tuple of variables. The two low-rank adapters of the weight, or none."""
+        return _keras.low_rank_adapters(self.layer, self.attribute)
+
+    @property
+    def trained_variables(self) -> tuple[Any, ...]:
+        """Tuple of variables that training changes, and whose regularizers act: the variable, or its adapters."""
+        return self.adapters or ((self.variable,) if self.variable is not None else ())
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Tuple of integers. Shape of the variable."""
         return tuple(self.linear_map.value.shape)
@@ -70,8 +80,12 @@ class MeasurableWeight:
     @property
     def regularizer(self) -> EntropyRegularizer | None:
         """The first `EntropyRegularizer` that is attached to the weight, or None."""
-        found = members(getattr(self.variable, "regularizer", None))
-        return next((member for member in found if isinstance(member, EntropyRegularizer)), None)
+        return next((term for term in self.terms if isinstance(term, EntropyRegularizer)), None)
+
+    @property
+    def terms(self) -> tuple[Any, ...]:
+        """Tuple of all regularizers that are attached to the weight, sums taken apart."""
+        return members(self.trained_variables[0].regularizer) if self.trained_variables else ()
 
     @property
     def penalised(self) -> bool:
@@ -81,7 +95,7 @@ class MeasurableWeight:
     @property
     def frozen(self) -> bool:
         """Boolean. Whether training does not change the weight."""
-        return self.variable is None or not (self.layer.trainable and self.variable.trainable)
+        return not (self.layer.trainable and any(variable.trainable for variable in self.trained_variables))
 
     @property
     def layer_arguments(self) -> dict[str, Any]:
@@ -118,6 +132,34 @@ class MeasurableWeight:
         values = self._values(draw)
         found = self.linear_map.pieces(*values) if self.linear_map.pieces is not None else values[0]
         return dict(found) if isinstance(found, Mapping) else {"": np.asarray(found)}
+
+    def kernels(self, kernel: Any) -> list[Any]:
+        """Return the kernels that an entropy regularizer measures one by one: the heads, blocks or gates.
+
+        Args:
+            kernel: The weight, as a NumPy array or a tensor.
+
+        Returns:
+            A list of arrays of the type of `kernel`, in the layout that `layer_arguments` says.
+        """
+        found = self.linear_map
+        if found.pieces is None or not found.on_tensors or found.others:
+            return [kernel]
+        pieces = found.pieces(kernel)
+        kernels = list(pieces.values()) if isinstance(pieces, Mapping) else [pieces]
+        if self.layout == "dense" and self.layer_arguments["layout"] == "transpose":  # pieces have their inputs first
+            kernels = [_backend.namespace(piece).swapaxes(piece, -1, -2) for piece in kernels]
+        return kernels
+
+    def tensor(self, x: Any) -> Any:
+        """Return the weight as a tensor of the backend, merged with its low-rank adapters.
+
+        Args:
+            x: What Keras gives to a regularizer: the variable or an adapter, or its value in a step on JAX.
+        """
+        if not self.adapters:
+            return _backend.as_float(x)
+        return merge_adapters(self.layer, *map(_backend.as_float, (self.variable, *self.adapters)))
 
     def _values(self, draw: Callable[[Any], HostArray] | None) -> list[HostArray]:
         if draw is not None:
@@ -160,8 +202,7 @@ def inventory(model: Any) -> list[MeasurableWeight | SkippedWeight]:
     head_axes: dict[int, int] = {}
     for path, layer in (("", model), *walk(model)):  # the model may hold weights itself
         head_axes |= {id(projection): axis for projection, axis in _keras.attention_projections(layer)}
-        heads = functools.partial(einsum, head_axis=head_axes[id(layer)]) if id(layer) in head_axes else None
-        weights = weights_of(layer, heads)
+        weights = _weights_with_heads(layer, head_axes.get(id(layer)))
         own = own_variables(layer) if weights else {}
         measured = [name for name, value in weights.items() if isinstance(value, LinearMap)]
         for name, value in weights.items():
@@ -177,6 +218,29 @@ def inventory(model: Any) -> list[MeasurableWeight | SkippedWeight]:
                 layer_path = unique if alone else unique[: len(path)]
                 found.append(MeasurableWeight(unique, layer, name, value, layer_path, id(layer) in head_axes))
     return found
+
+
+def _weights_with_heads(layer: Any, head_axis: int | None) -> dict[str, LinearMap | str]:
+    return weights_of(layer, None if head_axis is None else functools.partial(einsum, head_axis=head_axis))
+
+
+def _described(layer: Any, variable: Any, head_axis: int | None) -> MeasurableWeight | str | None:
+    """What a term has to know of a variable of a layer, or of an adapter of one; see `held_weight`."""
+    function, _ = registered(layer)
+    if function is None:
+        return None
+    for name, value in _weights_with_heads(layer, head_axis).items():
+        if isinstance(value, str):
+            if not name or own_variables(layer).get(name) is variable:  # no name: it concerns the whole layer
+                return None if value == no_measure(layer) else value
+        elif value.value is variable or any(a is variable for a in _keras.low_rank_adapters(layer, name)):
+            if value.layout == "scale":
+                return "it scales single elements or channels, and has no rows and columns"
+            return MeasurableWeight(layer.name, layer, name, value, layer.name, head_axis is not None)
+    return "it shifts values, which changes no entropy"
+
+
+held_weight.describe_with(_described)
 
 
 def measurable_weights(model: Any) -> list[MeasurableWeight]:

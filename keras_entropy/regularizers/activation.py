@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _backend, _checks, functional
+from keras_entropy import _backend, _checks, _keras, functional
 from keras_entropy._backend import Array
 from keras_entropy.regularizers.base import EntropyRegularizer
 
@@ -84,7 +84,7 @@ class ActivationEntropy(EntropyRegularizer):
 
     def __call__(self, x: Array) -> Array:
         """Compute the term as Keras expects it from an activity regularizer."""
-        if isinstance(x, keras.Variable):
+        if isinstance(x, keras.Variable) or _keras.regularized(x) is not None:
             raise TypeError(
                 "ActivationEntropy measures the outputs of a layer. Received: a weight. Use it as "
                 "`activity_regularizer=`; for `kernel_regularizer=` use DenseEntropy, ConvEntropy or TotalCorrelation."

@@ -6,6 +6,7 @@ Sources:
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ import numpy as np
 
 from keras_entropy import _backend, _checks, _keras
 from keras_entropy._backend import Array
-from keras_entropy.regularizers import step_counter
+from keras_entropy.regularizers import held_weight, step_counter
 
 FORMS = ("log", "reciprocal")
 REDUCTIONS = ("mean", "sum")
@@ -21,6 +22,10 @@ REDUCTIONS = ("mean", "sum")
 
 class EntropyRegularizer(keras.Regularizer):
     """Base class of the entropy regularizers.
+
+    On a layer of Keras the term acts on what the layer computes with the weight: on each head of an attention layer,
+    each block of an `EinsumDense` and each gate of a recurrent layer by itself, and on the kernel merged with its
+    low-rank adapters. On biases, scales, outputs and adapters of quantised kernels it raises an error.
 
     A positive `factor` rewards entropy, a negative one suppresses it. (The text of Meni et al., 2023, section 4.1, says
     the opposite of their equations. This package follows the equations.)
@@ -61,16 +66,60 @@ class EntropyRegularizer(keras.Regularizer):
 
         Returns:
             The penalty as a scalar of dtype floatx; of float64 for a NumPy array.
+
+        Raises:
+            TypeError: If Keras calls it on the outputs of a layer.
+            ValueError: If it cannot measure the kernel, or the layer of the kernel has other arguments.
         """
-        kernel = _backend.as_float(x)
-        self.check_kernel(tuple(kernel.shape))
-        if _backend.is_host(kernel):
+        if _backend.is_host(x):
+            kernel = _backend.as_float(x)
+            self.check_kernel(tuple(kernel.shape))
             return self._times_multiplier(self.penalty(kernel))
-        return self._times_multiplier(step_counter.on_every_kth_step(x, self.every, self._float_penalty, kernel, self))
+        found = held_weight.weight_of(x, self)
+        if found is None:
+            kernel, penalty = _backend.as_float(x), self._float_penalty
+            self.check_kernel(tuple(kernel.shape))
+        else:
+            weight, variable = found
+            if weight.adapters and variable is weight.adapters[-1]:  # the first one stands for the merged kernel
+                return keras.ops.zeros((), dtype=keras.backend.floatx())
+            kernel = weight.tensor(x)
+            for piece in weight.kernels(kernel):
+                self.check_kernel(tuple(piece.shape))
+            self.check_layer(weight.layer_arguments, weight.layer.name)
+            penalty = functools.partial(self._float_penalty_of_weight, weight)
+        return self._times_multiplier(step_counter.on_every_kth_step(x, self.every, penalty, kernel, self))
 
     def _float_penalty(self, kernel: Array) -> Array:
         # Keras adds the penalty to a loss of dtype floatx, and TensorFlow does not add tensors of different dtypes.
         return keras.ops.cast(self.penalty(kernel), keras.backend.floatx())
+
+    def _float_penalty_of_weight(self, weight: held_weight.HeldWeight, kernel: Array) -> Array:
+        return keras.ops.cast(self._joint_penalty(weight.kernels(kernel)), keras.backend.floatx())
+
+    def _joint_penalty(self, kernels: list[Array]) -> Array:
+        """The penalty of a weight that consists of several kernels: their mean or sum, as `reduction` says."""
+        total = sum(self.penalty(kernel) for kernel in kernels)
+        return total / len(kernels) if self.reduction == "mean" else total
+
+    def host_penalty(self, kernels: list[Array]) -> float:
+        """Compute the penalty of a weight from its kernels as NumPy arrays, in float64, as it is in the loss."""
+        return float(self._times_multiplier(self._joint_penalty([np.asarray(k, "float64") for k in kernels])))
+
+    def check_layer(self, arguments: dict[str, Any], name: str) -> None:
+        """Raise `ValueError` if an argument that describes the layer differs from the layer's own.
+
+        Args:
+            arguments: Dict of the layer's layout, strides, dilation and groups.
+            name: String. Name of the layer.
+        """
+        for argument in self.layer_arguments:
+            given, own = getattr(self, argument), arguments.get(argument, getattr(self, argument))
+            if _collapsed(given) != _collapsed(own):
+                raise ValueError(
+                    f"{type(self).__name__} on layer {name!r} should have {argument}={own!r}, as the layer. Received: "
+                    f"{argument}={given!r}. Give {argument}={own!r}, or let apply_entropy attach the term."
+                )
 
     def _times_multiplier(self, penalty: Array) -> Array:
         if _backend.is_host(penalty):
@@ -133,6 +182,11 @@ class EntropyRegularizer(keras.Regularizer):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({arguments})"
+
+
+def _collapsed(value: Any) -> Any:
+    """Sizes as one number if they are equal."""
+    return value[0] if isinstance(value, list | tuple) and len(set(value)) == 1 else value
 
 
 class TwoForms(EntropyRegularizer):

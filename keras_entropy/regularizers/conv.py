@@ -24,9 +24,9 @@ class ConvEntropy(OperatorRegularizer):
     entropy). See `functional.conv_log_volume`. For a transposed convolution with strides it is the log-volume per input
     pixel.
 
-    A regularizer does not know its layer: give it the layer's strides, dilation and groups, or let `apply_entropy` set
-    them. The term has no minimum. Without another bound on the weights, such as `L2` or a saturating activation with
-    `ActivationEntropy`, it makes them grow.
+    Give the term the layout, strides, dilation and groups of its layer, or let `apply_entropy` set them: values that
+    differ from the layer's raise an error in the first step. The term has no minimum. Without another bound on the
+    weights, such as `L2` or a saturating activation with `ActivationEntropy`, it makes them grow.
 
     Args:
         factor: Float. A positive factor rewards entropy, a negative one suppresses it.
@@ -41,7 +41,7 @@ class ConvEntropy(OperatorRegularizer):
         every: Integer k. The term acts on every k-th training step only, with k times the weight. Defaults to 1.
 
     Call arguments:
-        x: Kernel with one to three spatial dimensions.
+        x: Kernel with one to three spatial dimensions. The gates of a recurrent convolution are measured one by one.
 
     Raises:
         TypeError, ValueError: If an argument is invalid. When called: if the kernel has no spatial dimensions, or its

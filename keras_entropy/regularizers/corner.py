@@ -106,6 +106,13 @@ class ConvCornerEntropy(TwoForms):
                 f"of shape {shape}, which has {filters} filters."
             )
 
+    def check_layer(self, arguments: dict[str, Any], name: str) -> None:
+        """Raise `ValueError` if layout or groups differ from the layer's and have an effect."""
+        if self.channels == "matrix":
+            super().check_layer(arguments, name)
+        elif isinstance(self.factor, list):
+            super().check_layer({"layout": arguments["layout"]}, name)
+
     def penalty(self, kernel: Array) -> Array:
         """Meni et al., 2023, eq. 23 (form `"log"`) or eq. 25 (form `"reciprocal"`)."""
         corner = self._corner(kernel)

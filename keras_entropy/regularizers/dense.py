@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_entropy import _backend, _checks, functional
 from keras_entropy._backend import Array
+from keras_entropy.regularizers import held_weight
 from keras_entropy.regularizers.base import TwoForms
 
 # Keeps the gradient of |det| finite at a singular matrix; float32 does not resolve determinants this small.
@@ -43,7 +44,8 @@ class DenseEntropy(TwoForms):
         every: Integer k. The term acts on every k-th training step only, with k times the weight. Defaults to 1.
 
     Call arguments:
-        x: Kernel of shape (d, m), of `Dense` or a rank-2 `EinsumDense`.
+        x: Kernel of shape (d, m). In a layer of Keras, each head of an attention layer, each block of an `EinsumDense`
+            and each gate of an `LSTM` or `GRU` is measured by itself; `reduction` says whether they are averaged.
 
     Raises:
         TypeError, ValueError: If an argument is invalid. When called: if the rank of the kernel is not 2.
@@ -105,12 +107,16 @@ class DenseEntropy(TwoForms):
         kernel = _backend.as_float(kernel)
         return functional.dense_log_volume(kernel, self.block, self.floor) / min(kernel.shape)
 
-    def _check_saturation(self, kernel: Array) -> None:
+    def _check_saturation(self, x: Array) -> None:
         """Warn once if the determinant of the first kernel of a shape vanishes beside epsilon in float32."""
-        value = None if tuple(kernel.shape) in self._checked_shapes else _backend.host_value(kernel)
+        value = None if tuple(x.shape) in self._checked_shapes else _backend.host_value(x)
         if value is None:
             return
-        self._checked_shapes.add(tuple(kernel.shape))
+        self._checked_shapes.add(tuple(x.shape))
+        found = None if _backend.is_host(x) else held_weight.weight_of(x, self)
+        if found is not None and found[0].adapters:  # a small matrix that is not the kernel
+            return
+        value = value if found is None else found[0].kernels(value)[0]
         log_det = float(functional.dense_log_volume(value, self.block))
         # Below half a unit in the last place of epsilon, |det| + epsilon is epsilon in float32.
         if log_det < math.log(self.epsilon * np.finfo(np.float32).epsneg):

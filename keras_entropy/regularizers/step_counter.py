@@ -87,5 +87,6 @@ def _counter_of(x: Any, regularizer: Any) -> StepCounter | None:
     counter = _COUNTERS.get((id(x), id(regularizer)))
     if counter is not None and counter.counts(x, regularizer):
         return counter
-    layer = _keras.regularized_layer(x)
+    regularized = _keras.regularized(x)
+    layer = None if regularized is None else _keras.owner_of(x, regularized[0])
     return None if layer is None else count_steps(layer, x, regularizer)

@@ -59,7 +59,8 @@ class SumRegularizer(keras.Regularizer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SumRegularizer:
         """Make the sum from the result of `get_config`."""
-        return cls([keras.regularizers.deserialize(regularizer) for regularizer in config["regularizers"]])
+        members = [keras.regularizers.deserialize(regularizer) for regularizer in config["regularizers"]]
+        return cls(**{**config, "regularizers": members})
 
 
 def _known(argument: str, regularizer: Any) -> Any:

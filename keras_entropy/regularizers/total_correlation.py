@@ -39,7 +39,8 @@ class TotalCorrelation(OperatorRegularizer):
         every: Integer k. The term acts on every k-th training step only, with k times the weight. Defaults to 1.
 
     Call arguments:
-        x: Kernel of shape (d, m), or with one to three spatial dimensions.
+        x: Kernel of shape (d, m), or with one to three spatial dimensions. Heads, blocks and gates are measured one by
+            one, as by `DenseEntropy`.
 
     Raises:
         TypeError, ValueError: If an argument is invalid. When called: if the kernel has another rank, or its filters

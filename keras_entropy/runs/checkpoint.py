@@ -14,7 +14,7 @@ import keras
 import msgspec
 import numpy as np
 
-from keras_entropy import _backend, _checks, _files, _sealed
+from keras_entropy import _backend, _checks, _files, _keras, _sealed
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
 from keras_entropy.runs import memory
 from keras_entropy.runs.watch import Watch
@@ -52,7 +52,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, path: Path | None, key: str, callbacks: Iterable[Any], watch: Watch) -> None:
         super().__init__()
-        self._callbacks = [callback for callback in callbacks if not isinstance(callback, _STATELESS)]
+        self._callbacks = [callback for callback in callbacks if type(callback) not in _STATELESS]
         kept = all(_state(callback) is not None for callback in self._callbacks)
         self._path = path if kept else None
         self._key, self._watch = key, watch
@@ -123,7 +123,11 @@ class Checkpoint(keras.callbacks.Callback):
         if self._path is None or self.model.stop_training:
             return
         arrays: list[Any] = [_backend.to_host(variable) for variable in _variables(self.model)]
-        states = [_encoded(_state(callback), arrays) for callback in self._callbacks]
+        kept = [_state(callback) for callback in self._callbacks]
+        if None in kept:  # an attribute became something else while training
+            self._path.unlink(missing_ok=True)
+            return
+        states = [_encoded(state, arrays) for state in kept]
         text = json.dumps(
             {
                 "schema": SCHEMA,
@@ -144,7 +148,8 @@ def _variables(model: Any) -> list[Any]:
     """All variables that training changes, in the same order for equal models."""
     memory.build_optimizer(model)
     _ = model.losses  # the first access creates the step counters of regularizers
-    return [*model.variables, *model.optimizer.variables]
+    left_out = {id(state.state) for state in _keras.step_states(model) if state.of_epoch}
+    return [*(v for v in model.variables if id(v) not in left_out), *model.optimizer.variables]
 
 
 def _state(callback: Any) -> dict[str, Any] | None:

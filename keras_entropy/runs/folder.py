@@ -42,6 +42,9 @@ class ResultsFolder:
     marks: tuple[str, ...]
     owns: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _files.local(self.path, "output")
+
     @property
     def holds_work(self) -> bool:
         """Whether such work is in the folder."""

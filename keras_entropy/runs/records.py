@@ -207,7 +207,7 @@ def read_records(folder: str | os.PathLike[str]) -> list[RunRecord]:
         >>> from keras_entropy.study import read_records
         >>> records = read_records("runs/study")  # doctest: +SKIP
     """
-    path = Path(folder)
+    path = _files.local(folder, "folder")
     path = path / RUNS if path.is_dir() else path
     if not path.exists():
         raise FileNotFoundError(

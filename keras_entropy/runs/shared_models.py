@@ -84,7 +84,9 @@ class _Kept:
         self.model = model
         self.size = _size(model)
         self._variables = _variables(model)
-        _keras.keep_task_loss(model)
+        found = _keras.task_loss(model)
+        if isinstance(found, _keras.TaskLoss):
+            found.kept = True
         for regularizer in _terms(model):
             regularizer.share(model)
         self._set_factors(model)

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_entropy.callbacks import PENALISED
+from keras_entropy.callbacks.monitors import PENALISED
 
 
 class Watch(keras.callbacks.Callback):

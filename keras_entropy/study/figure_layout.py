@@ -101,12 +101,10 @@ def finish(
     width = max(map(len, map(short, styles)), default=1)
     columns = max(1, min(len(styles), int(figure.get_figwidth() * 13 / (width + 7))))
     figure.set_figheight(figure.get_figheight() + 0.18 * (len(styles) // columns))
-    legend = figure.legend(
-        handles, [short(label) for label in styles], loc="outside lower center", ncols=columns, fontsize=8,
+    plots.legend(
+        figure, handles, [short(label) for label in styles], loc="outside lower center", ncols=columns, fontsize=8,
         frameon=False, title=_caption(figure, notes, comparison), title_fontsize=8,
     )  # fmt: skip
-    for text in (legend.get_title(), *legend.get_texts()):
-        text.set_parse_math(False)
     figure.suptitle(title, fontsize=11, parse_math=False)
 
 

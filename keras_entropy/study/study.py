@@ -10,10 +10,9 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from keras_entropy import _checks, _optional
+from keras_entropy import _checks, _files, _optional
 from keras_entropy.runs import machine
 from keras_entropy.runs.identity import identity
 from keras_entropy.runs.pool import ProcessPool, packed
@@ -131,7 +130,7 @@ class Study:
             )
         self.grid, self.tune = _study_axes(grid, tune)
         self.build, self.data = build, data
-        self.output = None if output is None else Path(output)
+        self.output = None if output is None else _files.local(output, "output")
         self.epochs = _checks.positive_integer("epochs", epochs)
         self.batch_size = _checks.positive_integer("batch_size", batch_size)
         self.metric = metric

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_entropy import _files
 from keras_entropy._checks import message, one_of
 from keras_entropy.runs.records import RUNS, Epoch, RunRecord, read_records
 from keras_entropy.study import arm_groups, frames, report_files
@@ -114,7 +115,11 @@ class StudyResult:
         """
         if output is None and self.folder is None:
             raise ValueError(message("output", "a folder, because the study has none", output))
-        target = self.folder / "report" if output is None and self.folder is not None else Path(output or "")
+        target = (
+            self.folder / "report"
+            if output is None and self.folder is not None
+            else _files.local(output or "", "output")
+        )
         plan = self.plan
         if baseline is not None:
             known = dict.fromkeys([arm.name for arm in plan.arms] + [record.arm for record in self.records])
@@ -182,7 +187,7 @@ def read_study(folder: str | os.PathLike[str]) -> StudyResult:
         >>> from keras_entropy.study import read_study
         >>> print(read_study("runs/study").compare())  # doctest: +SKIP
     """
-    folder = Path(folder)
+    folder = _files.local(folder, "folder")
     plan = read_plan(folder)
     records = read_records(folder) if plan is None or (folder / RUNS).exists() else []
     plan = plan or plan_from_records(records)

@@ -118,7 +118,7 @@ class OrthogonalBuild:
     def __call__(self, hp: Any) -> Any:
         """Build the model."""
         model = built(self.base, hp)
-        for weight in resolve_placement(model, "all", regularizer=self.kind):
+        for weight in resolve_placement(model, "*", regularizer=self.kind):
             draw = keras.initializers.Orthogonal()  # a new one for each kernel: its seed is that of the run
             weight.variable.assign(draw(weight.shape, dtype=weight.variable.dtype))
         return model

@@ -10,7 +10,7 @@ import keras_tuner
 from keras_tuner import errors
 
 from keras_entropy import _checks
-from keras_entropy.callbacks import PENALISED, watches_penalty
+from keras_entropy.callbacks.monitors import PENALISED, watches_penalty
 from keras_entropy.study.metrics import direction
 from keras_entropy.tuning import _keras_tuner
 

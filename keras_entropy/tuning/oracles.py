@@ -29,15 +29,19 @@ class DurableOracle(_keras_tuner.OracleBase):
     each change at once to one file: `oracle.json` contains the oracle and all trials, with a checksum. The `trial.json`
     of each trial is a copy for readers.
 
-    Failed trials do not end the search, however many follow each other. A trial whose score is not finite fails.
+    A trial whose score is not finite fails.
 
     Args:
         seed: Integer. Seed of the drawn values; 0 is a seed. Defaults to 0.
+        max_consecutive_failed_trials: Integer. Number of failed trials in a row that end the search with an error.
+            Defaults to infinity.
         **options: Options of KerasTuner's oracle.
     """
 
-    def __init__(self, seed: int = 0, **options: Any) -> None:
-        super().__init__(seed=seed or 1, max_consecutive_failed_trials=math.inf, **options)
+    def __init__(self, seed: int = 0, max_consecutive_failed_trials: float = math.inf, **options: Any) -> None:
+        if max_consecutive_failed_trials != math.inf:
+            _checks.positive_integer("max_consecutive_failed_trials", max_consecutive_failed_trials)
+        super().__init__(seed=seed or 1, max_consecutive_failed_trials=max_consecutive_failed_trials, **options)
         self.set_seed(seed)
         self.ongoing_trials: dict[str, Trial] = {}
         self._open_changes = 0

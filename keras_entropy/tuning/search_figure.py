@@ -34,20 +34,22 @@ def figure(result: SearchResult) -> Figure:
     drawn, panels = plots.blank_row(_PANEL * count, _HEIGHT, count)
     band = list(result.baseline.best.seed_scores.values())
     for axes, contender in zip(panels, result.contenders, strict=True):
-        axes.axhspan(min(band), max(band), color="0.5", alpha=0.2, label=f"best {BASELINE}")
+        best = axes.axhspan(min(band), max(band), color="0.5", alpha=0.2)
         axes.axhline(result.baseline.score, color="0.4", linewidth=1)
-        _draw(axes, contender)
-        axes.set_title(contender.name, fontsize=9)
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
+        drawn_trials = _draw(axes, contender)
+        axes.set_title(contender.name, fontsize=9, parse_math=False)
+        named = {f"best {BASELINE}": best, **drawn_trials}
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
+        plots.legend(axes, [*named.values()], [*named], fontsize=7, frameon=False, **place)
     scores = [value for trial in result.trials for value in trial.seed_scores.values()]
     if min(scores) > 0 and max(scores) > _DECADES * min(scores):
         plots.logarithmic(panels[0].yaxis)
     better = "lower" if result.lower_is_better else "higher"
-    panels[0].set_ylabel(f"{result.metric} on the seeds of the search")
-    drawn.suptitle(f"{result.metric}: {better} is better", fontsize=10)
+    panels[0].set_ylabel(f"{result.metric} on the seeds of the search", parse_math=False)
+    drawn.suptitle(f"{result.metric}: {better} is better", fontsize=10, parse_math=False)
     verdict = ". ".join(capital(duel.sentence("entropy", duel.rival)) for duel in result.duels)
     width = int(_PANEL * count * _LETTERS_PER_INCH)
-    drawn.supxlabel("\n".join(textwrap.wrap(verdict + ".", width)), fontsize=8)
+    drawn.supxlabel("\n".join(textwrap.wrap(verdict + ".", width)), fontsize=8, parse_math=False)
     return drawn
 
 
@@ -57,19 +59,23 @@ def write_figure(result: SearchResult, path: Path) -> None:
         temporary.write_bytes(plots.png(figure(result)))
 
 
-def _draw(axes: Any, contender: ContenderResult) -> None:
+def _draw(axes: Any, contender: ContenderResult) -> dict[str, Any]:
+    """Draw the trials of a contender; return what is drawn for each kind of trial by its name in the legend."""
     trials = contender.completed
     name, xs, logarithmic = _across(contender, trials)
+    found = {}
     for number, label in enumerate(dict.fromkeys(map(_label, trials))):
         own = [(x, trial) for x, trial in zip(xs, trials, strict=True) if _label(trial) == label]
         colour = f"C{number}"
-        axes.plot([x for x, _ in own], [trial.score for _, trial in own], "_", color=colour, label=label or "trials")
+        (bars,) = axes.plot([x for x, _ in own], [trial.score for _, trial in own], "_", color=colour)
+        found[label or "trials"] = bars
         for x, trial in own:
             values = list(trial.seed_scores.values())
             axes.plot([x] * len(values), values, ".", color=colour, alpha=0.6)
     if logarithmic:
         plots.logarithmic(axes.xaxis)
-    axes.set_xlabel(name, fontsize=8)
+    axes.set_xlabel(name, fontsize=8, parse_math=False)
+    return found
 
 
 def _across(contender: ContenderResult, trials: Sequence[TrialResult]) -> tuple[str, list[float], bool]:

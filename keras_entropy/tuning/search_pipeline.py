@@ -161,7 +161,7 @@ def search(
         raise TypeError("`search` takes `epochs` in place of KerasTuner's `max_epochs`.")
     callbacks = search_arguments.checked_callbacks(callbacks)
     controls, tune_baseline = checked_controls(controls), _checks.flag("tune_baseline", tune_baseline)
-    folder = Path(output)
+    folder = _files.local(output, "output")
     output_folder.check(folder, holdout, _checks.flag("overwrite", overwrite))
     search_arguments.check_fit(hypermodel)
     tuner_options = {

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import math
+import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -205,8 +206,7 @@ def _results(job: Job, watch: Watch, results: Any, stopped: bool) -> dict[str, A
     plain = is_plain(job.hypermodel)
     history = watch.history
     if not plain and not isinstance(results, keras.callbacks.History):
-        returned = _keras_tuner.metrics_of(results, job.objective)
-        history = {name: [float(value)] for name, value in returned.items()}
+        history = _returned(results, job.objective)
     if not any(history.values()):
         raise errors.FatalRuntimeError("`fit` trained no epoch. Let it train at least one.")
     return {
@@ -216,6 +216,25 @@ def _results(job: Job, watch: Watch, results: Any, stopped: bool) -> dict[str, A
         "stopped_early": stopped or not plain,  # a custom `fit` decides its own epochs
         "wall_seconds": watch.seconds,
     }
+
+
+def _returned(results: Any, objective: Any) -> dict[str, list[float]]:
+    """The metrics that a custom `fit` has returned, in place of a history.
+
+    Raises:
+        FatalValueError: For anything else than KerasTuner documents.
+    """
+    try:
+        _keras_tuner.check_results(results, objective)
+        found = {n: [float(value)] for n, value in _keras_tuner.metrics_of(results, objective).items()}
+        objective.get_value({name: value for name, (value,) in found.items()})
+    except (errors.FatalError, TypeError, ValueError, KeyError) as error:
+        expected = f"a dict of metrics to numbers that contains {objective.name!r}, or a list of these"
+        raise errors.FatalValueError(
+            f"`fit` of the hypermodel should return the History of `model.fit`, a number, {expected}. Received: "
+            f"{results!r} (of type {type(results).__name__})."
+        ) from error
+    return found
 
 
 def is_plain(hypermodel: Any) -> bool:
@@ -258,5 +277,5 @@ def _own_callbacks(given: list[Any], folder: Path) -> list[Any]:
         ) from error
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.TensorBoard | EntropyLogger) and callback.log_dir is not None:
-            callback.log_dir = str(Path(callback.log_dir) / folder)
+            callback.log_dir = os.path.join(callback.log_dir, folder)  # Keras's callback writes to a URL too
     return list(callbacks)

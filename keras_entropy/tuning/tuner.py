@@ -16,7 +16,7 @@ from typing import Any
 
 from keras_tuner import errors
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _files
 from keras_entropy.runs import memory, shared_models
 from keras_entropy.runs.identity import digest
 from keras_entropy.runs.progress import Progress
@@ -38,7 +38,8 @@ class EntropyTuner(_keras_tuner.TunerBase):
     * **Resuming.** If the process is killed, the same program resumes the search and chooses the same hyperparameters
       as an uninterrupted search. A finished seed is read from its record. An unfinished seed resumes after its last
       epoch if the data are arrays, and restarts otherwise.
-    * **Failures.** A trial whose objective is not finite fails, and the search continues. Other errors end it. If all
+    * **Failures.** A trial whose objective is not finite fails, and the search continues, unless
+      `max_consecutive_failed_trials` is reached. Other errors end it. If all
       trials failed, `get_best_hyperparameters` raises an error.
 
     Search as with KerasTuner's tuners: `tuner.search(x, y, validation_data=(x_val, y_val), epochs=20)`.
@@ -61,7 +62,8 @@ class EntropyTuner(_keras_tuner.TunerBase):
         log_dir: Path of a folder for TensorBoard, or None: the curves of each run and the HParams page, written without
             TensorFlow. Callbacks with a `log_dir` write to one subfolder for each run. Defaults to None.
         overwrite: Boolean. Whether to delete an earlier search in the folder. Defaults to False.
-        **oracle_options: Further options of KerasTuner's oracle, such as `num_initial_points`.
+        **oracle_options: Further options of KerasTuner's oracle, such as `num_initial_points` and
+            `max_consecutive_failed_trials`, which is infinity by default.
 
     Raises:
         TypeError: For an argument of the wrong type.
@@ -106,8 +108,6 @@ class EntropyTuner(_keras_tuner.TunerBase):
         if not isinstance(hypermodel, EntropyHyperModel):
             raise TypeError(_checks.message("hypermodel", "an EntropyHyperModel", hypermodel))
         kind = ORACLES[_checks.one_of("tuner", tuner, tuple(ORACLES))]
-        if "executions_per_trial" in oracle_options:
-            raise TypeError("`EntropyTuner` takes `seeds` in place of `executions_per_trial`: one run for each seed.")
         self.seeds = tuple(_checks.seeds("seeds", seeds))
         if not self.seeds:
             raise ValueError(_checks.message("seeds", "at least one seed", seeds))
@@ -123,7 +123,9 @@ class EntropyTuner(_keras_tuner.TunerBase):
         oracle = kind(objective=objective, seed=seed, **limit, **oracle_options)
         if "max_retries_per_trial" in oracle_options:
             raise ValueError("`max_retries_per_trial` should be left out: a trial with the same seeds fails again.")
-        self._folder = Path(directory) / project_name
+        self._folder = _files.local(directory, "directory") / project_name
+        if log_dir is not None:
+            _files.local(log_dir, "log_dir")
         settings = {"arm": arm, "tuner": tuner, "seed": seed, "seeds": self.seeds, "epoch": epoch, **oracle_options}
         if tuner == "hyperband":
             settings |= limit
@@ -345,13 +347,29 @@ class EntropyTuner(_keras_tuner.TunerBase):
         return found
 
 
+_COMPILED = ", as it trains the model that `build` returns: compile it with this {} there."
+_NOT_TAKEN = {
+    "executions_per_trial": ", but `seeds`: one run for each seed.",
+    "optimizer": _COMPILED.format("optimizer"),
+    "loss": _COMPILED.format("loss"),
+    "metrics": _COMPILED.format("list of metrics"),
+    "max_model_size": ": raise keras_tuner.errors.FailedTrialError in `build` for a model that is too large.",
+    "distribution_strategy": ": build and compile the model in `strategy.scope()` in `build`.",
+    "tuner_id": ", as it searches from one process: leave it out. `arm` names the search in records and logs.",
+    "logger": ", which KerasTuner ignores too: leave it out. `log_dir` writes logs for TensorBoard.",
+}
+"""Arguments of KerasTuner's tuners that this one does not take, and what to do."""
+
+
 def _check_options(options: Iterable[str], oracle: type, tuner: str) -> None:
-    """Check that an oracle has these options.
+    """Check that an oracle has these options. An argument of KerasTuner's tuners has its own remedy.
 
     Raises:
         TypeError: If it has not.
     """
     known = {name for kind in oracle.__mro__[:-1] for name in inspect.signature(kind).parameters}
+    for name in sorted(set(options) & set(_NOT_TAKEN)):
+        raise TypeError(f"`EntropyTuner` takes no `{name}`{_NOT_TAKEN[name]}")
     for name in sorted(set(options) - known):
         close = difflib.get_close_matches(
             name, [*known, "max_trials", "epochs", "seeds", "holdout_seeds"], n=1, cutoff=0.5

@@ -13,6 +13,9 @@ Array = np.ndarray[Any, Any]
 
 REDUCTIONS, TIES = ("mean", "sum"), ("wrong", "first")
 
+_ALWAYS_CLASSES, _CLASSES_PER_POINT = 1000, 10
+"""Labels below the first number are taken for classes, and labels below this many times the number of points."""
+
 
 def observables_of(y_train: Array, y_test: Array) -> dict[str, Observable]:
     """Return the training loss and both accuracies."""
@@ -51,5 +54,11 @@ def checked_data(data: Iterable[Any], dimensions: int | None = 2) -> tuple[Array
         raise ValueError(
             "x_train should have at least one point, with as many inputs as x_test. Received: shapes "
             f"{x_train.shape} and {x_test.shape}."
+        )
+    largest, points = int(max(y_train.max(), y_test.max(initial=0))), len(y_train) + len(y_test)
+    if largest >= max(_ALWAYS_CLASSES, _CLASSES_PER_POINT * points):
+        raise ValueError(
+            f"`data` should have labels that number the classes from 0 on. Received: the label {largest} for {points} "
+            "points. Number the classes, as np.unique(labels, return_inverse=True) does."
         )
     return x_train.astype(np.float64), y_train.astype(np.int64), x_test.astype(np.float64), y_test.astype(np.int64)

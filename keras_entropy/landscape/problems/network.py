@@ -68,6 +68,9 @@ def network_problem(
     half_width = 2 / math.sqrt(width) if half_width is None else float(_checks.number("half_width", half_width))
     x_train, y_train, x_test, y_test = arrays = checked_data(data)
     classes = max(2, int(max(y_train.max(), y_test.max(initial=0))) + 1)
+    inner = (depth - 1) * (width + 1) * width
+    dimension = (x_train.shape[1] + 1) * width + inner + (width + 1) * classes
+    _checks.fits_memory("depth" if depth > width else "width", max(depth, width), 8 * dimension)
     sizes = [x_train.shape[1], *[width] * depth, classes]
     energy = functools.partial(_energy, sizes, arrays, final_relu, reduction == "sum", strength, ties == "first")
     options: dict[str, Any] = {"final_relu": bool(final_relu), "ties": ties, "reduction": reduction}
@@ -80,7 +83,7 @@ def network_problem(
 
     return Problem(
         name=f"network of {depth} hidden layers of {width} units",
-        dimension=sum((a + 1) * b for a, b in itertools.pairwise(sizes)),
+        dimension=dimension,
         half_width=half_width,
         observables=observables_of(y_train, y_test),
         energy=energy,

@@ -75,7 +75,7 @@ class Problem:
     data: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        _checks.positive_integer("dimension", self.dimension)
+        _checks.fits_memory("dimension", self.dimension, 8 * _checks.positive_integer("dimension", self.dimension))
         if not _checks.number("half_width", self.half_width) > 0:
             raise ValueError(_checks.message("half_width", "above 0", self.half_width, "A box of width 0 is empty."))
         if not self.observables:

@@ -1,20 +1,21 @@
-"""Callbacks: `EntropyLogger` logs entropies and the loss without penalties, `FactorSchedule` changes factors."""
+"""A callback that logs entropies and the loss without penalties."""
 
 from __future__ import annotations
 
-import contextlib
-import inspect
+import copy
 import math
 import os
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_entropy import _checks, _keras, _optional, profile
-from keras_entropy.layers import DualDense, EntropyActivation
+from keras_entropy import _checks, _files, _keras, _optional, profile
+from keras_entropy.callbacks.log_entries import LogEntries
+from keras_entropy.callbacks.monitors import warn_of_penalised_monitors
+from keras_entropy.callbacks.task_loss import TaskLossReader
+from keras_entropy.layers import EntropyActivation
 from keras_entropy.placement.resolution import Placement, check_selectable, select_weights
 from keras_entropy.profile import MeasurableWeight, WeightEntropy
 from keras_entropy.profile.activation_means import check_sample_fits, checked_sample, means_on_sample
@@ -29,9 +30,6 @@ _VISIBLE_PART = 0.1
 
 OF_TERM = "term"
 """Measure of a log in which each layer has the quantity of its own term."""
-
-PENALISED = ("loss", "val_loss")
-"""Keys of the logs that contain the penalty."""
 
 
 class EntropyLogger(keras.callbacks.Callback):
@@ -55,8 +53,13 @@ class EntropyLogger(keras.callbacks.Callback):
     logger hands a shorter copy of `logs` to `keras.callbacks.ProgbarLogger`.
 
     To stop, save or reduce the learning rate by the task alone, give Keras's callbacks
-    `monitor="val_task_loss", mode="min"`. The logger does not change training: weights and history are bit-identical to
-    those without it. When `fit` ends, also with an exception, the model is as it was before.
+    `monitor="val_task_loss", mode="min"`. The logger does not change training: weights, history and results of
+    `evaluate` and `train_on_batch` are bit-identical to those without it. When `fit` ends, the model is as it was
+    before. An entry whose name a metric or an output of the model has is left out, with a warning.
+
+    In a training loop of your own, call the hooks of the logger from `on_train_begin` to `on_train_end`, or those of a
+    `keras.callbacks.CallbackList` that has it. `task_loss` is then the mean over the training samples since
+    `on_epoch_begin`. For `val_task_loss`, give `evaluate` the list, `callbacks=callback_list`.
 
     Args:
         placement: Which layers to log, as in `resolve_placement`, except for `"empirical"`. Globs and predicates also
@@ -69,8 +72,10 @@ class EntropyLogger(keras.callbacks.Callback):
         log_dir: Path of a folder for TensorBoard event files: all scalars of `logs`, a histogram per layer of its
             filters or dimensions, and a box plot of all layers. TensorFlow is not needed. Histograms of
             `"log_volume"` and `"total_correlation"` take singular values. Defaults to None: no files.
-        sample: Inputs of the model as for `model.predict`, some hundred rows, to measure activations on, in inference
-            mode, at the end of each epoch. Activations of recurrent layers are not measured. Defaults to None.
+        sample: Inputs of the model, some hundred rows, to measure activations on, in inference mode, at the end of each
+            epoch: arrays, tables of pandas or sparse matrices of SciPy, as for `model.predict`. A model of a fixed
+            batch size is called on whole batches alone. Activations of recurrent layers are not measured. Defaults to
+            None.
 
     Attributes:
         layers_logged: Tuple of `WeightEntropy`, one per layer, of the last epoch. `penalised` is False for a frozen
@@ -102,8 +107,7 @@ class EntropyLogger(keras.callbacks.Callback):
         super().__init__()
         _checks.one_of("measure", measure, (*profile.MEASURES, OF_TERM))
         if log_dir is not None:
-            if not isinstance(log_dir, str | os.PathLike):
-                raise TypeError(_checks.message("log_dir", "the path of a folder", log_dir))
+            _files.local(log_dir, "log_dir")
             _optional.require("tensorboard", extra="tensorboard")
             _optional.require("matplotlib", extra="plot")
         self.placement = check_selectable(placement)
@@ -111,40 +115,35 @@ class EntropyLogger(keras.callbacks.Callback):
         self.log_dir = log_dir
         self.sample = checked_sample(sample)
         self.layers_logged: tuple[WeightEntropy, ...] = ()
-        self._reset()
-
-    def _reset(self) -> None:
-        self._tracking: _keras.Change | None = None
+        self._task_loss: TaskLossReader | None = None
+        self._validation: float | None = None
         self._writer: Any = None
-        self._fitting = False
+        self._training = False
+        self._entries = LogEntries()
         self._warned: set[str] = set()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
-        """Make a new logger with the same arguments; KerasTuner copies callbacks for each trial."""
-        return type(self)(self.placement, self.measure, self.log_dir, self.sample)
-
-    def set_model(self, model: Any) -> None:
-        """Prepare the model; Keras calls this before it compiles the training step."""
-        super().set_model(model)
-        self._finish()
-        if _keras.keeps_task_loss(model):
-            return
-        tracking = _keras.track_task_loss(model, self)
-        if isinstance(tracking, str):
-            self._warn("task_loss", f"EntropyLogger cannot log task_loss: {tracking}.")
-        else:
-            self._tracking = tracking
+        """Copy the logger without what a training left in it; KerasTuner copies callbacks for each trial."""
+        memo |= {id(shared): shared for shared in (self.sample, self.placement)}
+        memo |= {id(left): None for left in (self.model, self._task_loss, self._writer)}
+        other = memo[id(self)] = copy.copy(self)
+        other.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        other._finish()
+        other.layers_logged, other._entries = (), LogEntries()
+        return other
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Move the logger to the first place in the list of callbacks, and warn of monitors of the penalty."""
-        self._fitting = True
+        self._finish()  # what a training that ended by an exception has left
+        self._training = True
+        self._find_task_loss()
         callback_list = _keras.callback_list_of(self)
         if callback_list is not None:
             # Keras is iterating over the old list, which must not change.
             siblings = [c for c in callback_list.callbacks if c is not self]
             callback_list.callbacks = [self, *(self._with_short_line(callback) for callback in siblings)]
             if any(isinstance(r, EntropyRegularizer) for r in regularizers_of(self.model)):
-                _warn_of_penalised_monitors(siblings)
+                warn_of_penalised_monitors(siblings)
         if self.model.built:  # what does not fit the model raises now
             self._weights()
             if self.sample is not None:
@@ -154,6 +153,13 @@ class EntropyLogger(keras.callbacks.Callback):
 
             self._writer = EventWriter(self.log_dir)
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Begin to average the task loss."""
+        self._validation = None
+        self._find_task_loss()  # the model may have been compiled again
+        if self._task_loss is not None:
+            self._task_loss.begin_epoch()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure the layers and add the entries to `logs`."""
         logs = {} if logs is None else logs
@@ -161,21 +167,22 @@ class EntropyLogger(keras.callbacks.Callback):
         self.layers_logged = tuple(
             profile.measure_weight(weight, measure, values=self._writer is not None) for weight in weights
         )
-        logs.update({f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged})
+        entries = {f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged}
         if self.sample is not None:
-            logs.update(self._activations(weights))
-        logs["entropy_penalty"] = profile.penalty(self.model)
-        if "task_loss" in logs:
-            if math.isnan(logs["task_loss"]) and math.isfinite(logs.get("loss", math.nan)):
-                name = type(self.model).__name__
-                self._warn(
-                    "task_loss",
-                    f"EntropyLogger cannot log task_loss: the train_step or compute_loss of {name} does not use the "
-                    "compiled loss, or, on JAX, not Keras's own step. If its loss leaves out `self.losses`, entropy "
-                    "terms have no effect.",
-                )
-            self._check_penalty(logs)
-            self._check_spacing(logs["task_loss"], logs["entropy_penalty"])
+            entries |= self._activations(weights)
+        entries["entropy_penalty"] = profile.penalty(self.model)
+        if self._task_loss is not None:
+            entries["task_loss"] = self._task_loss.training_mean()
+            self._check_task_loss(entries, logs.get("loss", math.nan))
+            if self._validation is not None:
+                entries["val_task_loss"] = self._validation
+        taken = self._entries.add(logs, entries)
+        if taken:
+            self._warn(
+                "taken",
+                f"EntropyLogger does not log {', '.join(taken)}: the logs have entries of these names. Rename the "
+                "metric or output of the model, or remove the other EntropyLogger.",
+            )
         if self._writer is not None:
             self._write_events(epoch, logs)
 
@@ -183,19 +190,35 @@ class EntropyLogger(keras.callbacks.Callback):
         """Restore the model."""
         self._finish()
 
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Restore the model after `evaluate(callbacks=[...])`."""
-        if not self._fitting:
-            self._finish()
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Add the task loss to the results of `evaluate(callbacks=[...])` outside of training."""
+        if not self._training:
+            self._find_task_loss()
+            if self._task_loss is not None:
+                self._task_loss.metric.in_results = True
 
-    on_predict_end = on_test_end
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Keep the task loss of the validation in training; restore the model outside of it."""
+        if not self._training:
+            self._finish()
+        elif self._task_loss is not None:
+            self._validation = self._task_loss.current_mean()
+            self._task_loss.leave_out()
+
+    def _find_task_loss(self) -> None:
+        found = _keras.task_loss(self.model)
+        if isinstance(found, str):
+            self._warn("task_loss", f"EntropyLogger cannot log task_loss: {found}.")
+        elif self._task_loss is None or self._task_loss.metric is not found:
+            self._task_loss = TaskLossReader(self.model, found)
 
     def _finish(self) -> None:
-        if self._tracking is not None:
-            self._tracking.release()
+        if self._task_loss is not None:
+            self._task_loss.close()
         if self._writer is not None:
             self._writer.close()
-        self._reset()
+        self._task_loss, self._writer, self._training = None, None, False
+        self._warned.clear()
 
     def _weights(self) -> list[MeasurableWeight]:
         try:
@@ -226,20 +249,22 @@ class EntropyLogger(keras.callbacks.Callback):
     def _with_short_line(self, callback: Any) -> Any:
         return _ShortLine(callback, self) if isinstance(callback, keras.callbacks.ProgbarLogger) else callback
 
-    def _check_penalty(self, logs: dict[str, Any]) -> None:
-        """Warn of a loss that never contains the penalty, as that of a `compute_loss` without `self.losses`."""
-        penalty, difference = logs["entropy_penalty"], logs.get("loss", math.nan) - logs["task_loss"]
-        rounding = 1e-5 * abs(logs["task_loss"])
+    def _check_task_loss(self, entries: dict[str, float], loss: float) -> None:
+        task_loss, penalty, name = entries["task_loss"], entries["entropy_penalty"], type(self.model).__name__
+        if math.isnan(task_loss) and math.isfinite(loss):
+            self._warn(
+                "task_loss",
+                f"EntropyLogger cannot log task_loss: the train_step or compute_loss of {name} does not use the "
+                "compiled loss, or, on JAX, not Keras's own step. If its loss leaves out `self.losses`, entropy "
+                "terms have no effect.",
+            )
         acts_each_step = all(getattr(term, "every", 1) == 1 for term in regularizers_of(self.model))
-        if acts_each_step and abs(difference) <= rounding < _VISIBLE_PART * abs(penalty):
-            name = type(self.model).__name__
+        if acts_each_step and abs(loss - task_loss) <= 1e-5 * abs(task_loss) < _VISIBLE_PART * abs(penalty):
             self._warn(
                 "penalty",
                 f"The loss of {name} does not contain the entropy penalty, {penalty:.4g}, so the terms have no effect. "
                 "Add `sum(self.losses)` in its compute_loss or train_step.",
             )
-
-    def _check_spacing(self, task_loss: float, penalty: float) -> None:
         spacing = float(np.spacing(np.float32(abs(penalty))))
         if penalty and math.isfinite(spacing) and spacing > _VISIBLE_CHANGE * abs(task_loss):
             self._warn(
@@ -268,110 +293,6 @@ class EntropyLogger(keras.callbacks.Callback):
         self._writer.flush()
 
 
-class FactorSchedule(keras.callbacks.Callback):
-    """Multiply the factors of all entropy regularizers of the model by `schedule(epoch)`, each epoch.
-
-    It works on every backend, compiled or not, and does not retrace the training step. It multiplies the
-    `decision_weight` of a `DualDense` too. The multiplier depends only on the epoch, so a run that `BackupAndRestore`
-    restores continues with the right one. It is logged as `entropy_multiplier`, and is not part of saved models. When
-    `fit` ends, the regularizers keep the last multiplier as `regularizer.multiplier`, like an optimizer keeps a
-    scheduled learning rate.
-
-    Args:
-        schedule: Function that takes the epoch, counted from 0, and returns a float. 0 turns the terms off.
-
-    Raises:
-        TypeError: If `schedule` is not a function of one argument. In `fit`: if it does not return a number.
-        ValueError: In `fit`: if `schedule` returns NaN or an infinity, the model has no entropy regularizer, or another
-            `FactorSchedule` acts on one.
-
-    Examples:
-        >>> import keras, numpy as np
-        >>> from keras_entropy import DenseEntropy, FactorSchedule
-        >>> warm_up = FactorSchedule(lambda epoch: min(1.0, (epoch + 1) / 4))
-        >>> dense = keras.layers.Dense(3, kernel_regularizer=DenseEntropy(1e-3))
-        >>> model = keras.Sequential([keras.Input((4,)), dense])
-        >>> model.compile("sgd", "mse")
-        >>> history = model.fit(np.ones((8, 4)), np.ones((8, 3)), epochs=2, verbose=0, callbacks=[warm_up])
-        >>> history.history["entropy_multiplier"]
-        [0.25, 0.5]
-    """
-
-    def __init__(self, schedule: Callable[[int], float]) -> None:
-        super().__init__()
-        if not callable(schedule):
-            raise TypeError(_checks.message("schedule", "a function of the epoch", schedule))
-        with contextlib.suppress(ValueError):  # Python does not know the arguments of some built-in functions
-            _check_takes_epoch(inspect.signature(schedule), schedule)
-        self.schedule = schedule
-        self._change: _keras.Change | None = None
-        self._value = 1.0
-        self._states: list[_keras.StepState] = []
-        self._shared: list[EntropyRegularizer] = []
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> FactorSchedule:
-        """Make a new callback with the same schedule; KerasTuner copies callbacks for each trial."""
-        return type(self)(self.schedule)
-
-    def set_model(self, model: Any) -> None:
-        """Prepare the model; Keras calls this before it compiles the training step."""
-        super().set_model(model)
-        _keras.release_stale(model)
-        if self._change is not None:
-            self._change.release()
-        regularizers = [r for r in regularizers_of(model) if isinstance(r, EntropyRegularizer)]
-        if not regularizers:
-            dual = any(isinstance(layer, DualDense) for layer in _keras.layers_of(model))
-            remedy = "Set a `decision_weight` of its DualDense" if dual else "Attach one with apply_entropy"
-            raise ValueError(f"FactorSchedule found no entropy regularizer in the model. {remedy} first.")
-        self._value = math.nan
-        self._shared = regularizers if all(regularizer.is_shared for regularizer in regularizers) else []
-        if self._shared:  # the compiled step reads their factors
-            return
-        if any(isinstance(regularizer.multiplier, keras.Variable) for regularizer in regularizers):
-            raise ValueError("Two FactorSchedules act on the same regularizer. Combine them into one.")
-        before = [float(regularizer.multiplier) for regularizer in regularizers]
-        self._states = [_keras.StepState(value, "entropy_multiplier") for value in before]
-        for regularizer, state in zip(regularizers, self._states, strict=True):
-            state.attach(model)
-            regularizer.multiplier = state.state
-        states = self._states
-
-        def undo() -> None:
-            for regularizer, state, value in zip(regularizers, states, before, strict=True):
-                state.detach(model)
-                regularizer.multiplier = value if math.isnan(self._value) else self._value
-
-        self._change = _keras.Change(model, self, undo)
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Set the multiplier."""
-        value = _checks.number(f"schedule({epoch})", self.schedule(epoch))
-        for state in self._states:
-            state.state.assign(value)
-        for regularizer in self._shared:
-            regularizer.set_strength(regularizer.factor, value)
-        self._value = value
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Log the multiplier."""
-        if logs is not None:
-            logs["entropy_multiplier"] = self._value
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Restore the model; the regularizers keep the last multiplier."""
-        if self._change is not None:
-            self._change.release()
-
-
-def _check_takes_epoch(signature: inspect.Signature, schedule: Any) -> None:
-    try:
-        signature.bind(0)
-    except TypeError as error:
-        remedy = "Let it take the epoch, such as `lambda epoch: 0.9**epoch`."
-        raise TypeError(_checks.message("schedule", "a function of the epoch alone", schedule, remedy)) from error
-
-
 class _ShortLine:
     """Keras's progress line without the entries of single layers."""
 
@@ -385,23 +306,3 @@ class _ShortLine:
         layers = [entropy.mean for entropy in self._logger.layers_logged]
         shown = {name: value for name, value in logs.items() if not name.startswith("entropy/")}
         self._callback.on_epoch_end(epoch, shown | ({"entropy": float(np.mean(layers))} if layers else {}))
-
-
-def watches_penalty(callback: Any) -> bool:
-    """Whether a callback of Keras stops, saves or reduces the learning rate by a loss with the penalty."""
-    monitors = isinstance(callback, keras.callbacks.EarlyStopping | keras.callbacks.ReduceLROnPlateau) or (
-        isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_best_only
-    )
-    return monitors and callback.monitor in PENALISED
-
-
-def _warn_of_penalised_monitors(callbacks: list[keras.callbacks.Callback]) -> None:
-    for callback in callbacks:
-        if watches_penalty(callback):
-            name = type(callback).__name__
-            warnings.warn(
-                f'{name}(monitor="{callback.monitor}") monitors the task loss plus the penalty, so a change of the '
-                f'penalty alone can trigger it. Use {name}(monitor="val_task_loss", mode="min").',
-                _checks.EntropyWarning,
-                stacklevel=2,
-            )

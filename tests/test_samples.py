@@ -1,0 +1,106 @@
+"""`EntropyLogger(sample=)`: the types that `model.predict` takes, models of a fixed batch size, and what is refused."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+from modes import BACKEND
+
+from keras_entropy import EntropyLogger
+
+L = keras.layers
+
+
+def data(n=24):
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(n, 6)).astype("float32"), generator.uniform(size=(n, 3)).astype("float32")
+
+
+def logged(model, sample):
+    logger, logs = EntropyLogger(sample=sample), {}
+    logger.set_model(model)
+    logger.on_train_begin()
+    logger.on_epoch_end(0, logs)
+    logger.on_train_end()
+    return logs
+
+
+def odd_samples():
+    import scipy.sparse
+
+    x, _ = data()
+    yield "csr", scipy.sparse.csr_matrix(x)
+    yield "coo", scipy.sparse.coo_array(x)
+    with contextlib.suppress(ModuleNotFoundError):
+        import pandas
+
+        yield "pandas", pandas.DataFrame(x)
+    if BACKEND == "tensorflow":
+        import tensorflow
+
+        yield "tensorflow", tensorflow.sparse.from_dense(x)
+        yield "tensor", tensorflow.constant(x)
+    if BACKEND == "jax":
+        import jax.experimental.sparse
+
+        yield "jax", jax.experimental.sparse.BCOO.fromdense(x)
+
+
+def test_samples_of_the_types_that_predict_takes():
+    x, _ = data()
+    model = keras.Sequential([keras.Input((6,)), L.Dense(3, "sigmoid", name="d")])
+    model.compile("sgd", "mse")
+    expected = logged(model, x)["entropy/d/activation"]
+    assert expected < -1
+
+    for name, sample in odd_samples():
+        found = logged(model, sample)["entropy/d/activation"]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("rows", [16, 40, 64])
+def test_a_model_of_a_fixed_batch_size_is_measured_on_whole_batches(rows):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(batch_shape=(16, 4, 8))
+    model = keras.Model(inputs, L.Dense(3, "tanh", name="d")(L.LSTM(5, stateful=True)(inputs)))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    x = np.ones((rows, 4, 8), "float32")
+    slope = np.log(1 - model.predict(x[:16], verbose=0) ** 2).mean()
+    model.layers[1].reset_state()
+
+    np.testing.assert_allclose(logged(model, x)["entropy/d/activation"], slope, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"`sample` should be inputs of at least 16 rows.*15"):
+        logged(model, x[:15])
+
+
+@pytest.mark.parametrize("sample", [np.ones((200, 50)).tolist(), (row for row in [np.ones(6)]), {"a": 3}, [[], []]])
+def test_samples_of_other_types_are_refused_in_a_short_line(sample):
+    with pytest.raises(ValueError, match=rf"`sample`.*of type {type(sample).__name__}.*Give rows") as caught:
+        EntropyLogger(sample=sample)
+
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow")
+def test_a_data_set_as_a_sample_is_refused():
+    import tensorflow
+
+    with pytest.raises(ValueError, match="`sample`.*Dataset.*a batch of a data set"):
+        EntropyLogger(sample=tensorflow.data.Dataset.from_tensor_slices(data()[0]).batch(8))
+
+
+def test_a_sample_that_a_model_built_in_training_does_not_take_is_named():
+    class Built(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = L.Dense(3, "tanh")
+
+        def call(self, x):
+            return self.dense(x)
+
+    x, y = data()
+    model = Built()
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="`sample` should be inputs of the model"):
+        model.fit(x, y, verbose=0, callbacks=[EntropyLogger(sample=x[:, :3])])
