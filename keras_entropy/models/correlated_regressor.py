@@ -17,7 +17,6 @@ from keras import ops
 from keras_entropy import _backend, _checks, _keras, functional
 from keras_entropy._backend import Array
 from keras_entropy._backend.adapter import HostArray
-from keras_entropy.regularizers import TotalCorrelation
 
 _SMALLEST_EIGENVALUE = 1e-10  # of a correlation matrix: predictions in float32 leave 1e-14 where the rank is deficient
 
@@ -108,12 +107,11 @@ class CorrelatedRegressor(keras.Model):
         graph = _keras.graph_of(model)
         if graph is not None:
             _check_outputs(graph.output_shape, self.outputs)
-        penalised = self.correlation_penalty > 0
         self.whitening = self.add_weight(
             name="whitening",
             shape=(self.outputs, self.outputs),
             initializer="identity",
-            regularizer=TotalCorrelation(self.correlation_penalty, 0.0, "sum") if penalised else None,
+            regularizer=_Independence(self.correlation_penalty) if self.correlation_penalty else None,
             dtype=keras.config.floatx(),
             autocast=False,
         )
@@ -235,6 +233,16 @@ class CorrelatedRegressor(keras.Model):
             remedy = f"The predictions have shape {mean.shape}."
             raise ValueError(_checks.message("y", f"an array of the shape {mean.shape} of the predictions", y, remedy))
         return y - mean, None if weights is None else np.asarray(weights, np.float64)
+
+
+class _Independence(keras.Regularizer):
+    """The total correlation of the columns of W. No entropy term: those act on weights that data pass through."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, x: Any) -> Array:
+        return self.factor * functional.total_correlation(x)
 
 
 class _NegativeLogLikelihood(keras.losses.Loss):
