@@ -12,6 +12,7 @@ from keras_entropy._checks import EntropyWarning
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
 from keras_entropy.layers import DualDense, EntropyActivation, RepresentationEntropy
 from keras_entropy.losses import SemiSupervisedCrossentropy, SigmoidEntropy, SoftmaxEntropy, ViewEntropy
+from keras_entropy.models import CorrelatedRegressor
 from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.profile import EntropyProfile, entropy_profile, register_measurable
 from keras_entropy.regularizers import (
@@ -30,6 +31,7 @@ __all__ = [
     "ActivationEntropy",
     "ConvCornerEntropy",
     "ConvEntropy",
+    "CorrelatedRegressor",
     "DenseEntropy",
     "DualDense",
     "EntropyActivation",

@@ -46,7 +46,7 @@ def test_each_layer_is_measured_on_its_outputs(network, data):
     measured = {found.path: found for found in logger.representations_logged}
     assert list(measured) == ["conv", "hidden", "head"]
     for path, found in measured.items():
-        outputs = keras.Model(network.inputs, network.get_layer(path).output)(data[0], training=False)
+        outputs = keras.Model(network.inputs, network.get_layer(path).output)([data[0]], training=False)
         z = keras.ops.convert_to_numpy(outputs).astype("float64")
         z = z.mean(axis=tuple(range(1, z.ndim - 1)))  # feature maps are averaged
         assert (found.n, found.d) == z.shape
@@ -125,8 +125,10 @@ def test_tensorboard_shows_them(network, data, tmp_path):
     pytest.importorskip("tensorboard")
     pytest.importorskip("matplotlib")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util import tensor_util
 
     _, history = fit(network, data, epochs=2, representations="hidden", log_dir=tmp_path)
     events = EventAccumulator(str(tmp_path)).Reload()
-    points = [event.value for event in events.Scalars("representation/hidden/effective_rank")]
+    tensors = events.Tensors("representation/hidden/effective_rank")
+    points = [float(tensor_util.make_ndarray(event.tensor_proto)) for event in tensors]
     np.testing.assert_allclose(points, history["representation/hidden/effective_rank"], rtol=1e-6)
