@@ -103,16 +103,15 @@ def test_it_trains_without_labels_and_does_not_collapse(kind, oracle, own, seede
     x = views(64)[:, 0] / np.arange(1, 4)
     model = of_views(kind(), 2)
 
-    history = model.fit(x, batch_size=64, epochs=60, verbose=0).history["loss"]
+    history = model.fit(np.tile(x, (30, 1)), batch_size=64, epochs=2, shuffle=False, verbose=0).history["loss"]
 
-    assert history[-1] < history[0]
+    assert history[1] < history[0]
     assert functional.effective_rank(host(model.predict(x, verbose=0))[:, 0]) > 1.9
 
 
 @each_loss
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision(kind, oracle, own, policy):
-    keras.config.set_dtype_policy(policy)
+def test_mixed_precision(kind, oracle, own):
+    keras.config.set_dtype_policy("mixed_float16")
     model = of_views(kind())
 
     assert np.isfinite(model.fit(views()[:, 0], epochs=2, batch_size=8, verbose=0).history["loss"]).all()
