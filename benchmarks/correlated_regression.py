@@ -275,12 +275,11 @@ def compare(name, arguments):
     make, hidden = problem(name)
     arms = [arm for arm in ARMS if arm != "oracle covariance" or make(0)["covariance"] is not None]
     results = {}
+    print(f"\n{name}\n{'':22}{'error':>8}  {REFERENCE + ' against it':32}{'NLL':>8}  {'against it':28}{'s':>6}  chosen")
     for arm in arms:
         options = chosen(arm, make, hidden, arguments)
         results[arm] = [run(arm, make, hidden, seed, options) for seed in range(arguments.seeds)]
-    print(f"\n{name}\n{'':22}{'error':>8}  {REFERENCE + ' against it':32}{'NLL':>8}  {'against it':28}{'s':>6}  chosen")
-    for arm, runs in results.items():
-        print(row(arm, runs, results[REFERENCE]), flush=True)
+        print(row(arm, results[arm], results[REFERENCE]), flush=True)
     return [{"problem": name, **result} for runs in results.values() for result in runs]
 
 
