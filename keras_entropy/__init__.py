@@ -10,8 +10,9 @@ _optional.require_backend()
 
 from keras_entropy._checks import EntropyWarning
 from keras_entropy.callbacks import EntropyLogger, FactorSchedule
-from keras_entropy.layers import DualDense, EntropyActivation
-from keras_entropy.losses import SemiSupervisedCrossentropy, SigmoidEntropy, SoftmaxEntropy
+from keras_entropy.layers import DualDense, EntropyActivation, RepresentationEntropy
+from keras_entropy.losses import SemiSupervisedCrossentropy, SigmoidEntropy, SoftmaxEntropy, ViewEntropy
+from keras_entropy.models import CorrelatedRegressor
 from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.profile import EntropyProfile, entropy_profile, register_measurable
 from keras_entropy.regularizers import (
@@ -30,6 +31,7 @@ __all__ = [
     "ActivationEntropy",
     "ConvCornerEntropy",
     "ConvEntropy",
+    "CorrelatedRegressor",
     "DenseEntropy",
     "DualDense",
     "EntropyActivation",
@@ -38,11 +40,13 @@ __all__ = [
     "EntropyRegularizer",
     "EntropyWarning",
     "FactorSchedule",
+    "RepresentationEntropy",
     "SemiSupervisedCrossentropy",
     "SigmoidEntropy",
     "SoftmaxEntropy",
     "SumRegularizer",
     "TotalCorrelation",
+    "ViewEntropy",
     "apply_entropy",
     "entropy_profile",
     "register_measurable",

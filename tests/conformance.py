@@ -13,6 +13,7 @@ from keras_entropy import (
     DenseEntropy,
     DualDense,
     EntropyActivation,
+    RepresentationEntropy,
     TotalCorrelation,
 )
 
@@ -239,6 +240,11 @@ def _softplus(x):
     return np.log1p(np.exp(x)), FACTOR * np.log1p(np.exp(-x)).mean()
 
 
+def _represented(x):
+    variances = np.linalg.eigvalsh(np.cov(x.reshape(-1, x.shape[-1]), rowvar=False))
+    return x, FACTOR * (variances - np.log(variances + 1e-2)).mean() / 2
+
+
 LAYERS = [
     LayerCase(
         "activation", lambda **changes: EntropyActivation(**{"activation": "softplus", "factor": FACTOR, **changes}),
@@ -248,5 +254,9 @@ LAYERS = [
         "dual", lambda **changes: DualDense(3, **{"dual_initializer": "random_normal", "bias_initializer": "ones",
                                                   "decision_weight": FACTOR, **changes}),
         _dual, "decision_weight", masks=True,
+    ),
+    LayerCase(
+        "representation", lambda **changes: RepresentationEntropy(**{"factor": FACTOR, "pool": None, **changes}),
+        _represented, "factor", masks=True,
     ),
 ]  # fmt: skip

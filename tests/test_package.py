@@ -15,7 +15,7 @@ from conftest import BLOCKED, ROOT
 
 CORE = (
     "_backend", "_checks", "_files", "_frozen", "_keras", "_optional", "_sealed", "_table", "callbacks", "functional",
-    "layers", "losses", "placement", "profile", "regularizers",
+    "layers", "losses", "models", "placement", "profile", "regularizers",
 )  # fmt: skip
 
 

@@ -11,22 +11,29 @@ from keras_entropy import (
     ActivationEntropy,
     ConvCornerEntropy,
     ConvEntropy,
+    CorrelatedRegressor,
     DenseEntropy,
     DualDense,
     EntropyActivation,
     EntropyLogger,
     EntropyRegularizer,
     FactorSchedule,
+    RepresentationEntropy,
     SemiSupervisedCrossentropy,
     SigmoidEntropy,
     SoftmaxEntropy,
     SumRegularizer,
     TotalCorrelation,
+    ViewEntropy,
     entropy_profile,
 )
 
 L = keras.layers
-LAYERS = {DualDense: {"units": 3, "decision_weight": 0.5}, EntropyActivation: {"activation": "tanh", "factor": 0.5}}
+LAYERS = {
+    DualDense: {"units": 3, "decision_weight": 0.5},
+    EntropyActivation: {"activation": "tanh", "factor": 0.5},
+    RepresentationEntropy: {"factor": 0.5},
+}
 LOSSES = {SigmoidEntropy: {}, SoftmaxEntropy: {}, SemiSupervisedCrossentropy: {"unlabelled_weight": 0.5}}
 REGULARIZERS = {
     ConvCornerEntropy: {"factor": 0.5},
@@ -36,8 +43,8 @@ REGULARIZERS = {
     SumRegularizer: {"regularizers": [DenseEntropy(0.5), "l2"]},
 }
 CALLBACKS = {EntropyLogger: {"measure": "corner"}, FactorSchedule: {"schedule": lambda epoch: 0.5}}
-OTHERS = {EntropyRegularizer, ActivationEntropy}
-"""The base class, and the regularizer of activities, which are below in tests of their own."""
+OTHERS = {EntropyRegularizer, ActivationEntropy, ViewEntropy, CorrelatedRegressor}
+"""Those below in tests of their own: the base class, and what takes other data."""
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(8, 4)).astype("float32")
@@ -127,6 +134,30 @@ def test_losses(base, tmp_path):
     model.compile("sgd", own)
     loss = model.evaluate(X, labels, verbose=0)
     np.testing.assert_allclose(reloaded(model, tmp_path).evaluate(X, labels, verbose=0), loss, rtol=1e-5)
+
+
+def test_a_loss_of_views():
+    class Own(ViewEntropy):
+        def call(self, y_true, y_pred):
+            return 3 * super().call(y_true, y_pred)
+
+    views = X.reshape(4, 2, 4)
+    values = [float(keras.ops.convert_to_numpy(loss(np.zeros(4), views))) for loss in (ViewEntropy(), Own())]
+    np.testing.assert_allclose(values[1], 3 * values[0], rtol=1e-5)
+
+
+def test_a_regressor(tmp_path):
+    @keras.saving.register_keras_serializable("test_subclasses", name="OwnRegressor")
+    class Own(CorrelatedRegressor):
+        def call(self, inputs, training=None):
+            return 2 * super().call(inputs, training=training)
+
+    own = Own(keras.Sequential([keras.Input((4,)), L.Dense(2)]), outputs=2)
+    own.compile("sgd")
+    own.fit(X, X[:, :2], verbose=0)
+    again = reloaded(own, tmp_path)
+    assert type(again) is Own
+    np.testing.assert_allclose(again.predict(X, verbose=0), own.predict(X, verbose=0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("base", REGULARIZERS)

@@ -82,6 +82,10 @@ class Framework(Adapter):
         # A product, not a sum: so a NaN reaches the gradients of the other weights too.
         return volume * (1 + poison) + parts.shape[-1] * ops.log(scale[..., 0, 0])
 
+    def gram(self, matrix: Array) -> Array:
+        """The product W^T W of a real matrix, in all digits of its dtype: a Cholesky factorisation needs them."""
+        return ops.transpose(matrix) @ matrix  # `keras.ops.matmul` on torch computes float64 in float32
+
     def singular_values(self, matrix: Array, imaginary: Array | None) -> Array:
         """By SVD."""
         if imaginary is not None:  # the real matrix of the same map has each singular value twice
@@ -151,6 +155,20 @@ class Framework(Adapter):
         """
         zero = ops.zeros((), dtype=keras.backend.floatx())
         return ops.cond(condition, lambda: function(x), lambda: zero)
+
+    # Replicas
+
+    def replicas(self) -> int:
+        """Number of replicas of the model that run this step, each on its part of the batch."""
+        return 1
+
+    def sum_over_replicas(self, x: Array) -> Array:
+        """Sum of a tensor over the replicas of the model, with the gradient of the sum."""
+        return x
+
+    def loss_of_replica(self, x: Array) -> Array:
+        """Turn a term of the global batch, which every replica computes, into what a layer on a replica adds."""
+        return x
 
     # Compilation
 

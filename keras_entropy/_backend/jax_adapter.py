@@ -37,6 +37,10 @@ class JaxAdapter(QRFramework):
         results = ops.map(lambda single: function(*single), flat)
         return keras.tree.map_structure(lambda x: ops.reshape(x, (*batch, *x.shape[1:])), results)
 
+    def gram(self, matrix: Array) -> Array:
+        """With the highest precision: a GPU or TPU multiplies float32 in fewer bits by default."""
+        return jax.numpy.matmul(matrix.T, matrix, precision="highest")
+
     def complex(self, real: Array, imaginary: Array) -> Array:
         """Complex matrices of their real and imaginary parts."""
         return jax.lax.complex(real, imaginary)

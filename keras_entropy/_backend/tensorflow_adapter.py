@@ -39,6 +39,33 @@ class TensorFlowAdapter(Framework):
     def _as_numpy(self, x: Array) -> HostArray:
         return np.asarray(tf.convert_to_tensor(x))  # `keras.ops.convert_to_numpy` copies
 
+    def gram(self, matrix: Array) -> Array:
+        """In float64: a GPU multiplies float32 in 10 bits (TF32) by default."""
+        wide = tf.cast(matrix, tf.float64)
+        return tf.cast(tf.linalg.matmul(wide, wide, transpose_a=True), matrix.dtype)
+
+    def replicas(self) -> int:
+        """Number of replicas in the scope of a `tf.distribute.Strategy`; 1 outside of `Strategy.run`."""
+        context = tf.distribute.get_replica_context()
+        return 1 if context is None else int(context.num_replicas_in_sync)
+
+    def sum_over_replicas(self, x: Array) -> Array:
+        """Sum over the replicas of a `tf.distribute.Strategy`."""
+        if self.replicas() == 1:
+            return x
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
+
+    def loss_of_replica(self, x: Array) -> Array:
+        """Keep the value on the first replica, and the gradient on all.
+
+        The replicas run as threads that wait for each other in a sum, and they share the list of losses of a layer:
+        each finds there the losses of those before it too.
+        """
+        if self.replicas() == 1:
+            return x
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return tf.where(first, x, x - tf.stop_gradient(x))
+
     def factorise(self, parts: Array, floor: Array) -> tuple[Array, Callable[[], Array]]:
         """By Cholesky of the Gram matrix in float64: TensorFlow's Householder QR is slow on CPU.
 

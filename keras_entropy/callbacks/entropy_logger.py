@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -19,6 +20,12 @@ from keras_entropy.layers import EntropyActivation
 from keras_entropy.placement.resolution import Placement, check_selectable, select_weights
 from keras_entropy.profile import MeasurableWeight, WeightEntropy
 from keras_entropy.profile.activation_means import check_sample_fits, checked_sample, means_on_sample
+from keras_entropy.profile.representations import (
+    Representation,
+    check_representations,
+    layers_with_representations,
+    representations_on_sample,
+)
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import regularizers_of
 
@@ -44,6 +51,9 @@ class EntropyLogger(keras.callbacks.Callback):
       `measure="log_volume"` and a square kernel it is the entropy change of the layer with its activation;
     * `entropy/<layer path>/sigmoid`, with a `sample`: mean sigmoid entropy of a `DualDense`, in bits per unit, over the
       positions that its mask includes;
+    * `representation/<layer path>/entropy`, with `representations`: entropy of the layer's outputs on the sample, in
+      nats per dimension (`functional.gaussian_entropy`); `representation/<layer path>/effective_rank`: the number of
+      dimensions that they use; `representation/<layer path>/dead`: the part of the dimensions that never changes;
     * `entropy_penalty`: sum of the entropy penalties of all kernels at the end of the epoch. Penalties of activations,
       which depend on the data, are part of `loss` only;
     * `task_loss` and, where there is validation, `val_task_loss`: compiled loss without any penalty, averaged like
@@ -76,10 +86,15 @@ class EntropyLogger(keras.callbacks.Callback):
             epoch: arrays, tables of pandas or sparse matrices of SciPy, as for `model.predict`. A model of a fixed
             batch size is called on whole batches alone. Activations of recurrent layers are not measured. Defaults to
             None.
+        representations: Layers whose outputs on the sample are measured: `"all"`, a glob on layer paths or a list of
+            globs. A call on the sample and two singular value decompositions for each layer are added to an epoch. More
+            rows than units are needed to see the entropy of all of them. Defaults to None.
 
     Attributes:
         layers_logged: Tuple of `WeightEntropy`, one per layer, of the last epoch. `penalised` is False for a frozen
             layer, which Keras does not penalise.
+        representations_logged: Tuple of `Representation`, one per layer of `representations`, of the last epoch, with
+            the numbers of vectors and dimensions.
 
     Raises:
         ValueError, TypeError: If an argument is invalid. In `fit`: if the placement finds no layer, or the sample does
@@ -103,6 +118,7 @@ class EntropyLogger(keras.callbacks.Callback):
         measure: str = "log_volume",
         log_dir: str | os.PathLike[str] | None = None,
         sample: Any = None,
+        representations: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         _checks.one_of("measure", measure, (*profile.MEASURES, OF_TERM))
@@ -114,7 +130,9 @@ class EntropyLogger(keras.callbacks.Callback):
         self.measure = measure
         self.log_dir = log_dir
         self.sample = checked_sample(sample)
+        self.representations = check_representations(representations, self.sample)
         self.layers_logged: tuple[WeightEntropy, ...] = ()
+        self.representations_logged: tuple[Representation, ...] = ()
         self._task_loss: TaskLossReader | None = None
         self._validation: float | None = None
         self._writer: Any = None
@@ -129,7 +147,7 @@ class EntropyLogger(keras.callbacks.Callback):
         other = memo[id(self)] = copy.copy(self)
         other.__dict__.update(copy.deepcopy(self.__dict__, memo))
         other._finish()
-        other.layers_logged, other._entries = (), LogEntries()
+        other.layers_logged, other.representations_logged, other._entries = (), (), LogEntries()
         return other
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -148,6 +166,8 @@ class EntropyLogger(keras.callbacks.Callback):
             self._weights()
             if self.sample is not None:
                 check_sample_fits(self.model, self.sample)
+            if self.representations is not None:
+                layers_with_representations(self.model, self.representations)
         if self.log_dir is not None:
             from keras_entropy.events import EventWriter
 
@@ -170,6 +190,12 @@ class EntropyLogger(keras.callbacks.Callback):
         entries = {f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged}
         if self.sample is not None:
             entries |= self._activations(weights)
+        if self.representations is not None:
+            layers = layers_with_representations(self.model, self.representations)
+            self.representations_logged = representations_on_sample(self.model, layers, self.sample)
+            for found in self.representations_logged:
+                for name in ("entropy", "effective_rank", "dead"):
+                    entries[f"representation/{found.path}/{name}"] = getattr(found, name)
         entries["entropy_penalty"] = profile.penalty(self.model)
         if self._task_loss is not None:
             entries["task_loss"] = self._task_loss.training_mean()
@@ -304,5 +330,5 @@ class _ShortLine:
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         layers = [entropy.mean for entropy in self._logger.layers_logged]
-        shown = {name: value for name, value in logs.items() if not name.startswith("entropy/")}
+        shown = {name: value for name, value in logs.items() if not name.startswith(("entropy/", "representation/"))}
         self._callback.on_epoch_end(epoch, shown | ({"entropy": float(np.mean(layers))} if layers else {}))

@@ -8,7 +8,7 @@ float64), with a gradient, and also inside compiled functions. Entropies are in 
 The linear map x -> Wx changes the differential entropy by log|det W| (Meni et al., 2023, theorem 2). If W is not
 square, the product of its singular values takes the place of |det W|. `epsilon` is the standard deviation of an assumed
 noise: each value is then the entropy of the output of the map plus independent Gaussian noise, so that values and
-gradients are finite for singular matrices too.
+gradients are finite for singular matrices too. Functions of representations take its variance.
 
 Sources:
     Meni, White, Mayo, Pilkiewicz (2023): Entropy-based guidance of deep neural networks.
@@ -22,10 +22,20 @@ from keras_entropy.functional.dense import BLOCKS, dense_log_spectrum, dense_log
 from keras_entropy.functional.elementary import log_magnitude, reciprocal
 from keras_entropy.functional.layout import split_groups
 from keras_entropy.functional.logits import sigmoid_entropy, softmax_entropy
+from keras_entropy.functional.representation import (
+    BIASES,
+    coding_rate,
+    effective_rank,
+    gaussian_entropy,
+    gaussian_entropy_bias,
+    is_rank_limited,
+)
 
 __all__ = [
     "ACTIVATIONS_OF_OUTPUT",
+    "BIASES",
     "BLOCKS",
+    "coding_rate",
     "conv_log_spectrum",
     "conv_log_volume",
     "corner",
@@ -34,7 +44,11 @@ __all__ = [
     "correlation_log_spectrum",
     "dense_log_spectrum",
     "dense_log_volume",
+    "effective_rank",
+    "gaussian_entropy",
+    "gaussian_entropy_bias",
     "is_elementwise",
+    "is_rank_limited",
     "log_abs_det",
     "log_magnitude",
     "log_slope",

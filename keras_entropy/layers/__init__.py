@@ -2,5 +2,6 @@
 
 from keras_entropy.layers.activation import EntropyActivation
 from keras_entropy.layers.dual import DualDense
+from keras_entropy.layers.representation import RepresentationEntropy
 
-__all__ = ["DualDense", "EntropyActivation"]
+__all__ = ["DualDense", "EntropyActivation", "RepresentationEntropy"]

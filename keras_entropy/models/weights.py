@@ -135,7 +135,7 @@ def _read_archive(path: Path) -> dict[str, Array]:
 
 
 def _number_of_arrays(path: Path) -> int | None:
-    """Count the arrays of layers in a file of Keras 3; None for the older format, whose arrays Keras counts itself."""
+    """Count the weights in a file of Keras 3; None for the older format, whose arrays Keras counts itself."""
     import h5py  # type: ignore[import-untyped]
 
     if path.name.endswith(".weights.h5"):
@@ -148,12 +148,14 @@ def _count(store: Any) -> int:
     import h5py
 
     found: list[str] = []
+    store.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
     # A file may also have an optimizer. States of random generators are not weights.
-    store["layers"].visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
-    return sum("seed_generator" not in name for name in found)
+    return sum(not name.startswith("optimizer/") and "seed_generator" not in name for name in found)
 
 
 def _words(model: Any) -> str:
+    if not hasattr(model, "input_shape"):  # a class of its own
+        return repr(model.name)
     return f"{model.name!r} with input {model.input_shape[1:]} and output {model.output_shape[1:]}"
 
 

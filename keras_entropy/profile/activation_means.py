@@ -68,15 +68,20 @@ def means_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> dict[
     }
     with contextlib.ExitStack() as stack:
         for name, recorder in recorders.items():
-            stack.enter_context(_in_place(layers[name], "activation", recorder))
+            stack.enter_context(in_place(layers[name], "activation", recorder))
             if "sigmoid" in recorder.quantities:
-                stack.enter_context(_in_place(layers[name], "call", recorder.call))
-        for batch in _batches(model, sample):
-            _call(model, sample, batch)
+                stack.enter_context(in_place(layers[name], "call", recorder.call))
+        run_on_sample(model, sample)
     return {
         name: {quantity: recorder.totals[quantity] / count for quantity, count in recorder.counts.items() if count}
         for name, recorder in recorders.items()
     }
+
+
+def run_on_sample(model: Any, sample: Any) -> None:
+    """Call a model on a sample from `checked_sample`, batch by batch, in inference mode."""
+    for batch in _batches(model, sample):
+        _call(model, sample, batch)
 
 
 def _quantities(layer: Any) -> dict[str, Quantity]:
@@ -155,7 +160,7 @@ def _call(model: Any, sample: Any, batch: Any) -> None:
 
 
 @contextlib.contextmanager
-def _in_place(layer: Any, name: str, stand_in: Any) -> Iterator[None]:
+def in_place(layer: Any, name: str, stand_in: Any) -> Iterator[None]:
     """Replace an attribute without Keras's tracking, so that a layer used as activation stays tracked."""
     attributes = vars(layer)
     before = attributes.get(name)

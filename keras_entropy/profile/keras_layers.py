@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_entropy import _backend, _keras
 from keras_entropy.layers import DualDense
+from keras_entropy.models import CorrelatedRegressor
 from keras_entropy.profile.layer_weights import own_variables
 from keras_entropy.profile.linear_map import Described, HostArray, LinearMap, register
 from keras_entropy.regularizers import EntropyRegularizer
@@ -199,6 +200,10 @@ def _layer_scale(layer: Any) -> Described:
     return {"gamma": LinearMap(layer.gamma, "scale", initializer=keras.initializers.Constant(layer.init_values))}
 
 
+def _noise(model: Any) -> Described:
+    return {"whitening": "a part of the loss, which describes the noise: no data pass through it"}
+
+
 def _register_layers() -> None:
     layers = keras.layers
     renorm = ("moving_stddev", "renorm_mean", "renorm_stddev")
@@ -225,6 +230,7 @@ def _register_layers() -> None:
         (_embedding, (), (layers.Embedding,)),
         (_prelu, (), (layers.PReLU,)),
         (_layer_scale, (), (_keras.LayerScale,)),
+        (_noise, (), (CorrelatedRegressor,)),
     ]
     for function, shifts, classes in table:
         for layer_class in classes:

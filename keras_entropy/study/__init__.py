@@ -12,10 +12,12 @@ from keras_entropy.study.single_run import fingerprint
 from keras_entropy.study.study import Study
 from keras_entropy.study.study_plan import PlannedArm, StudyPlan
 from keras_entropy.study.study_result import StudyResult, read_study, report
+from keras_entropy.study.view_controls import BarlowTwins, VICReg
 
 __all__ = [
     "Arm",
     "ArmResult",
+    "BarlowTwins",
     "Comparison",
     "Constant",
     "JobError",
@@ -27,6 +29,7 @@ __all__ = [
     "Study",
     "StudyPlan",
     "StudyResult",
+    "VICReg",
     "compare",
     "control_arms",
     "environment",

@@ -1,0 +1,159 @@
+"""How far the outputs of layers spread on data, and how many dimensions they use."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_entropy import _checks, _keras, functional
+from keras_entropy._backend.adapter import HostArray
+from keras_entropy.profile.activation_means import in_place, run_on_sample
+from keras_entropy.profile.weights import walk
+
+ALL = "all"
+
+_WITHOUT_EFFECT = (
+    keras.layers.InputLayer,
+    keras.layers.ActivityRegularization,
+    keras.layers.AlphaDropout,
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.Reshape,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
+"""Layers whose outputs, in inference mode, are their inputs in some shape."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Representation:
+    """The outputs of a layer on a sample, as vectors: feature maps and sequences are averaged over their positions.
+
+    Attributes:
+        path: String. Path of the layer.
+        entropy: Float. `functional.gaussian_entropy` with a variance of the noise of 0.01, in nats per dimension.
+        effective_rank: Float. `functional.effective_rank`: the number of dimensions that the vectors use.
+        dead: Float from 0 to 1. Part of the dimensions that are the same for all vectors.
+        n: Integer. Number of vectors.
+        d: Integer. Number of dimensions.
+    """
+
+    path: str
+    entropy: float
+    effective_rank: float
+    dead: float
+    n: int
+    d: int
+
+    @property
+    def is_rank_limited(self) -> bool:
+        """Whether the sample is too small to fill all dimensions: the noise then decides a part of `entropy`."""
+        return functional.is_rank_limited(self.n, self.d)
+
+
+def check_representations(representations: Any, sample: Any) -> str | tuple[str, ...] | None:
+    """Return `"all"`, a tuple of globs, or None.
+
+    Raises:
+        TypeError: If it is anything else.
+        ValueError: If there is no sample to measure them on.
+    """
+    if representations is None:
+        return None
+    if sample is None:
+        remedy = "Give sample=, some hundred rows of the training inputs."
+        raise ValueError(_checks.message("representations", "None without a sample", representations, remedy))
+    globs = (representations,) if isinstance(representations, str) else representations
+    if not isinstance(globs, Sequence) or not globs or not all(isinstance(glob, str) and glob for glob in globs):
+        expected = '"all", a glob on layer paths such as "encoder/*", or a list of globs'
+        raise TypeError(_checks.message("representations", expected, representations))
+    return ALL if representations == ALL else tuple(globs)
+
+
+def layers_with_representations(model: Any, representations: str | tuple[str, ...]) -> dict[str, Any]:
+    """Return the layers by path that `"all"` or globs choose.
+
+    `"all"` are the innermost layers whose outputs differ from their inputs. The exact path of a layer wins over a glob.
+
+    Raises:
+        ValueError: If they choose no layer.
+    """
+    paths = dict(walk(model))
+    if isinstance(representations, str):
+        return {
+            path: layer
+            for path, layer in paths.items()
+            if not _keras.sublayers(layer) and not isinstance(layer, _WITHOUT_EFFECT)
+        }
+    chosen = {
+        path: layer
+        for path, layer in paths.items()
+        if any(path == glob if glob in paths else fnmatch.fnmatchcase(path, glob) for glob in representations)
+    }
+    if not chosen:
+        expected = f'"all", or globs on the paths of layers: {", ".join(list(paths)[:20])}'
+        raise ValueError(_checks.message("representations", expected, representations))
+    return chosen
+
+
+def representations_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> tuple[Representation, ...]:
+    """Measure the outputs of layers on a sample, with the model in inference mode.
+
+    Args:
+        model: A built Keras model.
+        layers: Mapping of layers of the model by path.
+        sample: Inputs of the model, from `activation_means.checked_sample`.
+
+    Returns:
+        A tuple, without layers that the model did not call, and those whose output is not one tensor of real numbers.
+    """
+    recorders = {path: _Recorder(layer) for path, layer in layers.items()}
+    with contextlib.ExitStack() as stack:
+        for path, recorder in recorders.items():
+            stack.enter_context(in_place(layers[path], "call", recorder))
+        run_on_sample(model, sample)
+    return tuple(
+        _representation(path, np.concatenate(recorder.rows)) for path, recorder in recorders.items() if recorder.rows
+    )
+
+
+def _representation(path: str, z: HostArray) -> Representation:
+    n, d = z.shape
+    enough = n > 1
+    return Representation(
+        path=path,
+        entropy=float(functional.gaussian_entropy(z)) if enough else float("nan"),
+        effective_rank=float(functional.effective_rank(z)) if enough else float("nan"),
+        dead=float((z == z[0]).all(axis=0).mean()),
+        n=n,
+        d=d,
+    )
+
+
+class _Recorder:
+    """Replaces the `call` of a layer, and keeps its outputs as vectors."""
+
+    def __init__(self, layer: Any) -> None:
+        self.rows: list[HostArray] = []
+        self._call = layer.call
+        self._channels_first = getattr(layer, "data_format", None) == "channels_first"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        outputs = self._call(*args, **kwargs)
+        if len(getattr(outputs, "shape", ())) > 1 and keras.backend.standardize_dtype(outputs.dtype).startswith(
+            ("float", "bfloat")
+        ):
+            z = keras.ops.convert_to_numpy(outputs).astype(np.float64)
+            axes = range(2, z.ndim) if self._channels_first else range(1, z.ndim - 1)
+            self.rows.append(z.mean(axis=tuple(axes)))
+        return outputs

@@ -1,0 +1,134 @@
+"""The entropy of the outputs of layers, in the log."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_entropy import EntropyLogger, functional
+
+L = keras.layers
+
+
+def built():
+    keras.utils.set_random_seed(0)
+    layers = [
+        L.Conv2D(6, 3, activation="relu", name="conv"),
+        L.Flatten(name="flat"),
+        L.Dense(8, activation="tanh", name="hidden"),
+        L.Dropout(0.5, name="dropout"),
+        L.Dense(3, name="head"),
+    ]
+    model = keras.Sequential([keras.Input((5, 5, 2)), *layers])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.fixture
+def network():
+    return built()
+
+
+@pytest.fixture
+def data():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(40, 5, 5, 2)).astype("float32"), generator.normal(size=(40, 3)).astype("float32")
+
+
+def fit(model, data, epochs=1, **options):
+    logger = EntropyLogger(sample=data[0], **options)
+    history = model.fit(*data, epochs=epochs, verbose=0, callbacks=[logger]).history
+    return logger, history
+
+
+def test_each_layer_is_measured_on_its_outputs(network, data):
+    logger, history = fit(network, data, representations="all")
+
+    measured = {found.path: found for found in logger.representations_logged}
+    assert list(measured) == ["conv", "hidden", "head"]
+    for path, found in measured.items():
+        outputs = keras.Model(network.inputs, network.get_layer(path).output)([data[0]], training=False)
+        z = keras.ops.convert_to_numpy(outputs).astype("float64")
+        z = z.mean(axis=tuple(range(1, z.ndim - 1)))  # feature maps are averaged
+        assert (found.n, found.d) == z.shape
+        assert found.entropy == pytest.approx(float(functional.gaussian_entropy(z)), rel=1e-4, abs=1e-4)
+        assert found.effective_rank == pytest.approx(float(functional.effective_rank(z)), rel=1e-4)
+        assert found.dead == 0
+        for name in ("entropy", "effective_rank", "dead"):
+            assert history[f"representation/{path}/{name}"] == [getattr(found, name)]
+
+
+def test_a_collapsed_layer_is_seen(network, data):
+    hidden = network.get_layer("hidden")
+    kernel = np.zeros(hidden.kernel.shape, "float32")
+    kernel[0, :5] = 0.1  # five units repeat each other, and three never change
+    hidden.kernel.assign(kernel)
+    hidden.trainable = False
+    network.compile("sgd", "mse")
+    logger, _ = fit(network, data, representations="hidden")
+
+    (found,) = logger.representations_logged
+    assert found.effective_rank == pytest.approx(1, abs=1e-3)
+    assert found.dead == 3 / 8
+    assert found.entropy < 0.45 * np.log(1e-2)
+    assert not found.is_rank_limited
+
+
+def test_the_log_says_that_a_sample_is_too_small(network, data):
+    x, y = data
+    logger, _ = fit(network, (x[:8], y[:8]), representations=["hidden", "con*"])
+    limited = {found.path: found.is_rank_limited for found in logger.representations_logged}
+    assert limited == {"conv": False, "hidden": True}
+
+
+def test_training_has_the_same_bits(data):
+    found = []
+    for options in ({}, {"representations": "all"}):
+        model = built()
+        _, history = fit(model, data, epochs=2, **options)
+        found.append((history["loss"], [weight.tobytes() for weight in model.get_weights()]))
+    assert found[0] == found[1]
+
+
+def test_a_call_leaves_the_layers_as_they_were(network, data):
+    calls = {layer.name: vars(layer).get("call") for layer in network.layers}
+    fit(network, data, representations="all")
+    assert {layer.name: vars(layer).get("call") for layer in network.layers} == calls
+
+
+def test_a_layer_that_is_called_twice_gives_both_outputs(data):
+    shared, inputs = L.Dense(4, name="shared"), keras.Input((3,))
+    model = keras.Model(inputs, L.Add()([shared(inputs), shared(-inputs)]))
+    model.compile("sgd", "mse")
+    logger, _ = fit(model, (data[1], data[1][:, [0, 1, 2, 0]]), representations="shared")
+    assert [(found.n, found.d) for found in logger.representations_logged] == [(80, 4)]
+
+
+@pytest.mark.parametrize(
+    ("representations", "sample", "error", "words"),
+    [
+        ("all", None, ValueError, "`representations` should be None without a sample"),
+        (3, 1, TypeError, '`representations` should be "all", a glob on layer paths'),
+        ([], 1, TypeError, '`representations` should be "all", a glob on layer paths'),
+    ],
+)
+def test_a_wrong_argument_is_named(representations, sample, error, words, data):
+    with pytest.raises(error, match=words):
+        EntropyLogger(sample=data[0] if sample else None, representations=representations)
+
+
+def test_a_glob_without_a_layer_is_refused(network, data):
+    with pytest.raises(ValueError, match="`representations` should be .* conv, flat, hidden, dropout, head"):
+        fit(network, data, representations="nothing*")
+
+
+def test_tensorboard_shows_them(network, data, tmp_path):
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("matplotlib")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util import tensor_util
+
+    _, history = fit(network, data, epochs=2, representations="hidden", log_dir=tmp_path)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    tensors = events.Tensors("representation/hidden/effective_rank")
+    points = [float(tensor_util.make_ndarray(event.tensor_proto)) for event in tensors]
+    np.testing.assert_allclose(points, history["representation/hidden/effective_rank"], rtol=1e-6)
