@@ -1,20 +1,26 @@
 """The checks of Keras's own test suite pass on every layer, loss and regularizer of this package."""
 
+import keras
 import pytest
 from keras.src.testing import TestCase  # Keras has no public name for it
 
+import keras_entropy
 from keras_entropy import (
     ActivationEntropy,
     ConvCornerEntropy,
     ConvEntropy,
+    CorrelatedRegressor,
     DenseEntropy,
     DualDense,
     EntropyActivation,
+    EntropyRegularizer,
+    RepresentationEntropy,
     SemiSupervisedCrossentropy,
     SigmoidEntropy,
     SoftmaxEntropy,
     SumRegularizer,
     TotalCorrelation,
+    ViewEntropy,
 )
 
 LAYERS = {
@@ -26,11 +32,14 @@ LAYERS = {
         {"activation": "gelu", "factor": -0.5, "epsilon": 1e-3, "reduction": "sum", "axis": 1},
         5,
     ),
+    "RepresentationEntropy": (RepresentationEntropy, {"factor": 0.5}, 5),
+    "RepresentationEntropy with momentum": (RepresentationEntropy, {"factor": 0.5, "momentum": 0.9, "pool": None}, 5),
 }
 OTHERS = [
     SigmoidEntropy(),
     SigmoidEntropy(from_logits=False, name="mine", reduction="sum"),
     SoftmaxEntropy(),
+    ViewEntropy(),
     SemiSupervisedCrossentropy(unlabelled_weight=0.5),
     DenseEntropy(0.5, form="reciprocal", block="leading", every=2),
     ConvEntropy(0.5, grid=4, layout="transpose", strides=(2, 1)),
@@ -39,6 +48,15 @@ OTHERS = [
     ActivationEntropy(activation="tanh", factor=0.5),
     SumRegularizer([DenseEntropy(0.5), "l2"]),
 ]
+
+
+def test_the_tables_are_complete():
+    kinds = (keras.Layer, keras.losses.Loss, keras.Regularizer)
+    public = {getattr(keras_entropy, name) for name in keras_entropy.__all__}
+    classes = {found for found in public if isinstance(found, type) and issubclass(found, kinds)}
+
+    tested = {kind for kind, _, _ in LAYERS.values()} | {type(instance) for instance in OTHERS}
+    assert tested == classes - {EntropyRegularizer, CorrelatedRegressor}  # a base class, and a model around a network
 
 
 @pytest.mark.slow
