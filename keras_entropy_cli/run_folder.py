@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import platform
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +16,7 @@ import msgspec
 
 import keras_entropy
 from keras_entropy import _backend, _checks, _files, _optional, _sealed, plots, profile
+from keras_entropy._checks import EntropyWarning
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.profile import WeightEntropy
 from keras_entropy.runs import training
@@ -234,6 +237,8 @@ class Run:
         except Exception as error:
             if self.choice.own_model is None and self.choice.own_data is None:
                 raise
+            if not self.epochs_done:  # a mistake in the model or the data is no run to resume
+                self.results.remove(*self.results.owns, *self.results.marks)
             raise ValueError(
                 f"{self.arguments.model} cannot be trained on {self.arguments.dataset}: {describe(error)}"
             ) from error
@@ -280,6 +285,14 @@ class Run:
         with _files.replacing(self.output / "entropy.png") as temporary:
             temporary.write_bytes(plots.png(plots.entropy_history(self.history)))
         _print_table(rows)
+        if not all(map(math.isfinite, self.history["loss"])):
+            first = next(i for i, loss in enumerate(self.history["loss"], 1) if not math.isfinite(loss))
+            warnings.warn(
+                f"The loss is NaN or infinite from epoch {first} on. Look for NaN in the data, or lower the learning "
+                "rate or the factor.",
+                EntropyWarning,
+                stacklevel=2,
+            )
         last = {name: values[-1] for name, values in self.history.items()}
         done = plural(self.epochs_done, "epoch")
         echo(f"{done}: task loss {last['task_loss']:.4f}, validation {last['val_task_loss']:.4f}")

@@ -44,6 +44,7 @@ def classifier(keras, entropy):
                 activity_regularizer=entropy.ActivationEntropy("tanh", 1e-3),
                 name="dense",
             ),
+            entropy.RepresentationEntropy(1e-3),
             entropy.DualDense(6, decision_weight=1e-3),
             layers.Dense(3, name="logits"),
         ]
@@ -108,6 +109,17 @@ def run(folder: Path, show=print) -> None:
     safely = models.load_model(folder / "model.keras")
     np.testing.assert_array_equal(safely.predict(x, verbose=0), loaded.predict(x, verbose=0))
     show(f"saved and loaded: {len(loaded.losses)} terms")
+
+    views = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(8)])
+    views.add(keras.layers.Reshape((2, 4)))
+    views.compile("sgd", entropy.ViewEntropy())
+    views.fit(x, labels, verbose=0)
+    regressor = entropy.CorrelatedRegressor(
+        keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)]), outputs=2
+    )
+    regressor.compile("sgd")
+    regressor.fit(x, x[:, 0, :2, 0], verbose=0)
+    show(f"views, and noise with the covariance {regressor.noise_covariance().round(2).tolist()}")
 
     spirals = datasets.spirals(seed=0)
     bits = functional.sigmoid_entropy(keras.ops.convert_to_tensor(spirals.x_train))

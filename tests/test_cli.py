@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import keras_entropy
 import keras_entropy_cli
 from keras_entropy import _optional
-from keras_entropy_cli import errors
+from keras_entropy_cli import errors, presets
 from keras_entropy_cli.app import app
 from keras_entropy_cli.errors import interruptible, one_line, user_errors
 
@@ -196,6 +196,7 @@ def test_the_advice_after_ctrl_c_is_a_command_that_works(command, tmp_path, monk
 def test_missing_packages_are_named_before_anything_is_computed(arguments, module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.toml").write_text("[[arms]]\nname = 'baseline'")
+    presets._loaded.cache_clear()  # the digits of an earlier test
     monkeypatch.setitem(sys.modules, module, None)
 
     result = command(*arguments)

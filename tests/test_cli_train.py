@@ -25,6 +25,7 @@ from conftest import BLOCKED
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 
+from keras_entropy import EntropyWarning
 from keras_entropy.study import environment
 from keras_entropy_cli.app import app
 
@@ -139,6 +140,10 @@ def data(seed):
     y = np.arange(24) % 3
     return x[:16], y[:16], x[16:], y[16:]
 
+def nan():
+    x, y, x_val, y_val = data(0)
+    return x * float("nan"), y, x_val, y_val
+
 def real():
     x, y, x_val, y_val = data(0)
     return x, y / 2, x_val, y_val / 2
@@ -203,6 +208,18 @@ def test_what_ones_own_code_lacks_is_one_line(model, dataset, rest, words, own):
     assert result.exit_code == 2, result.output
     assert isinstance(result.exception, SystemExit)
     assert words in result.output
+    assert not (own / "out" / "run.json").exists()
+
+
+def test_a_corrected_run_needs_no_overwrite(own):
+    arguments = ("--dataset", "own.py:data", "--epochs", 1, "--output", own / "out")
+    assert command("--model", "own.py:other", *arguments).exit_code == 2
+    assert command("--model", "own.py:build", *arguments).exit_code == 0
+
+
+def test_a_loss_of_nan_is_said(own):
+    with pytest.warns(EntropyWarning, match="The loss is NaN or infinite from epoch 1 on. Look for NaN in the data"):
+        command("--model", "own.py:build", "--dataset", "own.py:nan", "--epochs", 1, "--output", own / "out")
 
 
 @pytest.mark.parametrize("wish", ["--resume", "--overwrite"])

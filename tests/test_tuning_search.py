@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import pickle
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -419,3 +420,48 @@ def test_orthogonal_kernels_differ_between_seeds_and_are_equal_for_one():
         short = min(one.shape)
         gram = one.T @ one if one.shape[1] == short else one @ one.T
         np.testing.assert_allclose(gram, np.eye(short), atol=1e-5)
+
+
+@pytest.mark.parametrize("damage", ["a lost line", "a cut end", "no line"])
+def test_a_finished_search_that_lost_a_run_is_refused_and_mended_as_the_error_says(damage, found, tmp_path):
+    folder, result = found
+    folder = shutil.copytree(folder, tmp_path / "out")
+    runs = folder / "search" / "baseline" / "runs.jsonl"
+    lines = runs.read_bytes().splitlines(keepends=True)
+    kept = {"a lost line": b"".join(lines[:1] + lines[2:]), "a cut end": b"".join(lines)[:-10], "no line": b""}
+    runs.write_bytes(kept[damage])
+    before = (folder / "result.json").read_bytes()
+    with pytest.raises(ValueError, match=r"baseline.runs.jsonl should have the run of trial .*delete .*oracle.json"):
+        search(several(), data, output=folder, **SMALL)
+    assert (folder / "result.json").read_bytes() == before
+
+    (folder / "search" / "baseline" / "oracle.json").unlink()
+    mended = search(several(), data, output=folder, **SMALL)
+    assert mended.sentence == result.sentence
+    assert len(read_records(folder / "search" / "baseline")) == len(lines)
+
+
+def test_overwrite_deletes_nothing_where_a_contender_has_other_files(tmp_path, without_training):
+    output = tmp_path / "a"
+    search(hypermodel(), data, output=output, **TINY)
+    (output / "search" / "entropy" / "notes.txt").write_text("mine")
+    before = sorted(output.rglob("*"))
+    with pytest.raises(FileExistsError, match=r"entropy holds other files \(notes.txt\)"):
+        search(hypermodel(), data, output=output, overwrite=True, **TINY)
+    assert sorted(output.rglob("*")) == before
+
+
+@pytest.mark.parametrize("part", ["search", "search/entropy", "comparison/mine", "logs"])
+def test_a_search_inside_of_another_is_refused(part, tmp_path, without_training):
+    search(hypermodel(), data, output=tmp_path / "a", **TINY)
+    with pytest.raises(FileExistsError, match="is a part of the search in .*a. Name another folder"):
+        search(hypermodel(), data, output=tmp_path / "a" / part, **TINY)
+
+
+@pytest.mark.parametrize(
+    "wrong", [[[1.0, 2.0]] * 4, np.array([["a", "b"]] * 4), np.array([[1, None]] * 4)], ids=["list", "text", "object"]
+)
+def test_data_that_are_no_arrays_of_numbers_are_refused(wrong, tmp_path):
+    given = (wrong, np.ones((4, 6)), np.ones((4, 6)), np.ones((4, 6)))
+    with pytest.raises(TypeError, match=r"`data` should have arrays of numbers\. Received: .* np\.asarray"):
+        search(hypermodel(), given, output=tmp_path / "a", **TINY)

@@ -83,6 +83,11 @@ class ResultsFolder:
                 "folder."
             )
 
+    def foreign(self) -> list[str]:
+        """The names of files and folders that are not those of the work."""
+        known = {path.name for name in (*self.marks, *self.owns) for path in self.path.glob(name)}
+        return [name for name in self._names() if name not in known]
+
     def check_wish(self, *, overwrite: bool, resume: bool) -> None:
         """Check what a command is asked to do with the folder.
 

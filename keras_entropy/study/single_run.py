@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
+import numbers
 import time
 import traceback
 import warnings
@@ -224,6 +225,14 @@ def check_data(data: Any) -> tuple[Any, Any, Any, Any]:
             f"`data` should be (x_train, y_train, x_val, y_val), or a function that returns them. Received: "
             f"{len(arrays)} values."
         )
+    for part in keras.tree.flatten(arrays):
+        dtype = getattr(part, "dtype", None)
+        if isinstance(part, str | numbers.Number) or getattr(dtype, "kind", " ") in "OUS":
+            received = type(part).__name__ if dtype is None else f"an array of {dtype}"
+            raise TypeError(
+                f"`data` should have arrays of numbers. Received: {received}. Convert lists with np.asarray, and text "
+                "and objects to numbers."
+            )
     for name, x, y in (("training", *arrays[:2]), ("validation", *arrays[2:])):
         sizes = {len(array) for part in (x, y) for array in keras.tree.flatten(part) if hasattr(array, "shape")}
         if x is None or len(sizes) > 1 or 0 in sizes or (sizes and y is None):  # a PyDataset brings its own targets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from keras_entropy import _checks
 from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.study import folder as study_folder
 from keras_entropy.study import read_study
@@ -24,6 +25,14 @@ def results_of(folder: Path) -> ResultsFolder:
     return ResultsFolder(folder, "search", marks, (TABLE, RESULT, FIGURE, MODEL, LOG, LOGS))
 
 
+_PARTS = (PROJECTS, COMPARISON, LOGS)
+
+
+def _projects(folder: Path) -> list[ResultsFolder]:
+    """The results folders of the contenders."""
+    return [project_folder.results_of(path) for path in (folder / PROJECTS).glob("*") if path.is_dir()]
+
+
 def slug(name: str) -> str:
     """The name of a contender as the name of its folders."""
     return name.replace(" ", "_")
@@ -33,10 +42,19 @@ def check(folder: Path, holdout_seeds: tuple[int, ...], overwrite: bool) -> None
     """Check that a search may write in the folder, before it trains anything.
 
     Raises:
-        FileExistsError: For a file, and for a folder with files of these names that no search has written.
+        FileExistsError: For a file, for a folder with files of these names that no search has written, for a folder
+            inside of another search, and for other files inside of this search.
         ValueError: For a folder whose comparison has seeds that are not among `holdout_seeds`.
     """
     results = results_of(folder)
+    for outer in folder.absolute().parents:
+        if results_of(outer).holds_work and folder.absolute().relative_to(outer).parts[0] in _PARTS:
+            raise FileExistsError(
+                f"{_checks.printable(folder)} is a part of the search in {_checks.printable(outer)}. Name another "
+                "folder."
+            )
+    for project in _projects(folder):
+        project.refuse_files(project.foreign())
     if not results.holds_work:
         results.refuse_file()
         results.refuse_files(name for name in (*results.owns, COMPARISON) if (folder / name).exists())
@@ -62,7 +80,7 @@ def clear(folder: Path) -> None:
     if not results.holds_work:
         return
     with contextlib.ExitStack() as locks:
-        projects = [project_folder.results_of(path) for path in (folder / PROJECTS).glob("*") if path.is_dir()]
+        projects = _projects(folder)
         studies = [study_folder.results_of(path) for path in (folder / COMPARISON).glob("*") if path.is_dir()]
         for part in (*projects, *studies):
             locks.enter_context(part.locked())

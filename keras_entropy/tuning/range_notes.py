@@ -29,7 +29,7 @@ def at_the_end(values: Mapping[str, Any], space: Iterable[Any]) -> list[str]:
         if ends is not None:
             low, high = ends
             name = parameter.name.removeprefix("entropy/").replace("_", " ")
-            found.append(f"{name} {value:.3g} is at the end of its range, {low:.3g} to {high:.3g}")
+            found.append(f"{name} {value:.3g} is near the end of its range, {low:.3g} to {high:.3g}")
     return found
 
 

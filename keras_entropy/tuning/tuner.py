@@ -207,6 +207,7 @@ class EntropyTuner(_keras_tuner.TunerBase):
             self.records = RunRecords(self._folder / RUNS, lambda run: job.key(run.tuned, run.seed))
             self.reload()  # another process may have searched since
             self.oracle.restore_copies()
+            self._check_records()
             try:
                 yield
             finally:
@@ -281,6 +282,18 @@ class EntropyTuner(_keras_tuner.TunerBase):
     def space_populated(self) -> None:
         """Read the state of the oracle when KerasTuner has filled its space."""
         self.reload()
+
+    def _check_records(self) -> None:
+        """Raise `ValueError` if a trial that has ended has lost a run: its score would not be known."""
+        for trial in self.oracle.trials.values():
+            for seed in self.seeds if trial.status == "COMPLETED" else ():
+                if self.records.get(hyperparameters.slot_of(self.arm, trial.hyperparameters.values, seed)) is None:
+                    state = _checks.printable(self._folder / STATE)
+                    raise ValueError(
+                        f"{_checks.printable(self._folder / RUNS)} should have the run of trial {trial.trial_id}, seed "
+                        f"{seed}, which has ended according to {STATE}. Restore the file from a copy; or delete "
+                        f"{state} and search again: the runs that the file has are not trained again."
+                    )
 
     def _check_completed(self) -> None:
         trials = list(self.oracle.trials.values())
