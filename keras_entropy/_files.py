@@ -160,9 +160,9 @@ def reserve(path: Path, size: int) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` to `path` in UTF-8, atomically."""
+    """Write `text` to `path` in UTF-8 with the same bytes on every system, atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: str | os.PathLike[str], record: dict[str, Any]) -> None:

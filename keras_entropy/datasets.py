@@ -78,7 +78,7 @@ def load(name: str, data_dir: PathLike | None = None, seed: int = 0) -> Dataset:
         return spirals(seed)
     if (Path(name) / "train").is_dir():
         return image_folder(name)
-    if os.sep in name and Path(name).is_absolute():
+    if Path(name).is_absolute():
         raise FileNotFoundError(f"There is no image folder {_text(name)}: it should hold `train` and `test`.")
     return prepared(name, data_dir)
 
