@@ -160,10 +160,13 @@ class ResultsFolder:
                 pass
 
     def remove(self, *patterns: str) -> None:
-        """Remove the files and folders in the folder whose names match one of the patterns."""
+        """Remove the files and folders whose names match one of the patterns, and subfolders that become empty."""
         for pattern in patterns:
             for path in self.path.glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+                if path.parent != self.path:
+                    with contextlib.suppress(OSError):  # it is not empty
+                        path.parent.rmdir()
 
     def describe(self, name: str, schema: str, description: Mapping[str, Any]) -> None:
         """Write the description of the work, with a checksum, atomically."""
