@@ -11,6 +11,9 @@ from typing import Annotated
 
 import typer
 
+from keras_entropy_cli import user_file
+from keras_entropy_cli.errors import printable
+
 
 def above_0(value: float | None) -> float | None:
     """Return a number above 0, or None."""
@@ -26,17 +29,27 @@ def finite(value: float) -> float:
     return value
 
 
+MODELS = ("autoencoder", "cnn")
+
+
+def known_model(value: str) -> str:
+    """Return the name of a model or a function of the user, before Keras is imported."""
+    if value not in MODELS and not user_file.is_code(value):
+        raise typer.BadParameter(f"It should be {', '.join(MODELS)}, {user_file.FORMS}. Received: {printable(value)}.")
+    return value
+
+
 Model = Annotated[
     str,
     typer.Option(
         metavar="MODEL",
-        help="cnn, autoencoder, or your own function that returns a compiled model: FILE.py:FUNCTION or "
-        "MODULE:FUNCTION.",
+        callback=known_model,
+        help=f"cnn, autoencoder, or your own function that returns a compiled model: {user_file.FORMS}.",
     ),
 ]
 DATASET = (
     "digits, {more}a prepared TensorFlow Datasets set such as mnist, a folder of images, or your own function that "
-    "returns x_train, y_train, x_val, y_val: FILE.py:FUNCTION or MODULE:FUNCTION."
+    "returns x_train, y_train, x_val, y_val: " + user_file.FORMS + "."
 )
 DataDir = Annotated[
     Path | None,
@@ -58,6 +71,10 @@ Scheduler = Annotated[
 ]
 
 
+_TIMEOUT = "10s"
+"""How long a scheduler may take to answer."""
+
+
 @contextlib.contextmanager
 def executor_of(scheduler: str | None) -> Iterator[Executor | None]:
     """Yield an executor that trains on the workers of a Dask scheduler; None without one.
@@ -72,7 +89,7 @@ def executor_of(scheduler: str | None) -> Iterator[Executor | None]:
 
     distributed = _optional.require("distributed", extra="dask")
     try:
-        client = distributed.Client(scheduler, timeout="10s")
+        client = distributed.Client(scheduler, timeout=_TIMEOUT)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"--scheduler should be the address of a Dask scheduler. Received: {scheduler}. {error}"

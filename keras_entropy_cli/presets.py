@@ -14,8 +14,8 @@ import numpy as np
 from keras_entropy import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation, datasets, models
 from keras_entropy.study.single_run import load
 from keras_entropy_cli import user_file
+from keras_entropy_cli.options import MODELS
 
-MODELS = ("autoencoder", "cnn")
 TERMS = {kind.__name__: kind for kind in (ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation)}
 
 

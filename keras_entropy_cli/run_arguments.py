@@ -16,7 +16,8 @@ from keras_entropy.runs import machine, training
 from keras_entropy.runs.identity import digest, identity
 from keras_entropy.runs.seeds import seeded
 from keras_entropy_cli import user_file
-from keras_entropy_cli.presets import MODELS, TERMS, Choice, NamedModel
+from keras_entropy_cli.options import MODELS
+from keras_entropy_cli.presets import TERMS, Choice, NamedModel
 
 _LEARNING_RATE = 1e-3
 

@@ -53,6 +53,7 @@ def search(
         str,
         typer.Option(
             metavar="MODEL",
+            callback=options.known_model,
             help=f"cnn, autoencoder, or your own function, {user_file.FORMS}. It takes hyperparameters or nothing, and "
             "returns a compiled model.",
         ),

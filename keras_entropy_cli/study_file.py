@@ -15,7 +15,8 @@ from keras_entropy import _checks
 from keras_entropy.study import Arm, Constant, Study, control_arms
 from keras_entropy.study.axes import OWN_AXES
 from keras_entropy_cli import user_file
-from keras_entropy_cli.presets import MODELS, TERMS, Choice
+from keras_entropy_cli.options import MODELS
+from keras_entropy_cli.presets import TERMS, Choice
 
 _REGULARIZERS = {
     **TERMS,

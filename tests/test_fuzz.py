@@ -213,6 +213,8 @@ def density(folder):
     walk(folder, checkpoint=None).save(folder / "d.json")
 
 
+SLOW = ("checkpoint of a run", "checkpoint.npz")
+
 CASES = {
     "runs.jsonl, resumed": Case(half_a_study, "out/runs.jsonl", resume_study),
     "runs.jsonl, read": Case(half_a_study, "out/runs.jsonl", read_said, part=True),
@@ -249,7 +251,7 @@ def nothing_printed():
         yield
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES])
 def test_damage_is_refused_or_repaired_and_changes_no_number(name, tmp_path, capsys):
     case, tried = CASES[name], collections.Counter()
     with warnings.catch_warnings():

@@ -106,7 +106,8 @@ def again(name, folder):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("trained search", "train"))) for name in WORK]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("study", "trained search", "train"))) for name in WORK],
 )
 def test_a_full_disk_at_any_write_is_one_line_and_costs_nothing(name, tmp_path, monkeypatch):
     expected = WORK[name](fresh(tmp_path / "whole"))
