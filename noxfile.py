@@ -12,7 +12,7 @@ BACKENDS = {"tensorflow": (), "jax": ("jax",), "torch": ("torch",)}
 CORE_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "mpmath")
 CORE_TESTS = (
     "activation", "attach", "backend", "callbacks", "correlation", "every", "frozen", "functional", "layers", "loading",
-    "losses", "models", "placement", "placement_graph", "profile", "profile_layers", "profile_measure", "regularizers",
+    "losses", "models", "placement", "placement_graph", "profile", "profile_layers", "profile_measure",
     "sigmoid_entropy",
 )  # fmt: skip
 """Files of tests/ that need Keras and a backend only; tests in them that need an extra are skipped."""

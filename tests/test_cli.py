@@ -16,6 +16,8 @@ from keras_entropy_cli import errors, presets
 from keras_entropy_cli.app import app
 from keras_entropy_cli.errors import interruptible, one_line, user_errors
 
+pytestmark = pytest.mark.once
+
 COMMANDS = ("train", "profile", "study", "search", "landscape")
 USAGE_ERRORS = [
     (["tarin"], "No such command"),

@@ -11,6 +11,8 @@ from PIL import Image
 
 from keras_entropy import datasets
 
+pytestmark = pytest.mark.once
+
 # Without importing it: `prepared` treats TensorFlow differently where it is not loaded yet.
 needs_tfds = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None or importlib.util.find_spec("tensorflow_datasets") is None,

@@ -5,6 +5,8 @@ import pytest
 
 from keras_entropy._frozen import FrozenDict
 
+pytestmark = pytest.mark.once
+
 
 def test_it_reads_as_a_dict():
     found = FrozenDict({"b": 1, "a": 2})

@@ -13,6 +13,8 @@ from bad_files import BAD, Unsaved, lambda_layer, pack, save, small
 from keras_entropy import ConvCornerEntropy, DualDense, EntropyActivation
 from keras_entropy.models import load_model
 
+pytestmark = pytest.mark.once
+
 layers = keras.layers
 
 

@@ -17,6 +17,8 @@ from keras_entropy import (
     plots,
 )
 
+pytestmark = pytest.mark.once
+
 L2 = keras.regularizers.L2(1e-3)
 
 

@@ -10,7 +10,7 @@ from bad_files import huge, virtual
 from keras_entropy import models
 from keras_entropy.models import weights as files
 
-pytestmark = pytest.mark.usefixtures("quick_kernels")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("quick_kernels")]
 
 
 class TestByName:

@@ -26,6 +26,8 @@ from keras_entropy.runs.identity import identity
 from keras_entropy.runs.records import RunRecords
 from keras_entropy.study import Arm, RunRecord, Study, axes, metrics, read_records
 
+pytestmark = pytest.mark.once
+
 
 def study(*arms, **settings):
     return Study(build, arms or [Arm("none")], **{"seeds": range(3), "data": data, **settings})
