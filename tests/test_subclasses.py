@@ -160,8 +160,9 @@ def test_a_regressor(tmp_path):
     np.testing.assert_allclose(again.predict(X, verbose=0), own.predict(X, verbose=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("base", REGULARIZERS)
-def test_regularizers(base, tmp_path):
+def scaled(base):
+    """A subclass of a regularizer with an argument of its own, which multiplies the penalty."""
+
     @keras.saving.register_keras_serializable("test_subclasses", name=f"Own{base.__name__}")
     class Own(base):
         def __init__(self, scale, **arguments):
@@ -173,6 +174,13 @@ def test_regularizers(base, tmp_path):
 
         def get_config(self):
             return {**super().get_config(), "scale": self.scale}
+
+    return Own
+
+
+@pytest.mark.parametrize("base", REGULARIZERS)
+def test_regularizers(base, tmp_path):
+    Own = scaled(base)
 
     def model(regularizer):
         keras.utils.set_random_seed(0)
@@ -195,18 +203,7 @@ def test_regularizers(base, tmp_path):
 
 
 def test_a_regularizer_of_activities(tmp_path):
-    @keras.saving.register_keras_serializable("test_subclasses", name="OwnActivationEntropy")
-    class Own(ActivationEntropy):
-        def __init__(self, scale, **arguments):
-            super().__init__(**arguments)
-            self.scale = scale
-
-        def __call__(self, x):
-            return self.scale * super().__call__(x)
-
-        def get_config(self):
-            return {**super().get_config(), "scale": self.scale}
-
+    Own = scaled(ActivationEntropy)
     arguments = {"activation": "tanh", "factor": 0.5}
     losses = []
     for regularizer in (ActivationEntropy(**arguments), Own(2.0, **arguments)):

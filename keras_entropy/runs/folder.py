@@ -131,8 +131,7 @@ class ResultsFolder:
                 raise
             warnings.warn(
                 f"{self._shown} cannot be locked, because its file system has no locks ({error}). Start no other "
-                "process "
-                "that works on it.",
+                "process that works on it.",
                 _checks.EntropyWarning,
                 stacklevel=3,
             )
@@ -194,8 +193,8 @@ class ResultsFolder:
         """The error for a description that is not one."""
         return ValueError(
             f"{_checks.printable(self.path / name)} does not describe a {self.content}: {reason}. Restore the file "
-            "from a copy, replace "
-            f"the {self.content} with overwrite=True (--overwrite), or name another folder. {_sealed.EDITED}"
+            f"from a copy, replace the {self.content} with overwrite=True (--overwrite), or name another folder. "
+            f"{_sealed.EDITED}"
         )
 
     def refuse_others(self, differences: Iterable[str], remedy: str, kind: str = "other settings") -> None:
