@@ -107,8 +107,8 @@ def test_a_layer_that_is_called_twice_gives_both_outputs(data):
     ("representations", "sample", "error", "words"),
     [
         ("all", None, ValueError, "`representations` should be None without a sample"),
-        (3, 1, TypeError, '`representations` should be "all", a glob on layer paths'),
-        ([], 1, TypeError, '`representations` should be "all", a glob on layer paths'),
+        (3, 1, TypeError, "`representations` should be a glob, several globs, or a predicate on layers"),
+        ([], 1, TypeError, "`representations` should be a glob, several globs, or a predicate on layers"),
     ],
 )
 def test_a_wrong_argument_is_named(representations, sample, error, words, data):
@@ -116,9 +116,64 @@ def test_a_wrong_argument_is_named(representations, sample, error, words, data):
         EntropyLogger(sample=data[0] if sample else None, representations=representations)
 
 
-def test_a_glob_without_a_layer_is_refused(network, data):
-    with pytest.raises(ValueError, match="`representations` should be .* conv, flat, hidden, dropout, head"):
-        fit(network, data, representations="nothing*")
+@pytest.mark.parametrize("bad", ["nothing*", ["hidden", "nothing*"]])
+def test_each_glob_has_to_match_a_layer(network, data, bad):
+    words = r"`representations` should match layers.*'nothing\*', .* conv, flat, hidden, dropout, head\."
+    with pytest.raises(ValueError, match=words):
+        fit(network, data, representations=bad)
+
+
+def test_a_predicate_has_to_choose_a_layer(network, data):
+    with pytest.raises(ValueError, match="`representations` .* predicate that chooses .*: conv, flat, hidden"):
+        fit(network, data, representations=lambda layer: False)
+
+
+def nested():
+    encoder = keras.Sequential([L.Dense(5, name="wide"), L.Dense(3, name="code")], name="encoder")
+    outer = keras.Sequential([encoder, L.Dense(2, name="code_head")], name="outer")
+    model = keras.Sequential([keras.Input((4,)), outer, L.Dense(3, name="head")])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("chosen", "paths"),
+    [
+        ("all", ["outer/encoder/wide", "outer/encoder/code", "outer/code_head", "head"]),
+        ("outer/encoder", ["outer/encoder"]),
+        ("outer/encoder/*", ["outer/encoder/wide", "outer/encoder/code"]),
+        ("code", ["outer/encoder/code"]),
+        ("code*", ["outer/encoder/code", "outer/code_head"]),
+        ("encoder", ["outer/encoder"]),
+        (["head", "code"], ["outer/encoder/code", "head"]),
+        (lambda layer: getattr(layer, "units", 0) == 3, ["outer/encoder/code", "head"]),
+    ],
+)
+def test_layers_are_found_by_path_name_glob_and_predicate(chosen, paths):
+    x = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    logger, _ = fit(nested(), (x, x[:, :3]), representations=chosen)
+
+    assert [found.path for found in logger.representations_logged] == paths
+
+
+class Twice(keras.Model):
+    """Two layers of one name."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = L.Dense(4, name="dense"), L.Dense(3, name="dense")
+
+    def call(self, x):
+        return self.second(self.first(x))
+
+
+def test_layers_of_one_name_are_told_apart():
+    x = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    model = Twice()
+    model.compile("sgd", "mse")
+    logger, _ = fit(model, (x, x[:, :3]), representations="all")
+
+    assert [(found.path, found.d) for found in logger.representations_logged] == [("dense", 4), ("dense_1", 3)]
 
 
 def test_tensorboard_shows_them(network, data, tmp_path):

@@ -6,7 +6,6 @@ import copy
 import math
 import os
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,7 +17,7 @@ from keras_entropy.callbacks.monitors import warn_of_penalised_monitors
 from keras_entropy.callbacks.task_loss import TaskLossReader
 from keras_entropy.layers import EntropyActivation
 from keras_entropy.placement.resolution import Placement, check_selectable, select_weights
-from keras_entropy.profile import MeasurableWeight, WeightEntropy
+from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
 from keras_entropy.profile.activation_means import check_sample_fits, checked_sample, means_on_sample
 from keras_entropy.profile.representations import (
     Representation,
@@ -86,9 +85,10 @@ class EntropyLogger(keras.callbacks.Callback):
             epoch: arrays, tables of pandas or sparse matrices of SciPy, as for `model.predict`. A model of a fixed
             batch size is called on whole batches alone. Activations of recurrent layers are not measured. Defaults to
             None.
-        representations: Layers whose outputs on the sample are measured: `"all"`, a glob on layer paths or a list of
-            globs. A call on the sample and two singular value decompositions for each layer are added to an epoch. More
-            rows than units are needed to see the entropy of all of them. Defaults to None.
+        representations: Layers whose outputs on the sample are measured: `"all"`, a name or a glob on layer paths such
+            as `"encoder/*"`, several of them, or a predicate on layers; see `profile.select`. Two singular value
+            decompositions for each layer are added to an epoch. More rows than units are needed to see the entropy of
+            all of them. Defaults to None.
 
     Attributes:
         layers_logged: Tuple of `WeightEntropy`, one per layer, of the last epoch. `penalised` is False for a frozen
@@ -118,7 +118,7 @@ class EntropyLogger(keras.callbacks.Callback):
         measure: str = "log_volume",
         log_dir: str | os.PathLike[str] | None = None,
         sample: Any = None,
-        representations: str | Sequence[str] | None = None,
+        representations: Selection = None,
     ) -> None:
         super().__init__()
         _checks.one_of("measure", measure, (*profile.MEASURES, OF_TERM))
@@ -142,7 +142,7 @@ class EntropyLogger(keras.callbacks.Callback):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
         """Copy the logger without what a training left in it; KerasTuner copies callbacks for each trial."""
-        memo |= {id(shared): shared for shared in (self.sample, self.placement)}
+        memo |= {id(shared): shared for shared in (self.sample, self.placement, self.representations)}
         memo |= {id(left): None for left in (self.model, self._task_loss, self._writer)}
         other = memo[id(self)] = copy.copy(self)
         other.__dict__.update(copy.deepcopy(self.__dict__, memo))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -14,12 +13,12 @@ import numpy as np
 from keras_entropy import _checks, _keras, functional
 from keras_entropy._backend.adapter import HostArray
 from keras_entropy.profile.activation_means import in_place, run_on_sample
-from keras_entropy.profile.weights import walk
+from keras_entropy.profile.selection import Selection, check_selection, select_layers
+from keras_entropy.profile.weights import layers_by_path
 
 ALL = "all"
 
 _WITHOUT_EFFECT = (
-    keras.layers.InputLayer,
     keras.layers.ActivityRegularization,
     keras.layers.AlphaDropout,
     keras.layers.Dropout,
@@ -61,47 +60,40 @@ class Representation:
         return functional.is_rank_limited(self.n, self.d)
 
 
-def check_representations(representations: Any, sample: Any) -> str | tuple[str, ...] | None:
-    """Return `"all"`, a tuple of globs, or None.
+def check_representations(representations: Any, sample: Any) -> Selection:
+    """Return `"all"`, a tuple of globs, a predicate on layers, or None.
 
     Raises:
         TypeError: If it is anything else.
         ValueError: If there is no sample to measure them on.
     """
-    if representations is None:
-        return None
-    if sample is None:
+    if representations is not None and sample is None:
         remedy = "Give sample=, some hundred rows of the training inputs."
         raise ValueError(_checks.message("representations", "None without a sample", representations, remedy))
-    globs = (representations,) if isinstance(representations, str) else representations
-    if not isinstance(globs, Sequence) or not globs or not all(isinstance(glob, str) and glob for glob in globs):
-        expected = '"all", a glob on layer paths such as "encoder/*", or a list of globs'
-        raise TypeError(_checks.message("representations", expected, representations))
-    return ALL if representations == ALL else tuple(globs)
+    if isinstance(representations, str) and representations == ALL:
+        return ALL
+    return check_selection(representations, "representations")
 
 
-def layers_with_representations(model: Any, representations: str | tuple[str, ...]) -> dict[str, Any]:
-    """Return the layers by path that `"all"` or globs choose.
+def layers_with_representations(model: Any, representations: Selection) -> dict[str, Any]:
+    """Return the layers by path that `"all"` or a selection chooses.
 
-    `"all"` are the innermost layers whose outputs differ from their inputs. The exact path of a layer wins over a glob.
+    `"all"` are the innermost layers whose outputs differ from their inputs. Globs are read as in `select`.
 
     Raises:
-        ValueError: If they choose no layer.
+        ValueError: If a glob matches no layer, or a predicate chooses none.
     """
-    paths = dict(walk(model))
-    if isinstance(representations, str):
+    every = layers_by_path(model)
+    paths = {path: layer for path, layer in every.items() if not isinstance(layer, keras.layers.InputLayer)}
+    if representations == ALL:
         return {
             path: layer
             for path, layer in paths.items()
             if not _keras.sublayers(layer) and not isinstance(layer, _WITHOUT_EFFECT)
         }
-    chosen = {
-        path: layer
-        for path, layer in paths.items()
-        if any(path == glob if glob in paths else fnmatch.fnmatchcase(path, glob) for glob in representations)
-    }
+    chosen = select_layers(paths, representations, "representations")
     if not chosen:
-        expected = f'"all", or globs on the paths of layers: {", ".join(list(paths)[:20])}'
+        expected = f"a predicate that chooses layers of the model: {_checks.printable(', '.join(paths))}"
         raise ValueError(_checks.message("representations", expected, representations))
     return chosen
 
