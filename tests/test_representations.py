@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_entropy import EntropyLogger, functional
+from keras_entropy import DualDense, EntropyLogger, functional
 
 L = keras.layers
 
@@ -93,6 +93,42 @@ def test_a_call_leaves_the_layers_as_they_were(network, data):
     calls = {layer.name: vars(layer).get("call") for layer in network.layers}
     fit(network, data, representations="all")
     assert {layer.name: vars(layer).get("call") for layer in network.layers} == calls
+
+
+class Counter(L.Layer):
+    """Counts its calls."""
+
+    calls = 0
+
+    def call(self, inputs):
+        Counter.calls += 1
+        return inputs
+
+
+def test_activations_and_representations_share_one_pass_and_have_the_values_of_their_own():
+    x = np.random.default_rng(0).normal(size=(300, 4)).astype("float32")
+    dense = L.Dense(6, activation=L.ReLU(name="activation"), name="dense")
+    dual = DualDense(3, decision_weight=0.1, name="dual")
+    model = keras.Sequential([keras.Input((4,)), Counter(name="counter"), dense, dual])
+    model.compile("sgd", "mse")
+    found, calls = [], []
+    for options in ({}, {"representations": "all"}):
+        logger, logs = EntropyLogger(sample=x, **options), {}
+        logger.set_model(model)
+        Counter.calls = 0
+        logger.on_epoch_end(0, logs)
+        calls.append(Counter.calls)
+        found.append(logs)
+
+    assert calls == [3, 3]  # batches of 128 rows
+    activations, both = found
+    assert {name: both[name] for name in activations} == activations
+    assert sorted(set(activations)) == sorted(name for name in both if not name.startswith("representation/"))
+    assert {"entropy/dense/activation", "entropy/dual/sigmoid"} <= set(activations)
+    for path, layer in (("dense/activation", dense), ("dual", dual)):
+        outputs = keras.Model(model.inputs, layer.output)
+        z = np.concatenate([keras.ops.convert_to_numpy(outputs([x[i : i + 128]])) for i in (0, 128, 256)])
+        assert both[f"representation/{path}/entropy"] == float(functional.gaussian_entropy(z.astype("float64")))
 
 
 def test_a_layer_that_is_called_twice_gives_both_outputs(data):

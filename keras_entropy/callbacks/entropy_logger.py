@@ -18,13 +18,14 @@ from keras_entropy.callbacks.task_loss import TaskLossReader
 from keras_entropy.layers import EntropyActivation
 from keras_entropy.placement.resolution import Placement, check_selectable, select_weights
 from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
-from keras_entropy.profile.activation_means import check_sample_fits, checked_sample, means_on_sample
+from keras_entropy.profile.activation_means import ActivationMeans
 from keras_entropy.profile.representations import (
     Representation,
+    Representations,
     check_representations,
     layers_with_representations,
-    representations_on_sample,
 )
+from keras_entropy.profile.sample import SamplePass, check_sample_fits, checked_sample
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import regularizers_of
 
@@ -189,13 +190,7 @@ class EntropyLogger(keras.callbacks.Callback):
         )
         entries = {f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged}
         if self.sample is not None:
-            entries |= self._activations(weights)
-        if self.representations is not None:
-            layers = layers_with_representations(self.model, self.representations)
-            self.representations_logged = representations_on_sample(self.model, layers, self.sample)
-            for found in self.representations_logged:
-                for name in ("entropy", "effective_rank", "dead"):
-                    entries[f"representation/{found.path}/{name}"] = getattr(found, name)
+            entries |= self._entries_on_sample(weights)
         entries["entropy_penalty"] = profile.penalty(self.model)
         if self._task_loss is not None:
             entries["task_loss"] = self._task_loss.training_mean()
@@ -254,8 +249,21 @@ class EntropyLogger(keras.callbacks.Callback):
                 raise
             raise ValueError(f"{error} For a log folder give log_dir={self.placement[0]!r}.") from error
 
-    def _activations(self, weights: list[MeasurableWeight]) -> dict[str, float]:
-        """Mean log slopes of activations, their sums with the entropies of kernels, and sigmoid entropies."""
+    def _entries_on_sample(self, weights: list[MeasurableWeight]) -> dict[str, float]:
+        """Measure activations and representations in one pass of the sample."""
+        sample_pass, chosen = SamplePass(), self.representations
+        activations = ActivationMeans(sample_pass, self._with_activation(weights))
+        layers = {} if chosen is None else layers_with_representations(self.model, chosen)
+        representations = Representations(sample_pass, layers)
+        sample_pass.run(self.model, self.sample)
+        self.representations_logged = representations.measured()
+        entries = self._slopes(activations.means())
+        for found in self.representations_logged:
+            for name in ("entropy", "effective_rank", "dead"):
+                entries[f"representation/{found.path}/{name}"] = getattr(found, name)
+        return entries
+
+    def _with_activation(self, weights: list[MeasurableWeight]) -> dict[str, Any]:
         # A recurrent cell has several activations, inside a loop that the backend may have compiled.
         layers = {
             weight.layer_path: weight.layer
@@ -264,7 +272,10 @@ class EntropyLogger(keras.callbacks.Callback):
         }
         if self.placement is None:
             layers |= {path: layer for path, layer in profile.walk(self.model) if isinstance(layer, EntropyActivation)}
-        means = means_on_sample(self.model, layers, self.sample)
+        return layers
+
+    def _slopes(self, means: dict[str, dict[str, float]]) -> dict[str, float]:
+        """Mean log slopes of activations, their sums with the entropies of kernels, and sigmoid entropies."""
         found = {f"entropy/{path}/{name}": mean for path, of in means.items() for name, mean in of.items()}
         for entropy in self.layers_logged:
             slope = means.get(entropy.path, {}).get("activation")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_entropy import _checks, _keras, functional
 from keras_entropy._backend.adapter import HostArray
-from keras_entropy.profile.activation_means import in_place, run_on_sample
+from keras_entropy.profile.sample import SamplePass
 from keras_entropy.profile.selection import Selection, check_selection, select_layers
 from keras_entropy.profile.weights import layers_by_path
 
@@ -98,25 +98,33 @@ def layers_with_representations(model: Any, representations: Selection) -> dict[
     return chosen
 
 
-def representations_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> tuple[Representation, ...]:
-    """Measure the outputs of layers on a sample, with the model in inference mode.
+class Representations:
+    """The outputs of layers on a sample.
 
     Args:
-        model: A built Keras model.
-        layers: Mapping of layers of the model by path.
-        sample: Inputs of the model, from `activation_means.checked_sample`.
-
-    Returns:
-        A tuple, without layers that the model did not call, and those whose output is not one tensor of real numbers.
+        sample_pass: `SamplePass`. The run on which they are recorded.
+        layers: Mapping of layers by path.
     """
-    recorders = {path: _Recorder(layer) for path, layer in layers.items()}
-    with contextlib.ExitStack() as stack:
-        for path, recorder in recorders.items():
-            stack.enter_context(in_place(layers[path], "call", recorder))
-        run_on_sample(model, sample)
-    return tuple(
-        _representation(path, np.concatenate(recorder.rows)) for path, recorder in recorders.items() if recorder.rows
-    )
+
+    def __init__(self, sample_pass: SamplePass, layers: Mapping[str, Any]) -> None:
+        self._rows: dict[str, list[HostArray]] = {path: [] for path in layers}
+        for path, layer in layers.items():
+            sample_pass.watch(layer, "call", after=functools.partial(_add_vectors, self._rows[path], layer))
+
+    def measured(self) -> tuple[Representation, ...]:
+        """Measure all, except layers that the model did not call or whose output is not one tensor of real numbers."""
+        return tuple(_representation(path, np.concatenate(rows)) for path, rows in self._rows.items() if rows)
+
+
+def _add_vectors(rows: list[HostArray], layer: Any, outputs: Any) -> None:
+    """Add the outputs of a layer to a list, averaged over their positions."""
+    if len(getattr(outputs, "shape", ())) > 1 and keras.backend.is_float_dtype(
+        keras.backend.standardize_dtype(outputs.dtype)
+    ):
+        z = keras.ops.convert_to_numpy(outputs).astype(np.float64)
+        channels_first = getattr(layer, "data_format", None) == "channels_first"
+        axes = range(2, z.ndim) if channels_first else range(1, z.ndim - 1)
+        rows.append(z.mean(axis=tuple(axes)))
 
 
 def _representation(path: str, z: HostArray) -> Representation:
@@ -130,22 +138,3 @@ def _representation(path: str, z: HostArray) -> Representation:
         n=n,
         d=d,
     )
-
-
-class _Recorder:
-    """Replaces the `call` of a layer, and keeps its outputs as vectors."""
-
-    def __init__(self, layer: Any) -> None:
-        self.rows: list[HostArray] = []
-        self._call = layer.call
-        self._channels_first = getattr(layer, "data_format", None) == "channels_first"
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        outputs = self._call(*args, **kwargs)
-        if len(getattr(outputs, "shape", ())) > 1 and keras.backend.standardize_dtype(outputs.dtype).startswith(
-            ("float", "bfloat")
-        ):
-            z = keras.ops.convert_to_numpy(outputs).astype(np.float64)
-            axes = range(2, z.ndim) if self._channels_first else range(1, z.ndim - 1)
-            self.rows.append(z.mean(axis=tuple(axes)))
-        return outputs
