@@ -95,6 +95,24 @@ def test_a_call_leaves_the_layers_as_they_were(network, data):
     assert {layer.name: vars(layer).get("call") for layer in network.layers} == calls
 
 
+def test_the_axis_of_the_channels():
+    """That of the layer, or of Keras for images; sequences have their channels last."""
+    x = np.random.default_rng(0).normal(size=(12, 3, 4, 5)).astype("float32")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        layers = [L.ReLU(name="images"), L.GlobalAveragePooling2D(name="vectors"), L.Reshape((1, 3))]
+        last = [L.LayerNormalization(name="sequence"), L.AveragePooling1D(1, name="first"), L.Flatten()]
+        model = keras.Sequential([keras.Input((3, 4, 5)), *layers, *last])
+        model.compile("sgd", "mse")
+        logger, _ = fit(model, (x, x[:, :, 0, 0]), representations="all")
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+    assert {r.path: r.d for r in logger.representations_logged} == {
+        "images": 3, "vectors": 3, "sequence": 3, "first": 1,
+    }  # fmt: skip
+
+
 class Counter(L.Layer):
     """Counts its calls."""
 

@@ -38,6 +38,9 @@ _WITHOUT_EFFECT = (
 class Representation:
     """The outputs of a layer on a sample, as vectors: feature maps and sequences are averaged over their positions.
 
+    The axis of the dimensions is that of the layer's `data_format`. Without one it is the last axis of sequences, and
+    that of `keras.config.image_data_format()` for images and volumes.
+
     Attributes:
         path: String. Path of the layer.
         entropy: Float. `functional.gaussian_entropy` with a variance of the noise of 0.01, in nats per dimension.
@@ -122,7 +125,8 @@ def _add_vectors(rows: list[HostArray], layer: Any, outputs: Any) -> None:
         keras.backend.standardize_dtype(outputs.dtype)
     ):
         z = keras.ops.convert_to_numpy(outputs).astype(np.float64)
-        channels_first = getattr(layer, "data_format", None) == "channels_first"
+        usual = keras.config.image_data_format() if z.ndim > 3 else "channels_last"  # of sequences
+        channels_first = getattr(layer, "data_format", usual) == "channels_first"
         axes = range(2, z.ndim) if channels_first else range(1, z.ndim - 1)
         rows.append(z.mean(axis=tuple(axes)))
 
