@@ -5,7 +5,7 @@
     KERAS_BACKEND=jax python benchmarks/correlated_regression.py --full --output runs.jsonl [--csv results.csv]
 
 --full is the whole comparison: all problems, 1500 steps, 20 seeds, and for each arm 11 settings on 3 tuning seeds. It
-takes about half an hour of one core. The runs are appended to the file of --output; the same command resumes, and only
+takes about 15 minutes of one core. The runs are appended to the file of --output; the same command resumes, and only
 prints the report if all runs are there. Runs with equal shapes are trained side by side, with the `train_step` of
 Keras on JAX; `Study` does not fit, because an arm has two phases, and its covariance is estimated after them.
 

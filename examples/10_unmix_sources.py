@@ -65,14 +65,9 @@ def whitening(x):
 def infomax(x, term, epochs):
     """Train a sigmoid layer on its entropy alone, and return the matrix W of W x."""
     units = x.shape[1]
-    layer = keras.layers.Dense(
-        units,
-        activation="sigmoid",
-        use_bias=False,
-        kernel_initializer="identity",
-        kernel_regularizer=term,
-        activity_regularizer=ActivationEntropy("sigmoid", 1.0, reduction="sum"),
-    )
+    slope = ActivationEntropy("sigmoid", 1.0, reduction="sum")
+    options = {"kernel_initializer": "identity", "kernel_regularizer": term, "activity_regularizer": slope}
+    layer = keras.layers.Dense(units, activation="sigmoid", use_bias=False, **options)
     model = keras.Sequential([keras.Input((units,)), layer])
     model.compile(keras.optimizers.Adam(0.05))  # no loss: the terms are the loss
     model.fit(x, batch_size=len(x), epochs=epochs, shuffle=False, verbose=0)
