@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from keras_entropy import _checks
-from keras_entropy.profile.weights import MeasurableWeight
+from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight
 
 Selection = str | Iterable[str] | Callable[[Any], bool] | None
 """A glob on layer paths, several globs, a predicate on layers, or None for all layers."""
 
+_Weight = TypeVar("_Weight", bound=MeasurableWeight | SkippedWeight)
 
-def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "layers") -> list[MeasurableWeight]:
+
+def select(weights: Sequence[_Weight], layers: Selection, argument: str = "layers") -> list[_Weight]:
     """Select weights by their layers.
 
     Args:
-        weights: List of `MeasurableWeight`, from `measurable_weights`.
+        weights: List of `MeasurableWeight`, from `measurable_weights`, or of `SkippedWeight`.
         layers: The path of a layer or a glob on paths, such as `"encoder/*"`; if no path matches, it is tried on the
             names of layers at any depth. A path or name as it stands wins over the glob, so `"block[0]"` finds a layer
             of that name; in a longer glob write `"block[[]0]/*"`. Or several globs, a predicate on layers, or None for
@@ -41,7 +43,7 @@ def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "
     """
     layers = check_selection(layers, argument)
     if layers is None:
-        return weights
+        return list(weights)
     if callable(layers):
         return [weight for weight in weights if layers(weight.layer)]
     chosen: set[str] = set()
@@ -57,12 +59,12 @@ def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "
     return [weight for weight in weights if weight.path in chosen]
 
 
-def of_path(weights: list[MeasurableWeight], path: Any) -> list[MeasurableWeight]:
+def of_path(weights: Sequence[_Weight], path: Any) -> list[_Weight]:
     """Return the weights that have exactly this path, or whose layer has it; none if `path` is no string."""
     return [weight for weight in weights if isinstance(path, str) and path in (weight.path, weight.layer_path)]
 
 
-def _matching(weights: list[MeasurableWeight], pattern: str) -> list[MeasurableWeight]:
+def _matching(weights: Sequence[_Weight], pattern: str) -> list[_Weight]:
     """Try a pattern as a path, as a glob on paths, as the name of a layer, and as a glob on the names of layers."""
     names = {weight.path: weight.path.split("/") for weight in weights}
     return (
