@@ -52,7 +52,7 @@ def test_each_form_is_the_functional(form, shape):
     np.testing.assert_allclose(term(RepresentationEntropy(2.0, form), x), 2 * FORMS[form](x), rtol=1e-4)
 
 
-def gradient_of(layer, x, **arguments):
+def gradient_of(layer, x, mode="eager", **arguments):
     layer.build(x.shape)
 
     def value(x):
@@ -60,7 +60,7 @@ def gradient_of(layer, x, **arguments):
             layer(x, **arguments)
         return scope.losses[0]
 
-    return value_and_gradient(value, x)
+    return value_and_gradient(value, x, mode)
 
 
 def test_the_bounded_form_is_least_for_uncorrelated_dimensions_with_variance_one():
@@ -98,6 +98,43 @@ def test_feature_maps_are_averaged_or_taken_position_by_position(shape):
     np.testing.assert_allclose(term(RepresentationEntropy(1.0, pool=None), x), bounded(covariance(rows)), rtol=1e-4)
 
 
+@pytest.mark.parametrize("mode", EACH_MODE)
+@pytest.mark.parametrize("shape", [(8, 5, 3), (8, 4, 4, 3)])
+def test_channels_first(shape, mode):
+    """The same term and gradient as with the channels last; vectors have no channels to move."""
+    x = inputs(*shape)
+    first = np.moveaxis(x, -1, 1)
+    for pool in ("mean", None):
+        value, gradient = gradient_of(RepresentationEntropy(1.0, pool=pool, data_format="channels_last"), x, mode)
+        layer = RepresentationEntropy(1.0, pool=pool, momentum=0.5, data_format="channels_first")
+        found, slopes = gradient_of(layer, first, mode)
+        np.testing.assert_allclose(found, value, rtol=1e-5)
+        np.testing.assert_allclose(np.moveaxis(slopes, 1, -1), gradient, rtol=1e-4, atol=1e-6)
+        assert layer.covariance.shape == (3, 3)
+    vectors = RepresentationEntropy(1.0, data_format="channels_first")
+    np.testing.assert_allclose(term(vectors, x.reshape(-1, 3)), bounded(covariance(x.reshape(-1, 3))), rtol=1e-4)
+
+
+def test_the_data_format_is_that_of_keras_and_stays_in_a_saved_layer():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        layer = RepresentationEntropy(1.0)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert layer.get_config()["data_format"] == "channels_first"
+    assert RepresentationEntropy.from_config(layer.get_config()).data_format == "channels_first"
+    assert RepresentationEntropy(1.0).data_format == "channels_last"
+
+
+def test_masks_of_positions_with_channels_first():
+    x, mask = inputs(6, 3, 2), np.arange(18).reshape(6, 3) % 5 > 1
+    first = RepresentationEntropy(1.0, data_format="channels_first")
+    value = term(first, np.moveaxis(x, -1, 1), mask=ops.convert_to_tensor(mask))
+    last = term(RepresentationEntropy(1.0), x, mask=ops.convert_to_tensor(mask))
+
+    np.testing.assert_allclose(value, last, rtol=1e-5)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_positions_that_are_masked_and_samples_without_positions_do_not_count(form):
     x = inputs(6, 3, 2)
@@ -115,9 +152,42 @@ def test_positions_that_are_masked_and_samples_without_positions_do_not_count(fo
 def test_a_batch_of_one_has_no_term(form, mode):
     for momentum in (None, 0.5):
         layer = RepresentationEntropy(1.0, form, momentum=momentum)
-        value, gradient = gradient_of(layer, inputs(1, 4), training=True)
+        value, gradient = gradient_of(layer, inputs(1, 4), mode, training=True)
         assert value == 0
         np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mode", EACH_MODE)
+def test_masks_without_a_position_have_no_term(form, mode):
+    none = ops.zeros((4, 3), "bool")
+    for pool in ("mean", None):
+        layer = RepresentationEntropy(1.0, form, pool=pool, momentum=0.5)
+        value, gradient = gradient_of(layer, inputs(4, 3, 2), mode, mask=none, training=True)
+        assert value == 0
+        np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mode", EACH_MODE)
+def test_what_is_not_finite_gives_nan(form, mode):
+    x = inputs(8, 4)
+    x[2, 1] = np.nan
+    for momentum in (None, 0.5):
+        value, _ = gradient_of(RepresentationEntropy(1.0, form, momentum=momentum), x, mode, training=True)
+        assert np.isnan(value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_epoch_whose_last_batch_has_one_sample(form):
+    layers = [L.Dense(4), RepresentationEntropy(0.1, form), RepresentationEntropy(0.1, form, momentum=0.9)]
+    model = keras.Sequential([keras.Input((6,)), *layers, L.Dense(1)])
+    model.compile("sgd", "mse")
+
+    history = model.fit(inputs(9, 6), np.zeros((9, 1)), batch_size=4, epochs=2, verbose=0).history
+
+    assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
 def test_the_running_average():
@@ -198,6 +268,12 @@ def test_the_average_in_a_step_that_xla_compiles(seeded):
         (lambda: RepresentationEntropy(1.0, "log"), ValueError, "`form`.*'gaussian', 'entropy', 'coding_rate'"),
         (lambda: RepresentationEntropy(1.0, epsilon=0), ValueError, "`epsilon`.*above 0"),
         (lambda: RepresentationEntropy(1.0, pool="max"), ValueError, "`pool`.*'mean'"),
+        (lambda: RepresentationEntropy(1.0, data_format="first"), ValueError, "`data_format`.*'channels_first'"),
+        (
+            lambda: RepresentationEntropy(1.0, data_format="channels_first")(keras.Input((None, 4))),
+            ValueError,
+            r"axis 1.*known size.*\(None, None, 4\)",
+        ),
         (lambda: RepresentationEntropy(1.0, momentum=1), ValueError, "`momentum`.*below 1"),
         (lambda: RepresentationEntropy(1.0, momentum=-0.1), ValueError, "`momentum`.*at least 0"),
         (lambda: RepresentationEntropy(1.0)(np.ones(4, "float32")), ValueError, "min_ndim=2"),

@@ -37,14 +37,14 @@ def on_two(train):
 BODY = """
 import numpy as np
 from keras_entropy import RepresentationEntropy, ViewEntropy
-from keras_entropy.study import BarlowTwins, VICReg
+from keras_entropy.study import BarlowTwins, VarianceCovariance, VICReg
 
 L = keras.layers
 x = np.random.default_rng(0).normal(size=(16, 6)).astype("float32")
 
 def of_layers():
     layers = [RepresentationEntropy(1.0), RepresentationEntropy(0.5, "coding_rate")]
-    layers += [RepresentationEntropy(1.0, momentum=0.9)]
+    layers += [RepresentationEntropy(1.0, momentum=0.9), VarianceCovariance(1.0, 0.5)]
     return keras.Sequential([keras.Input((6,)), L.Dense(4), *layers, L.Dense(1)]), "mse"
 
 def of_views(loss):

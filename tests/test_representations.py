@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_entropy import EntropyLogger, functional
+from keras_entropy import DualDense, EntropyLogger, functional
 
 L = keras.layers
 
@@ -95,6 +95,60 @@ def test_a_call_leaves_the_layers_as_they_were(network, data):
     assert {layer.name: vars(layer).get("call") for layer in network.layers} == calls
 
 
+def test_the_axis_of_the_channels():
+    """That of the layer, or of Keras for images; sequences have their channels last."""
+    x = np.random.default_rng(0).normal(size=(12, 3, 4, 5)).astype("float32")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        layers = [L.ReLU(name="images"), L.GlobalAveragePooling2D(name="vectors"), L.Reshape((1, 3))]
+        last = [L.LayerNormalization(name="sequence"), L.AveragePooling1D(1, name="first"), L.Flatten()]
+        model = keras.Sequential([keras.Input((3, 4, 5)), *layers, *last])
+        model.compile("sgd", "mse")
+        logger, _ = fit(model, (x, x[:, :, 0, 0]), representations="all")
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+    assert {r.path: r.d for r in logger.representations_logged} == {
+        "images": 3, "vectors": 3, "sequence": 3, "first": 1,
+    }  # fmt: skip
+
+
+class Counter(L.Layer):
+    """Counts its calls."""
+
+    calls = 0
+
+    def call(self, inputs):
+        Counter.calls += 1
+        return inputs
+
+
+def test_activations_and_representations_share_one_pass_and_have_the_values_of_their_own():
+    x = np.random.default_rng(0).normal(size=(300, 4)).astype("float32")
+    dense = L.Dense(6, activation=L.ReLU(name="activation"), name="dense")
+    dual = DualDense(3, decision_weight=0.1, name="dual")
+    model = keras.Sequential([keras.Input((4,)), Counter(name="counter"), dense, dual])
+    model.compile("sgd", "mse")
+    found, calls = [], []
+    for options in ({}, {"representations": "all"}):
+        logger, logs = EntropyLogger(sample=x, **options), {}
+        logger.set_model(model)
+        Counter.calls = 0
+        logger.on_epoch_end(0, logs)
+        calls.append(Counter.calls)
+        found.append(logs)
+
+    assert calls == [3, 3]  # batches of 128 rows
+    activations, both = found
+    assert {name: both[name] for name in activations} == activations
+    assert sorted(set(activations)) == sorted(name for name in both if not name.startswith("representation/"))
+    assert {"entropy/dense/activation", "entropy/dual/sigmoid"} <= set(activations)
+    for path, layer in (("dense/activation", dense), ("dual", dual)):
+        outputs = keras.Model(model.inputs, layer.output)
+        z = np.concatenate([keras.ops.convert_to_numpy(outputs([x[i : i + 128]])) for i in (0, 128, 256)])
+        assert both[f"representation/{path}/entropy"] == float(functional.gaussian_entropy(z.astype("float64")))
+
+
 def test_a_layer_that_is_called_twice_gives_both_outputs(data):
     shared, inputs = L.Dense(4, name="shared"), keras.Input((3,))
     model = keras.Model(inputs, L.Add()([shared(inputs), shared(-inputs)]))
@@ -107,8 +161,8 @@ def test_a_layer_that_is_called_twice_gives_both_outputs(data):
     ("representations", "sample", "error", "words"),
     [
         ("all", None, ValueError, "`representations` should be None without a sample"),
-        (3, 1, TypeError, '`representations` should be "all", a glob on layer paths'),
-        ([], 1, TypeError, '`representations` should be "all", a glob on layer paths'),
+        (3, 1, TypeError, "`representations` should be a glob, several globs, or a predicate on layers"),
+        ([], 1, TypeError, "`representations` should be a glob, several globs, or a predicate on layers"),
     ],
 )
 def test_a_wrong_argument_is_named(representations, sample, error, words, data):
@@ -116,9 +170,64 @@ def test_a_wrong_argument_is_named(representations, sample, error, words, data):
         EntropyLogger(sample=data[0] if sample else None, representations=representations)
 
 
-def test_a_glob_without_a_layer_is_refused(network, data):
-    with pytest.raises(ValueError, match="`representations` should be .* conv, flat, hidden, dropout, head"):
-        fit(network, data, representations="nothing*")
+@pytest.mark.parametrize("bad", ["nothing*", ["hidden", "nothing*"]])
+def test_each_glob_has_to_match_a_layer(network, data, bad):
+    words = r"`representations` should match layers.*'nothing\*', .* conv, flat, hidden, dropout, head\."
+    with pytest.raises(ValueError, match=words):
+        fit(network, data, representations=bad)
+
+
+def test_a_predicate_has_to_choose_a_layer(network, data):
+    with pytest.raises(ValueError, match="`representations` .* predicate that chooses .*: conv, flat, hidden"):
+        fit(network, data, representations=lambda layer: False)
+
+
+def nested():
+    encoder = keras.Sequential([L.Dense(5, name="wide"), L.Dense(3, name="code")], name="encoder")
+    outer = keras.Sequential([encoder, L.Dense(2, name="code_head")], name="outer")
+    model = keras.Sequential([keras.Input((4,)), outer, L.Dense(3, name="head")])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("chosen", "paths"),
+    [
+        ("all", ["outer/encoder/wide", "outer/encoder/code", "outer/code_head", "head"]),
+        ("outer/encoder", ["outer/encoder"]),
+        ("outer/encoder/*", ["outer/encoder/wide", "outer/encoder/code"]),
+        ("code", ["outer/encoder/code"]),
+        ("code*", ["outer/encoder/code", "outer/code_head"]),
+        ("encoder", ["outer/encoder"]),
+        (["head", "code"], ["outer/encoder/code", "head"]),
+        (lambda layer: getattr(layer, "units", 0) == 3, ["outer/encoder/code", "head"]),
+    ],
+)
+def test_layers_are_found_by_path_name_glob_and_predicate(chosen, paths):
+    x = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    logger, _ = fit(nested(), (x, x[:, :3]), representations=chosen)
+
+    assert [found.path for found in logger.representations_logged] == paths
+
+
+class Twice(keras.Model):
+    """Two layers of one name."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = L.Dense(4, name="dense"), L.Dense(3, name="dense")
+
+    def call(self, x):
+        return self.second(self.first(x))
+
+
+def test_layers_of_one_name_are_told_apart():
+    x = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    model = Twice()
+    model.compile("sgd", "mse")
+    logger, _ = fit(model, (x, x[:, :3]), representations="all")
+
+    assert [(found.path, found.d) for found in logger.representations_logged] == [("dense", 4), ("dense_1", 3)]
 
 
 def test_tensorboard_shows_them(network, data, tmp_path):

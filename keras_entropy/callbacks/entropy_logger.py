@@ -6,7 +6,6 @@ import copy
 import math
 import os
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,14 +17,15 @@ from keras_entropy.callbacks.monitors import warn_of_penalised_monitors
 from keras_entropy.callbacks.task_loss import TaskLossReader
 from keras_entropy.layers import EntropyActivation
 from keras_entropy.placement.resolution import Placement, check_selectable, select_weights
-from keras_entropy.profile import MeasurableWeight, WeightEntropy
-from keras_entropy.profile.activation_means import check_sample_fits, checked_sample, means_on_sample
+from keras_entropy.profile import MeasurableWeight, Selection, WeightEntropy
+from keras_entropy.profile.activation_means import ActivationMeans
 from keras_entropy.profile.representations import (
     Representation,
+    Representations,
     check_representations,
     layers_with_representations,
-    representations_on_sample,
 )
+from keras_entropy.profile.sample import SamplePass, check_sample_fits, checked_sample
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import regularizers_of
 
@@ -52,8 +52,9 @@ class EntropyLogger(keras.callbacks.Callback):
     * `entropy/<layer path>/sigmoid`, with a `sample`: mean sigmoid entropy of a `DualDense`, in bits per unit, over the
       positions that its mask includes;
     * `representation/<layer path>/entropy`, with `representations`: entropy of the layer's outputs on the sample, in
-      nats per dimension (`functional.gaussian_entropy`); `representation/<layer path>/effective_rank`: the number of
-      dimensions that they use; `representation/<layer path>/dead`: the part of the dimensions that never changes;
+      nats per dimension (`functional.gaussian_entropy`), log(0.01) / 2 = -2.303 if all are equal;
+      `representation/<layer path>/effective_rank`: the number of dimensions that they use, near 1 if they fall onto a
+      line; `representation/<layer path>/dead`: the part of the dimensions that never changes;
     * `entropy_penalty`: sum of the entropy penalties of all kernels at the end of the epoch. Penalties of activations,
       which depend on the data, are part of `loss` only;
     * `task_loss` and, where there is validation, `val_task_loss`: compiled loss without any penalty, averaged like
@@ -86,9 +87,11 @@ class EntropyLogger(keras.callbacks.Callback):
             epoch: arrays, tables of pandas or sparse matrices of SciPy, as for `model.predict`. A model of a fixed
             batch size is called on whole batches alone. Activations of recurrent layers are not measured. Defaults to
             None.
-        representations: Layers whose outputs on the sample are measured: `"all"`, a glob on layer paths or a list of
-            globs. A call on the sample and two singular value decompositions for each layer are added to an epoch. More
-            rows than units are needed to see the entropy of all of them. Defaults to None.
+        representations: Layers whose outputs on the sample are measured: `"all"`, a name or a glob on layer paths such
+            as `"encoder/*"`, several of them, or a predicate on layers; see `profile.select`. More rows than
+            units are needed to see the entropy of all of them. On a small CNN with 1,797 training images, `"all"` on a
+            sample of 500 rows added 2 % (torch) and 7 % (TensorFlow) to the processor time of an epoch; the activations
+            of the sample, which are always measured, 17 and 37 %. Defaults to None.
 
     Attributes:
         layers_logged: Tuple of `WeightEntropy`, one per layer, of the last epoch. `penalised` is False for a frozen
@@ -118,7 +121,7 @@ class EntropyLogger(keras.callbacks.Callback):
         measure: str = "log_volume",
         log_dir: str | os.PathLike[str] | None = None,
         sample: Any = None,
-        representations: str | Sequence[str] | None = None,
+        representations: Selection = None,
     ) -> None:
         super().__init__()
         _checks.one_of("measure", measure, (*profile.MEASURES, OF_TERM))
@@ -142,7 +145,7 @@ class EntropyLogger(keras.callbacks.Callback):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EntropyLogger:
         """Copy the logger without what a training left in it; KerasTuner copies callbacks for each trial."""
-        memo |= {id(shared): shared for shared in (self.sample, self.placement)}
+        memo |= {id(shared): shared for shared in (self.sample, self.placement, self.representations)}
         memo |= {id(left): None for left in (self.model, self._task_loss, self._writer)}
         other = memo[id(self)] = copy.copy(self)
         other.__dict__.update(copy.deepcopy(self.__dict__, memo))
@@ -191,13 +194,7 @@ class EntropyLogger(keras.callbacks.Callback):
         )
         entries = {f"entropy/{entropy.path}": entropy.mean for entropy in self.layers_logged}
         if self.sample is not None:
-            entries |= self._activations(weights)
-        if self.representations is not None:
-            layers = layers_with_representations(self.model, self.representations)
-            self.representations_logged = representations_on_sample(self.model, layers, self.sample)
-            for found in self.representations_logged:
-                for name in ("entropy", "effective_rank", "dead"):
-                    entries[f"representation/{found.path}/{name}"] = getattr(found, name)
+            entries |= self._entries_on_sample(weights)
         entries["entropy_penalty"] = profile.penalty(self.model)
         if self._task_loss is not None:
             entries["task_loss"] = self._task_loss.training_mean()
@@ -256,8 +253,21 @@ class EntropyLogger(keras.callbacks.Callback):
                 raise
             raise ValueError(f"{error} For a log folder give log_dir={self.placement[0]!r}.") from error
 
-    def _activations(self, weights: list[MeasurableWeight]) -> dict[str, float]:
-        """Mean log slopes of activations, their sums with the entropies of kernels, and sigmoid entropies."""
+    def _entries_on_sample(self, weights: list[MeasurableWeight]) -> dict[str, float]:
+        """Measure activations and representations in one pass of the sample."""
+        sample_pass, chosen = SamplePass(), self.representations
+        activations = ActivationMeans(sample_pass, self._with_activation(weights))
+        layers = {} if chosen is None else layers_with_representations(self.model, chosen)
+        representations = Representations(sample_pass, layers)
+        sample_pass.run(self.model, self.sample)
+        self.representations_logged = representations.measured()
+        entries = self._slopes(activations.means())
+        for found in self.representations_logged:
+            for name in ("entropy", "effective_rank", "dead"):
+                entries[f"representation/{found.path}/{name}"] = getattr(found, name)
+        return entries
+
+    def _with_activation(self, weights: list[MeasurableWeight]) -> dict[str, Any]:
         # A recurrent cell has several activations, inside a loop that the backend may have compiled.
         layers = {
             weight.layer_path: weight.layer
@@ -266,7 +276,10 @@ class EntropyLogger(keras.callbacks.Callback):
         }
         if self.placement is None:
             layers |= {path: layer for path, layer in profile.walk(self.model) if isinstance(layer, EntropyActivation)}
-        means = means_on_sample(self.model, layers, self.sample)
+        return layers
+
+    def _slopes(self, means: dict[str, dict[str, float]]) -> dict[str, float]:
+        """Mean log slopes of activations, their sums with the entropies of kernels, and sigmoid entropies."""
         found = {f"entropy/{path}/{name}": mean for path, of in means.items() for name, mean in of.items()}
         for entropy in self.layers_logged:
             slope = means.get(entropy.path, {}).get("activation")

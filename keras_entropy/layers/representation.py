@@ -14,16 +14,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_entropy import _backend, _checks
+from keras_entropy import _checks
 from keras_entropy._backend import Array
 from keras_entropy.functional.covariance import Batch, centred, log_det, uncentred
-from keras_entropy.layers.dual import expanded
+from keras_entropy.layers.vectors import LayerOfVectors, Shape
 from keras_entropy.regularizers import EntropyRegularizer
 
 FORMS = ("gaussian", "entropy", "coding_rate")
-POOLS = ("mean",)
-
-Shape = tuple[int | None, ...]
 
 
 class _Term(EntropyRegularizer):
@@ -60,7 +57,7 @@ class _Term(EntropyRegularizer):
 
 
 @keras.saving.register_keras_serializable(package="keras_entropy")
-class RepresentationEntropy(keras.layers.Layer):
+class RepresentationEntropy(LayerOfVectors):
     """Pass inputs on, and reward the entropy that they have over the batch: no dimension and no direction dies.
 
     The layer stands wherever the representation is to be kept, before an activation or after one. It adds minus
@@ -84,18 +81,24 @@ class RepresentationEntropy(keras.layers.Layer):
     Args:
         factor: Float. Strength of the term. A positive factor rewards entropy, a negative one suppresses it.
         form: String. `"gaussian"`, `"entropy"` or `"coding_rate"`. Defaults to `"gaussian"`.
-        epsilon: Float > 0. Variance of the assumed noise, in squared units of the inputs; for `"coding_rate"` the mean
-            squared error of a unit vector. Defaults to 1e-2.
-        pool: String or None. `"mean"`: inputs with more than two axes are averaged over all axes but the first and the
-            last, so that each sample is one vector. None: each position is a vector. Defaults to `"mean"`.
+        epsilon: Float > 0. Variance of the assumed noise, in squared units of the inputs, not a standard deviation; for
+            `"coding_rate"` the mean squared error of a unit vector. In float32 the variance is at least 1e-6 tr C,
+            which a factorisation resolves. Defaults to 1e-2.
+        pool: String or None. `"mean"`: inputs with more than two axes are averaged over their positions, so that each
+            sample is one vector. None: each position is a vector. Defaults to `"mean"`.
         momentum: Float from 0 to below 1, or None. Weight of the past in a running average of C (Ozsoy et al., 2022),
             for batches that are small beside d. The average starts without a bias, as in Adam. The gradient is that of
             the batch's own C, not shrunk by 1 - momentum. In inference the term is that of the batch. Defaults to None:
             no average.
+        data_format: String. The axis of the dimensions in inputs with more than two axes: `"channels_last"`, or
+            `"channels_first"` for shapes (batch, d, ...). Defaults to None: `keras.config.image_data_format()`, as in
+            Keras's pooling layers. If that is `"channels_first"`, give `"channels_last"` after layers that always have
+            their channels last, such as `LSTM` and `MultiHeadAttention`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
     Call arguments:
-        * inputs: Tensor of shape (batch, ..., d). The output is the same. 16-bit types are computed in float32.
+        * inputs: Tensor of shape (batch, ..., d), or (batch, d, ...) with channels first. The output is the same.
+            16-bit types are computed in float32.
         * mask: Mask of shape (batch, ...), which Keras passes on. Positions with False are left out.
         * training: Boolean. Whether the running average is updated.
 
@@ -121,52 +124,30 @@ class RepresentationEntropy(keras.layers.Layer):
         epsilon: float = 1e-2,
         pool: str | None = "mean",
         momentum: float | None = None,
+        data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(pool, data_format, **kwargs)
         self.entropy = _Term(factor, form, epsilon)
-        self.pool = None if pool is None else _checks.one_of("pool", pool, POOLS)
         self.momentum = None if momentum is None else _checks.non_negative("momentum", momentum)
         if self.momentum is not None and self.momentum >= 1:
             raise ValueError(_checks.message("momentum", "below 1, or None", momentum))
-        self.supports_masking = True
-        self.input_spec = keras.InputSpec(min_ndim=2)
 
     def build(self, input_shape: Shape) -> None:
         """Create the running average, if there is one."""
-        size = input_shape[-1]
-        if size is None:
-            raise ValueError(
-                "The last axis of the inputs of RepresentationEntropy should have a known size. Received: shape "
-                f"{input_shape}. Set it in keras.Input."
-            )
+        super().build(input_shape)
         if self.momentum is not None:
             # Each replica computes the same values.
             arguments = {"dtype": "float32", "trainable": False, "autocast": False, "aggregation": "mean"}
-            self.covariance = self.add_weight(name="covariance", shape=(size, size), initializer="zeros", **arguments)
+            shape = (self.dimensions, self.dimensions)
+            self.covariance = self.add_weight(name="covariance", shape=shape, initializer="zeros", **arguments)
             self.missing = self.add_weight(name="missing", shape=(), initializer="ones", **arguments)
-        self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: size})
-        self.built = True
 
-    def call(self, inputs: Array, mask: Array | None = None, training: bool = False) -> Array:
-        """Return the inputs, and add the term to the losses."""
-        batch = self.entropy.batch(*self._vectors(_backend.as_float(inputs), mask))
+    def term(self, rows: Array, counts: Array | None, training: bool) -> Array:
+        """Compute minus the factor times the entropy of the batch, or of the running average."""
+        batch = self.entropy.batch(rows, counts)
         averaged = self._averaged(batch, self.momentum) if self.momentum is not None and training else None
-        self.add_loss(_backend.framework().loss_of_replica(self.entropy.term(batch, averaged)))
-        return inputs
-
-    def _vectors(self, x: Array, mask: Array | None) -> tuple[Array, Array | None]:
-        """Return the vectors (n, d) of which the entropy is taken, and which of them count."""
-        axes = tuple(range(1, len(x.shape) - 1))
-        counts = None if mask is None else ops.broadcast_to(expanded(mask, x), (*ops.shape(x)[:-1], 1))
-        if not self.pool or not axes:
-            rows = ops.reshape(x, (-1, x.shape[-1]))
-            return rows, None if counts is None else ops.reshape(counts, (-1,))
-        if counts is None:
-            return ops.mean(x, axis=axes), None
-        total = ops.sum(ops.where(counts, x, ops.zeros_like(x)), axis=axes)
-        number = ops.sum(ops.cast(counts, x.dtype), axis=axes)
-        return total / _backend.at_least(number, 1.0), ops.squeeze(number > 0, axis=-1)
+        return self.entropy.term(batch, averaged)
 
     def _averaged(self, batch: Batch, momentum: float) -> Array:
         """Update the running average, and return it with the gradient of the covariance of the batch."""
@@ -182,11 +163,7 @@ class RepresentationEntropy(keras.layers.Layer):
         known = ops.where(missing < 1, 1 - missing, ops.ones_like(missing))
         return ops.cast(present / known, own.dtype) + (own - ops.stop_gradient(own))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of the input."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         own = {"factor": self.entropy.factor, "form": self.entropy.form, "epsilon": self.entropy.epsilon}
-        return {**super().get_config(), **own, "pool": self.pool, "momentum": self.momentum}
+        return {**super().get_config(), **own, "momentum": self.momentum}

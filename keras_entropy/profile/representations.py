@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fnmatch
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -13,13 +12,13 @@ import numpy as np
 
 from keras_entropy import _checks, _keras, functional
 from keras_entropy._backend.adapter import HostArray
-from keras_entropy.profile.activation_means import in_place, run_on_sample
-from keras_entropy.profile.weights import walk
+from keras_entropy.profile.sample import SamplePass
+from keras_entropy.profile.selection import Selection, check_selection, select_layers
+from keras_entropy.profile.weights import layers_by_path
 
 ALL = "all"
 
 _WITHOUT_EFFECT = (
-    keras.layers.InputLayer,
     keras.layers.ActivityRegularization,
     keras.layers.AlphaDropout,
     keras.layers.Dropout,
@@ -39,10 +38,14 @@ _WITHOUT_EFFECT = (
 class Representation:
     """The outputs of a layer on a sample, as vectors: feature maps and sequences are averaged over their positions.
 
+    The axis of the dimensions is that of the layer's `data_format`. Without one it is the last axis of sequences, and
+    that of `keras.config.image_data_format()` for images and volumes.
+
     Attributes:
         path: String. Path of the layer.
         entropy: Float. `functional.gaussian_entropy` with a variance of the noise of 0.01, in nats per dimension.
-        effective_rank: Float. `functional.effective_rank`: the number of dimensions that the vectors use.
+        effective_rank: Float. `functional.effective_rank`: the number of dimensions that the vectors use. It has no
+            scale: a collapse to a line is near 1, while a collapse to a point shows in `entropy`.
         dead: Float from 0 to 1. Part of the dimensions that are the same for all vectors.
         n: Integer. Number of vectors.
         d: Integer. Number of dimensions.
@@ -61,70 +64,72 @@ class Representation:
         return functional.is_rank_limited(self.n, self.d)
 
 
-def check_representations(representations: Any, sample: Any) -> str | tuple[str, ...] | None:
-    """Return `"all"`, a tuple of globs, or None.
+def check_representations(representations: Any, sample: Any) -> Selection:
+    """Return `"all"`, a tuple of globs, a predicate on layers, or None.
 
     Raises:
         TypeError: If it is anything else.
         ValueError: If there is no sample to measure them on.
     """
-    if representations is None:
-        return None
-    if sample is None:
+    if representations is not None and sample is None:
         remedy = "Give sample=, some hundred rows of the training inputs."
         raise ValueError(_checks.message("representations", "None without a sample", representations, remedy))
-    globs = (representations,) if isinstance(representations, str) else representations
-    if not isinstance(globs, Sequence) or not globs or not all(isinstance(glob, str) and glob for glob in globs):
-        expected = '"all", a glob on layer paths such as "encoder/*", or a list of globs'
-        raise TypeError(_checks.message("representations", expected, representations))
-    return ALL if representations == ALL else tuple(globs)
+    if isinstance(representations, str) and representations == ALL:
+        return ALL
+    return check_selection(representations, "representations")
 
 
-def layers_with_representations(model: Any, representations: str | tuple[str, ...]) -> dict[str, Any]:
-    """Return the layers by path that `"all"` or globs choose.
+def layers_with_representations(model: Any, representations: Selection) -> dict[str, Any]:
+    """Return the layers by path that `"all"` or a selection chooses.
 
-    `"all"` are the innermost layers whose outputs differ from their inputs. The exact path of a layer wins over a glob.
+    `"all"` are the innermost layers whose outputs differ from their inputs. Globs are read as in `select`.
 
     Raises:
-        ValueError: If they choose no layer.
+        ValueError: If a glob matches no layer, or a predicate chooses none.
     """
-    paths = dict(walk(model))
-    if isinstance(representations, str):
+    every = layers_by_path(model)
+    paths = {path: layer for path, layer in every.items() if not isinstance(layer, keras.layers.InputLayer)}
+    if representations == ALL:
         return {
             path: layer
             for path, layer in paths.items()
             if not _keras.sublayers(layer) and not isinstance(layer, _WITHOUT_EFFECT)
         }
-    chosen = {
-        path: layer
-        for path, layer in paths.items()
-        if any(path == glob if glob in paths else fnmatch.fnmatchcase(path, glob) for glob in representations)
-    }
+    chosen = select_layers(paths, representations, "representations")
     if not chosen:
-        expected = f'"all", or globs on the paths of layers: {", ".join(list(paths)[:20])}'
+        expected = f"a predicate that chooses layers of the model: {_checks.printable(', '.join(paths))}"
         raise ValueError(_checks.message("representations", expected, representations))
     return chosen
 
 
-def representations_on_sample(model: Any, layers: Mapping[str, Any], sample: Any) -> tuple[Representation, ...]:
-    """Measure the outputs of layers on a sample, with the model in inference mode.
+class Representations:
+    """The outputs of layers on a sample.
 
     Args:
-        model: A built Keras model.
-        layers: Mapping of layers of the model by path.
-        sample: Inputs of the model, from `activation_means.checked_sample`.
-
-    Returns:
-        A tuple, without layers that the model did not call, and those whose output is not one tensor of real numbers.
+        sample_pass: `SamplePass`. The run on which they are recorded.
+        layers: Mapping of layers by path.
     """
-    recorders = {path: _Recorder(layer) for path, layer in layers.items()}
-    with contextlib.ExitStack() as stack:
-        for path, recorder in recorders.items():
-            stack.enter_context(in_place(layers[path], "call", recorder))
-        run_on_sample(model, sample)
-    return tuple(
-        _representation(path, np.concatenate(recorder.rows)) for path, recorder in recorders.items() if recorder.rows
-    )
+
+    def __init__(self, sample_pass: SamplePass, layers: Mapping[str, Any]) -> None:
+        self._rows: dict[str, list[HostArray]] = {path: [] for path in layers}
+        for path, layer in layers.items():
+            sample_pass.watch(layer, "call", after=functools.partial(_add_vectors, self._rows[path], layer))
+
+    def measured(self) -> tuple[Representation, ...]:
+        """Measure all, except layers that the model did not call or whose output is not one tensor of real numbers."""
+        return tuple(_representation(path, np.concatenate(rows)) for path, rows in self._rows.items() if rows)
+
+
+def _add_vectors(rows: list[HostArray], layer: Any, outputs: Any) -> None:
+    """Add the outputs of a layer to a list, averaged over their positions."""
+    if len(getattr(outputs, "shape", ())) > 1 and keras.backend.is_float_dtype(
+        keras.backend.standardize_dtype(outputs.dtype)
+    ):
+        z = keras.ops.convert_to_numpy(outputs).astype(np.float64)
+        usual = keras.config.image_data_format() if z.ndim > 3 else "channels_last"  # of sequences
+        channels_first = getattr(layer, "data_format", usual) == "channels_first"
+        axes = range(2, z.ndim) if channels_first else range(1, z.ndim - 1)
+        rows.append(z.mean(axis=tuple(axes)))
 
 
 def _representation(path: str, z: HostArray) -> Representation:
@@ -138,22 +143,3 @@ def _representation(path: str, z: HostArray) -> Representation:
         n=n,
         d=d,
     )
-
-
-class _Recorder:
-    """Replaces the `call` of a layer, and keeps its outputs as vectors."""
-
-    def __init__(self, layer: Any) -> None:
-        self.rows: list[HostArray] = []
-        self._call = layer.call
-        self._channels_first = getattr(layer, "data_format", None) == "channels_first"
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        outputs = self._call(*args, **kwargs)
-        if len(getattr(outputs, "shape", ())) > 1 and keras.backend.standardize_dtype(outputs.dtype).startswith(
-            ("float", "bfloat")
-        ):
-            z = keras.ops.convert_to_numpy(outputs).astype(np.float64)
-            axes = range(2, z.ndim) if self._channels_first else range(1, z.ndim - 1)
-            self.rows.append(z.mean(axis=tuple(axes)))
-        return outputs

@@ -1,10 +1,10 @@
-"""Selection of weights by globs on layer paths, or by a predicate on layers."""
+"""Selection of weights or layers by globs on layer paths, or by a predicate on layers."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from keras_entropy import _checks
 from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight
@@ -41,22 +41,15 @@ def select(weights: Sequence[_Weight], layers: Selection, argument: str = "layer
         >>> [weight.path for weight in select(weights, "h*")]
         ['head']
     """
-    layers = check_selection(layers, argument)
-    if layers is None:
-        return list(weights)
-    if callable(layers):
-        return [weight for weight in weights if layers(weight.layer)]
-    chosen: set[str] = set()
-    for pattern in layers:
-        found = {w.path for w in _matching(weights, pattern)}
-        if not found:
-            paths = ", ".join(weight.path for weight in weights) or "none"
-            raise ValueError(
-                f"`{argument}` should match layers of the model. Received: {pattern!r}, which matches none. "
-                f"Available: {_checks.printable(paths)}."
-            )
-        chosen |= found
-    return [weight for weight in weights if weight.path in chosen]
+    places = [_Place(weight.layer, (weight.path, weight.layer_path), weight.path.split("/")) for weight in weights]
+    return [weights[index] for index in _chosen(places, layers, argument)]
+
+
+def select_layers(paths: Mapping[str, Any], layers: Selection, argument: str = "layers") -> dict[str, Any]:
+    """Select layers from a mapping of layers by path, as `select` does; a name is that of the layer itself."""
+    places = [_Place(layer, (path,), (layer.name,)) for path, layer in paths.items()]
+    entries = list(paths.items())
+    return dict(entries[index] for index in _chosen(places, layers, argument))
 
 
 def of_path(weights: Sequence[_Weight], path: Any) -> list[_Weight]:
@@ -64,15 +57,47 @@ def of_path(weights: Sequence[_Weight], path: Any) -> list[_Weight]:
     return [weight for weight in weights if isinstance(path, str) and path in (weight.path, weight.layer_path)]
 
 
-def _matching(weights: Sequence[_Weight], pattern: str) -> list[_Weight]:
+class _Place(NamedTuple):
+    """Where a pattern looks for a weight or a layer."""
+
+    layer: Any
+    paths: Sequence[str]  # its own path first
+    names: Sequence[str]
+
+
+def _chosen(places: Sequence[_Place], layers: Selection, argument: str) -> list[int]:
+    """Return the indices of the places that a selection names, in their order."""
+    layers = check_selection(layers, argument)
+    if layers is None:
+        return list(range(len(places)))
+    if callable(layers):
+        return [index for index, place in enumerate(places) if layers(place.layer)]
+    chosen: set[int] = set()
+    for pattern in layers:
+        found = _matching(places, pattern)
+        if not found:
+            paths = ", ".join(place.paths[0] for place in places) or "none"
+            raise ValueError(
+                f"`{argument}` should match layers of the model. Received: {pattern!r}, which matches none. "
+                f"Available: {_checks.printable(paths)}."
+            )
+        chosen |= found
+    return sorted(chosen)
+
+
+def _matching(places: Sequence[_Place], pattern: str) -> set[int]:
     """Try a pattern as a path, as a glob on paths, as the name of a layer, and as a glob on the names of layers."""
-    names = {weight.path: weight.path.split("/") for weight in weights}
-    return (
-        of_path(weights, pattern)
-        or [weight for weight in weights if fnmatch.fnmatchcase(weight.path, pattern)]
-        or [weight for weight in weights if pattern in names[weight.path]]
-        or [weight for weight in weights if any(fnmatch.fnmatchcase(name, pattern) for name in names[weight.path])]
+    readings: tuple[Callable[[_Place], bool], ...] = (
+        lambda place: pattern in place.paths,
+        lambda place: fnmatch.fnmatchcase(place.paths[0], pattern),
+        lambda place: pattern in place.names,
+        lambda place: any(fnmatch.fnmatchcase(name, pattern) for name in place.names),
     )
+    for reading in readings:
+        found = {index for index, place in enumerate(places) if reading(place)}
+        if found:
+            return found
+    return set()
 
 
 def check_selection(layers: Any, argument: str = "layers") -> tuple[str, ...] | Callable[[Any], bool] | None:

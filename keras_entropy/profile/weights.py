@@ -303,6 +303,12 @@ def walk(model: Any) -> Iterator[tuple[str, Any]]:
     return _walk(model, "", set())
 
 
+def layers_by_path(model: Any) -> dict[str, Any]:
+    """Return the layers of `walk` by path; paths that several layers share are numbered."""
+    taken: set[str] = set()
+    return {_unique(path, taken): layer for path, layer in walk(model)}
+
+
 def _walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     for sublayer in _keras.sublayers(layer):
         if id(sublayer) not in seen:

@@ -12,6 +12,7 @@ from keras_entropy.study.single_run import fingerprint
 from keras_entropy.study.study import Study
 from keras_entropy.study.study_plan import PlannedArm, StudyPlan
 from keras_entropy.study.study_result import StudyResult, read_study, report
+from keras_entropy.study.variance_covariance import VarianceCovariance
 from keras_entropy.study.view_controls import BarlowTwins, VICReg
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "StudyPlan",
     "StudyResult",
     "VICReg",
+    "VarianceCovariance",
     "compare",
     "control_arms",
     "environment",
