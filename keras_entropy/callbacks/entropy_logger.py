@@ -26,6 +26,7 @@ from keras_entropy.profile.representations import (
     layers_with_representations,
 )
 from keras_entropy.profile.sample import SamplePass, check_sample_fits, checked_sample
+from keras_entropy.profile.weights import layers_with_idle_terms
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import regularizers_of
 
@@ -316,7 +317,7 @@ class EntropyLogger(keras.callbacks.Callback):
             )
 
     def _warn_of_idle_terms(self) -> None:
-        idle = profile.layers_with_idle_terms(self.model)
+        idle = layers_with_idle_terms(self.model)
         if idle:
             self._warn(
                 "idle",

@@ -29,10 +29,10 @@ from keras_entropy.profile import (
     check_selection,
     entropy_profile,
     measurable_weights,
-    quantised_weights,
     select,
 )
 from keras_entropy.profile.selection import of_path
+from keras_entropy.profile.weights import quantised_weights
 from keras_entropy.regularizers import EntropyRegularizer
 
 Placement = Selection | Mapping[Any, Any]

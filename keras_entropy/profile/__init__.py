@@ -7,15 +7,7 @@ from keras_entropy.profile.model_profile import check_built, entropy_profile
 from keras_entropy.profile.profile import EntropyProfile
 from keras_entropy.profile.record import ProfileRecord
 from keras_entropy.profile.selection import Selection, check_selection, select
-from keras_entropy.profile.weights import (
-    MeasurableWeight,
-    SkippedWeight,
-    inventory,
-    layers_with_idle_terms,
-    measurable_weights,
-    quantised_weights,
-    walk,
-)
+from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight, inventory, measurable_weights, walk
 
 __all__ = [
     "MEASURES",
@@ -32,11 +24,9 @@ __all__ = [
     "check_selection",
     "entropy_profile",
     "inventory",
-    "layers_with_idle_terms",
     "measurable_weights",
     "measure_weight",
     "penalty",
-    "quantised_weights",
     "register_measurable",
     "select",
     "walk",
