@@ -367,7 +367,7 @@ class Runs:
     def __init__(self, path):
         self.path, self.found = path, {}
         if path and path.exists():
-            records = [json.loads(line) for line in path.read_text().splitlines()]
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             self.found = {self.key(record): record for record in records}
 
     def key(self, record):
@@ -394,7 +394,7 @@ class Runs:
         """Keep a run, and append it to the file."""
         self.found[self.key(record)] = record
         if self.path:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
 
 
@@ -495,7 +495,7 @@ def report(results, rows):
 
 
 def write_csv(path, rows):
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)

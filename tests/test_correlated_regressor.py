@@ -562,6 +562,7 @@ class TestInnerModel:
         np.testing.assert_allclose(outer.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-6)
 
     @pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch needs a package of its own to export")
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporters
     @pytest.mark.slow
     def test_is_exported(self, tmp_path, seeded):
         tensorflow = pytest.importorskip("tensorflow")
