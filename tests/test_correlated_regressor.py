@@ -572,8 +572,8 @@ class TestInnerModel:
 
         model.export(tmp_path / "model", verbose=False)
 
-        served = tensorflow.saved_model.load(tmp_path / "model").serve(x)
-        np.testing.assert_allclose(served, model.predict(x, verbose=0), rtol=1e-5)
+        loaded = tensorflow.saved_model.load(tmp_path / "model")
+        np.testing.assert_allclose(loaded.serve(x), model.predict(x, verbose=0), rtol=1e-5)
 
     def test_copies(self, seeded):
         x, y = data()
