@@ -1,63 +1,82 @@
-"""Regression with correlated noise: CorrelatedRegressor beside its rivals, with the same number of steps.
+"""Regression with correlated noise: CorrelatedRegressor beside its rivals, with equal numbers of steps and settings.
 
-    KERAS_BACKEND=torch python benchmarks/correlated_regression.py [PROBLEM ...] [--seeds 3] [--steps 300]
-        [--learning-rates 0.01] [--l2 0.001] [--penalties 0.1] [--tune-seeds 2] [--output results.json]
-    KERAS_BACKEND=jax python benchmarks/correlated_regression.py --full [--output results.json]
+    KERAS_BACKEND=jax python benchmarks/correlated_regression.py [PROBLEM ...] [--seeds 3] [--tune-seeds 0]
+        [--steps 300] [--output runs.jsonl]
+    KERAS_BACKEND=jax python benchmarks/correlated_regression.py --full --output runs.jsonl [--csv results.csv]
 
---full is the whole comparison, which takes hours: nine problems, 10 seeds, 3000 steps, and for each arm three learning
-rates, three values of L2 and four of the penalty, chosen on 3 tuning seeds.
+--full is the whole comparison: all problems, 1500 steps, 20 seeds, and for each arm 11 settings on 3 tuning seeds. It
+takes about 15 minutes of one core. The runs are appended to the file of --output; the same command resumes, and only
+prints the report if all runs are there. Runs with equal shapes are trained side by side, with the `train_step` of
+Keras on JAX; `Study` does not fit, because an arm has two phases, and its covariance is estimated after them.
 
 A problem nN-dD-rR has N training rows, 10 inputs, D outputs of a random tanh network with variance 0.5, and noise of
-variance 1, whose outputs share two causes with R of the variance. Real problems ship with scikit-learn and statsmodels,
-and are split anew for each seed (60 % training, 20 % validation, 20 % test):
+variance 1, whose outputs share two causes with R of the variance. Each seed draws a new network, noise and data. Real
+data ship with scikit-learn and statsmodels, and are standardised by their training rows:
 
 * linnerud: 3 physiological values from 3 exercises, 20 rows;
-* breast_cancer: the 10 "worst" values from the 10 means of a tumour, 569 rows;
+* breast_cancer: the 10 "worst" values of a tumour from the 10 means, 569 rows;
+* fertility: the birth rates of a country in 1995, 2000, 2005 and 2010 from those of 1960, 1965, ..., 1990, 193 rows;
 * macrodata: growth, inflation, interest and unemployment (7 series) of a quarter from those of the quarter before, 201
-  rows (rows are exchanged between the parts at random, which is easier than a forecast).
+  rows;
+* elnino: the sea surface temperature of the 12 months of a year from that of the year before, 60 rows.
 
-The network has one hidden layer of 32 tanh units (8 for linnerud). Each arm takes the same number of steps of Adam,
-with a linear decay of the learning rate; arms in two phases share them equally. If an arm has several settings, the
-validation likelihood on the tuning seeds chooses; the comparison uses other seeds. "error" is the mean squared error
-against the function without noise (on real data: against the targets of the test rows), "NLL" the negative
-log-likelihood of a test row in nats. Behind each stands how much CorrelatedRegressor changes it against the arm, with a
-paired 95 % interval, not adjusted for their number: of the error in % (from the mean of the logarithms), of the NLL in
-nats.
+A seed splits the first three at random: 75 % training, 25 % test (which is the validation part of a tuning seed). The
+last two are time series: the seeds are consecutive test periods, from quarter 125 or year 36 on, each with all rows
+before it as training rows; the tuning seeds have earlier periods.
+
+The network has one hidden layer of 32 tanh units (8 for linnerud and elnino). All arms take the same number of steps of
+Adam with batches of 100 (fewer for small data), and the learning rate falls to 0; arms in two phases share the steps
+equally. The tuning seeds choose among 2 learning rates times 4 values of L2; then among 3 more settings around the
+best: half and twice the L2, and a lower learning rate; or, for the arm with a penalty, 3 penalties. The mean squared
+error is chosen by itself, all other arms by the likelihood, on validation data with noise. The tuning seeds and the
+compared ones are disjoint.
+
+"error" is the mean squared error against the function without noise (real data: against the targets of the test rows),
+"NLL" the negative log-likelihood of a test row in nats. The tables say how much an arm changes them against another,
+with paired 95 % intervals: the error in % (from the mean of the logarithms), the NLL in nats. A star is p < 0.05 after
+Holm's adjustment over all tests of this quantity.
 """
 
 import argparse
+import csv
 import functools
-import itertools
 import json
 import re
-import time
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_entropy import CorrelatedRegressor, EntropyWarning
-from keras_entropy.stats import paired_t
+from keras_entropy.stats import holm_adjusted, paired_t
 
 REFERENCE = "CorrelatedRegressor"
-SMALL = ["n300-d12-r0.9", "n300-d12-r0", "linnerud", "macrodata"]
+PAIRS = [
+    *((REFERENCE, rival) for rival in ("mean squared error", "diagonal likelihood", "two-step GLS")),
+    *((REFERENCE, rival) for rival in ("Cholesky likelihood", "oracle covariance")),
+    ("with a penalty", REFERENCE),
+    ("with a penalty", "mean squared error"),
+    ("with a warm start", REFERENCE),
+    ("with a warm start", "mean squared error"),
+    ("with a warm start", "two-step GLS"),
+]
+SMALL = ["n300-d12-r0.9", "linnerud"]
+FULL = [
+    *("n300-d12-r0.9", "n300-d12-r0", "n300-d12-r0.5", "n300-d4-r0.9", "n300-d4-r0", "n300-d4-r0.5"),
+    *("linnerud", "breast_cancer", "fertility", "macrodata", "elnino"),
+    *("n100-d12-r0.9", "n100-d12-r0", "n1000-d12-r0.9", "n1000-d12-r0", "n100-d4-r0.9", "n1000-d4-r0.9"),
+    *("n100-d4-r0", "n1000-d4-r0", "n100-d12-r0.5", "n1000-d12-r0.5", "n100-d4-r0.5", "n1000-d4-r0.5"),
+]
 FIRST_TUNING_SEED = 1000
-FULL = {
-    "problems": [
-        *("n100-d4-r0.9", "n300-d4-r0.9", "n300-d12-r0", "n300-d12-r0.5", "n300-d12-r0.9", "n1000-d12-r0.9"),
-        *("linnerud", "breast_cancer", "macrodata"),
-    ],
-    "seeds": 10,
-    "steps": 3000,
-    "learning_rates": [0.001, 0.003, 0.01],
-    "l2": [0.0003, 0.003, 0.03],
-    "penalties": [0.03, 0.1, 0.3, 1.0],
-    "tune_seeds": 3,
-}
+LEARNING_RATES = (0.003, 0.03)
+L2 = {"synthetic": (0.01, 0.03, 0.1, 0.3), "real": (0.001, 0.01, 0.1, 1.0)}
+L2_FACTOR = {"synthetic": 2, "real": 3}  # to refine the best of them
+PENALTIES = (0.1, 0.3, 1.0)
 
 
-# Data: (x, y) for training, validation and test; the function without noise on the test rows; the true covariance
+# Data: (x, y) for training and test; the function without noise on the test rows; the covariance of the noise
 
 
 def synthetic(rows, outputs, share, seed):
@@ -69,12 +88,12 @@ def synthetic(rows, outputs, share, seed):
     scale = np.sqrt(0.5) / (np.tanh(rng.normal(size=(5000, 10)) @ hidden * 1.5) @ readout).std(0)
     mixing = np.linalg.cholesky(covariance)
     parts = []
-    for size in (rows, rows, 2000):
+    for size in (rows, 2000 if seed < FIRST_TUNING_SEED else rows):
         x = rng.normal(size=(size, 10))
         clean = np.tanh(x @ hidden * 1.5) @ readout * scale
         parts.append((x, clean + rng.normal(size=clean.shape) @ mixing.T, clean))
-    (x, y, _), (xv, yv, _), (xt, yt, clean) = parts
-    return {"train": (x, y), "validation": (xv, yv), "test": (xt, yt), "clean": clean, "covariance": covariance}
+    (x, y, _), (x_test, y_test, clean) = parts
+    return {"train": (x, y), "test": (x_test, y_test), "clean": clean, "covariance": covariance}
 
 
 def linnerud():
@@ -90,6 +109,13 @@ def breast_cancer():
     return x[:, :10], x[:, 20:]
 
 
+def fertility():
+    from statsmodels.datasets import fertility
+
+    rates = fertility.load_pandas().data[[str(year) for year in range(1960, 2011, 5)]].dropna().to_numpy()
+    return rates[:, :7], rates[:, 7:]
+
+
 def macrodata():
     from statsmodels.datasets import macrodata
 
@@ -100,43 +126,69 @@ def macrodata():
     return series[:-1], series[1:]
 
 
-def split(load, seed):
+def elnino():
+    from statsmodels.datasets import elnino
+
+    months = elnino.load_pandas().data.to_numpy()[:, 1:]
+    return months[:-1], months[1:]
+
+
+def random_rows(rows, seed, seeds):
+    return np.split(np.random.default_rng(seed).permutation(rows), [int(0.75 * rows)])
+
+
+def later_rows(first, length, rows, seed, seeds):
+    """A test period and all rows before it; `first` is the first row of the compared seeds' periods."""
+    if seed >= FIRST_TUNING_SEED:
+        start = first - length * (seed - FIRST_TUNING_SEED + 1)
+        return np.arange(start), np.arange(start, start + length)
+    test = np.array_split(np.arange(first, rows), seeds)[seed]
+    return np.arange(test[0]), test
+
+
+def real(load, split, seed, seeds):
     x, y = load()
-    order = np.random.default_rng(seed).permutation(len(x))
-    train, validation, test = np.split(order, [int(0.6 * len(x)), int(0.8 * len(x))])
+    train, test = split(len(x), seed, seeds)
     x = (x - x[train].mean(0)) / x[train].std(0)
     y = (y - y[train].mean(0)) / y[train].std(0)
-    parts = {"train": train, "validation": validation, "test": test}
-    return {**{name: (x[rows], y[rows]) for name, rows in parts.items()}, "clean": y[test], "covariance": None}
+    return {"train": (x[train], y[train]), "test": (x[test], y[test]), "clean": y[test], "covariance": None}
 
 
-def problem(name):
-    """Return a function of the seed that makes the data, and the number of hidden units."""
-    real = {"linnerud": (linnerud, 8), "breast_cancer": (breast_cancer, 32), "macrodata": (macrodata, 32)}
-    if name in real:
-        load, hidden = real[name]
-        return functools.partial(split, load), hidden
+REAL = {  # data, split, hidden units, batch
+    "linnerud": (linnerud, random_rows, 8, 15),
+    "breast_cancer": (breast_cancer, random_rows, 32, 100),
+    "fertility": (fertility, random_rows, 32, 100),
+    "macrodata": (macrodata, functools.partial(later_rows, 125, 15), 32, 64),
+    "elnino": (elnino, functools.partial(later_rows, 36, 6), 8, 16),
+}
+
+
+def problem(name, seeds):
+    """Return a function of the seed that makes the data, the number of hidden units, and the batch size."""
+    if name in REAL:
+        load, split, hidden, batch = REAL[name]
+        return functools.partial(real, load, split, seeds=seeds), hidden, batch
     match = re.fullmatch(r"n(\d+)-d(\d+)-r(0?\.?\d+)", name)
     if match is None:
-        raise SystemExit(f"PROBLEM should be nN-dD-rR or one of {', '.join(real)}. Received: {name}.")
-    return functools.partial(synthetic, int(match[1]), int(match[2]), float(match[3])), 32
+        raise SystemExit(f"PROBLEM should be nN-dD-rR or one of {', '.join(REAL)}. Received: {name}.")
+    return functools.partial(synthetic, int(match[1]), int(match[2]), float(match[3])), 32, min(100, int(match[1]))
 
 
-# Arms: each trains a network and returns it with the covariance that it estimates
+# Models
 
 
 class Likelihood(keras.Model):
     """A rival: Gaussian noise with standard deviations, or with a Cholesky factor of the covariance."""
 
-    def __init__(self, network, outputs, correlated):
+    def __init__(self, model, outputs, correlated):
         super().__init__()
-        self.network = network
+        self.model = model
         self.log_scale = self.add_weight(shape=(outputs,), initializer="zeros")
         self.below = self.add_weight(shape=(outputs, outputs), initializer="zeros") if correlated else None
 
     def call(self, x, training=None):
         """Predict the mean."""
-        return self.network(x, training=training)
+        return self.model(x, training=training)
 
     def factor(self):
         """Return the Cholesky factor of the covariance."""
@@ -150,87 +202,146 @@ class Likelihood(keras.Model):
         loss = 0.5 * ops.mean(ops.sum(ops.square(white), axis=0)) + ops.sum(self.log_scale)
         return loss + sum(self.losses)
 
+    def noise_covariance(self):
+        """Compute the covariance of the noise."""
+        factor = ops.convert_to_numpy(self.factor()).astype(float)
+        return factor @ factor.T
 
-class Training:
-    """Data, network and budget of a run."""
 
-    def __init__(self, data, hidden, seed, options):
-        self.x, self.y = data["train"]
-        self.outputs, self.covariance = self.y.shape[1], data["covariance"]
-        self.options = options
+def network(inputs, hidden, outputs):
+    """A network whose L2 is a variable, so that runs with different values can be trained side by side."""
+    strength = keras.Variable(0.0, trainable=False, name="l2")
+    layers = [keras.layers.Dense(hidden, "tanh"), keras.layers.Dense(outputs)]
+    for layer in layers:
+        layer.kernel_regularizer = lambda kernel: strength * ops.sum(ops.square(kernel))
+    model = keras.Sequential([keras.Input((inputs,)), *layers])
+    model.l2 = strength
+    return model
+
+
+@functools.cache
+def compiled(kind, shape, penalty):
+    """A compiled model of a kind, and its first weights."""
+    inner = network(*shape)
+    if kind in ("diagonal", "Cholesky"):
+        model = Likelihood(inner, shape[-1], kind == "Cholesky")
+        model.build((None, shape[0]))
+    else:
+        model = CorrelatedRegressor(inner, shape[-1], correlation_penalty=penalty)
+        model.whitening.trainable = kind == "learned"
+    model.compile(keras.optimizers.Adam())
+    model.optimizer.build(model.trainable_variables)
+    return model, model.get_weights()
+
+
+@functools.cache
+def training(kind, shape, penalty):
+    """Return a function that takes the steps of several runs side by side, each that of `fit` on JAX."""
+    import jax
+
+    model, _ = compiled(kind, shape, penalty)
+    rate = [variable.name for variable in model.optimizer.variables].index("learning_rate")
+
+    def train(state, x, y, rows, rates):
+        def step(state, now):
+            rows, state[2][rate] = now
+            _, state = model.train_step(state, (x[rows], y[rows]))
+            return [list(variables) for variables in state], None
+
+        return jax.lax.scan(step, state, (rows, rates))[0]
+
+    return jax.jit(jax.vmap(train))
+
+
+class Run:
+    """Data, settings and weights of a run."""
+
+    def __init__(self, data, hidden, batch, seed, options):
+        self.data, self.options = data, options
+        self.x, self.y = (part.astype("float32") for part in data["train"])
+        self.shape = self.x.shape[1], hidden, self.y.shape[1]
+        rng = np.random.default_rng(seed)
+        passes = [rng.permutation(len(self.x)) for _ in range(-(-batch * options["steps"] // len(self.x)))]
+        self.rows = np.concatenate(passes)[: batch * options["steps"]].reshape(options["steps"], batch)
         keras.utils.set_random_seed(seed)
-        l2 = keras.regularizers.L2(options["l2"])
-        self.network = keras.Sequential([
-            keras.Input((self.x.shape[1],)),
-            keras.layers.Dense(hidden, "tanh", kernel_regularizer=l2),
-            keras.layers.Dense(self.outputs, kernel_regularizer=l2),
-        ])  # fmt: skip
+        self.weights = [ops.convert_to_numpy(v) for v in network(*self.shape).trainable_variables]
 
-    def fit(self, model, part=1.0, loss=None):
-        """Train a model for a part of the steps."""
-        steps = int(self.options["steps"] * part)
-        batch = min(100, len(self.x))
-        epochs = max(1, round(steps / -(-len(self.x) // batch)))
-        rate = keras.optimizers.schedules.PolynomialDecay(self.options["learning_rate"], steps, 0.0)
-        model.compile(keras.optimizers.Adam(rate), **({} if loss is None else {"loss": loss}))
-        model.fit(self.x, self.y, batch_size=batch, epochs=epochs, verbose=0)
-
-    def regressor(self, whitening=None, **options):
-        """Return a CorrelatedRegressor around the network."""
-        model = CorrelatedRegressor(self.network, self.outputs, **options)
-        if whitening is not None:
-            model.whitening.assign(whitening)
-        return model
+    def predict(self, x):
+        """Compute the mean in float64."""
+        hidden, first, readout, second = (weight.astype(float) for weight in self.weights)
+        return np.tanh(x @ hidden + first) @ readout + second
 
 
-def half_squared_norm(y, mean):
-    """The squared error in the scale of the likelihoods, so that one L2 means the same for all arms."""
-    return 0.5 * ops.sum(ops.square(y - mean), axis=-1)
+def train(kind, runs, part=1.0, starts=None, penalty=0.0):
+    """Train from the weights of the runs for a part of the steps, and return the covariances of the noise."""
+    shape, steps = runs[0].shape, int(part * len(runs[0].rows))
+    model, first = compiled(kind, shape, penalty)
+    groups = [model.trainable_variables, model.non_trainable_variables]
+    groups += [model.optimizer.variables, model.metrics_variables]
+    states = []
+    for run, start in zip(runs, starts or [{}] * len(runs), strict=True):
+        model.set_weights(first)
+        model.model.l2.assign(run.options["l2"])
+        for variable, value in zip(model.model.trainable_variables, run.weights, strict=True):
+            variable.assign(value)
+        for name, value in start.items():
+            getattr(model, name).assign(value)
+        states.append([[np.array(ops.convert_to_numpy(v)) for v in group] for group in groups])
+    state = [[np.stack(values) for values in zip(*group, strict=True)] for group in zip(*states, strict=True)]
+    state[2] = [np.zeros_like(values) for values in state[2]]
+    longest = max(len(run.x) for run in runs)
+    x, y = (np.stack([np.resize(part, (longest, part.shape[1])) for part in parts])
+            for parts in ([run.x for run in runs], [run.y for run in runs]))  # fmt: skip
+    rates = np.stack([run.options["learning_rate"] * np.linspace(1, 0, steps, endpoint=False) for run in runs])
+    rows = np.stack([run.rows[:steps] for run in runs])
+    state = training(kind, shape, penalty)(state, x, y, rows, rates.astype("float32"))
+    covariances = []
+    for i, run in enumerate(runs):
+        for variables, values in zip(groups, state, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value[i])
+        run.weights = [ops.convert_to_numpy(v) for v in model.model.trainable_variables]
+        covariances.append(model.noise_covariance())
+    return covariances
 
 
-def squared_error(run):
-    run.fit(run.network, loss=half_squared_norm)
-    residuals = run.y - run.network.predict(run.x, verbose=0)
-    return residuals.T @ residuals / len(residuals)
+# Arms: each trains runs and returns the covariances that it estimates
 
 
-def likelihood(run, correlated):
-    model = Likelihood(run.network, run.outputs, correlated)
-    run.fit(model)
-    factor = ops.convert_to_numpy(model.factor()).astype(float)
-    return factor @ factor.T
+def squared_error(runs):
+    """CorrelatedRegressor with W = 1: half the squared error, so that one L2 means the same for all arms."""
+    train("fixed", runs)
+    residuals = [run.y - run.predict(run.x) for run in runs]
+    return [r.T @ r / len(r) for r in residuals]
 
 
-def correlated(run, penalty=0.0):
-    model = run.regressor(correlation_penalty=penalty)
-    run.fit(model)
-    return model.noise_covariance()
-
-
-def two_phases(run, trained):
+def two_phases(runs, kind):
     """Half the steps with the squared error; then W starts at the residual covariance, and is trained or not."""
-    run.fit(run.network, 0.5, half_squared_norm)
-    model = run.regressor(warm_start=(run.x, run.y))
-    model.whitening.trainable = trained
-    run.fit(model, 0.5)
-    return model.noise_covariance()
+    train("fixed", runs, 0.5)
+    starts = []
+    inner, _ = compiled("fixed", runs[0].shape, 0.0)
+    for run in runs:
+        for variable, value in zip(inner.model.trainable_variables, run.weights, strict=True):
+            variable.assign(value)
+        start = CorrelatedRegressor(inner.model, run.shape[-1], warm_start=(run.x, run.y))
+        starts.append({name: ops.convert_to_numpy(getattr(start, name)) for name in ("scale", "whitening")})
+    return train(kind, runs, 0.5, starts)
 
 
-def oracle(run):
-    model = run.regressor(np.linalg.inv(np.linalg.cholesky(run.covariance)))
-    model.whitening.trainable = False
-    run.fit(model)
-    return run.covariance
+def oracle(runs):
+    covariances = [run.data["covariance"] for run in runs]
+    train("fixed", runs, starts=[{"whitening": np.linalg.inv(np.linalg.cholesky(c))} for c in covariances])
+    return covariances
 
 
 ARMS = {
-    REFERENCE: correlated,
-    "with a penalty": correlated,
-    "with a warm start": functools.partial(two_phases, trained=True),
+    REFERENCE: functools.partial(train, "learned"),
+    "with a penalty": functools.partial(train, "learned"),
+    "with a warm start": functools.partial(two_phases, kind="learned"),
     "mean squared error": squared_error,
-    "diagonal likelihood": functools.partial(likelihood, correlated=False),
-    "two-step GLS": functools.partial(two_phases, trained=False),
-    "Cholesky likelihood": functools.partial(likelihood, correlated=True),
+    "diagonal likelihood": functools.partial(train, "diagonal"),
+    "two-step GLS": functools.partial(two_phases, kind="fixed"),
+    "Cholesky likelihood": functools.partial(train, "Cholesky"),
     "oracle covariance": oracle,
 }
 
@@ -238,88 +349,178 @@ ARMS = {
 # Runs
 
 
-def run(name, make, hidden, seed, options):
-    data = make(seed)
-    training = Training(data, hidden, seed, options)
-    start = time.perf_counter()
-    covariance = ARMS[name](training, **({"penalty": options["penalty"]} if options["penalty"] else {}))
-    seconds = time.perf_counter() - start
-
-    def nll(part):
-        x, y = data[part]
-        white = np.linalg.solve(np.linalg.cholesky(covariance), (y - training.network.predict(x, verbose=0)).T)
-        log_det = np.linalg.slogdet(covariance)[1]
-        return float(0.5 * (np.square(white).sum(0).mean() + log_det + y.shape[1] * np.log(2 * np.pi)))
-
-    error = np.square(data["clean"] - training.network.predict(data["test"][0], verbose=0)).mean()
-    return {"arm": name, "seed": seed, **options, "error": float(error), "nll": nll("test"),
-            "validation": nll("validation"), "seconds": seconds}  # fmt: skip
+def measured(run, covariance):
+    """The errors and the likelihood on the test rows."""
+    x, y = run.data["test"]
+    mean = run.predict(x)
+    with np.errstate(all="ignore"):
+        sign, log_det = np.linalg.slogdet(covariance)
+        squares = ((y - mean) * np.linalg.solve(covariance, (y - mean).T).T).sum(1).mean() if sign > 0 else np.inf
+    nll = 0.5 * (squares + log_det + y.shape[1] * np.log(2 * np.pi))
+    errors = {"error": run.data["clean"] - mean, "noisy": y - mean}
+    return {**{name: float(np.square(error).mean()) for name, error in errors.items()}, "nll": float(nll)}
 
 
-def settings(arm, arguments):
-    penalties = arguments.penalties if arm == "with a penalty" else [0.0]
-    for rate, l2, penalty in itertools.product(arguments.learning_rates, arguments.l2, penalties):
-        yield {"learning_rate": rate, "l2": l2, "penalty": penalty, "steps": arguments.steps}
+class Runs:
+    """The runs of a file of JSON lines; a run that is in the file is not trained again."""
+
+    def __init__(self, path):
+        self.path, self.found = path, {}
+        if path and path.exists():
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            self.found = {self.key(record): record for record in records}
+
+    def key(self, record):
+        """What tells a run from others."""
+        return tuple(record[k] for k in ("problem", "arm", "seed", "learning_rate", "l2", "penalty", "steps"))
+
+    def __call__(self, problem_name, arm, settings, seeds, of_all_seeds):
+        """Return the runs of an arm, a list for each setting, and train those that are missing side by side."""
+        make, hidden, batch = problem(problem_name, of_all_seeds)
+        rows = [[{"problem": problem_name, "arm": arm, "seed": s, **options} for s in seeds] for options in settings]
+        for row in rows:  # without a penalty, the arm with one is the reference
+            for record in row:
+                record["arm"] = arm if record["penalty"] or arm != "with a penalty" else REFERENCE
+        missing = [record for row in rows for record in row if self.key(record) not in self.found]
+        for penalty in dict.fromkeys(record["penalty"] for record in missing):
+            records = [record for record in missing if record["penalty"] == penalty]
+            runs = [Run(make(r["seed"]), hidden, batch, r["seed"], r) for r in records]
+            covariances = ARMS[arm](runs, **({"penalty": penalty} if penalty else {}))
+            for record, run, covariance in zip(records, runs, covariances, strict=True):
+                self.add({**record, **measured(run, covariance)})
+        return [[self.found[self.key(record)] for record in row] for row in rows]
+
+    def add(self, record):
+        """Keep a run, and append it to the file."""
+        self.found[self.key(record)] = record
+        if self.path:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
 
 
-def chosen(arm, make, hidden, arguments):
-    """Return the setting of an arm with the highest validation likelihood on the tuning seeds."""
-    candidates = list(settings(arm, arguments))
-    if len(candidates) == 1:
-        return candidates[0]
+def setting(learning_rate, l2, steps, penalty=0.0):
+    return {"learning_rate": learning_rate, "l2": l2, "penalty": penalty, "steps": steps}
+
+
+def chosen(arm, kind, train, arguments):
+    """Return the setting of an arm that is best on the tuning seeds; `kind` is "synthetic" or "real"."""
+    if not arguments.tune_seeds:
+        return setting(0.01, 0.01, arguments.steps, 0.1 if arm == "with a penalty" else 0.0)
     seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + arguments.tune_seeds)
-    return min(candidates, key=lambda c: np.mean([run(arm, make, hidden, s, c)["validation"] for s in seeds]))
+    criterion = "noisy" if arm == "mean squared error" else "nll"
+
+    def best(settings):
+        scores = [mean(runs, criterion) for runs in train(settings=settings, seeds=seeds)]
+        return settings[int(np.argmin([score if np.isfinite(score) else np.inf for score in scores]))]
+
+    first = best([setting(rate, l2, arguments.steps) for rate in LEARNING_RATES for l2 in L2[kind]])
+    if arm == "with a penalty":
+        more = [{**first, "penalty": penalty} for penalty in PENALTIES]
+    else:
+        more = [{**first, "l2": l2} for l2 in (first["l2"] / L2_FACTOR[kind], first["l2"] * L2_FACTOR[kind])]
+        more.append({**first, "learning_rate": first["learning_rate"] / 3})
+    return best([first, *more])
 
 
-def compare(name, arguments):
-    make, hidden = problem(name)
-    arms = [arm for arm in ARMS if arm != "oracle covariance" or make(0)["covariance"] is not None]
+def compare(name, arguments, runs):
+    """Return the runs of each arm on the compared seeds."""
     results = {}
-    print(f"\n{name}\n{'':22}{'error':>8}  {REFERENCE + ' against it':32}{'NLL':>8}  {'against it':28}{'s':>6}  chosen")
-    for arm in arms:
-        options = chosen(arm, make, hidden, arguments)
-        results[arm] = [run(arm, make, hidden, seed, options) for seed in range(arguments.seeds)]
-        print(row(arm, results[arm], results[REFERENCE]), flush=True)
-    return [{"problem": name, **result} for runs in results.values() for result in runs]
+    for arm in [arm for arm in ARMS if arm != "oracle covariance" or name not in REAL]:
+        train = functools.partial(runs, name, arm, of_all_seeds=arguments.seeds)
+        options = chosen(arm, "real" if name in REAL else "synthetic", train, arguments)
+        (results[arm],) = train(settings=[options], seeds=range(arguments.seeds))
+        print(f"{name:16} {arm:22} {mean(results[arm], 'error'):.4f} {mean(results[arm], 'nll'):.3f}", flush=True)
+    return results
 
 
-def row(arm, runs, reference):
-    error, nll, seconds = (np.mean([r[key] for r in runs]) for key in ("error", "nll", "seconds"))
-    changes = ["", ""]
-    if runs is not reference and len(runs) > 1:
-        logs = [[np.log(r["error"]) for r in side] for side in (reference, runs)]
-        difference = paired_t(*logs)
-        values = [100 * np.expm1(v) for v in (difference.estimate, difference.low, difference.high)]
-        changes[0] = "{:+.1f} % ({:+.1f} to {:+.1f})".format(*values)
-        difference = paired_t(*([r["nll"] for r in side] for side in (reference, runs)))
-        changes[1] = f"{difference.estimate:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
-    options = " ".join(f"{key}={runs[0][key]:g}" for key in ("learning_rate", "l2", "penalty") if runs[0][key])
-    return f"{arm:22}{error:8.4f}  {changes[0]:32}{nll:8.3f}  {changes[1]:28}{seconds:6.1f}  {options}"
+# Report
 
 
-def numbers(text):
-    return [float(number) for number in text.split(",")]
+def mean(runs, key):
+    return float(np.mean([r[key] for r in runs]))
+
+
+def difference(arm, rival, key):
+    """An arm minus its rival, in pairs; None for equal runs, too few of them, or a run that diverged."""
+    change = np.log if key == "error" else np.asarray
+    sides = [change([r[key] for r in side]) for side in (arm, rival)]
+    if len(arm) < 2 or np.array_equal(*sides) or not np.isfinite(sides).all():
+        return None
+    return paired_t(*sides)
+
+
+def comparisons(results):
+    """A row for each problem and pair of arms, with the tests of each quantity adjusted over all rows."""
+    rows = [{"problem": name, "arm": arm, "against": rival}
+            for name, arms in results.items() for arm, rival in PAIRS if rival in arms]  # fmt: skip
+    for key in ("error", "nll"):
+        sides = [(results[row["problem"]][row["arm"]], results[row["problem"]][row["against"]]) for row in rows]
+        tests = holm_adjusted([difference(*side, key) for side in sides])
+        for row, (arm, rival), test in zip(rows, sides, tests, strict=True):
+            values = [np.nan] * 4 if test is None else [test.difference, test.low, test.high, test.deciding_p]
+            values[:3] = 100 * np.expm1(values[:3]) if key == "error" else values[:3]
+            names = (f"{key}_change", f"{key}_low", f"{key}_high", f"{key}_p")
+            row.update({key: mean(arm, key), f"{key}_against": mean(rival, key)})
+            row.update(zip(names, map(float, values), strict=True))
+    return rows
+
+
+def cell(row, key):
+    """The change with its interval, and a star if it is shown."""
+    if np.isnan(row[f"{key}_change"]):
+        return "not compared"
+    form = "+.1f" if key == "error" else "+.3f"
+    change, low, high = (format(row[f"{key}_{part}"], form) for part in ("change", "low", "high"))
+    return f"{change} ({low} to {high}){' *' if row[f'{key}_p'] < 0.05 else ''}"
+
+
+def report(results, rows):
+    """Print the chosen settings, and Markdown tables of the comparisons."""
+    for name, arms in results.items():
+        print(f"\n{name}\n{'':22}{'error':>8}{'NLL':>9}  chosen")
+        for arm, runs in arms.items():
+            options = " ".join(
+                f"{key}={runs[0][key]:.3g}" for key in ("learning_rate", "l2", "penalty") if runs[0][key]
+            )
+            print(f"{arm:22}{mean(runs, 'error'):8.4f}{mean(runs, 'nll'):9.3f}  {options}")
+    found = {(row["problem"], row["arm"], row["against"]): row for row in rows}
+    for key, title in (("error", "Change of the error in %"), ("nll", "Change of the NLL in nats")):
+        for pairs in (PAIRS[:5], PAIRS[5:]):
+            print(f"\n{title}\n")
+            print("| problem | " + " | ".join(f"{arm} against {rival}" for arm, rival in pairs) + " |")
+            print("|---" + "|---:" * len(pairs) + "|")
+            for name in results:
+                cells = [cell(found[name, *pair], key) if (name, *pair) in found else "-" for pair in pairs]
+                print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("problems", nargs="*", default=SMALL, metavar="PROBLEM")
+    parser.add_argument("problems", nargs="*", metavar="PROBLEM")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tune-seeds", type=int, default=0)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--learning-rates", type=numbers, default=[0.01])
-    parser.add_argument("--l2", type=numbers, default=[0.001])
-    parser.add_argument("--penalties", type=numbers, default=[0.1])
-    parser.add_argument("--tune-seeds", type=int, default=2)
-    parser.add_argument("--full", action="store_true", help="the whole comparison, whatever the other options")
-    parser.add_argument("--output", help="JSON file for the results")
+    parser.add_argument("--full", action="store_true", help="1500 steps, 20 seeds, 3 tuning seeds, all problems")
+    parser.add_argument("--output", type=Path, help="file of JSON lines for the runs")
+    parser.add_argument("--csv", type=Path, help="file for the table")
     arguments = parser.parse_args()
     if arguments.full:
-        vars(arguments).update(FULL)
-    warnings.simplefilter("ignore", EntropyWarning)  # of intervals of arms that do not differ
-    results = [result for name in arguments.problems for result in compare(name, arguments)]
-    if arguments.output:
-        with open(arguments.output, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
+        vars(arguments).update(seeds=20, tune_seeds=3, steps=1500)
+    runs = Runs(arguments.output)
+    names = arguments.problems or (FULL if arguments.full else SMALL)
+    results = {name: compare(name, arguments, runs) for name in names}
+    warnings.simplefilter("ignore", EntropyWarning)  # of intervals of runs that do not differ
+    rows = comparisons(results)
+    report(results, rows)
+    if arguments.csv:
+        write_csv(arguments.csv, rows)
 
 
 if __name__ == "__main__":

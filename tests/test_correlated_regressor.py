@@ -125,6 +125,59 @@ class TestLikelihood:
         for new, old in zip(model.get_weights(), before, strict=True):
             np.testing.assert_array_equal(new, old)
 
+    def test_a_batch_of_weight_0_does_not_train(self, seeded):
+        """Its gradient is 0, so that plain gradient descent stays where it is."""
+        x, y = data()
+        model, alone = regressor(some_whitening()), regressor(some_whitening())
+        alone.set_weights(model.get_weights())
+        weights = np.repeat([0.0, 1.0], 32)
+
+        model.fit(x, y, sample_weight=weights, batch_size=32, shuffle=False, verbose=0)
+        alone.fit(x[32:], y[32:], batch_size=32, shuffle=False, verbose=0)
+
+        for new, old in zip(model.get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_allclose(new, old, rtol=1e-6)
+
+    def test_weights_may_have_an_axis_of_length_1(self, seeded):
+        x, y = data()
+        weights = np.arange(64.0)
+        model = regressor()
+
+        column = model.evaluate(x, y, sample_weight=weights[:, None], batch_size=64, verbose=0)
+
+        assert column == pytest.approx(-(weights * model.log_prob(x, y)).mean(), rel=1e-5)
+
+    def test_a_weight_for_each_output_is_an_error(self):
+        x, y = data()
+
+        with pytest.raises(ValueError, match=r"`sample_weight` should be .*\(batch, ...\).*A weight counts for all"):
+            regressor().fit(x, y, sample_weight=np.ones((64, 3)), verbose=0)
+
+    @pytest.mark.parametrize("method", ["fit", "train_on_batch"])
+    def test_class_weights_are_an_error(self, method):
+        """Keras would take the largest output for the class of a row."""
+        with pytest.raises(ValueError, match="`class_weight` should be None for CorrelatedRegressor.*`sample_weight`"):
+            getattr(regressor(), method)(*data(), class_weight={0: 1.0, 1: 2.0, 2: 3.0})
+
+    def test_a_missing_target_gives_nan(self, seeded):
+        x, y = data()
+        y[3, 1] = np.nan
+        model = regressor()
+
+        assert np.isnan(model.evaluate(x, y, verbose=0))
+        np.testing.assert_array_equal(np.flatnonzero(np.isnan(model.log_prob(x, y))), [3])
+
+    def test_steps_by_hand_and_another_fit(self, seeded):
+        x, y = data()
+        model = regressor()
+        model.fit(x, y, verbose=0)
+        model.fit(x, y, verbose=0)
+        expected = -model.log_prob(x, y).mean()
+
+        assert float(model.test_on_batch(x, y)) == pytest.approx(expected, rel=1e-5)
+        assert float(model.train_on_batch(x, y)) == pytest.approx(expected, rel=1e-5)
+        assert -model.log_prob(x, y).mean() < expected
+
     def test_validation_and_metrics(self, seeded):
         x, y = data()
         model = regressor(some_whitening())
@@ -141,11 +194,14 @@ class TestLikelihood:
         x, y = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
         model = CorrelatedRegressor(keras.Sequential([keras.Input((5, 3)), keras.layers.Dense(3)]), 3)
         model.compile("sgd")
+        weights = np.arange(20).reshape(4, 5)
 
         log_prob = model.log_prob(x, y)
 
         assert log_prob.shape == (4, 5)
         assert model.evaluate(x, y, verbose=0) == pytest.approx(-log_prob.mean(), rel=1e-5)
+        weighted = model.evaluate(x, y, sample_weight=weights, verbose=0)
+        assert weighted == pytest.approx(-(weights * log_prob).mean(), rel=1e-5)
         assert model.sample(x, 2, seed=0).shape == (2, 4, 5, 3)
 
     def test_one_output_needs_no_last_axis(self, seeded):
@@ -192,6 +248,7 @@ class TestSample:
         x, _ = data(4)
         model = regressor()
 
+        assert model.sample(x, 3).dtype == model.log_prob(*data(4)).dtype == model.noise_covariance().dtype == "float64"
         np.testing.assert_array_equal(model.sample(x, 3, seed=0), model.sample(x, 3, seed=0))
         assert not np.array_equal(model.sample(x, 3, seed=0), model.sample(x, 3, seed=1))
         assert not np.array_equal(model.sample(x, 3), model.sample(x, 3))
@@ -243,7 +300,8 @@ class TestWarmStart:
 
         scaled = CorrelatedRegressor(network, 3, warm_start=(x, y * scales))
 
-        np.testing.assert_allclose(numpy(scaled.whitening) * scales, numpy(plain.whitening), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(numpy(scaled.whitening), numpy(plain.whitening), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(numpy(scaled.scale), numpy(plain.scale) * scales, rtol=1e-5)
 
     def test_sample_weights(self, seeded):
         x, y = data()
@@ -254,6 +312,39 @@ class TestWarmStart:
 
         half = CorrelatedRegressor(network, 3, warm_start=(x[:32], y[:32]))
         np.testing.assert_allclose(numpy(weighted.whitening), numpy(half.whitening), rtol=1e-4, atol=1e-5)
+
+    def test_masked_positions_do_not_count(self, seeded):
+        x, y = np.random.default_rng(0).normal(size=(2, 8, 5, 3)).astype("float32")
+        x[:, 3:] = 0
+        layers = [keras.layers.Masking(), keras.layers.Dense(3)]
+        network = keras.Sequential([keras.Input((5, 3)), *layers])
+        weights = np.arange(8)
+
+        model = CorrelatedRegressor(network, 3, warm_start=(x, y, weights))
+        model.compile("sgd")
+
+        shorter = CorrelatedRegressor(keras.Sequential([keras.Input((3, 3)), layers[-1]]), 3,
+                                      warm_start=(x[:, :3], y[:, :3], weights))  # fmt: skip
+        np.testing.assert_allclose(numpy(model.whitening), numpy(shorter.whitening), rtol=1e-5, atol=1e-6)
+        # As in its loss.
+        assert model.evaluate(x, y, verbose=0) == pytest.approx(-model.log_prob(x, y)[:, :3].mean(), rel=1e-5)
+
+    def test_nearly_equal_outputs(self, seeded):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(256, 2)).astype("float32")
+        noise = rng.normal(size=(256, 2)) @ np.linalg.cholesky([[1, 0.9999], [0.9999, 1]]).T
+        network = linear(2)
+        network.layers[-1].kernel.assign(np.zeros((2, 2)))
+        model = CorrelatedRegressor(network, 2, warm_start=(x, noise))
+        model.compile(keras.optimizers.Adam(1e-3))
+        start = -model.log_prob(x, noise).mean()
+
+        take_steps(model, x, noise, 20)
+
+        assert -model.log_prob(x, noise).mean() < start
+        covariance = model.noise_covariance()
+        correlation = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+        assert correlation == pytest.approx(np.corrcoef(noise.T)[0, 1], abs=1e-4)
 
     @pytest.mark.parametrize(
         ("change", "expected"),
@@ -269,6 +360,19 @@ class TestWarmStart:
     def test_data_that_give_no_covariance(self, change, expected):
         with pytest.raises((TypeError, ValueError), match=expected):
             CorrelatedRegressor(linear(), 3, warm_start=change(*data()))
+
+    @pytest.mark.parametrize("constant", [0.0, 1 / 3, 1e6])
+    def test_an_output_that_is_perfectly_predicted(self, constant, seeded):
+        """Its residuals are 0, or the rounding errors of float32."""
+        x, y = data()
+        y[:, 1] = constant
+        network = linear()
+        kernel, bias = network.layers[-1].get_weights()
+        kernel[:, 1], bias[1] = 0, constant * (1 + 1e-7)
+        network.set_weights([kernel, bias])
+
+        with pytest.raises(ValueError, match="larger than rounding errors in each output.*outputs that are constant"):
+            CorrelatedRegressor(network, 3, warm_start=(x, y))
 
 
 class TestCorrelationPenalty:
@@ -398,7 +502,7 @@ class TestInnerModel:
         assert model.evaluate(x, y, verbose=0) == pytest.approx(penalty - model.log_prob(x, y).mean(), rel=1e-5)
         assert np.mean(numpy(model(x, training=True)) == 0) > 0.7
 
-    @pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"])
+    @pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16", "float16"])
     def test_dtype_policies(self, policy, seeded):
         keras.config.set_dtype_policy(policy)
         x, y = data()
@@ -420,6 +524,56 @@ class TestInnerModel:
         assert isinstance(model.model.layers[0].kernel_regularizer, DenseEntropy)
         reasons = {record.path: record.skipped for record in entropy_profile(model).records}
         assert reasons["whitening"] == "a part of the loss, which describes the noise: no data pass through it"
+
+    def test_several_inputs(self, tmp_path, seeded):
+        x, y = data()
+        inputs = {"a": keras.Input((1,), name="a"), "b": keras.Input((1,), name="b")}
+        network = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Concatenate()(list(inputs.values()))))
+        x = {"a": x[:, :1], "b": x[:, 1:]}
+        model = CorrelatedRegressor(network, 3, warm_start=(x, y))
+        model.compile("sgd")
+        model.fit(x, y, verbose=0)
+        model.save(tmp_path / "model.keras")
+
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+        np.testing.assert_array_equal(loaded.log_prob(x, y), model.log_prob(x, y))
+        assert loaded.evaluate(x, y, verbose=0) == pytest.approx(-model.log_prob(x, y).mean(), rel=1e-5)
+        assert loaded.sample(x, 2, seed=0).shape == (2, 64, 3)
+
+    def test_a_clone_has_new_weights(self, seeded):
+        x, y = data()
+        model = CorrelatedRegressor(linear(), 3, warm_start=(x, y), correlation_penalty=0.1)
+
+        clone = keras.models.clone_model(model)
+
+        assert json.dumps(clone.get_config()) == json.dumps(model.get_config())
+        assert clone.model is not model.model
+        np.testing.assert_array_equal(clone.noise_covariance(), np.eye(3))
+
+    def test_is_a_layer_of_another_model(self, seeded):
+        x, _ = data()
+        inputs = keras.Input((2,))
+        model = regressor()
+
+        outer = keras.Model(inputs, model(inputs))
+
+        assert outer.output_shape == (None, 3)
+        np.testing.assert_allclose(outer.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-6)
+
+    @pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch needs a package of its own to export")
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporters
+    @pytest.mark.slow
+    def test_is_exported(self, tmp_path, seeded):
+        tensorflow = pytest.importorskip("tensorflow")
+        x, y = data()
+        model = regressor()
+        model.fit(x, y, verbose=0)
+
+        model.export(tmp_path / "model", verbose=False)
+
+        loaded = tensorflow.saved_model.load(tmp_path / "model")
+        np.testing.assert_allclose(loaded.serve(x), model.predict(x, verbose=0), rtol=1e-5)
 
     def test_copies(self, seeded):
         x, y = data()

@@ -21,6 +21,7 @@ from keras_entropy.functional.correlation import correlation_log_spectrum, total
 from keras_entropy.functional.dense import BLOCKS, dense_log_spectrum, dense_log_volume, log_abs_det
 from keras_entropy.functional.elementary import log_magnitude, reciprocal
 from keras_entropy.functional.layout import split_groups
+from keras_entropy.functional.likelihood import gaussian_negative_log_likelihood
 from keras_entropy.functional.logits import sigmoid_entropy, softmax_entropy
 from keras_entropy.functional.representation import (
     BIASES,
@@ -47,6 +48,7 @@ __all__ = [
     "effective_rank",
     "gaussian_entropy",
     "gaussian_entropy_bias",
+    "gaussian_negative_log_likelihood",
     "is_elementwise",
     "is_rank_limited",
     "log_abs_det",
