@@ -7,9 +7,9 @@ Each task is a study: the tuning seeds choose the L2 (0 is one of the values), t
 autoencoder-180-fine and autoencoder-60-fast, the learning rate of every arm; the arms are compared on ten or twenty
 other seeds. Arms named "alone" have no L2; "centred" and "standardised" arms transform their inputs; arms with "decay"
 lower the factor to 0 over the run; "empirical" arms have the term on the layer where a trained network keeps most
-entropy. --report reads the finished runs, prints the table of each task, and applies Holm's adjustment over all tests
-of all tasks. DIR has MNIST and CIFAR-10 (the sets "mnist", and "cifar10" or "cifar10_small"), prepared by TensorFlow
-Datasets.
+entropy. Tasks with "muon" compare Keras's Muon optimizer with Adam, on eight seeds. --report reads the finished runs,
+prints the table of each task, and applies Holm's adjustment over all tests of all tasks. DIR has MNIST and CIFAR-10
+(the sets "mnist", and "cifar10" or "cifar10_small"), prepared by TensorFlow Datasets.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import what_helps_muon
 
 from keras_entropy import (
     ActivationEntropy,
@@ -44,7 +45,7 @@ STRONG_L2 = (0.0, 4e-5, 1.6e-4, 6.4e-4)  # at a learning rate that is too high
 EPOCHS = {"autoencoder": 20, "cnn": 8, "digits": 60}
 
 
-def autoencoder(width, learning_rate, l2=0.0, infomax=0.0):
+def autoencoder(width, learning_rate, l2=0.0, infomax=0.0, optimizer="adam"):
     """d-width-d with sigmoid units; `infomax` is the factor of a log-volume and of its activation's entropy."""
     model = models.autoencoder((28, 28, 1), width)
     if l2:
@@ -52,11 +53,11 @@ def autoencoder(width, learning_rate, l2=0.0, infomax=0.0):
     if infomax:
         apply_entropy(model, "first", DenseEntropy(infomax))
         model.get_layer("encoder").activity_regularizer = ActivationEntropy("sigmoid", infomax)
-    model.compile(keras.optimizers.Adam(learning_rate), "mse")
+    model.compile(what_helps_muon.optimizer(optimizer, learning_rate), "mse")
     return model
 
 
-def cnn(shape, filters, learning_rate, l2=0.0, normalised=False):
+def cnn(shape, filters, learning_rate, l2=0.0, normalised=False, optimizer="adam"):
     """The small CNN of Meni et al. (2023), with L2 on the convolutions, and optionally batch normalisation."""
     layers = [keras.Input(shape)]
     for i, count in enumerate(filters, start=1):
@@ -66,12 +67,13 @@ def cnn(shape, filters, learning_rate, l2=0.0, normalised=False):
         layers += [keras.layers.LeakyReLU(), keras.layers.MaxPooling2D(2)]
     layers += [keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax", name="head")]
     model = keras.Sequential(layers)
-    model.compile(keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    steps = what_helps_muon.optimizer(optimizer, learning_rate)
+    model.compile(steps, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def cifar_cnn(depth, learning_rate, l2=0.0, normalised=False):
-    return cnn((16, 16, 3), [16] * depth, learning_rate, l2, normalised)
+def cifar_cnn(depth, learning_rate, l2=0.0, normalised=False, optimizer="adam"):
+    return cnn((16, 16, 3), [16] * depth, learning_rate, l2, normalised, optimizer)
 
 
 def digits_cnn(learning_rate, l2=0.0):
@@ -261,11 +263,11 @@ def tasks(folder):
     few |= {"tune": {"learning_rate": [1e-3, 3e-3, 1e-2]}}
     found["digits"] = (digits_cnn, cnn_arms(2, (0.0, 1e-3)), few)
     found["digits-controls"] = (digits_cnn, cnn_controls((0.0, 1e-3)), few)
-    return found
+    return found | what_helps_muon.tasks(autoencoder, cifar_cnn, dense, image)
 
 
-SEEDS = {"autoencoder": (2, 10), "cnn": (3, 10), "digits": (3, 20)}
-"""Number of tuning seeds, and of compared seeds."""
+SEEDS = {"autoencoder": (2, 10), "cnn": (3, 10), "digits": (3, 20), "muon": (2, 8), "cnn-muon": (3, 8)}
+"""Number of tuning seeds, and of compared seeds, by kind of task."""
 
 
 def study(name, folder, output):
@@ -274,7 +276,10 @@ def study(name, folder, output):
         arms = cnn_variant(", empirical", placement=arms())
     if options["data"] is not few_digits:  # the same for all seeds: read once
         options = options | {"data": options["data"]()}
-    choose, count = SEEDS[name.split("-")[0]]
+    kind = name.split("-")[0]
+    if "muon" in name:
+        kind = "cnn-muon" if kind == "cnn" else "muon"
+    choose, count = SEEDS[kind]
     return Study(build, arms, range(100, 100 + count), tune_seeds=range(choose), output=output / name, **options)
 
 
@@ -285,6 +290,7 @@ def main():
     parser.add_argument("--data", default=os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
     parser.add_argument("--workers", type=int)
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--earlier", type=Path, help="a what_helps.csv, for the tasks without records")
     arguments = parser.parse_args()
     unknown = set(arguments.tasks) - tasks(".").keys()
     if unknown:
@@ -299,7 +305,7 @@ def main():
     if arguments.report:
         import what_helps_report
 
-        what_helps_report.report(arguments.output)
+        what_helps_report.report(arguments.output, arguments.earlier)
 
 
 if __name__ == "__main__":

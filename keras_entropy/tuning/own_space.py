@@ -18,7 +18,7 @@ from keras_entropy.tuning.hypermodel import built
 RATE, L2, OPTIMIZER = "learning_rate_multiplier", "l2", "optimizer"
 
 _RATES = (1 / 8, 8.0)
-_L2 = (0.0, 1e-6, 1e-5, 1e-4, 1e-3)
+_L2 = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 
 @dataclasses.dataclass(frozen=True)
