@@ -82,6 +82,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _set_variables(self, model: Any) -> None:
         if self._restored is not None:
+            _ = model.losses  # the first access creates the step counters of regularizers
             for variable, value in zip(_variables(model), self._restored.variables, strict=True):
                 variable.assign(value)
 
@@ -91,6 +92,7 @@ class Checkpoint(keras.callbacks.Callback):
             arrays = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
         if text.pop("schema") != SCHEMA:
             raise ValueError(f"this version reads the schema {SCHEMA!r}")
+        _ = model.losses  # the first access creates the step counters of regularizers
         count = len(_variables(model))
         found = _sealed.converted({**text, "variables": arrays[:count]}, _Saved)
         if found.key != self._key:
@@ -145,9 +147,8 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _variables(model: Any) -> list[Any]:
-    """All variables that training changes, in the same order for equal models."""
+    """All variables that training changes, in the same order for equal models whose losses were read once."""
     memory.build_optimizer(model)
-    _ = model.losses  # the first access creates the step counters of regularizers
     left_out = {id(state.state) for state in _keras.step_states(model) if state.of_epoch}
     return [*(v for v in model.variables if id(v) not in left_out), *model.optimizer.variables]
 
