@@ -7,9 +7,9 @@ Each task trains an encoder on two augmentations of 5,000 images (MNIST at 14 x 
 seed chooses the weights and the learning rate of every method on validation images, eight other seeds are compared on
 test images. A ridge classifier on the frozen representation, fitted to all labels or to ten of each class (the mean
 over five draws), gives the accuracies; leaving one out chooses the ridge. The encoder of mnist-bijection is a
-bijection: a kernel's log-volume may prevent the collapse there. DIR has MNIST and CIFAR-10 (the sets "mnist", and "cifar10" or
-"cifar10_small"), prepared by TensorFlow Datasets. TensorFlow is by far the fastest backend here: the augmentations are
-slow on the others. All tasks take about 40 minutes of one processor core.
+bijection: a kernel's log-volume may prevent the collapse there. DIR has MNIST and CIFAR-10 (the sets "mnist", and
+"cifar10" or "cifar10_small"), prepared by TensorFlow Datasets. TensorFlow is by far the fastest backend here: the
+augmentations are slow on the others. All tasks take about an hour of one processor core.
 """
 
 import argparse
