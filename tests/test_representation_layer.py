@@ -157,6 +157,39 @@ def test_a_batch_of_one_has_no_term(form, mode):
         np.testing.assert_array_equal(gradient, 0)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mode", EACH_MODE)
+def test_masks_without_a_position_have_no_term(form, mode):
+    none = ops.zeros((4, 3), "bool")
+    for pool in ("mean", None):
+        layer = RepresentationEntropy(1.0, form, pool=pool, momentum=0.5)
+        value, gradient = gradient_of(layer, inputs(4, 3, 2), mode, mask=none, training=True)
+        assert value == 0
+        np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mode", EACH_MODE)
+def test_what_is_not_finite_gives_nan(form, mode):
+    x = inputs(8, 4)
+    x[2, 1] = np.nan
+    for momentum in (None, 0.5):
+        value, _ = gradient_of(RepresentationEntropy(1.0, form, momentum=momentum), x, mode, training=True)
+        assert np.isnan(value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_epoch_whose_last_batch_has_one_sample(form):
+    layers = [L.Dense(4), RepresentationEntropy(0.1, form), RepresentationEntropy(0.1, form, momentum=0.9)]
+    model = keras.Sequential([keras.Input((6,)), *layers, L.Dense(1)])
+    model.compile("sgd", "mse")
+
+    history = model.fit(inputs(9, 6), np.zeros((9, 1)), batch_size=4, epochs=2, verbose=0).history
+
+    assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 def test_the_running_average():
     """Of the covariances of batches in training, without a bias at the start; in inference the batch alone."""
     layer, batches = RepresentationEntropy(1.0, momentum=0.75), [inputs(16, 4, seed=seed) for seed in range(3)]

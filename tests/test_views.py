@@ -7,7 +7,7 @@ from keras.src.backend import set_keras_mask
 from modes import EACH_MODE, value_and_gradient
 from oracles import central_differences
 
-from keras_entropy import ViewEntropy, functional
+from keras_entropy import FactorSchedule, RepresentationEntropy, ViewEntropy, functional
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import BarlowTwins, VICReg
 
@@ -126,6 +126,44 @@ def test_a_batch_of_one_and_a_collapse_are_finite(kind, oracle, own):
         assert np.isfinite(value)
         assert np.isfinite(gradient).all()
     np.testing.assert_allclose(host(ViewEntropy()(None, views(1))), ((views(1)[:, 0] - views(1)[:, 1]) ** 2).mean())
+
+
+@each_loss
+def test_an_epoch_whose_last_batch_has_one_sample(kind, oracle, own):
+    x = views(9)[:, 0]
+    model = of_views(kind(**own))
+
+    assert np.isfinite(model.fit(x, batch_size=4, epochs=2, verbose=0).history["loss"]).all()
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@each_loss
+@pytest.mark.parametrize("mode", EACH_MODE)
+def test_what_is_not_finite_gives_nan(kind, oracle, own, mode):
+    z = views(8)
+    z[2, 1, 1] = np.nan
+
+    value, _ = value_and_gradient(lambda z: kind(**own)(None, z), z, mode)
+
+    assert np.isnan(value)
+
+
+def test_a_schedule_of_factors_acts_on_layers_and_not_on_the_loss():
+    """The factor of the loss is a constant: half of the entropies of both views stay in the loss."""
+    x = views(32)[:, 0]
+    code = keras.Sequential([L.Dense(3), RepresentationEntropy(0.5)])
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, ops.stack([code(inputs), code(0.5 * inputs)], axis=1))
+    model.compile(keras.optimizers.SGD(0.0), ViewEntropy())
+    z = host(model(x))
+
+    schedule = FactorSchedule(lambda epoch: float(epoch == 0))
+    losses = model.fit(x, batch_size=32, epochs=2, verbose=0, callbacks=[schedule]).history["loss"]
+
+    np.testing.assert_allclose(losses[1], view_entropy(z), rtol=1e-5)
+    assert abs(losses[0] - losses[1]) > 0.1
+    with pytest.raises(ValueError, match="FactorSchedule found no entropy regularizer"):
+        of_views(ViewEntropy()).fit(x, verbose=0, callbacks=[FactorSchedule(lambda epoch: 1.0)])
 
 
 @each_loss

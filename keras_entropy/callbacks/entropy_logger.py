@@ -52,8 +52,9 @@ class EntropyLogger(keras.callbacks.Callback):
     * `entropy/<layer path>/sigmoid`, with a `sample`: mean sigmoid entropy of a `DualDense`, in bits per unit, over the
       positions that its mask includes;
     * `representation/<layer path>/entropy`, with `representations`: entropy of the layer's outputs on the sample, in
-      nats per dimension (`functional.gaussian_entropy`); `representation/<layer path>/effective_rank`: the number of
-      dimensions that they use; `representation/<layer path>/dead`: the part of the dimensions that never changes;
+      nats per dimension (`functional.gaussian_entropy`), log(0.01) / 2 = -2.303 if all are equal;
+      `representation/<layer path>/effective_rank`: the number of dimensions that they use, near 1 if they fall onto a
+      line; `representation/<layer path>/dead`: the part of the dimensions that never changes;
     * `entropy_penalty`: sum of the entropy penalties of all kernels at the end of the epoch. Penalties of activations,
       which depend on the data, are part of `loss` only;
     * `task_loss` and, where there is validation, `val_task_loss`: compiled loss without any penalty, averaged like
@@ -87,9 +88,10 @@ class EntropyLogger(keras.callbacks.Callback):
             batch size is called on whole batches alone. Activations of recurrent layers are not measured. Defaults to
             None.
         representations: Layers whose outputs on the sample are measured: `"all"`, a name or a glob on layer paths such
-            as `"encoder/*"`, several of them, or a predicate on layers; see `profile.select`. Two singular value
-            decompositions for each layer are added to an epoch. More rows than units are needed to see the entropy of
-            all of them. Defaults to None.
+            as `"encoder/*"`, several of them, or a predicate on layers; see `profile.select`. More rows than
+            units are needed to see the entropy of all of them. On a small CNN with 1,797 training images, `"all"` on a
+            sample of 500 rows added 2 % (torch) and 7 % (TensorFlow) to the processor time of an epoch; the activations
+            of the sample, which are always measured, 17 and 37 %. Defaults to None.
 
     Attributes:
         layers_logged: Tuple of `WeightEntropy`, one per layer, of the last epoch. `penalised` is False for a frozen

@@ -65,10 +65,11 @@ class FactorSchedule(keras.callbacks.Callback):
     """Multiply the factors of all entropy regularizers of the model by `schedule(epoch)`, each epoch.
 
     It works on every backend, compiled or not, and does not retrace the training step. It multiplies the
-    `decision_weight` of a `DualDense` too. The multiplier depends only on the epoch, so a run that `BackupAndRestore`
-    restores continues with the right one. It is logged as `entropy_multiplier`, and is not part of saved models. When
-    `fit` ends, the regularizers keep the last multiplier as `regularizer.multiplier`, like an optimizer keeps a
-    scheduled learning rate.
+    `decision_weight` of a `DualDense` and the factor of a `RepresentationEntropy` too, but no factor of a loss, such as
+    `ViewEntropy`. The multiplier depends only on the epoch, so a run that `BackupAndRestore` restores continues with
+    the right one. It is logged as `entropy_multiplier`, and is not part of saved models. When `fit` ends, the
+    regularizers keep the last multiplier as `regularizer.multiplier`, like an optimizer keeps a scheduled learning
+    rate.
 
     In a training loop of your own, call the hooks of the schedule from `on_train_begin` to `on_train_end`, or those of
     a `keras.callbacks.CallbackList` that has it. A loop on JAX that carries the variables of the model itself reads

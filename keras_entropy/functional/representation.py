@@ -46,9 +46,9 @@ def gaussian_entropy(z: Array, epsilon: float = 1e-2, bias: str = "none") -> Arr
     Args:
         z: Array (n, d), n >= 2 vectors. NumPy arrays are computed in float64 by singular values, tensors by a Cholesky
             factorisation in float32 (float64 tensors in float64).
-        epsilon: Float >= 0. Variance of the assumed noise, in squared units of `z`. For tensors of float32 it is at
-            least 1e-6 times the sum of all variances, which a factorisation resolves; that changes the value by less
-            than 0.01. Defaults to 1e-2.
+        epsilon: Float >= 0. Variance of the assumed noise, in squared units of `z`, not a standard deviation. For
+            tensors of float32 it is at least 1e-6 times the sum of all variances, which a factorisation resolves: with
+            a sum above 1e4, the default is raised. Defaults to 1e-2.
         bias: String. `"none"` or `"first_order"`. Defaults to `"none"`.
 
     Returns:

@@ -81,8 +81,9 @@ class RepresentationEntropy(LayerOfVectors):
     Args:
         factor: Float. Strength of the term. A positive factor rewards entropy, a negative one suppresses it.
         form: String. `"gaussian"`, `"entropy"` or `"coding_rate"`. Defaults to `"gaussian"`.
-        epsilon: Float > 0. Variance of the assumed noise, in squared units of the inputs; for `"coding_rate"` the mean
-            squared error of a unit vector. Defaults to 1e-2.
+        epsilon: Float > 0. Variance of the assumed noise, in squared units of the inputs, not a standard deviation; for
+            `"coding_rate"` the mean squared error of a unit vector. In float32 the variance is at least 1e-6 tr C,
+            which a factorisation resolves. Defaults to 1e-2.
         pool: String or None. `"mean"`: inputs with more than two axes are averaged over their positions, so that each
             sample is one vector. None: each position is a vector. Defaults to `"mean"`.
         momentum: Float from 0 to below 1, or None. Weight of the past in a running average of C (Ozsoy et al., 2022),

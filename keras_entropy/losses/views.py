@@ -98,8 +98,9 @@ class ViewEntropy(LossOfViews):
 
     Args:
         factor: Float. Weight of the entropies. A positive factor rewards entropy. Defaults to 0.5.
-        epsilon: Float > 0. Variance of the assumed noise, in squared units of the representation. Dimensions with a
-            variance far below it have no entropy to gain. Defaults to 1e-2.
+        epsilon: Float > 0. Variance of the assumed noise, in squared units of the representation, not a standard
+            deviation. Dimensions with a variance far below it have no entropy to gain. In float32 it is at least 1e-6
+            times the sum of all variances, which a factorisation resolves. Defaults to 1e-2.
         name: String. Name of the loss. Defaults to `"view_entropy"`.
         dtype: Dtype of the loss. Defaults to None, Keras's floatx.
 

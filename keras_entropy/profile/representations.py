@@ -44,7 +44,8 @@ class Representation:
     Attributes:
         path: String. Path of the layer.
         entropy: Float. `functional.gaussian_entropy` with a variance of the noise of 0.01, in nats per dimension.
-        effective_rank: Float. `functional.effective_rank`: the number of dimensions that the vectors use.
+        effective_rank: Float. `functional.effective_rank`: the number of dimensions that the vectors use. It has no
+            scale: a collapse to a line is near 1, while a collapse to a point shows in `entropy`.
         dead: Float from 0 to 1. Part of the dimensions that are the same for all vectors.
         n: Integer. Number of vectors.
         d: Integer. Number of dimensions.
