@@ -2,6 +2,7 @@
 
     python benchmarks/representations.py TASK ... --output runs/representations --data DIR [--workers 2]
     python benchmarks/representations.py --report --output runs/representations
+    python benchmarks/representations.py --cost --data DIR
 
 Each task trains an encoder on two augmentations of 5,000 images (MNIST at 14 x 14, CIFAR-10 at 16 x 16), as a study: a
 seed chooses the weights and the learning rate of every method on validation images, eight other seeds are compared on
@@ -10,12 +11,14 @@ over five draws), gives the accuracies; leaving one out chooses the ridge. The e
 bijection: a kernel's log-volume may prevent the collapse there. DIR has MNIST and CIFAR-10 (the sets "mnist", and
 "cifar10" or "cifar10_small"), prepared by TensorFlow Datasets. TensorFlow is by far the fastest backend here: the
 augmentations are slow on the others. All tasks take about an hour of one processor core.
+--cost prints what a training step of each loss costs.
 """
 
 import argparse
 import functools
 import os
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -25,6 +28,7 @@ from keras import layers
 from sklearn.linear_model import RidgeClassifierCV
 
 from keras_entropy import DenseEntropy, ViewEntropy, datasets, functional
+from keras_entropy.losses import LossOfViews
 from keras_entropy.stats import holm
 from keras_entropy.study import Arm, BarlowTwins, SoftOrthogonality, Study, VICReg, read_study
 from keras_entropy.study.document import DASH, Table
@@ -88,9 +92,14 @@ def pretrained(kind, shape, learning_rate, method, **weights):
         model = keras.Model(x, layers.Dense(10, "softmax", name="head")(network(augment(x))))
         model.compile(keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy")
         return model
-    model = keras.Model(x, keras.ops.stack([network(augment(x)) for _ in range(2)], axis=1))
+    model = of_views(network, augment, x)
     model.compile(keras.optimizers.Adam(learning_rate), LOSSES[method](**weights))
     return model
+
+
+def of_views(network, augment, x):
+    """A model that returns the representations of two views."""
+    return keras.Model(x, keras.ops.stack([network(augment(x)) for _ in range(2)], axis=1))
 
 
 class Probe(keras.callbacks.Callback):
@@ -258,6 +267,44 @@ def cell(row):
     return f"{text} ({100 * row.difference:+.1f}, {100 * row.low:+.1f} to {100 * row.high:+.1f}{stars})"
 
 
+class Distance(LossOfViews):
+    """The mean squared distance alone, without the computation of an entropy."""
+
+    def loss_of_views(self, first, second):
+        """Compute the distance."""
+        return keras.ops.mean(keras.ops.square(first - second))
+
+
+def cost(folder, rounds=9):
+    """Print the time of a training step of each loss, in turn: medians, with and without augmentation."""
+    (x, _), *_ = images("mnist", folder)
+    losses = {
+        "distance alone": Distance(),
+        "ViewEntropy": ViewEntropy(),
+        "VICReg": VICReg(),
+        "Barlow Twins": BarlowTwins(),
+    }
+    for augmented in (True, False):
+        change = augmentation(colours=False) if augmented else keras.layers.GaussianNoise(0.1)
+        models, seconds = {}, {name: [] for name in losses}
+        for name, loss in losses.items():
+            models[name] = of_views(encoder("mlp", x.shape[1:]), change, keras.Input(x.shape[1:]))
+            models[name].compile(keras.optimizers.Adam(1e-3), loss)
+            models[name].fit(x, batch_size=BATCH, verbose=0)
+        for _ in range(rounds):
+            for name, model in models.items():
+                start = time.perf_counter()
+                model.fit(x, batch_size=BATCH, verbose=0)
+                seconds[name].append(time.perf_counter() - start)
+        base = np.median(seconds["distance alone"])
+        steps = -(-len(x) // BATCH)
+        print(
+            f"{keras.backend.backend()}, {'with' if augmented else 'without'} augmentation: {1e3 * base / steps:.2f} ms"
+        )
+        for name in list(losses)[1:]:
+            print(f"  {name}: {np.median(seconds[name]) / base:.2f} times the distance alone")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", help="; ".join(TASKS))
@@ -265,11 +312,14 @@ def main():
     parser.add_argument("--data", default=os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
     parser.add_argument("--workers", type=int)
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--cost", action="store_true")
     arguments = parser.parse_args()
     unknown = set(arguments.tasks) - set(TASKS)
     if unknown:
         parser.error(f"unknown tasks: {', '.join(sorted(unknown))}; there are {', '.join(TASKS)}")
     data = str(Path(arguments.data).expanduser())
+    if arguments.cost:
+        cost(data)
     for task in arguments.tasks:
         study(task, data, arguments.output).run(workers=arguments.workers, progress=sys.stderr.isatty())
         print(f"{task}: ended", flush=True)
