@@ -318,7 +318,7 @@ def main():
     warnings.simplefilter("ignore", EntropyWarning)  # of intervals of arms that do not differ
     results = [result for name in arguments.problems for result in compare(name, arguments)]
     if arguments.output:
-        with open(arguments.output, "w") as file:
+        with open(arguments.output, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=2)
 
 

@@ -61,7 +61,7 @@ def main():
             results.append({"backend": backend, "threads": arguments.threads, **result})
             show(results[-1])
     if arguments.output:
-        with open(arguments.output, "w") as file:
+        with open(arguments.output, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=2)
 
 

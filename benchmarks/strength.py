@@ -30,7 +30,7 @@ def main():
                     print("{problem:18} {optimizer:5} {term:22} {factor:7g} norm {norm:9.3f} volume {before:7.3f} ->"
                           " {log_volume:7.3f} task {task_loss:.5f}".format(**results[-1]), flush=True)  # fmt: skip
     if arguments.output:
-        with open(arguments.output, "w") as file:
+        with open(arguments.output, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=2)
 
 

@@ -115,7 +115,7 @@ def memory(runs):
 
         def build_and_note():
             pages = Path("/proc/self/statm").read_text().split()[1]
-            with noted.open("a") as file:
+            with noted.open("a", encoding="utf-8") as file:
                 file.write(f"{int(pages) * page:.0f}\n")
             model = models.cnn((8, 8, 1), classes=10, filters=[4])
             model.compile("adam", "sparse_categorical_crossentropy")

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,12 @@ from keras_entropy import _checks
 
 PARTIAL = ".partial-"
 _NO_ROOM = "Free some space there, or name a folder on another disk."
-_NO_ACCESS = "Make its folder writable, or name another one."
+_HELD = "Close the program that has a file of it open, and run this again."
+_NETWORK = "The network disk does not answer, or was mounted anew: run this again once it is back."
+# Windows refuses what is open with the same number as what is not allowed.
+_NO_ACCESS = ("Close the program that has it open, make" if os.name == "nt" else "Make") + (
+    " its folder writable, or name another one."
+)
 _REMEDIES = {
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
@@ -30,6 +36,10 @@ _REMEDIES = {
     errno.EACCES: _NO_ACCESS,
     errno.EPERM: _NO_ACCESS,
     errno.EROFS: _NO_ACCESS,
+    errno.EBUSY: _HELD,
+    errno.ENOTEMPTY: _HELD,  # NFS keeps a removed file as .nfs... while a program has it open
+    errno.ESTALE: _NETWORK,
+    errno.ETIMEDOUT: _NETWORK,
     errno.EMFILE: "Raise the limit on open files (ulimit -n).",
 }
 
@@ -81,9 +91,23 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise cannot_write(path, code) from error
 
 
-def cannot_write(path: str | os.PathLike[str], code: int) -> WriteError:
-    """The error for a file that cannot be written, by the number of the system's error."""
-    return WriteError(f"Cannot write {_checks.printable(str(path))}: {os.strerror(code)}. {_REMEDIES[code]}")
+def remove(path: Path) -> None:
+    """Remove a file or a folder.
+
+    Raises:
+        WriteError: If a program has a file of it open, the rights are missing, and the like.
+    """
+    try:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        raise cannot_write(path, error.errno, "remove") from error
+
+
+def cannot_write(path: str | os.PathLike[str], code: int, action: str = "write") -> WriteError:
+    """The error for a file that cannot be written or removed, by the number of the system's error."""
+    return WriteError(f"Cannot {action} {_checks.printable(str(path))}: {os.strerror(code)}. {_REMEDIES[code]}")
 
 
 def _code(error: Exception) -> int | None:

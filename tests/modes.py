@@ -1,5 +1,7 @@
 """Value and gradient of a function of a tensor, in every mode in which the present backend can run it."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -55,3 +57,13 @@ def _torch(function, mode):
         return value.detach(), torch.zeros_like(x) if x.grad is None else x.grad
 
     return both
+
+
+def float64_enabled(wanted):
+    """JAX has float64 only where it is switched on."""
+    if BACKEND != "jax":
+        return contextlib.nullcontext()
+    import jax
+    from jax import experimental
+
+    return (jax.enable_x64 if hasattr(jax, "enable_x64") else experimental.enable_x64)(wanted)  # older JAX

@@ -8,6 +8,7 @@ from keras_entropy import (
     ConvEntropy,
     DenseEntropy,
     EntropyLogger,
+    EntropyWarning,
     FactorSchedule,
     SumRegularizer,
     apply_entropy,
@@ -149,3 +150,56 @@ def test_float8_leaves_the_kernel_and_its_term():
     np.testing.assert_allclose(total(model), before, rtol=1e-6)
     np.testing.assert_allclose(profile.penalty(model), before, rtol=1e-5)
     assert [record.skipped for record in entropy_profile(model).records] == [None, None]
+
+
+def quantised(term, mode="int8", **arguments):
+    """A model whose layer `d` is quantised, after it is built or, with a dtype, from the start."""
+    keras.utils.set_random_seed(0)
+    layers = [L.Dense(8, kernel_regularizer=term, name="d", **arguments), L.Dense(2, name="head")]
+    if arguments:
+        return keras.Sequential(layers)
+    model = keras.Sequential([keras.Input((8,)), *layers])
+    model.get_layer("d").quantize(mode)
+    return model
+
+
+@pytest.mark.parametrize("arguments", [{"mode": "int8"}, {"mode": "int4"}, {"dtype": "int8_from_float32"}], ids=str)
+def test_the_logger_says_that_a_term_on_a_quantised_layer_has_no_effect(arguments):
+    model = quantised(DenseEntropy(0.1), **arguments)
+    x = np.ones((4, 8), "float32")
+
+    with pytest.warns(EntropyWarning, match="quantised layers have no effect: d. Train the model .* before") as caught:
+        history = fit(model, x, [EntropyLogger()], epochs=2)
+
+    assert len([warning for warning in caught if warning.category is EntropyWarning]) == 1
+    assert history["entropy_penalty"] == [0.0, 0.0]
+    np.testing.assert_allclose(history["task_loss"], history["loss"])
+
+
+def test_a_quantised_layer_without_term_has_no_warning():
+    history = fit(quantised(None), np.ones((4, 8), "float32"), [EntropyLogger()])
+    assert {"entropy/head", "task_loss"} <= set(history)
+
+
+@pytest.mark.parametrize(
+    "placement", ["all", "first", ["d", "head"], callable], ids=["all", "first", "globs", "predicate"]
+)
+@pytest.mark.parametrize("term", [DenseEntropy(0.1), keras.regularizers.L2(0.1)], ids=["entropy", "L2"])
+def test_attaching_says_which_layers_are_quantised(placement, term):
+    model = quantised(None)
+
+    with pytest.warns(EntropyWarning, match=r"leaves layers out.*quantised layers: d \(int8\)\. .* before quantising"):
+        attached = apply_entropy(model, placement, term)
+
+    assert attached.layers == ("head",)
+
+
+def test_a_placement_of_quantised_layers_alone_is_refused():
+    model = quantised(None)
+
+    for placement in ("d", lambda layer: layer.name == "d"):
+        with pytest.raises(ValueError, match=r"finds no kernel that DenseEntropy.*quantised layers: d \(int8\)\."):
+            apply_entropy(model, placement, DenseEntropy(0.1))
+    assert apply_entropy(model, "head", DenseEntropy(0.1)).layers == ("head",)
+    with pytest.raises(ValueError, match=r"Available: none\.$"):  # which acts on no matrix
+        apply_entropy(model, "all", ConvEntropy(0.1))

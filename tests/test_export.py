@@ -15,6 +15,7 @@ from keras_entropy import (
     EntropyActivation,
     EntropyLogger,
     FactorSchedule,
+    RepresentationEntropy,
 )
 
 pytestmark = pytest.mark.slow
@@ -49,6 +50,7 @@ def model():
         L.Flatten(),
         L.Dense(5, kernel_regularizer=DenseEntropy(0.5, every=2)),
         EntropyActivation("tanh", 0.5),
+        RepresentationEntropy(0.5, momentum=0.5),
         DualDense(3, decision_weight=0.5),
     ]
     model = keras.Sequential([keras.Input((6, 2)), *layers])
@@ -95,6 +97,8 @@ RUN = {
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporters
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:Converting a tensor to a Python:Warning")  # of torch's tracer, about Keras
+@pytest.mark.filterwarnings("ignore:torch.as_tensor results are registered as constants:Warning")
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
 @pytest.mark.parametrize("form", RUN)
 def test_what_is_exported_predicts_as_the_model(form, model, tmp_path):

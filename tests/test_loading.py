@@ -1,5 +1,4 @@
 import os
-import resource
 import tempfile
 import threading
 import time
@@ -13,6 +12,7 @@ from bad_files import BAD, Unsaved, lambda_layer, pack, save, small
 from keras_entropy import ConvCornerEntropy, DualDense, EntropyActivation
 from keras_entropy.models import load_model
 
+resource = pytest.importorskip("resource", reason="limits of processes, which Windows does not have")
 pytestmark = pytest.mark.once
 
 layers = keras.layers

@@ -168,3 +168,137 @@ def test_two_loggers_of_different_measures_do_not_replace_each_other():
     ]
     assert both["entropy/head"] in [history["entropy/head"] for history in alone]
     assert both.keys() == alone[0].keys()
+
+
+# Ragged and sparse tensors
+
+
+def dense_of(tensor):
+    """A ragged or sparse tensor of TensorFlow as a dense one of three columns."""
+    import tensorflow as tf
+
+    if isinstance(tensor, tf.RaggedTensor):
+        return tensor.to_tensor(shape=(None, 3))
+    if isinstance(tensor, tf.SparseTensor):
+        return tf.ensure_shape(tf.sparse.to_dense(tensor), (None, 3))
+    return tensor
+
+
+def ragged():
+    import tensorflow as tf
+
+    return tf.ragged.constant([[1.0, 2.0], [3.0], [4.0, 5.0, 6.0], [1.0]])
+
+
+def sparse():
+    import tensorflow as tf
+
+    return tf.sparse.from_dense(np.eye(4, 3, dtype="float32"))
+
+
+def as_ragged(y):
+    import tensorflow as tf
+
+    return tf.RaggedTensor.from_tensor(y)
+
+
+class Mixed(keras.Model):
+    """Takes ragged and sparse inputs, and may return ragged outputs."""
+
+    def __init__(self, factor, returns):
+        super().__init__()
+        self.dense = L.Dense(3, kernel_regularizer=DenseEntropy(factor), name="dense")
+        self.returns = returns
+
+    def call(self, x):
+        return self.returns(self.dense(dense_of(x)))
+
+
+FULL = np.ones((4, 3), "float32")
+MIXED = {
+    "ragged inputs": (ragged, lambda: FULL, lambda y: y),
+    "ragged labels": (lambda: FULL, ragged, lambda y: y),
+    "ragged outputs": (lambda: FULL, lambda: FULL, as_ragged),
+    "sparse inputs": (sparse, lambda: FULL, lambda y: y),
+    "sparse labels": (lambda: FULL, sparse, lambda y: y),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="ragged and sparse tensors of TensorFlow")
+@pytest.mark.parametrize("case", MIXED)
+def test_ragged_and_sparse_tensors_train_as_without_callbacks(case):
+    import tensorflow as tf
+
+    x, y, returns = MIXED[case]
+    data = tf.data.Dataset.from_tensor_slices((x(), y())).batch(3)
+
+    def trained(factor, *callbacks):
+        keras.utils.set_random_seed(0)
+        model = Mixed(factor, returns)
+        model.compile(keras.optimizers.SGD(0.1), lambda a, b: squared(dense_of(a), dense_of(b)))
+        fit = {"epochs": 2, "verbose": 0, "shuffle": False, "validation_data": data}
+        return model.fit(data, callbacks=[*callbacks], **fit).history
+
+    expected, history = trained(0.1), trained(0.1, FactorSchedule(lambda epoch: 1.0), EntropyLogger())
+    task = trained(0.0, EntropyLogger())
+
+    assert {name: history[name] for name in expected} == expected
+    for prefix in ("", "val_"):
+        np.testing.assert_allclose(task[f"{prefix}task_loss"], task[f"{prefix}loss"], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_sparse_matrices_of_scipy_train_as_without_callbacks():
+    import scipy.sparse
+
+    def trained(*callbacks):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((6,), sparse=BACKEND != "torch")  # Keras has no sparse tensors on torch
+        model = keras.Model(inputs, L.Dense(3, kernel_regularizer=DenseEntropy(0.1), name="dense")(inputs))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        x = scipy.sparse.csr_matrix(np.eye(4, 6, dtype="float32"))
+        return model.fit(x, FULL, batch_size=2, verbose=0, shuffle=False, callbacks=[*callbacks]).history
+
+    expected, history = trained(), trained(FactorSchedule(lambda epoch: 1.0), EntropyLogger())
+
+    assert history["loss"] == expected["loss"]
+    np.testing.assert_allclose(history["task_loss"][0] + history["entropy_penalty"][0], expected["loss"], rtol=1e-2)
+
+
+# Metrics by their names, and metrics with several results
+
+
+class Several(keras.metrics.Metric):
+    """A metric that returns a dict, with names that the logger would use."""
+
+    def __init__(self):
+        super().__init__(name="several")
+        self.count = self.add_variable((), "zeros", name="count")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign_add(1.0)
+
+    def result(self):
+        return {"entropy_penalty": self.count + 0.0, "entropy/h": self.count * 2.0}
+
+
+@pytest.mark.slow
+def test_metrics_by_name_of_a_dict_of_outputs():
+    def trained(*callbacks):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((6,))
+        h = L.Dense(4, kernel_regularizer=DenseEntropy(0.1), name="h")(inputs)
+        model = keras.Model(inputs, {"a": L.Dense(3, activation="softmax", name="a")(h), "b": L.Dense(1, name="b")(h)})
+        metrics = {"a": "accuracy", "b": ["mae", "mse", Several()]}
+        model.compile(keras.optimizers.SGD(0.1), {"a": "categorical_crossentropy", "b": "mse"}, metrics=metrics)
+        y = {"a": np.eye(3, dtype="float32")[np.arange(50) % 3], "b": Y[:, :1]}
+        return model.fit(X, y, verbose=0, shuffle=False, validation_data=(X, y), callbacks=[*callbacks]).history
+
+    expected = trained()
+    with pytest.warns(EntropyWarning, match="EntropyLogger does not log entropy/h, entropy_penalty: "):
+        history = trained(FactorSchedule(lambda epoch: 1.0), EntropyLogger())
+
+    assert {name: history[name] for name in expected} == expected
+    assert {"task_loss", "val_task_loss", "entropy/a"} <= set(history)
+    assert "a_accuracy" in expected

@@ -6,7 +6,6 @@ What was finished is kept: the same call, once the fault is mended, ends with th
 import errno
 import itertools
 import os
-import resource
 import shutil
 import tempfile
 import warnings
@@ -27,6 +26,7 @@ from keras_entropy.runs.records import RunRecord, RunRecords
 from keras_entropy.study import Arm, Study, read_records
 from keras_entropy.tuning import EntropyTuner
 
+resource = pytest.importorskip("resource", reason="limits of processes, which Windows does not have")
 pytestmark = pytest.mark.once
 
 

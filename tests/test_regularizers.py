@@ -1,4 +1,3 @@
-import contextlib
 import copy
 import json
 import subprocess
@@ -9,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from conformance import CASES, Case
-from modes import BACKEND, EACH_MODE, MODES, compiled, value_and_gradient
+from modes import EACH_MODE, MODES, compiled, float64_enabled, value_and_gradient
 from oracles import central_differences, glorot
 
 import keras_entropy
@@ -34,16 +33,6 @@ def batch_of(model, n=8):
 
 def kernel_of(case: Case, scale=1.0):
     return (scale * glorot(case.kernel_shape)).astype("float32")
-
-
-def float64_enabled(wanted):
-    """JAX has float64 only where it is switched on."""
-    if BACKEND != "jax":
-        return contextlib.nullcontext()
-    import jax
-    from jax import experimental
-
-    return (jax.enable_x64 if hasattr(jax, "enable_x64") else experimental.enable_x64)(wanted)  # older JAX
 
 
 DEGENERATE = {

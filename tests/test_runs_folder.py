@@ -8,8 +8,9 @@ import sys
 import filelock
 import pytest
 
-from keras_entropy import EntropyWarning
+from keras_entropy import EntropyWarning, _files
 from keras_entropy.runs.folder import ResultsFolder
+from keras_entropy.study import folder as study_folder
 
 pytestmark = pytest.mark.once
 
@@ -134,3 +135,68 @@ def test_a_damaged_description_is_named(text, reason, tmp_path):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(ValueError, match=f"study.json does not describe a study: {reason}.*--overwrite"):
         results(tmp_path).description("study.json", "a")
+
+
+# File systems of a network
+
+
+NETWORK = {
+    errno.EBUSY: "Close the program that has a file of it open",
+    errno.ENOTEMPTY: "Close the program that has a file of it open",
+    errno.ESTALE: "The network disk does not answer",
+    errno.ETIMEDOUT: "The network disk does not answer",
+}
+"""Errors of a removal or a renaming, and what to do."""
+
+
+def failing(number):
+    def fails(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return fails
+
+
+@pytest.mark.parametrize("number", NETWORK, ids=errno.errorcode.get)
+def test_a_file_that_is_open_elsewhere_stops_the_removal_before_the_mark_of_the_work(number, tmp_path, monkeypatch):
+    work = ResultsFolder(tmp_path, "study", ("study.json",), ("checkpoints",))
+    (tmp_path / "study.json").write_text("old")
+    (tmp_path / "checkpoints").mkdir()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", failing(number))
+        with (
+            pytest.raises(_files.WriteError, match=f"Cannot remove .*checkpoints: .*{NETWORK[number]}"),
+            work.locked(overwrite=True),
+        ):
+            pass
+
+    assert work.holds_work
+    with work.locked(overwrite=True):  # the lock was released, and the removal goes on
+        assert names(tmp_path) == {".lock", ".lock-holder"}
+
+
+@pytest.mark.parametrize("number", NETWORK, ids=errno.errorcode.get)
+def test_a_renaming_that_fails_leaves_the_earlier_file(number, tmp_path, monkeypatch):
+    _files.write_text(tmp_path / "a.json", "old")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", failing(number))
+        with pytest.raises(_files.WriteError, match=f"Cannot write .*a.json: .*{NETWORK[number]}"):
+            _files.write_text(tmp_path / "a.json", "new")
+
+    assert names(tmp_path) == {"a.json"}
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_the_runs_of_a_study_are_returned_though_its_checkpoints_cannot_be_removed(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", failing(errno.ENOTEMPTY))
+        with (
+            pytest.warns(EntropyWarning, match=r"Cannot remove .*checkpoints: .*Close the program"),
+            study_folder.opened(tmp_path, {"arms": []}, str) as records,
+        ):
+            assert records.all() == []
+
+    with study_folder.opened(tmp_path, {"arms": []}, str):
+        pass
+    assert not (tmp_path / "checkpoints").exists()

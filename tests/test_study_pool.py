@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 import time
+import types
 
 import keras
 import pytest
 from study_cases import build, build_or_fail, data
 
 from keras_entropy import DenseEntropy, EntropyWarning
+from keras_entropy.runs import pool
 from keras_entropy.study import Arm, JobError, Study, environment, read_records, single_run
 from keras_entropy.study import study as study_module
 
@@ -125,3 +127,22 @@ def test_dask_runs_a_study_and_survives_the_death_of_a_worker(tmp_path, monkeypa
 
 def read_if_any(folder):
     return read_records(folder) if (folder / "runs.jsonl").exists() else []
+
+
+@pytest.mark.parametrize("system", ["posix", "nt"])
+def test_a_process_ends_with_its_parent(system):
+    """On Windows the number of the parent stays when it is dead."""
+    names = {"parent": 1}
+    exec(pool._FIRST.split("threading.Thread")[0], names)
+    events, parents = [], [2, 1, 1]
+    sleep = types.SimpleNamespace(sleep=lambda seconds: events.append("sleep"))
+    joined = types.SimpleNamespace(join=lambda: events.append("join"))
+    names |= {
+        "os": types.SimpleNamespace(name=system, getppid=parents.pop, _exit=lambda code: events.append("exit")),
+        "time": sleep,
+        "multiprocessing": types.SimpleNamespace(parent_process=lambda: joined),
+    }
+
+    names["watch"]()
+
+    assert events == (["join", "exit"] if system == "nt" else ["sleep", "sleep", "exit"])

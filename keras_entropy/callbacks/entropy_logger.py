@@ -26,6 +26,7 @@ from keras_entropy.profile.representations import (
     layers_with_representations,
 )
 from keras_entropy.profile.sample import SamplePass, check_sample_fits, checked_sample
+from keras_entropy.profile.weights import layers_with_idle_terms
 from keras_entropy.regularizers import EntropyRegularizer
 from keras_entropy.regularizers.sum import regularizers_of
 
@@ -166,6 +167,7 @@ class EntropyLogger(keras.callbacks.Callback):
             if any(isinstance(r, EntropyRegularizer) for r in regularizers_of(self.model)):
                 warn_of_penalised_monitors(siblings)
         if self.model.built:  # what does not fit the model raises now
+            self._warn_of_idle_terms()
             self._weights()
             if self.sample is not None:
                 check_sample_fits(self.model, self.sample)
@@ -186,6 +188,7 @@ class EntropyLogger(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure the layers and add the entries to `logs`."""
         logs = {} if logs is None else logs
+        self._warn_of_idle_terms()
         weights, measure = self._weights(), None if self.measure == OF_TERM else self.measure
         self.layers_logged = tuple(
             profile.measure_weight(weight, measure, values=self._writer is not None) for weight in weights
@@ -311,6 +314,15 @@ class EntropyLogger(keras.callbacks.Callback):
                 f"The entropy penalty is {penalty:.4g} and the task loss {task_loss:.4g}. Float32 numbers near the "
                 f"penalty are {spacing:.1g} apart, so `loss` and `val_loss` do not show that the task loss improves. "
                 'Monitor "val_task_loss" with mode="min", or lower the factor.',
+            )
+
+    def _warn_of_idle_terms(self) -> None:
+        idle = layers_with_idle_terms(self.model)
+        if idle:
+            self._warn(
+                "idle",
+                f"The entropy regularizers of quantised layers have no effect: {_checks.printable(', '.join(idle))}. "
+                "Train the model with them before it is quantised.",
             )
 
     def _warn(self, topic: str, words: str) -> None:

@@ -11,7 +11,7 @@ import functools
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -24,6 +24,7 @@ from keras_entropy.profile import (
     MeasurableWeight,
     ProfileComparison,
     Selection,
+    SkippedWeight,
     check_built,
     check_selection,
     entropy_profile,
@@ -31,6 +32,7 @@ from keras_entropy.profile import (
     select,
 )
 from keras_entropy.profile.selection import of_path
+from keras_entropy.profile.weights import quantised_weights
 from keras_entropy.regularizers import EntropyRegularizer
 
 Placement = Selection | Mapping[Any, Any]
@@ -110,7 +112,8 @@ def resolve_placement(
         return []
     if name == "empirical":
         return _empirical(model, weights, reference, top if count is None else count, threshold)
-    candidates = everything
+    quantised = quantised_weights(model) if _acts_on_matrices(regularizer) else []
+    candidates: list[MeasurableWeight | SkippedWeight] = [*everything, *quantised]
     if name in ("first", "all"):
         count = len(weights) if name == "all" else 1 if count is None else count
         if count > len(weights) > 0:
@@ -122,14 +125,23 @@ def resolve_placement(
         raise TypeError(_checks.message("placement", "a name, a glob, several globs, a predicate or a dict", placement))
     else:
         merge = _MERGES.get(name)
-        candidates = select(everything, placement, "placement") if merge is None else feeding(model, merge)
+        candidates = (
+            select(candidates, placement, "placement") if merge is None else [*feeding(model, merge), *quantised]
+        )
         paths = {weight.path for weight in candidates}
         found = [weight for weight in weights if weight.path in paths]
+    left_out = [weight for weight in candidates if isinstance(weight, SkippedWeight)]
     if not found:
         what = "" if regularizer is None else f" that {type(regularizer).__name__} can act on"
         raise ValueError(
             f"`placement` {placement!r} finds no kernel{what}. Available: {_listed(weights)}."
-            f"{_remedy_for_dual(candidates)}"
+            f"{_remedy_for_dual(candidates)}{_remedy_for_quantised(left_out)}"
+        )
+    if left_out and regularizer is not None:
+        warnings.warn(
+            f"`placement` {placement!r} leaves layers out.{_remedy_for_quantised(left_out)}",
+            _checks.EntropyWarning,
+            stacklevel=3,
         )
     return found
 
@@ -188,9 +200,28 @@ def takes(weight: MeasurableWeight, regularizer: Any) -> bool:
     return True
 
 
-def _remedy_for_dual(weights: list[MeasurableWeight]) -> str:
+def _acts_on_matrices(regularizer: Any) -> bool:
+    """Whether a regularizer acts on matrices, which the kernels of all layers that Keras quantises are."""
+    if isinstance(regularizer, EntropyRegularizer):
+        try:
+            regularizer.check_kernel((2, 2))
+        except ValueError:
+            return False
+    return True
+
+
+def _remedy_for_quantised(weights: Iterable[SkippedWeight]) -> str:
+    """What to do about the quantised layers among weights that a regularizer does not act on."""
+    names = _checks.printable(", ".join(f"{weight.path} ({weight.layer.quantization_mode})" for weight in weights))
+    return (
+        f" Training does not change quantised layers: {names}. Regularize and train before quantising." if names else ""
+    )
+
+
+def _remedy_for_dual(weights: Iterable[MeasurableWeight | SkippedWeight]) -> str:
     """What to do about the `DualDense` layers among weights that a regularizer does not act on."""
-    dual = [weight for weight in weights if isinstance(weight.layer, DualDense)]
+    found = (weight for weight in weights if isinstance(weight, MeasurableWeight))
+    dual = [weight for weight in found if isinstance(weight.layer, DualDense)]
     if not dual:
         return ""
     return (

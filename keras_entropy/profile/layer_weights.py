@@ -28,7 +28,7 @@ def weights_of(layer: Any, describe: Callable[[Any], Any] | None = None) -> dict
     if function is not None and not layer.built:
         return {"": "not built: give the model an input shape, or call it once on data"}
     mode = getattr(layer, "quantization_mode", None)
-    if mode not in (None, "float8"):  # float8 quantises what the layer multiplies, not what it holds
+    if holds_quantised_numbers(layer):
         return {"": f"quantised to {mode}: measure the model before it is quantised"} if own else {}
     if function is None:
         return {name: _unknown(layer, variable) for name, variable in own.items()}
@@ -41,6 +41,12 @@ def weights_of(layer: Any, describe: Callable[[Any], Any] | None = None) -> dict
         if id(variable) not in used and name not in found and name not in shifts and not name.startswith("lora_"):
             found[name] = _unknown(layer, variable)
     return found
+
+
+def holds_quantised_numbers(layer: Any) -> bool:
+    """Whether a layer of Keras is quantised: training does not change its kernel, and Keras calls no term on it."""
+    # float8 quantises what the layer multiplies, not what it holds.
+    return getattr(layer, "quantization_mode", None) not in (None, "float8")
 
 
 def own_variables(layer: Any) -> dict[str, Any]:

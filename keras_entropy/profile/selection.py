@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from keras_entropy import _checks
-from keras_entropy.profile.weights import MeasurableWeight
+from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight
 
 Selection = str | Iterable[str] | Callable[[Any], bool] | None
 """A glob on layer paths, several globs, a predicate on layers, or None for all layers."""
 
+_Weight = TypeVar("_Weight", bound=MeasurableWeight | SkippedWeight)
 
-def select(weights: list[MeasurableWeight], layers: Selection, argument: str = "layers") -> list[MeasurableWeight]:
+
+def select(weights: Sequence[_Weight], layers: Selection, argument: str = "layers") -> list[_Weight]:
     """Select weights by their layers.
 
     Args:
-        weights: List of `MeasurableWeight`, from `measurable_weights`.
+        weights: List of `MeasurableWeight`, from `measurable_weights`, or of `SkippedWeight`.
         layers: The path of a layer or a glob on paths, such as `"encoder/*"`; if no path matches, it is tried on the
             names of layers at any depth. A path or name as it stands wins over the glob, so `"block[0]"` finds a layer
             of that name; in a longer glob write `"block[[]0]/*"`. Or several globs, a predicate on layers, or None for
@@ -50,7 +52,7 @@ def select_layers(paths: Mapping[str, Any], layers: Selection, argument: str = "
     return dict(entries[index] for index in _chosen(places, layers, argument))
 
 
-def of_path(weights: list[MeasurableWeight], path: Any) -> list[MeasurableWeight]:
+def of_path(weights: Sequence[_Weight], path: Any) -> list[_Weight]:
     """Return the weights that have exactly this path, or whose layer has it; none if `path` is no string."""
     return [weight for weight in weights if isinstance(path, str) and path in (weight.path, weight.layer_path)]
 

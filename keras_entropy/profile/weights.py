@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_entropy import _backend, _keras
 from keras_entropy.profile.keras_layers import einsum, merge_adapters
-from keras_entropy.profile.layer_weights import no_measure, own_variables, weights_of
+from keras_entropy.profile.layer_weights import holds_quantised_numbers, no_measure, own_variables, weights_of
 from keras_entropy.profile.linear_map import HostArray, LinearMap, registered
 from keras_entropy.regularizers import EntropyRegularizer, held_weight
 from keras_entropy.regularizers.sum import members
@@ -180,12 +180,14 @@ class SkippedWeight:
         layer: The layer that holds the weight.
         shape: Tuple of integers. Shape of the weight; empty if the layer is not built.
         reason: String. Why the weight is not measured.
+        layer_path: String. The path without the name of the weight.
     """
 
     path: str
     layer: Any
     shape: tuple[int, ...]
     reason: str
+    layer_path: str = ""
 
 
 def inventory(model: Any) -> list[MeasurableWeight | SkippedWeight]:
@@ -209,13 +211,14 @@ def inventory(model: Any) -> list[MeasurableWeight | SkippedWeight]:
             alone = len(weights) == 1 if isinstance(value, str) else [name] == measured
             known_as = path or (layer.name if layer is model and not isinstance(model, keras.Model) else "")
             unique = _unique("/".join(filter(None, (known_as, "" if alone and known_as else name))), taken)
+            layer_path = unique if alone else unique[: len(path)]
             if isinstance(value, str):
                 shape = tuple(own[name].shape) if name in own else ()
-                found.append(SkippedWeight(unique, layer, shape, value))
+                found.append(SkippedWeight(unique, layer, shape, value, layer_path))
             elif 0 in value.value.shape:
-                found.append(SkippedWeight(unique, layer, tuple(value.value.shape), "it holds no values"))
+                shape = tuple(value.value.shape)
+                found.append(SkippedWeight(unique, layer, shape, "it holds no values", layer_path))
             else:
-                layer_path = unique if alone else unique[: len(path)]
                 found.append(MeasurableWeight(unique, layer, name, value, layer_path, id(layer) in head_axes))
     return found
 
@@ -265,6 +268,34 @@ def measurable_weights(model: Any) -> list[MeasurableWeight]:
         ['code']
     """
     return [weight for weight in inventory(model) if isinstance(weight, MeasurableWeight)]
+
+
+def quantised_weights(model: Any) -> list[SkippedWeight]:
+    """List the weights of quantised layers, which training does not change and terms do not act on.
+
+    Args:
+        model: A Keras model or layer, nested to any depth.
+
+    Returns:
+        A list of `SkippedWeight`, without those of embeddings, which are tables.
+    """
+    skipped = (weight for weight in inventory(model) if isinstance(weight, SkippedWeight))
+    return [
+        weight
+        for weight in skipped
+        if holds_quantised_numbers(weight.layer) and not isinstance(weight.layer, keras.layers.Embedding)
+    ]
+
+
+def layers_with_idle_terms(model: Any) -> list[str]:
+    """Return the paths of quantised layers that have an entropy regularizer, which has no effect."""
+    held = (
+        (path, members(value))
+        for path, layer in walk(model)
+        if holds_quantised_numbers(layer)
+        for value in vars(layer).values()
+    )
+    return list(dict.fromkeys(path for path, terms in held if any(isinstance(t, EntropyRegularizer) for t in terms)))
 
 
 def walk(model: Any) -> Iterator[tuple[str, Any]]:

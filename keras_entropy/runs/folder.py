@@ -8,7 +8,6 @@ import errno
 import os
 import platform
 import shlex
-import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -159,10 +158,14 @@ class ResultsFolder:
                 pass
 
     def remove(self, *patterns: str) -> None:
-        """Remove the files and folders whose names match one of the patterns, and subfolders that become empty."""
+        """Remove the files and folders whose names match one of the patterns, and subfolders that become empty.
+
+        Raises:
+            WriteError: If one cannot be removed. The others of the same and the later patterns are still there.
+        """
         for pattern in patterns:
             for path in self.path.glob(pattern):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _files.remove(path)
                 if path.parent != self.path:
                     with contextlib.suppress(OSError):  # it is not empty
                         path.parent.rmdir()

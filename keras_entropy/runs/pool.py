@@ -221,11 +221,14 @@ class _Worker:
 # As text: unpickling a function of this module would import TensorFlow, which prints and takes seconds. Before that, a
 # thread begins to watch the parent, and ends the process with it, and the output goes to the log.
 _FIRST = """
-import os, threading, time
+import multiprocessing, os, threading, time
 
 def watch():
-    while os.getppid() == parent:
-        time.sleep(0.2)
+    if os.name == "nt":  # where the number of the parent stays when it is dead
+        multiprocessing.parent_process().join()
+    else:
+        while os.getppid() == parent:
+            time.sleep(0.2)
     os._exit(1)
 
 threading.Thread(target=watch, daemon=True).start()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_entropy import _files
+from keras_entropy import _checks, _files
 from keras_entropy.runs import records
 from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.identity import digest
@@ -66,7 +66,10 @@ def opened(
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
         _files.remove_partial(folder / CHECKPOINTS)
         yield found
-        shutil.rmtree(folder / CHECKPOINTS)  # also those of runs that were recorded just before a kill
+        try:
+            _files.remove(folder / CHECKPOINTS)  # also those of runs that were recorded just before a kill
+        except _files.WriteError as error:  # the runs are recorded, and the next call removes it
+            warnings.warn(str(error), _checks.EntropyWarning, stacklevel=3)
 
 
 def results_of(folder: Path) -> ResultsFolder:
