@@ -141,7 +141,7 @@ def few_labels(y):
 RATES = [1e-3, 4e-3]
 
 
-def arms(kind):
+def arms(name, kind):
     """The arms of an encoder. Every method has six settings and two learning rates."""
     distance = {"method": "ViewEntropy", "entropy": 0.0}
     volume = Arm("distance, DenseEntropy", "all", DenseEntropy, tune={"factor": [1e-3, 1e-2, 1e-1]}, **distance)
@@ -160,7 +160,7 @@ def arms(kind):
         Arm("raw pixels", kind="pixels", learning_rate=0.0, **distance),
         Arm("all labels", method="labels"),
     ]
-    if kind == "mlp":
+    if (name, kind) == ("mnist", "mlp"):
         orthogonal = functools.partial(SoftOrthogonality, mode="columns")
         found += [
             volume,
@@ -179,7 +179,7 @@ def study(task, folder, output):
     build = functools.partial(build_of, kind, x.shape[1:])
     return Study(
         build,
-        arms(kind),
+        arms(name, kind),
         SEEDS,
         data=(x, y, x_val[:BATCH], y_val[:BATCH]),
         tune={"learning_rate": RATES},
@@ -205,6 +205,7 @@ def report(output):
     """Print a table for each task, and write results.csv."""
     folders = [output / task for task in TASKS if (output / task / "runs.jsonl").exists()]
     results = {folder.name: read_study(folder) for folder in folders}
+    results = {task: found for task, found in results.items() if any(r.role == "report" for r in found.records)}
     compared = {
         (task, name): result.compare(metric, REFERENCE, lower_is_better=False)
         for task, result in results.items()
