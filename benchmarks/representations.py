@@ -139,6 +139,7 @@ def few_labels(y):
 
 
 RATES = [1e-3, 4e-3]
+UNTUNED = "ViewEntropy(0.5)"
 
 
 def arms(name, kind):
@@ -146,6 +147,7 @@ def arms(name, kind):
     distance = {"method": "ViewEntropy", "entropy": 0.0}
     volume = Arm("distance, DenseEntropy", "all", DenseEntropy, tune={"factor": [1e-3, 1e-2, 1e-1]}, **distance)
     views = Arm("ViewEntropy", method="ViewEntropy", tune={"entropy": [0.05, 0.1, 0.25, 0.5, 1.0, 2.0]})
+    untuned = Arm(UNTUNED, method="ViewEntropy", entropy=0.5, learning_rate=4e-3)
     alone = Arm("distance alone", **distance)
     if kind == "bijection":
         return [views, alone, volume]
@@ -153,6 +155,7 @@ def arms(name, kind):
     barlow = {"redundancy": [0.02, 0.05, 0.1, 0.25, 0.5, 1.0]}
     found = [
         views,
+        untuned,
         Arm("VICReg", method="VICReg", invariance=1.0, tune=vicreg),
         Arm("Barlow Twins", method="Barlow Twins", tune=barlow),
         alone,
@@ -197,7 +200,7 @@ def build_of(default, shape, learning_rate, kind=None, **options):
     return pretrained(kind or default, shape, learning_rate, **options)
 
 
-REFERENCE = "ViewEntropy"
+REFERENCES = ("ViewEntropy", UNTUNED)
 METRICS = {"all labels": "test_probe", "10 per class": "test_few"}
 
 
@@ -207,9 +210,11 @@ def report(output):
     results = {folder.name: read_study(folder) for folder in folders}
     results = {task: found for task, found in results.items() if any(r.role == "report" for r in found.records)}
     compared = {
-        (task, name): result.compare(metric, REFERENCE, lower_is_better=False)
+        (task, reference, name): result.compare(metric, reference, lower_is_better=False)
         for task, result in results.items()
+        for reference in REFERENCES
         for name, metric in METRICS.items()
+        if any(record.arm == reference for record in result.records)
     }
     tests = {
         (*key, row.arm): row.difference.p if row.difference else 1.0
@@ -218,25 +223,32 @@ def report(output):
     }
     adjusted = dict(zip(tests, holm(list(tests.values())), strict=True))
     rows = []
-    for (task, name), found in compared.items():
+    for (task, reference, name), found in compared.items():
         for row in found.rows:
-            values = {"task": task, "labels": name, "arm": row.arm, "seeds": len(row.values), "mean": row.mean.estimate}
+            values = {
+                "task": task,
+                "reference": reference,
+                "labels": name,
+                "arm": row.arm,
+                "seeds": len(row.values),
+                "mean": row.mean.estimate,
+            }
             if row.difference is not None:
                 a = row.difference
                 values |= {
                     "difference": a.estimate,
                     "low": a.low,
                     "high": a.high,
-                    "p_holm": adjusted[task, name, row.arm],
+                    "p_holm": adjusted[task, reference, name, row.arm],
                 }
             records = [record for record in results[task].records if record.arm == row.arm]
             values |= {"chosen": point_text(row.tuned), "cpu_seconds": row.cpu_seconds, **details(records)}
             rows.append(values)
     frame = pd.DataFrame(rows)
     frame.to_csv(output / "results.csv", index=False, lineterminator="\n", float_format="%.5g")
-    print(f"Holm over {len(tests)} tests; differences are those of the arm minus {REFERENCE}\n")
-    for task in results:
-        print(table(task, frame[frame.task == task]).to_markdown(), end="\n\n")
+    print(f"Holm over {len(tests)} tests; a difference is that of the arm minus the first arm of its table\n")
+    for (task, reference), part in frame.groupby(["task", "reference"], sort=False):
+        print(table(f"{task}: compared with {reference}", part).to_markdown(), end="\n\n")
 
 
 def details(records):
@@ -247,7 +259,7 @@ def details(records):
     return means | {"lowest_setting": min(tried, default=np.nan), "highest_setting": max(tried, default=np.nan)}
 
 
-def table(task, frame):
+def table(title, frame):
     """The arms of a task: accuracies in percent, and what they differ by."""
     found = []
     for arm in dict.fromkeys(frame.arm):
@@ -256,7 +268,7 @@ def table(task, frame):
         shape = f"{few.gaussian_entropy:.2f}", f"{few.effective_rank:.0f}"
         found.append((arm, cell(all_labels), cell(few), *shape, spread, few.chosen))
     head = ("arm", *METRICS, "entropy", "effective rank", "its settings", "chosen")
-    return Table(task, head, tuple(found))
+    return Table(title, head, tuple(found))
 
 
 def cell(row):
