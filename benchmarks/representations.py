@@ -217,9 +217,10 @@ def report(output):
         if any(record.arm == reference for record in result.records)
     }
     tests = {
-        (*key, row.arm): row.difference.p if row.difference else 1.0
+        (*key, row.arm): row.difference.p
         for key, found in compared.items()
         for row in found.rivals
+        if row.difference is not None and not np.isnan(row.difference.p)  # NaN: both chose the same values
     }
     adjusted = dict(zip(tests, holm(list(tests.values())), strict=True))
     rows = []
@@ -239,7 +240,7 @@ def report(output):
                     "difference": a.estimate,
                     "low": a.low,
                     "high": a.high,
-                    "p_holm": adjusted[task, reference, name, row.arm],
+                    "p_holm": adjusted.get((task, reference, name, row.arm), 1.0),
                 }
             records = [record for record in results[task].records if record.arm == row.arm]
             values |= {"chosen": point_text(row.tuned), "cpu_seconds": row.cpu_seconds, **details(records)}

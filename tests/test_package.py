@@ -111,6 +111,7 @@ PAGES = {
     "docs/choosing.md": "placed",
     "docs/exact_entropy.md": "layer",
     "docs/profile.md": "model",
+    "docs/representations.md": "history",
     "docs/compare.md": "result",
     "docs/search.md": "result",
     "docs/landscape.md": "found",
