@@ -79,6 +79,7 @@ ARGUMENTS = {
     "06_search_factor_and_placement.py": ["--max-trials", "2", "--epochs", "2", "--seeds", "1", "--holdout-seeds", "2"],
     "07_parameter_space_entropy.py": ["--sets", "2", "--moves", "5e6"],
     "08_sigmoid_entropy.py": ["--seeds", "2", "--tune-seeds", "1", "--epochs", "2"],
+    "09_pretrain_without_labels.py": ["--seeds", "1", "--epochs", "2"],
     "10_unmix_sources.py": ["--epochs", "2"],
 }
 
@@ -112,6 +113,7 @@ PAGES = {
     "docs/exact_entropy.md": "layer",
     "docs/correlated_noise.md": "unmixing",
     "docs/profile.md": "model",
+    "docs/representations.md": "history",
     "docs/compare.md": "result",
     "docs/search.md": "result",
     "docs/landscape.md": "found",
