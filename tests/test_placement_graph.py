@@ -14,6 +14,7 @@ def paths(model, placement, *arguments, **more):
 
 
 class TestPreSkip:
+    @pytest.mark.once  # the graph of layers is the same on each backend
     def test_resnet50(self):
         model = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), include_top=False)
 

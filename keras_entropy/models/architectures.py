@@ -112,7 +112,7 @@ def unet(input_shape: Sequence[int | None], classes: int = 1, filters: Sequence[
 
     Examples:
         >>> from keras_entropy import models
-        >>> models.unet((16, 24, 3), classes=11).output_shape
+        >>> models.unet((16, 24, 3), classes=11, filters=(8, 16)).output_shape
         (None, 16, 24, 11)
     """
     shape, counts = tuple(input_shape), _checked_filters(filters)
