@@ -5,8 +5,8 @@
 An MLP learns random labels of 400 digits for 16 passes, then new random labels of the same digits, and so on, 20 times.
 A network that loses its plasticity learns later labels more slowly. Compared is the accuracy before each update, as a
 mean over all tasks: the training accuracy of one epoch, in which the tasks follow one another. Each arm chooses from
-three settings on two seeds: of the learning rate without a term, and of a factor at the rate at which plasticity is
-lost most. A pilot on a tuning seed set the ranges and the fixed values. Eight other seeds are compared.
+nine settings on two seeds: of the learning rate and, but for "none", of another value. A pilot on a tuning seed set the
+ranges and the fixed values. Eight other seeds, which no pilot used, are compared.
 """
 
 import argparse
@@ -59,11 +59,15 @@ class L2ToInitial(keras.Regularizer):
         return self.factor * keras.ops.sum(keras.ops.square(x - self.initial))
 
 
-def mlp(learning_rate=1e-3, l2=0.0, l2_to_initial=0.0):
-    """An MLP with two hidden layers of relu units, and L2 on all kernels, to 0 or to their initial values."""
+def mlp(learning_rate, l2=0.0, l2_to_initial=0.0, gain=1.0):
+    """An MLP with two hidden layers of relu units, and L2 on all kernels, to 0 or to their initial values.
+
+    `gain` multiplies the initial weights: a log-volume enlarges the weights, and this does so in a simpler way.
+    """
     hidden = [keras.layers.Dense(WIDTH, "relu", name=f"hidden{i}") for i in (1, 2)]
     model = keras.Sequential([keras.Input((64,)), *hidden, keras.layers.Dense(10, "softmax", name="head")])
     for layer in model.layers:
+        layer.kernel.assign(gain * layer.kernel)
         if l2:
             apply_entropy(model, layer.name, keras.regularizers.L2(l2))
         if l2_to_initial:
@@ -81,26 +85,26 @@ def data(seed):
     return RandomLabels(x, seed), None, x[:BATCH], found.y_train[:BATCH]
 
 
-def arm(name, regularizer=None, rates=(4e-3,), fixed=None, **options):
-    """An arm with tuned values and fixed ones. The terms are on all layers."""
-    tune = {"learning_rate": rates, **options}
+def arm(name, regularizer=None, fixed=None, **tune):
+    """An arm with three values of the learning rate and of another axis. The terms are on all layers."""
+    tune = {"learning_rate": [2e-3, 4e-3, 8e-3], **tune}
     return Arm(name, "all" if regularizer else None, regularizer, tune=tune, **(fixed or {}))
 
 
 Orthogonal = functools.partial(SoftOrthogonality, mode="columns")
+L2, TO_INITIAL = {"l2": 3e-3}, {"l2_to_initial": 6e-3}
+RATES = [5e-4, 7e-4, 1e-3, 1.4e-3, 2e-3, 2.8e-3, 4e-3, 5.6e-3, 8e-3]
 ARMS = [
-    arm("none", rates=[1e-3, 2e-3, 4e-3]),
-    arm("L2", l2=[1e-3, 3e-3, 1e-2]),
-    arm("L2 to the initial weights", l2_to_initial=[3e-3, 1e-2, 3e-2]),
-    arm("soft orthogonality", Orthogonal, factor=[1e-1, 1.0, 10.0]),
-    arm("log-volume and L2", DenseEntropy, fixed={"l2": 3e-3}, factor=[1e-3, 1e-2, 1e-1]),
-    arm("TotalCorrelation and L2", TotalCorrelation, fixed={"l2": 3e-3}, factor=[1e-2, 1e-1, 1.0]),
-    arm(
-        "log-volume and L2 to the initial weights",
-        DenseEntropy,
-        fixed={"l2_to_initial": 1e-2},
-        factor=[1e-3, 1e-2, 1e-1],
-    ),
+    Arm("none", tune={"learning_rate": RATES}),
+    arm("L2", l2=[1e-3, 2e-3, 4e-3]),
+    arm("L2 to the initial weights", l2_to_initial=[3e-3, 6e-3, 1.2e-2]),
+    arm("L2 to larger initial weights", fixed=TO_INITIAL, gain=[1.5, 2.0, 3.0]),
+    arm("soft orthogonality", Orthogonal, factor=[3.0, 10.0, 30.0]),
+    arm("soft orthogonality and L2 to the initial weights", Orthogonal, TO_INITIAL, factor=[1e-2, 1e-1, 1.0]),
+    arm("log-volume and L2", DenseEntropy, L2, factor=[3e-2, 1e-1, 3e-1]),
+    arm("log-volume and L2 to the initial weights", DenseEntropy, TO_INITIAL, factor=[3e-1, 1.0, 3.0]),
+    arm("TotalCorrelation and L2", TotalCorrelation, L2, factor=[3e-1, 1.0, 3.0]),
+    arm("TotalCorrelation and L2 to the initial weights", TotalCorrelation, TO_INITIAL, factor=[1e-2, 1e-1, 1.0]),
 ]
 
 
@@ -112,7 +116,7 @@ def main():
     study = Study(
         mlp,
         ARMS,
-        range(100, 108),
+        range(200, 208),
         tune_seeds=range(2),
         data=data,
         epochs=1,
@@ -121,7 +125,7 @@ def main():
         output=arguments.output,
     )
     result = study.run(workers=arguments.workers, progress=sys.stderr.isatty())
-    for baseline in ("L2", "L2 to the initial weights"):
+    for baseline in ("L2", "L2 to the initial weights", "soft orthogonality and L2 to the initial weights"):
         print(result.compare(baseline=baseline))
 
 
