@@ -18,9 +18,9 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers
-from representations import half
+from small_images import half_size
 
-from keras_entropy import RepresentationEntropy, datasets
+from keras_entropy import RepresentationEntropy
 from keras_entropy.stats import holm
 from keras_entropy.study import Arm, Study, VarianceCovariance, compare
 
@@ -33,9 +33,8 @@ BASELINE = "no term"
 @functools.cache
 def images(folder):
     """Training, validation and test images and labels: 1,000, 1,000 and 2,000."""
-    data = datasets.prepared("mnist", folder, "train[:2000]", "test[:2000]")
-    x, x_test = half(data.x_train), half(data.x_test)
-    return x[:1000], data.y_train[:1000], x[1000:], data.y_train[1000:], x_test, data.y_test
+    x, y, x_test, y_test = half_size("mnist", folder, "train[:2000]", "test[:2000]")
+    return x[:1000], y[:1000], x[1000:], y[1000:], x_test, y_test
 
 
 def classifier(learning_rate, before=None, after=None, strength=0.0, dropout=0.0, l2=0.0, normalised=False):

@@ -26,8 +26,9 @@ import numpy as np
 import pandas as pd
 from keras import layers
 from sklearn.linear_model import RidgeClassifierCV
+from small_images import half_size
 
-from keras_entropy import DenseEntropy, ViewEntropy, datasets, functional
+from keras_entropy import DenseEntropy, ViewEntropy, functional
 from keras_entropy.losses import LossOfViews
 from keras_entropy.stats import holm
 from keras_entropy.study import Arm, BarlowTwins, SoftOrthogonality, Study, VICReg, read_study
@@ -45,16 +46,8 @@ LOSSES = {"ViewEntropy": ViewEntropy, "VICReg": VICReg, "Barlow Twins": BarlowTw
 @functools.cache
 def images(name, folder):
     """Training, validation and test images and labels: 5,000, 1,500 and 1,500."""
-    name = "cifar10_small" if name == "cifar10" and not (Path(folder) / "cifar10").is_dir() else name
-    data = datasets.prepared(name, folder, "train[:6500]", "test[:1500]")
-    x, x_test = (half(part) for part in (data.x_train, data.x_test))
-    return (x[:5000], data.y_train[:5000]), (x[5000:6500], data.y_train[5000:6500]), (x_test, data.y_test)
-
-
-def half(x):
-    """Images at half the size: the mean of 2 x 2 pixels."""
-    n, height, width, channels = x.shape
-    return x.reshape(n, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+    x, y, x_test, y_test = half_size(name, folder, "train[:6500]", "test[:1500]")
+    return (x[:5000], y[:5000]), (x[5000:], y[5000:]), (x_test, y_test)
 
 
 # Models

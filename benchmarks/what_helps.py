@@ -21,6 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import what_helps_muon
+from small_images import half_size
 
 from keras_entropy import (
     ActivationEntropy,
@@ -86,11 +87,8 @@ def mnist(folder):
 
 
 def cifar(folder):
-    """CIFAR-10 at half the size: the mean of 2 x 2 pixels."""
-    name = "cifar10" if (Path(folder) / "cifar10").is_dir() else "cifar10_small"
-    data = datasets.prepared(name, folder, "train[:5000]", "test[:1500]")
-    small = [x.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4)) for x in (data.x_train, data.x_test)]
-    return small[0], data.y_train, small[1], data.y_test
+    """CIFAR-10 at half the size."""
+    return half_size("cifar10", folder, "train[:5000]", "test[:1500]")
 
 
 def few_digits(seed, per_class=10):

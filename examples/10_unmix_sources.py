@@ -40,8 +40,8 @@ def main():
     say("FastICA", FastICA(whiten=False, random_state=0).fit(mixed @ white.T).components_ @ white @ mixing)
     say("infomax", infomax(mixed @ white.T, volume, epochs) @ white @ mixing)
     say("infomax without whitening", infomax(mixed, volume, epochs) @ mixing)
-    for term in (soft_orthogonality, correlation_of_unit_columns):
-        say(term.__doc__, infomax(mixed @ white.T, term, epochs) @ white @ mixing)
+    say("soft orthogonality for the log-volume", infomax(mixed @ white.T, soft_orthogonality, epochs) @ white @ mixing)
+    say("TotalCorrelation and unit norms for it", infomax(mixed @ white.T, unit_correlation, epochs) @ white @ mixing)
 
 
 def photographs():
@@ -75,13 +75,13 @@ def infomax(x, term, epochs):
 
 
 def soft_orthogonality(kernel):
-    """soft orthogonality for the log-volume"""
+    """Distance of the units from an orthonormal basis."""
     gram = keras.ops.matmul(keras.ops.transpose(kernel), kernel)
     return keras.ops.sum(keras.ops.square(gram - keras.ops.eye(kernel.shape[-1])))
 
 
-def correlation_of_unit_columns(kernel):
-    """TotalCorrelation and unit norms for it"""
+def unit_correlation(kernel):
+    """Total correlation of the units, and the distance of their norms from 1."""
     norms = keras.ops.sum(keras.ops.square(kernel), axis=0)
     return TotalCorrelation(1.0)(kernel) + 10 * keras.ops.sum(keras.ops.square(norms - 1))
 

@@ -82,7 +82,6 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _set_variables(self, model: Any) -> None:
         if self._restored is not None:
-            _ = model.losses  # the first access creates the step counters of regularizers
             for variable, value in zip(_variables(model), self._restored.variables, strict=True):
                 variable.assign(value)
 
@@ -147,7 +146,7 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _variables(model: Any) -> list[Any]:
-    """All variables that training changes, in the same order for equal models whose losses were read once."""
+    """All variables that training changes, in the same order for equal models, once training or `_read` began."""
     memory.build_optimizer(model)
     left_out = {id(state.state) for state in _keras.step_states(model) if state.of_epoch}
     return [*(v for v in model.variables if id(v) not in left_out), *model.optimizer.variables]
