@@ -7,18 +7,15 @@ Sources:
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_entropy import _checks
-from keras_entropy.profile.measure import MEASURES, measure_weight
+from keras_entropy.profile.measure import MEASURES
+from keras_entropy.profile.measured_model import MeasuredModel
 from keras_entropy.profile.profile import EntropyProfile
-from keras_entropy.profile.random_copy import random_values
-from keras_entropy.profile.record import ProfileRecord
-from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight, inventory
+from keras_entropy.profile.weights import inventory
 
 
 def entropy_profile(
@@ -71,12 +68,7 @@ def entropy_profile(
             raise TypeError(_checks.message("randomize", "a seed (an integer, at least 0) or None", randomize))
         randomize = int(_checks.non_negative("randomize", randomize))
     check_built(model)
-    weights = inventory(model)
-    records = tuple(
-        _record(weight, measure, randomize, index)
-        for index, weight in enumerate(_with_progress_bar(weights) if progress else weights)
-    )
-    return EntropyProfile(model.name, measure, randomize, records)
+    return EntropyProfile.of_model(MeasuredModel(inventory(model), randomize), model.name, measure, randomize, progress)
 
 
 def check_built(model: Any) -> None:
@@ -88,39 +80,3 @@ def check_built(model: Any) -> None:
             "`model` should be built, so that its kernels exist. Received: a model that is not built. "
             "Give it an input shape (keras.Input), or call it once on data."
         )
-
-
-def _record(weight: MeasurableWeight | SkippedWeight, measure: str, randomize: int | None, index: int) -> ProfileRecord:
-    kind = type(weight.layer).__name__
-    if isinstance(weight, SkippedWeight):
-        return ProfileRecord(weight.path, kind, weight.shape, skipped=weight.reason)
-    draw = None
-    if randomize is None:
-        reason = _not_finite(weight)
-    else:
-        draw = random_values(weight, randomize, index)
-        reason = f"cannot be drawn: {kind} has no initializer with a seed for this weight" if draw is None else None
-    if reason is not None:
-        return ProfileRecord(weight.path, kind, weight.shape, skipped=reason)
-    found = measure_weight(weight, measure, values=True, draw=draw)
-    if np.isnan(found.values).any():
-        reason = "its value is NaN, for instance because a variance is negative"
-        return ProfileRecord(weight.path, kind, weight.shape, skipped=reason)
-    return ProfileRecord(weight.path, kind, found.shape, found.mean, found.values, found.unit, found.pieces)
-
-
-def _not_finite(weight: MeasurableWeight) -> str | None:
-    if weight.finite:
-        return None
-    values = np.concatenate([piece.reshape(-1) for piece in weight.pieces().values()])
-    counts = {"NaN": int(np.isnan(values).sum()), "infinite": int(np.isinf(values).sum())}
-    found = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return f"not finite: {found} of {values.size} values"
-
-
-def _with_progress_bar(weights: list[Any]) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    yield from track(weights, "Measuring", console=console, transient=True, disable=not console.is_terminal)
