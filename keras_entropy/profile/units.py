@@ -112,7 +112,7 @@ def unit_kernel(weight: MeasurableWeight, draw: Callable[[Any], HostArray] | Non
     if weight.layout == "dense":
         if len(pieces) > 1 and not isinstance(weight.layer, keras.layers.EinsumDense):
             return None
-        return np.stack(pieces)[:, None]
+        return first[None, None] if len(pieces) == 1 else np.stack(pieces)[:, None]
     return None if len(pieces) > 1 else _of_convolution(first, weight.layout, weight.linear_map.groups)
 
 
@@ -153,12 +153,14 @@ def cosines(kernel: HostArray, most: int) -> tuple[HostArray, HostArray]:
 def _norms(kernel: HostArray) -> tuple[HostArray, HostArray]:
     """The norms of the weights of each output, and of each input."""
     groups, positions, channels, outputs = kernel.shape
-    largest = float(np.abs(kernel).max()) or 1.0
+    largest = _largest(kernel)
     rows = kernel.reshape(groups, positions * channels, outputs)
     of_outputs, of_rows = np.zeros((groups, outputs)), np.zeros(rows.shape[:2])
     step = max(1, _BLOCK // (groups * outputs))
     for i in range(0, rows.shape[1], step):
-        squares = (rows[:, i : i + step].astype(np.float64) / largest) ** 2
+        squares = rows[:, i : i + step].astype(np.float64)
+        squares /= largest
+        squares *= squares
         of_outputs += squares.sum(axis=1)
         of_rows[:, i : i + step] = squares.sum(axis=2)
     of_inputs = of_rows.reshape(groups, positions, channels).sum(axis=1)
@@ -215,13 +217,18 @@ def _sketch(matrix: HostArray, columns: HostArray) -> HostArray:
     if len(matrix) <= _SKETCH:
         return matrix[:, columns].astype(np.float64)
     generator = np.random.default_rng(0)
-    largest = float(np.abs(matrix).max()) or 1.0
+    largest = _largest(matrix)
     sketch = np.zeros((_SKETCH, len(columns)))
     step = max(1, _BLOCK // max(1, len(columns)))
     for i in range(0, len(matrix), step):
         rows = matrix[i : i + step, columns].astype(np.float64) / largest
         sketch += generator.standard_normal((_SKETCH, len(rows))) @ rows
     return sketch
+
+
+def _largest(values: HostArray) -> float:
+    """The largest absolute value, without a copy of the array; 1 if all are zero."""
+    return max(float(values.max()), -float(values.min())) or 1.0
 
 
 def _directions(vectors: HostArray) -> HostArray:
