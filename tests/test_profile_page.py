@@ -104,7 +104,7 @@ def test_the_table_holds_the_numbers_without_the_script(model, write):
                 assert value.replace("-", "\u2212").replace("\u22120.000", "0.000") in row
         else:
             assert "not measured" in row
-    assert "3 of 4 weights are measured; beside them: random copy (seed 0)." in page.text
+    assert "3 of 4 weights are measured, beside a randomly initialised copy (seed 0)." in page.text
     assert "Nothing stands out: no collapsed layers, no dead outputs" in page.text
     heads = page.all("th")
     assert [head["aria-sort"] for head in heads if "aria-sort" in head] == ["ascending"]
@@ -262,7 +262,7 @@ def test_the_command_writes_the_page(model, tmp_path):
 
     assert result.exit_code == 0, result.output
     text = (tmp_path / "out.html").read_text(encoding="utf-8")
-    assert "beside them: random copy (seed 0)" in text
+    assert "beside a randomly initialised copy (seed 0)" in text
     assert '"epochs":[0.5,0.4]' in text
     assert "Nothing stands out: no collapsed layers" in result.stdout
     again = CliRunner().invoke(app, command)

@@ -129,7 +129,8 @@ class Page:
 
     def _lead(self) -> str:
         measured = [record for record in self.records if record.skipped is None]
-        beside = f"; beside them: {self.other}" if self.other else ""
+        copy = self.other.replace("random copy", "a randomly initialised copy") if self.other_is_random else self.other
+        beside = f", beside {copy}" if copy else ""
         return _text(
             f"Measure {self.measure}, in {self._unit()}: {_MEASURES[self.measure]}. {len(measured)} of "
             f"{len(self.records)} weights are measured{beside}."

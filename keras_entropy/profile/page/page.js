@@ -102,8 +102,9 @@
     const width = Math.max(region.clientWidth, 64 + layers.length * 3.6);
     const column = (width - 64) / Math.max(1, layers.length);
     const named = column >= 15;
-    const height = named ? 400 : 320;
-    const bottom = named ? 130 : 34;
+    const longest = Math.max(0, ...layers.map((l) => Math.min(20, l.name.length)));
+    const bottom = named ? 28 + 5.2 * longest : 34;
+    const height = (named ? 270 : 286) + bottom;
     const parts = layers.flatMap((l) => [l.own, l.random]).filter((n) => n && n.box);
     const values = parts.flatMap((n) => [n.box.ends[0], n.box.ends[4], n.mean]).concat(layers.flatMap((l) => (l.own && l.own.box ? l.own.box.outliers : [])));
     const alt = `Box plots of ${layers.length} weights in the order of the layers, in ${data.unit}. The table below holds the numbers.`;
