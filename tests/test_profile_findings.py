@@ -12,6 +12,7 @@ from keras_entropy import EntropyProfile, entropy_profile, models
 from keras_entropy.profile import ProfileRecord, Units, units
 from keras_entropy.profile.findings import ADVICE, find, in_words, remarks
 
+pytestmark = pytest.mark.once  # the host computes all of it
 L = keras.layers
 
 
@@ -264,3 +265,59 @@ def test_a_trained_network_of_digits_is_not_called_faulty(seeded):
     model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(x / 16, y, epochs=3, verbose=0)
     assert {finding.kind for finding in found(model)} <= {"far from random"}
+
+
+class TestConstantOutputs:
+    def model(self):
+        layers = [L.Conv2D(6, 3, padding="same", name="c"), L.ReLU(name="r"), L.MaxPooling2D(name="p"), L.Flatten()]
+        return built(*layers, L.Dense(5, "relu", name="d"), L.Dense(2, name="head"), shape=(6, 6, 1))
+
+    def sample(self, rows=64):
+        return np.random.default_rng(0).normal(size=(rows, 6, 6, 1)).astype("float32")
+
+    def test_dead_relus_are_found_where_they_are(self, seeded):
+        model = self.model()
+        change(model, "c", lambda bias: np.array([0, -99, 0, 0, -99, 0]), "bias")
+        change(model, "d", lambda bias: np.array([1, 1, -1e4, 1, 1]), "bias")
+        profile = entropy_profile(model, sample=self.sample())
+
+        found = {layer.path: layer.constant for layer in profile.constant}
+        assert found == {"c": (), "r": (1, 4), "d": (2,), "head": ()}
+        assert [str(finding) for finding in profile.findings()] == [
+            "r: 2 of 6 outputs never change on the sample of 64 rows (index 1, 4)",
+            "d: 1 of 5 outputs never changes on the sample of 64 rows (index 2)",
+        ]
+        assert "leaky activation" in str(profile)
+
+    def test_channels_first(self, seeded):
+        layers = [L.Conv2D(3, 3, activation="relu", data_format="channels_first", name="c")]
+        model = built(*layers, shape=(1, 6, 6))
+        change(model, "c", lambda bias: np.array([0, -99, 0]), "bias")
+        if keras.backend.backend() == "tensorflow":
+            pytest.skip("TensorFlow has no such convolution on the CPU")
+        (layer,) = entropy_profile(model, sample=self.sample().transpose(0, 3, 1, 2)).constant
+        assert (layer.outputs, layer.constant, layer.rows) == (3, (1,), 64)
+
+    def test_a_healthy_network_has_none(self, seeded):
+        profile = entropy_profile(self.model(), sample=self.sample())
+        assert all(layer.constant == () for layer in profile.constant)
+        assert "no constant outputs" in remarks(profile.findings(), "log_volume", True, True)[0]
+
+    def test_files_and_pages_hold_them(self, seeded, tmp_path):
+        model = self.model()
+        change(model, "c", lambda bias: np.array([0, -99, 0, 0, -99, 0]), "bias")
+        profile = entropy_profile(model, sample=self.sample())
+        profile.save(tmp_path / "p.json")
+        assert EntropyProfile.load(tmp_path / "p.json") == profile
+        profile.to_html(tmp_path / "p.html")
+        text = (tmp_path / "p.html").read_text(encoding="utf-8")
+        assert "<h3>Constant outputs (1)</h3>" in text
+        assert "<li>r: 2 of 6 outputs never change" in text  # a layer without weights is no row of the table
+
+    def test_samples_that_do_not_fit_are_refused(self, seeded):
+        with pytest.raises(ValueError, match="`sample` should be at least two rows"):
+            entropy_profile(self.model(), sample=self.sample(1))
+        with pytest.raises(ValueError, match="Leave out one of both"):
+            entropy_profile(self.model(), randomize=0, sample=self.sample())
+        with pytest.raises(ValueError, match="`sample` should be inputs of the model"):
+            entropy_profile(self.model(), sample=np.zeros((4, 3)))

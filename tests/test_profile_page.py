@@ -21,6 +21,7 @@ from keras_entropy.profile import page_data
 from keras_entropy.profile.epoch_log import epoch_log
 from keras_entropy_cli.app import app
 
+pytestmark = pytest.mark.once  # the host computes all of it
 L = keras.layers
 EVIL = "</script><img src=x onerror=alert(1)>"
 HISTORY = {"entropy/a": [-1.0, -1.5, math.nan], "entropy/c": [0.0, 1.0, 2.0], "loss": [3.0, 2.0, 1.0], "lr": [1e-3] * 3}

@@ -1,6 +1,7 @@
 """The entropy profile of a model, and the weights that it measures."""
 
 from keras_entropy.profile.comparison import Difference, ProfileComparison
+from keras_entropy.profile.constant_outputs import ConstantOutputs
 from keras_entropy.profile.findings import Finding
 from keras_entropy.profile.linear_map import LinearMap, register_measurable
 from keras_entropy.profile.measure import MEASURES, WeightEntropy, measure_weight, penalty
@@ -13,6 +14,7 @@ from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight, inven
 
 __all__ = [
     "MEASURES",
+    "ConstantOutputs",
     "Difference",
     "EntropyProfile",
     "Finding",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from keras_entropy import _checks
+from keras_entropy.profile.constant_outputs import ConstantOutputs
 from keras_entropy.profile.linear_map import HostArray
 from keras_entropy.profile.record import ProfileRecord
 from keras_entropy.profile.units import PARALLEL
@@ -40,6 +41,11 @@ ADVICE = {
         "A dead output is constant. It can be removed together with the weights that read it, or initialised again. "
         "Scales that start at zero, as in some residual branches, are meant to be zero before training."
     ),
+    "constant outputs": (
+        "These outputs never changed on the sample, as those of a ReLU whose input is always negative. They pass no "
+        "information and often no gradient. A larger sample makes sure of it. A smaller learning rate or a leaky "
+        "activation can prevent it."
+    ),
     "unread inputs": (
         "Nothing of these inputs reaches the outputs of the layer. Constant inputs may be left out of the data; units "
         "of the layer before that nothing else reads can be removed."
@@ -65,9 +71,9 @@ class Finding:
     """Something that stands out in a weight of a profile.
 
     Attributes:
-        kind: String. `"collapsed"`, `"dead outputs"`, `"unread inputs"`, `"duplicate outputs"` or `"far from
-            random"`.
-        path: String. Path of the weight.
+        kind: String. `"collapsed"`, `"dead outputs"`, `"constant outputs"`, `"unread inputs"`, `"duplicate outputs"` or
+            `"far from random"`.
+        path: String. Path of the weight, or of the layer for constant outputs.
         evidence: String. The numbers, in words.
     """
 
@@ -86,7 +92,10 @@ class Finding:
 
 
 def find(
-    records: Sequence[ProfileRecord], measure: str, random: Sequence[ProfileRecord] | None = None
+    records: Sequence[ProfileRecord],
+    measure: str,
+    random: Sequence[ProfileRecord] | None = None,
+    constant: Sequence[ConstantOutputs] = (),
 ) -> tuple[Finding, ...]:
     """List what stands out in the records of a profile.
 
@@ -95,6 +104,7 @@ def find(
         measure: String. Their measure.
         random: Sequence of `ProfileRecord` of a randomly initialised copy, in the same measure. Defaults to None:
             collapsed layers, and layers far from random, are not looked for.
+        constant: Sequence of `ConstantOutputs`. Defaults to none.
 
     Returns:
         A tuple of `Finding`, by kind, in the order of the layers.
@@ -106,6 +116,7 @@ def find(
         if record.skipped is None
         for finding in (*_of_units(record), *_beside_random(record, others.get(record.path), measure))
     ]
+    found += [Finding("constant outputs", layer.path, _of_constant(layer)) for layer in constant if layer.constant]
     return tuple(sorted(found, key=lambda finding: [*ADVICE].index(finding.kind)))
 
 
@@ -130,12 +141,13 @@ def heading(kind: str) -> str:
     return HEADINGS.get(kind, kind)
 
 
-def remarks(findings: Sequence[Finding], measure: str, beside_random: bool) -> list[str]:
+def remarks(findings: Sequence[Finding], measure: str, beside_random: bool, sampled: bool = False) -> list[str]:
     """Sentences on what was not found, and on what was not looked for."""
     beside = [kind for kind in ("collapsed", "far from random") if not beside_random]
     unseen = beside or ([] if measure == "log_volume" else ["collapsed"])
     there = {finding.kind for finding in findings}
-    absent = [heading(kind) for kind in ADVICE if kind not in there and kind not in unseen]
+    known = [kind for kind in ADVICE if kind not in unseen and (sampled or kind != "constant outputs")]
+    absent = [heading(kind) for kind in known if kind not in there]
     sentences = []
     if absent:
         sentences.append(f"{'Nothing else was found' if there else 'Nothing stands out'}: no {', no '.join(absent)}.")
@@ -143,6 +155,14 @@ def remarks(findings: Sequence[Finding], measure: str, beside_random: bool) -> l
         why = "the measure is not log_volume" if beside_random else "there is no randomly initialised copy"
         sentences.append(f"Not looked for, because {why}: {', '.join(map(heading, unseen))}.")
     return sentences
+
+
+def _of_constant(layer: ConstantOutputs) -> str:
+    change = "changes" if len(layer.constant) == 1 else "change"
+    return (
+        f"{len(layer.constant)} of {layer.outputs} outputs never {change} on the sample of {layer.rows} rows (index "
+        f"{_indices(layer.constant)})"
+    )
 
 
 def _of_units(record: ProfileRecord) -> Iterator[Finding]:

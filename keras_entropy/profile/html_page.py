@@ -59,6 +59,7 @@ class Page:
         others: Sequence of `ProfileRecord` of the other profile.
         other_details: Details of the other profile by path.
         findings: Sequence of `Finding`.
+        sampled: Boolean. Whether the model was run on a sample.
         log: Values by epoch, from `epoch_log`; None without a log.
     """
 
@@ -72,6 +73,7 @@ class Page:
     others: Sequence[ProfileRecord]
     other_details: Details
     findings: Sequence[Finding]
+    sampled: bool = False
     log: Mapping[str, Sequence[float]] | None = None
 
     def html(self) -> str:
@@ -106,15 +108,17 @@ class Page:
         others = {record.path: record for record in self.others}
         paths = [record.path for record in self.records]
         epochs = {} if self.log is None else epoch_log.of_weights(self.log, paths)
-        said: dict[str, list[str]] = {}
+        said: dict[int | None, list[str]] = {}
         for finding in self.findings:
-            said.setdefault(finding.path, []).append(printable(_with_minus(f"{finding.kind}: {finding.evidence}.")))
+            said.setdefault(self._place(finding), []).append(
+                printable(_with_minus(f"{finding.kind}: {finding.evidence}."))
+            )
         layers = []
-        for record in self.records:
+        for i, record in enumerate(self.records):
             details = (self.details, self.other_details)
             layer = layer_data(record, others.get(record.path), details, epochs.get(record.path))
             skipped = None if record.skipped is None else printable(record.skipped)
-            layers.append({**layer, "skipped": skipped, "findings": said.get(record.path, [])})
+            layers.append({**layer, "skipped": skipped, "findings": said.get(i, [])})
         log = self.log or {}
         return {
             "layers": layers,
@@ -123,7 +127,7 @@ class Page:
             # The singular values are the values of this measure.
             "curves": ["spectrum", "norms"] if self.measure == "log_volume" and self.details
             else ["values", "spectrum", "norms"],
-            "first": paths.index(self.findings[0].path) if self.findings else 0,
+            "first": self._place(self.findings[0]) or 0 if self.findings else 0,
             "losses": {name: rounded(log[name]) for name in epoch_log.LOSSES if name in log},
         }  # fmt: skip
 
@@ -137,29 +141,36 @@ class Page:
         )
 
     def _findings(self) -> str:
-        index = {record.path: i for i, record in enumerate(self.records)}
         parts = []
         for kind, advice in ADVICE.items():
             own = [finding for finding in self.findings if finding.kind == kind]
             if not own:
                 continue
-            items = [
-                f'<li><button type="button" class="link" data-layer="{index[finding.path]}">{_text(finding.path)}'
-                f"</button>: {_text(_with_minus(finding.evidence))}.</li>"
-                for finding in own
-            ]
+            items = [f"<li>{self._link(finding)}: {_text(_with_minus(finding.evidence))}.</li>" for finding in own]
             more = "\n".join(items[MOST_ITEMS:])
             left = (
                 f"<details><summary>{len(items) - MOST_ITEMS} more</summary><ul>{more}</ul></details>" if more else ""
             )
-            weights = "1 weight" if len(own) == 1 else f"{len(own)} weights"
             first = "\n".join(items[:MOST_ITEMS])
             parts.append(
-                f"<h3>{heading(kind).capitalize()} ({weights})</h3>\n<ul>{first}</ul>{left}\n"
+                f"<h3>{heading(kind).capitalize()} ({len(own)})</h3>\n<ul>{first}</ul>{left}\n"
                 f'<p class="advice">{_text(advice)}</p>'
             )
-        sentences = remarks(self.findings, self.measure, self.other_is_random)
+        sentences = remarks(self.findings, self.measure, self.other_is_random, self.sampled)
         return "\n".join([*parts, *(f"<p>{_text(sentence)}</p>" for sentence in sentences)])
+
+    def _place(self, finding: Finding) -> int | None:
+        """The number of the weight of a finding: a layer has its first one; None for a layer without weights."""
+        paths = [record.path for record in self.records]
+        if finding.path in paths:
+            return paths.index(finding.path)
+        return next((i for i, path in enumerate(paths) if path.startswith(f"{finding.path}/")), None)
+
+    def _link(self, finding: Finding) -> str:
+        i = self._place(finding)
+        if i is None:
+            return _text(finding.path)
+        return f'<button type="button" class="link" data-layer="{i}">{_text(finding.path)}</button>'
 
     def _overview(self) -> str:
         own = (
@@ -177,7 +188,7 @@ class Page:
         difference = None
         if record.mean is not None and other is not None and other.mean is not None:
             difference = record.mean - other.mean
-        kinds = [finding.kind for finding in self.findings if finding.path == record.path]
+        kinds = [finding.kind for finding in self.findings if self._place(finding) == i]
         stands_out = ", ".join(kinds) if record.skipped is None else "not measured"
         mark = ' class="mark"' if kinds else ""
         shape = shape_text(record.shape)

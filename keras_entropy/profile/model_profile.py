@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_entropy import _checks
+from keras_entropy.profile.constant_outputs import constant_outputs
 from keras_entropy.profile.measure import MEASURES
 from keras_entropy.profile.measured_model import MeasuredModel
 from keras_entropy.profile.profile import EntropyProfile
@@ -19,12 +20,16 @@ from keras_entropy.profile.weights import inventory
 
 
 def entropy_profile(
-    model: Any, measure: str = "log_volume", randomize: int | None = None, progress: bool = False
+    model: Any,
+    measure: str = "log_volume",
+    randomize: int | None = None,
+    progress: bool = False,
+    sample: Any = None,
 ) -> EntropyProfile:
     """Measure every weight of a model: where it keeps entropy, and where it loses it.
 
     Everything is computed on the host in float64, so the same weights give the same numbers on every backend. The model
-    is not changed, and no data is needed.
+    is not changed.
 
     Args:
         model: A built Keras model, trained or not: functional, sequential, subclassed or nested.
@@ -42,13 +47,17 @@ def entropy_profile(
             the model: each weight is drawn again by its own initializer. This baseline tells the effect of training
             from that of the architecture. One seed gives one copy per backend. Defaults to None.
         progress: Boolean. Whether to show a progress bar on standard error. Defaults to False.
+        sample: Inputs of the model, some hundred rows, as for `model.predict`. If given, the model is run on them in
+            inference mode, and units with a constant output are found, such as dead ReLU units; see
+            `EntropyProfile.findings`. Defaults to None: no data is needed.
 
     Returns:
         An `EntropyProfile` with one record per weight. A weight that cannot be measured has a record with the reason.
         Biases and other shifts have no record, because they change no entropy.
 
     Raises:
-        ValueError: If the model is not built, or the measure is unknown.
+        ValueError: If the model is not built, the measure is unknown, `sample` does not fit the model or has fewer than
+            two rows, or both `randomize` and `sample` are given.
         TypeError: If `model` is not a Keras layer or model, or `randomize` is not an integer.
 
     Examples:
@@ -68,7 +77,13 @@ def entropy_profile(
             raise TypeError(_checks.message("randomize", "a seed (an integer, at least 0) or None", randomize))
         randomize = int(_checks.non_negative("randomize", randomize))
     check_built(model)
-    return EntropyProfile.of_model(MeasuredModel(inventory(model), randomize), model.name, measure, randomize, progress)
+    if sample is not None and randomize is not None:
+        raise ValueError(
+            "`sample` is run on the model itself, not on a randomly initialised copy. Leave out one of both."
+        )
+    constant = None if sample is None else constant_outputs(model, sample)
+    measured = MeasuredModel(inventory(model), randomize)
+    return EntropyProfile.of_model(measured, model.name, measure, randomize, progress, constant)
 
 
 def check_built(model: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras_entropy import _checks, _files, _optional, _sealed, _table
 from keras_entropy.profile.comparison import ProfileComparison, compare_records
+from keras_entropy.profile.constant_outputs import ConstantOutputs
 from keras_entropy.profile.epoch_log import epoch_log
 from keras_entropy.profile.findings import Finding, find, in_words
 from keras_entropy.profile.html_page import Page
@@ -36,6 +37,7 @@ class EntropyProfile:
         measure: String. `"corner"`, `"log_volume"` or `"total_correlation"`.
         randomize: Integer. Seed of the randomly initialised copy; None for the model's own weights.
         records: Tuple of `ProfileRecord`, one per weight, in the order of the layers.
+        constant: Tuple of `ConstantOutputs`, one per layer with an activation; None if no sample was given.
 
     Examples:
         >>> import keras
@@ -51,14 +53,21 @@ class EntropyProfile:
     measure: str
     randomize: int | None
     records: tuple[ProfileRecord, ...]
+    constant: tuple[ConstantOutputs, ...] | None = None
     _measured_model: ClassVar[MeasuredModel | None] = None  # no field: it is neither compared nor copied nor saved
 
     @classmethod
     def of_model(
-        cls, measured: MeasuredModel, model: str, measure: str, randomize: int | None, progress: bool = False
+        cls,
+        measured: MeasuredModel,
+        model: str,
+        measure: str,
+        randomize: int | None,
+        progress: bool = False,
+        constant: tuple[ConstantOutputs, ...] | None = None,
     ) -> EntropyProfile:
         """Measure the weights of a model; see `entropy_profile`."""
-        profile = cls(model, measure, randomize, measured.records(measure, progress))
+        profile = cls(model, measure, randomize, measured.records(measure, progress), constant)
         profile.__dict__["_measured_model"] = measured
         return profile
 
@@ -113,6 +122,8 @@ class EntropyProfile:
     def findings(self, other: EntropyProfile | None = None) -> tuple[Finding, ...]:
         """List what stands out: dead outputs, inputs that are not read, duplicate outputs, and more beside `other`.
 
+        With the `sample` of `entropy_profile`, outputs that are constant on it are found too.
+
         Args:
             other: The `EntropyProfile` of a randomly initialised copy, with the same measure. Beside it, collapsed
                 layers (`"log_volume"`) and layers far from random are found too. Defaults to None.
@@ -139,7 +150,7 @@ class EntropyProfile:
                     "`other` should be the profile of a randomly initialised copy. Received: a profile of the weights "
                     f"of {other.model}. Make it with entropy_profile(model, {self.measure!r}, randomize=0)."
                 )
-        return find(self.records, self.measure, None if other is None else other.records)
+        return find(self.records, self.measure, None if other is None else other.records, self.constant or ())
 
     def _check_comparable(self, other: EntropyProfile) -> None:
         if not isinstance(other, EntropyProfile):
@@ -257,6 +268,7 @@ class EntropyProfile:
             others=() if other is None else other.records,
             other_details={} if other is None else other._details(),
             findings=self.findings(beside),
+            sampled=self.constant is not None,
             log=log,
         )
         _files.write_text(path, page.html())
@@ -290,7 +302,8 @@ class EntropyProfile:
             path: Path of the file. Missing folders are created, an existing file is replaced.
         """
         records = [{**vars(r), "units": None if r.units is None else vars(r.units)} for r in self.records]
-        fields = {**self.__getstate__(), "records": records}
+        constant = None if self.constant is None else [vars(found) for found in self.constant]
+        fields = {**self.__getstate__(), "records": records, "constant": constant}
         _sealed.write(path, SCHEMA, fields)
 
     @classmethod
