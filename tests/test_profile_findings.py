@@ -270,7 +270,8 @@ def test_a_trained_network_of_digits_is_not_called_faulty(seeded):
 class TestConstantOutputs:
     def model(self):
         layers = [L.Conv2D(6, 3, padding="same", name="c"), L.ReLU(name="r"), L.MaxPooling2D(name="p"), L.Flatten()]
-        return built(*layers, L.Dense(5, "relu", name="d"), L.Dense(2, name="head"), shape=(6, 6, 1))
+        dense = L.Dense(5, "relu", bias_initializer=keras.initializers.Constant(3.0), name="d")
+        return built(*layers, dense, L.Dense(2, name="head"), shape=(6, 6, 1))
 
     def sample(self, rows=64):
         return np.random.default_rng(0).normal(size=(rows, 6, 6, 1)).astype("float32")

@@ -110,7 +110,7 @@
     const alt = `Box plots of ${layers.length} weights in the order of the layers, in ${data.unit}. The table below holds the numbers.`;
     const [svg, place] = axes(width, height, 46, bottom, range(values), data.unit, alt);
     const wide = Math.min(18, column * 0.62), thin = Math.min(9, column * 0.34);
-    svg.append(draw("rect", { id: "marked", x: -100, y: 20, width: column, height: height - bottom - 20, class: "marked" }));
+    svg.append(draw("rect", { id: "marked", x: -100, y: 20, width: Math.min(column, 60), "data-column": column, height: height - bottom - 20, class: "marked" }));
     layers.forEach((layer, i) => {
       const x = 50 + (i + 0.5) * column;
       const line = (y1, y2, half, look) => draw("line", { x1: x - half, x2: x + half, y1: place(y1), y2: place(y2), class: look });
@@ -157,7 +157,9 @@
 
   function mark() {
     const found = by("marked");
-    if (found && chosen !== null) found.setAttribute("x", 50 + chosen * Number(found.getAttribute("width")));
+    if (!found || chosen === null) return;
+    const middle = 50 + (chosen + 0.5) * Number(found.dataset.column);
+    found.setAttribute("x", middle - Number(found.getAttribute("width")) / 2);
   }
 
   function epochs() {
