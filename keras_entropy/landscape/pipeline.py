@@ -323,6 +323,11 @@ def _hmc(
         return None
     if len(axes) > 1:
         raise ValueError(f"`hmc_fraction` above 0 needs a single axis. Received: axes={axes!r}. Use hmc_fraction=0.")
+    if problem.values:
+        raise ValueError(
+            "`hmc_fraction` above 0 needs parameters that change continuously. Received: parameters that take "
+            f"{len(problem.values)} values. Use hmc_fraction=0."
+        )
     levels = problem.observables[axes[0]].levels
     if levels is not None:
         raise ValueError(

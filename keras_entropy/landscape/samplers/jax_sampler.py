@@ -130,7 +130,12 @@ class JaxSampler:
             small = jnp.where(window.step_size > 0, window.step_size, 2.0 ** -octave.astype(jnp.float32))
             reach = half_width * jnp.where(redraw, 1.0, small)
             old = carry.parameters[place]
-            new = jnp.where(redraw, 0.0, old) + reach * jax.random.uniform(keys[3], (count,), minval=-1.0)
+            if self.problem.values:
+                possible = jnp.asarray(self.problem.values, jnp.float32)
+                places = jax.random.randint(keys[3], (count,), 1, len(possible))
+                new = possible[(jnp.searchsorted(possible, old) + places) % len(possible)]
+            else:
+                new = jnp.where(redraw, 0.0, old) + reach * jax.random.uniform(keys[3], (count,), minval=-1.0)
             inside = jnp.abs(new) <= half_width
             moved = carry.parameters.at[place].set(jnp.where(inside, new, old))
             values = self.problem.energy(moved)
