@@ -81,6 +81,7 @@ ARGUMENTS = {
     "08_sigmoid_entropy.py": ["--seeds", "2", "--tune-seeds", "1", "--epochs", "2"],
     "09_pretrain_without_labels.py": ["--seeds", "1", "--epochs", "2"],
     "10_unmix_sources.py": ["--epochs", "2"],
+    "11_landscape_of_a_cnn.py": ["--moves", "2e5", "--networks", "1"],
 }
 
 
