@@ -114,7 +114,7 @@ class Network:
 
 NETWORKS = {
     "cnn": Network(cnn, digits, (0.5, 0.3, 0.2, 0.1), 7e6, (0.2, 1)),
-    "transformer": Network(transformer, brackets, (0.65, 0.6, 0.55, 0.5), 1e6, (0.5, 1)),
+    "transformer": Network(transformer, brackets, (0.6, 0.5, 0.4, 0.35), 4e6, (0.0, 1)),
 }
 
 

@@ -17,7 +17,7 @@ def built(*parts, shape=(8, 8, 4)):
 def transformer():
     tokens = keras.Input((3,), dtype="int32")
     x = layers.Embedding(6, 4)(tokens)
-    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 3, flash_attention=False)(x, x))
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 3)(x, x))
     return keras.Model(tokens, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
 
 
@@ -150,6 +150,7 @@ def test_other_half_widths_are_refused(half_width, words):
 
 
 @ON_JAX
+@pytest.mark.slow
 def test_a_short_walk_of_a_convolutional_network_converges_to_the_shares_of_uniform_samples():
     make, data = CLASSIFIERS["convolution"]
     problem = landscape.keras_problem(make(), data, "fan_in")

@@ -33,9 +33,10 @@ def keras_problem(
 
     Observables are "train_loss", the cross-entropy in nats, "train_accuracy" and "test_accuracy". `stateless_call`
     computes them in float32 for all walkers together: by `vmap` and `jit` on JAX, by `vectorized_map` in a graph on
-    TensorFlow, by `torch.vmap` on torch. The parameters are ordered as in `model.trainable_variables`, each of them row
-    by row; weights that are not trainable keep their values. For fully connected ReLU networks `network_problem` is
-    much faster, because it evaluates what a move changes only.
+    TensorFlow, by `torch.vmap` on torch. On torch, a model with convolutions takes the walkers one by one, which is
+    slower. The parameters are ordered as in `model.trainable_variables`, each of them row by row; weights that are not
+    trainable keep their values. For fully connected ReLU networks `network_problem` is much faster, because it
+    evaluates what a move changes only.
 
     Args:
         model: Built `keras.Model` that maps x to (n, classes).
@@ -126,7 +127,8 @@ class _Energy:
         self._from_logits, self._summed, self._strength, self._first_wins = from_logits, summed, strength, first_wins
 
     def __call__(self, parameters: Any) -> dict[str, Any]:
-        values = ops.vectorized_map(self._evaluate_one, ops.transpose(ops.cast(parameters, "float32")))
+        rows = ops.transpose(ops.cast(parameters, "float32"))
+        values = _backend.framework().map_rows(self._evaluate_one, rows)
         return dict(zip(("train_loss", "train_accuracy", "test_accuracy"), values, strict=True))
 
     def _evaluate_one(self, vector: Any) -> tuple[Any, Any, Any]:
