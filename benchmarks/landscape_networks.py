@@ -36,11 +36,11 @@ from matplotlib.figure import Figure
 from keras_entropy import datasets, plots
 from keras_entropy.landscape import DensityOfStates, density_of_states, fan_in_half_widths, keras_problem
 
-STEPS, TUNED, TRAINED = 3000, 20, 100
+STEPS, TUNED, TRAINED = 1500, 20, 100
 """Training steps, networks that choose a learning rate, and networks that are compared."""
 RATES = {
-    "SGD": (keras.optimizers.SGD, (0.03, 0.1, 0.3, 1.0, 3.0)),
-    "Adam": (keras.optimizers.Adam, (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)),
+    "SGD": (keras.optimizers.SGD, (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)),
+    "Adam": (keras.optimizers.Adam, (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)),
 }
 WAYS = ((0.0, 1), (0.2, 1), (0.5, 1), (0.2, 3), (0.5, 3), (0.5, 10))
 """Fractions and leapfrog steps that the pilot compares."""
@@ -176,26 +176,26 @@ def walk(name, folder, seeds):
 
 
 def train(name, folder, seeds):
-    """Networks that each optimizer has trained, with the learning rate that other initial weights chose."""
-    found = {}
-    for optimizer in RATES:
-        path = folder / f"{name}-{optimizer}.npz"
-        if not path.exists():
-            begin, scores = time.process_time(), []
-            for rate in RATES[optimizer][1]:
-                reached = trained(name, optimizer, rate, 1000, TUNED)
-                scores.append(np.where(reached["reached"][-1], reached["validation"][-1], 0.0).mean())
-            best = int(np.argmax(scores))
-            reached = trained(name, optimizer, RATES[optimizer][1][best], 0, TRAINED)
-            np.savez(path, rate=RATES[optimizer][1][best], scores=scores, **reached)
-            print(f"{name}, {optimizer}: {time.process_time() - begin:.0f} s of processor time", flush=True)
-        found[optimizer] = dict(np.load(path))
-        scores = ", ".join(
-            f"{rate:g}: {score:.3f}"
-            for rate, score in zip(RATES[optimizer][1], found[optimizer]["scores"], strict=True)
-        )
-        print(f"{name}, {optimizer}: validation accuracy by learning rate: {scores}", flush=True)
-    report(name, walks(name, folder, seeds), found)
+    """Train networks, and print their accuracies beside those of all parameters."""
+    runs = {optimizer: tuned(name, optimizer, folder) for optimizer in RATES}
+    report(name, walks(name, folder, seeds), runs)
+    return runs
+
+
+def tuned(name, optimizer, folder):
+    """Networks trained at the learning rate that other initial weights chose, read from a file if there is one."""
+    path, rates = folder / f"{name}-{optimizer}.npz", RATES[optimizer][1]
+    if not path.exists():
+        begin, scores = time.process_time(), []
+        for rate in rates:
+            reached = trained(name, optimizer, rate, 1000, TUNED)
+            scores.append(np.where(np.isfinite(reached["loss"][-1]), reached["validation"][-1], 0.0).mean())
+        best = rates[int(np.argmax(scores))]
+        np.savez(path, rate=best, scores=scores, **trained(name, optimizer, best, 0, TRAINED))
+        print(f"{name}, {optimizer}: {time.process_time() - begin:.0f} s of processor time", flush=True)
+    found = dict(np.load(path))
+    scores = ", ".join(f"{rate:g}: {score:.3f}" for rate, score in zip(rates, found["scores"], strict=True))
+    print(f"{name}, {optimizer}: validation accuracy by learning rate: {scores}", flush=True)
     return found
 
 
