@@ -3,9 +3,9 @@
     KERAS_BACKEND=jax python examples/11_landscape_of_a_cnn.py [FOLDER] [--moves 2e6] [--networks 10]
 
 Every weight lies in a box of +-2 / sqrt(fan_in). The script estimates which part of this box has a given training loss
-(its entropy, in nats), and the mean test accuracy of all networks in that part. It takes about two minutes on one core.
-Then it trains networks with Adam, stops each of them at the deepest loss of the estimate, and compares. FOLDER gets a
-figure. A fifth of the moves follow the gradient of the loss, which needs JAX.
+(its entropy, in nats), and the mean test accuracy of all networks in that part. Then it trains networks with Adam,
+stops each of them at the deepest loss of the estimate, and compares. It takes about three minutes of processor time.
+FOLDER gets a figure. A fifth of the moves follow the gradient of the loss, which needs JAX.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def main():
         keras.utils.set_random_seed(seed)
         model = small_cnn()
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(0.003), loss, ["accuracy"])
+        model.compile(keras.optimizers.Adam(0.003), loss, metrics=["accuracy"])
         model.fit(x_train, y_train, 100, 500, verbose=0, callbacks=[StopAtLoss(x_train, y_train, 0.3)])
         accuracies.append(model.evaluate(x_test, y_test, verbose=0)[1])
     print(f"\nMean test accuracy at a training loss of 0.3 and less: all of the box {mean[0]:.3f} +- {error[0]:.3f},")

@@ -85,7 +85,14 @@ ARGUMENTS = {
 }
 
 
-QUICK = ("01_train", "04_profile", "docs/choosing", "docs/exact_entropy", "docs/sigmoid_entropy")
+QUICK = (
+    "01_train",
+    "04_profile",
+    "docs/choosing",
+    "docs/exact_entropy",
+    "docs/landscape_networks",
+    "docs/sigmoid_entropy",
+)
 """Examples and pages that train one small network at most."""
 STARTS_PROCESSES = ("keras_entropy.study.study", "keras_entropy.tuning.search_pipeline")
 
@@ -118,6 +125,7 @@ PAGES = {
     "docs/compare.md": "result",
     "docs/search.md": "result",
     "docs/landscape.md": "found",
+    "docs/landscape_networks.md": "problem",
     "docs/sigmoid_entropy.md": "model",
 }
 
