@@ -9,6 +9,7 @@ Sources:
 from keras_entropy.landscape.axis import Axis
 from keras_entropy.landscape.pipeline import Progress, density_of_states
 from keras_entropy.landscape.problems.exact_problems import ball_problem, perceptron_problem
+from keras_entropy.landscape.problems.fan_in import fan_in_half_widths
 from keras_entropy.landscape.problems.function import discrete_problem, function_problem
 from keras_entropy.landscape.problems.keras_model import keras_problem
 from keras_entropy.landscape.problems.network import network_problem
@@ -26,6 +27,7 @@ __all__ = [
     "ball_problem",
     "density_of_states",
     "discrete_problem",
+    "fan_in_half_widths",
     "function_problem",
     "keras_problem",
     "network_problem",

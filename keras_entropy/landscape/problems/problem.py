@@ -48,7 +48,8 @@ class Observable:
 class Problem:
     """A box [-half_width, half_width]^dimension of parameters, and observables in it.
 
-    `network_problem`, `keras_problem`, `function_problem`, `discrete_problem`, `ball_problem` and `perceptron_problem` make one.
+    `network_problem`, `keras_problem`, `function_problem`, `discrete_problem`, `ball_problem` and `perceptron_problem`
+    make one.
 
     Attributes:
         name: String. Description of the problem.

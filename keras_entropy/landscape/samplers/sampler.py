@@ -122,10 +122,11 @@ class Window:
 class Sampler(Protocol):
     """Moves the walkers of one problem.
 
-    A move changes one component. If it can take certain values only, it takes one of the others. Else half of the moves redraw it uniformly in the box; the other half add
-    half_width * 2**-o * u, with u uniform on (-1, 1) and o uniform on 0, 1, ..., octaves. A proposal outside of the box
-    or of all target bins is rejected and counted as a visit of the old bin. With `Window.hmc`, a fraction of the moves
-    are Hamiltonian trajectories, which are reflected at the walls of the box. Nothing adapts while it samples.
+    A move changes one component. Half of the moves redraw it uniformly in the box; the other half add
+    half_width * 2**-o * u, with u uniform on (-1, 1) and o uniform on 0, 1, ..., octaves. If a component can take
+    certain values only, a move gives it another of these. A proposal outside of the box or of all target bins is
+    rejected and counted as a visit of the old bin. With `Window.hmc`, a fraction of the moves are Hamiltonian
+    trajectories, which are reflected at the walls of the box. Nothing adapts while it samples.
     """
 
     problem: Problem
