@@ -145,8 +145,9 @@ def _groups(problems: Any) -> Groups:
     expected = "a list of Problems, or a mapping from names of groups to such lists"
     if isinstance(problems, Problem | str) or not isinstance(problems, Iterable):
         raise TypeError(_checks.message("problems", expected, problems))
-    groups = dict(problems) if isinstance(problems, Mapping) else {"all": problems}
-    for group, members in groups.items():
+    given = problems if isinstance(problems, Mapping) else {"all": problems}
+    groups: dict[str, tuple[Problem, ...]] = {}
+    for group, members in given.items():
         if not isinstance(group, str) or isinstance(members, Problem | str) or not isinstance(members, Iterable):
             raise TypeError(_checks.message("problems", expected, {group: members}))
         groups[group] = tuple(members)

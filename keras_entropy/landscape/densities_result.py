@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class FailedWalk:
     """A walk that did not finish.
 
@@ -108,8 +108,7 @@ class DensitiesOfStates:
         for record in records:
             walks.setdefault(record.group, []).append(record.density)
             if record.status != "finished":
-                place = {"group": record.group, "data_set": record.data_set}
-                failures.append(FailedWalk(**place, status=record.status, reason=record.reason))
+                failures.append(FailedWalk(record.group, record.data_set, record.status, record.reason))
         if all(density is None for found in walks.values() for density in found):
             raise RuntimeError(f"No walk finished. The first is {failures[0]}")
         return cls(walks={name: tuple(found) for name, found in walks.items()}, failures=tuple(failures), pairs=pairs)

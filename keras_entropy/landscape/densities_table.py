@@ -20,7 +20,7 @@ def group_rows(groups: Sequence[GroupSummary], observable: str | None) -> Table:
     head = ["group", "data sets", "not converged", "entropy, nats", *_named(observable)]
     rows = []
     for group in groups:
-        row = [group.name, str(group.walks), str(len(group.unconverged)), _with_error(group.entropy, 2)]
+        row = [group.name, str(group.entropy.count), str(len(group.unconverged)), _with_error(group.entropy, 2)]
         rows.append(row if group.mean is None else [*row, _with_error(group.mean, 4)])
     return head, rows
 
@@ -40,13 +40,17 @@ def notes(groups: Sequence[GroupSummary], failures: Sequence[object], confidence
     """What to know about the tables."""
     walks = sum(group.walks for group in groups)
     unconverged = [f"{group.name}, data set {i}" for group in groups for i in group.unconverged]
+    unvisited = walks - sum(group.entropy.count for group in groups)
     found = [f"+-: standard error over data sets; differences: paired, with {100 * confidence:g} % t intervals."]
+    if unvisited:
+        found.append(f"{unvisited} of {walks} walks did not visit the region, and are left out: use more moves.")
     if unconverged:
         found.append(f"{len(unconverged)} of {walks} walks have not converged: {_listed(unconverged)}.")
     else:
         found.append(f"All {walks} walks passed the checks of convergence.")
     if failures:
-        found.append(f"{len(failures)} walks did not finish: {_listed([str(failure) for failure in failures])}")
+        found.append(f"Not finished: {len(failures)} of {walks + len(failures)} walks.")
+        found += [str(failure) for failure in failures[:_MOST_NAMES]]
     return found
 
 

@@ -18,10 +18,10 @@ from keras_entropy.runs.identity import digest
 
 SCHEMA, RECORD_SCHEMA = "keras-entropy/walks/1", "keras-entropy/walk/1"
 DESCRIPTION, RECORDS, CHECKPOINTS, LOG = "walks.json", "walks", "checkpoints", "workers.log"
-TABLE, DIFFERENCES, FIGURE = "walks.csv", "differences.csv", "landscape.png"
+TABLE, FIGURE = "walks.csv", "landscape.png"
 _REMEDY = (
-    "Their walks cannot be mixed. Restore the settings (groups and data sets can only be added), replace the walks with "
-    "overwrite=True (--overwrite), or name another folder."
+    "Their walks cannot be mixed. Restore the settings (groups and data sets can only be added), replace the walks "
+    "with overwrite=True (--overwrite), or name another folder."
 )
 
 
@@ -42,7 +42,7 @@ class WalkPlan:
 
 def results_of(folder: Path) -> ResultsFolder:
     """The results folder of many walks."""
-    owns = (RECORDS, CHECKPOINTS, LOG, TABLE, DIFFERENCES, FIGURE)
+    owns = (RECORDS, CHECKPOINTS, LOG, TABLE, FIGURE)
     return ResultsFolder(folder, "set of walks", (DESCRIPTION,), owns)
 
 

@@ -59,8 +59,9 @@ class WalkQueue:
         }
         """For each group, the axes whose edges are to be found."""
         if given is not None:
-            axes = next(iter(known.values()))
-            self._arguments["edges"] = {name: axes[name].edges.tolist() for name in given if axes.get(name)}
+            first = next(iter(known.values()))
+            kept = {name: axis.edges.tolist() for name, axis in first.items() if axis is not None and name in given}
+            self._arguments["edges"] = kept
         self._leaders: dict[str, WalkRecord] = {}
         self.ended: dict[Slot, WalkRecord] = {}
 

@@ -1,4 +1,4 @@
-"""How far the runs are that go on now: each process writes its own progress in a file, and the display reads the files."""
+"""How far the runs are that go on now: each process writes its own part in a file, and the display reads the files."""
 
 from __future__ import annotations
 
@@ -80,9 +80,16 @@ class EpochReport(_Report, keras.callbacks.Callback):
 class ShareReport(_Report):
     """Function and context manager that reports which share of a run that has no epochs is done."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._first: tuple[float, float] | None = None
+
     def __call__(self, done: float, words: str) -> None:
-        """Write the share, from 0 to 1, and what else to say of the run."""
-        self._write([done, words])
+        """Write the share, from 0 to 1, what else to say of the run, and the seconds that it has left."""
+        now = time.monotonic()
+        begin, earlier = self._first = self._first or (now, done)
+        seconds = (now - begin) * (1 - done) / (done - earlier) if done > earlier else None
+        self._write([done, words, seconds])
 
 
 def text(folder: Path) -> str:
@@ -91,7 +98,7 @@ def text(folder: Path) -> str:
     shares: list[tuple[float, str]] = []
     for path in folder.glob("*.json"):
         with contextlib.suppress(OSError, ValueError):  # the run has just ended
-            done, rest = json.loads(path.read_text(encoding="utf-8"))
+            done, rest, *_ = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(rest, str):
                 shares.append((done, rest))
             else:
@@ -101,6 +108,16 @@ def text(folder: Path) -> str:
     count = sum(map(len, by_total.values()))
     parts = [_numbers(sorted(set(found)), total) for total, found in sorted(by_total.items(), key=str)]
     return ", ".join([*([f"{count} runs"] if count > 1 else []), *parts])
+
+
+def seconds_left(folder: Path) -> list[float | None]:
+    """The seconds that the runs without epochs have left which processes report in a folder; None if unknown."""
+    found: list[float | None] = []
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):  # the run has just ended
+            _, _, seconds = json.loads(path.read_text(encoding="utf-8"))
+            found.append(seconds)
+    return found
 
 
 def _shares(found: list[tuple[float, str]]) -> str:
