@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 import json
 import os
-import shutil
 import signal
 import threading
 import time
@@ -436,31 +435,20 @@ def test_a_problem_that_cannot_be_sent_is_named():
 
 @pytest.mark.processes
 def test_the_pool_an_executor_and_this_process_agree_to_the_bit(tmp_path):
-    """Problems with kernels, which the processes compile, and with a function that they cannot import."""
-    edges = [0.0, 0.7, 0.8, 2.0]  # that any network of two units has
-    offset = np.full((2, 1), 0.25)
-    groups = {
-        "network": [landscape.network_problem(1, 2, datasets.spirals(seed)) for seed in range(2)],
-        "function": [
-            landscape.function_problem(
-                lambda c, shift=seed / 10: {"train_loss": np.abs(c - offset).max(0) + shift},
-                2,
-                1.0,
-                {"train_loss": Observable()},
-            )
-            for seed in range(2)
-        ],
-    }
-    for members in groups.values():
-        options = {"axes": "train_loss", "edges": {"train_loss": edges}, "moves": 4e4, "walkers": 16}
-        options |= {"split_moves": 50, "progress": False}
-        with ThreadPoolExecutor(1) as executor:
-            here = all_bits(landscape.densities_of_states(members, executor=executor, threads=2, **options))
-        there = landscape.densities_of_states(members, workers=2, folder=tmp_path / str(len(here)), **options)
-        assert all_bits(there) == here
-        assert all_bits(DensitiesOfStates.load(tmp_path / str(len(here)))) == here
-        assert there.failures == ()
-        shutil.rmtree(tmp_path / str(len(here)))
+    """A problem with a kernel, which the processes compile, and one of a function that they cannot import."""
+    offset = np.full((6, 1), 0.1)
+    functions = [
+        landscape.function_problem(
+            lambda c, shift=seed / 10: {"energy": ((c - offset) ** 2).sum(0) + shift}, 6, 1.0, {"energy": Observable()}
+        )
+        for seed in range(2)
+    ]
+    problems = {"ball": [landscape.ball_problem(6)] * 2, "function": functions}
+    with ThreadPoolExecutor(1) as executor:
+        here = landscape.densities_of_states(problems, executor=executor, threads=2, **OPTIONS)
+    there = landscape.densities_of_states(problems, workers=2, folder=tmp_path, **OPTIONS)
+    assert there.failures == ()
+    assert all_bits(there) == all_bits(here) == all_bits(DensitiesOfStates.load(tmp_path))
 
 
 @pytest.mark.processes
