@@ -125,10 +125,12 @@ class DensitiesOfStates:
 
         Raises:
             FileNotFoundError: If the folder has no walks.
+            FileExistsError: If it is a file.
             ValueError: If a file in it was damaged or edited.
             RuntimeError: If no walk has finished.
         """
         path = _files.local(folder, "folder")
+        walk_folder.results_of(path).refuse_file()
         plan = walk_folder.read_plan(path)
         if plan is None:
             raise FileNotFoundError(

@@ -137,6 +137,8 @@ def _density(problem: Problem, task: WalkTask, progress: Callable[[Progress], No
 
 def text_of(at: Progress) -> str:
     """What a display says of a walk beside its share."""
+    if at.phase == "splitting":
+        return at.phase
     text = f"{at.phase}, {at.moves_per_second / 1e6:.1f}e6 moves/s, {at.visited:.0%} of bins"
     text += f", {at.round_trips} round trips"
     return f"{text}, ln f {at.log_f:.1e}" if at.phase == "learning" else text
