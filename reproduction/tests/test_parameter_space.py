@@ -113,7 +113,8 @@ def test_a_verdict_is_that_of_the_prediction_interval_of_two_means(paper, verdic
 
 def test_one_data_set_has_no_verdict():
     assert zhang_table.Value(np.array([0.8]), 0.8).verdict == "unknown"
-    assert zhang_table.Value(np.array([]), 0.8).verdict == "unknown"
+    assert zhang_table.Value(np.array([0.8]), 0.8).shown(3) == "0.800 [0.80] unknown"
+    assert zhang_table.Value(np.array([]), 0.8).shown(3) == "- [0.80] unknown"
 
 
 def walk(accuracies):
@@ -146,7 +147,10 @@ def test_a_row_reads_the_curves_at_the_paper_s_loss_and_at_each_network_s():
     assert row.own_loss == pytest.approx(0.8)
     assert row.outside == pytest.approx(0.3)
     assert (row.unconverged, row.walks) == (2, 2)
-    assert "30% of the trained parameters lie outside the box" in row.reasons()[-2]
+    reasons = row.reasons()
+    assert "1 of 2 walks did not visit the paper's loss" in reasons
+    assert "2 of 2 walks have not converged" in reasons
+    assert "30% of the trained parameters lie outside the box" in reasons
 
 
 def test_one_data_set_is_refused(capsys):
