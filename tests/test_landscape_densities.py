@@ -15,7 +15,7 @@ import pytest
 from landscape_cases import Killed, bits, kill_at_write, without_kernel
 
 from keras_entropy import EntropyWarning, _sealed, datasets, landscape, stats
-from keras_entropy.landscape import DensitiesOfStates, Observable, exact, pipeline, walk, wang_landau
+from keras_entropy.landscape import DensitiesOfStates, Observable, exact, pipeline, walk, walk_folder, wang_landau
 from keras_entropy.runs.pool import JobError
 from keras_entropy.study import environment
 
@@ -378,6 +378,16 @@ def test_names_of_groups_are_names_of_files_everywhere(tmp_path):
     assert "3x6-0.json" in names
     assert all(len(name) < 80 and name.isascii() for name in names)
     assert list(DensitiesOfStates.load(tmp_path).walks) == list(problems)
+
+
+def test_walks_that_have_not_ended_are_missing(tmp_path):
+    measure(balls(2, (6,)), folder=tmp_path)
+    (tmp_path / "walks" / walk_folder.file_name("d=6", 1)).unlink()
+    part = DensitiesOfStates.load(tmp_path)
+    assert [failure.status for failure in part.failures] == ["missing"]
+    assert part.groups()[0].walks == 1
+    assert part.region_entropy("d=6")[0] == pytest.approx(part.groups()[0].entropy.mean)
+    assert "d=6, data set 1: missing, it has not ended yet." in str(part)
 
 
 def test_a_folder_without_walks_cannot_be_loaded(tmp_path):

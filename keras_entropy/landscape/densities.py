@@ -115,7 +115,7 @@ def densities_of_states(
             jobs = [(task, (_payload(queue.problem(task)), task)) for task in tasks]
             execution.run_all(used, measure, jobs, _died, add)
             tasks = queue.ready(records, threads, checkpoints)
-    result = DensitiesOfStates.of_records([queue.ended[slot] for slot in queue.slots], plan.pairs)
+    result = DensitiesOfStates.of_records({slot: queue.ended[slot] for slot in queue.slots}, plan.pairs)
     failed = result.failures
     if failed:
         warnings.warn(

@@ -16,7 +16,7 @@ from keras_entropy.landscape import densities_figure, densities_table, walk_fold
 from keras_entropy.landscape.first_axis import deep_bin, entropy_along, mean_along, region_of
 from keras_entropy.landscape.result import DensityOfStates
 from keras_entropy.landscape.set_averages import GroupDifference, GroupSummary, MeanOverSets, mean_over_sets, paired
-from keras_entropy.landscape.walk import WalkRecord
+from keras_entropy.landscape.walk import Slot, WalkRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,8 @@ class FailedWalk:
     Attributes:
         group: String. Name of its group.
         data_set: Integer. Number of its data set.
-        status: String. `"failed"` (an exception) or `"died"` (the process was killed or crashed).
+        status: String. `"failed"` (an exception), `"died"` (the process was killed or crashed) or `"missing"` (it has
+            not ended yet).
         reason: String. Why.
     """
 
@@ -52,7 +53,7 @@ class WalkSummary:
     Attributes:
         group: String. Name of its group.
         data_set: Integer. Number of its data set.
-        status: String. `"converged"`, `"not converged"`, `"failed"` or `"died"`.
+        status: String. `"converged"`, `"not converged"`, `"failed"`, `"died"` or `"missing"`.
         entropy: Float, nats. Entropy of the region.
         observable: String. Name of the observable.
         mean: Float. Mean of the observable in the region.
@@ -97,25 +98,29 @@ class DensitiesOfStates:
         object.__setattr__(self, "walks", FrozenDict({group: tuple(found) for group, found in self.walks.items()}))
 
     @classmethod
-    def of_records(cls, records: Iterable[WalkRecord], pairs: tuple[tuple[str, str], ...]) -> DensitiesOfStates:
-        """The result of the records of all walks, data set by data set.
+    def of_records(
+        cls, records: Mapping[Slot, WalkRecord | None], pairs: tuple[tuple[str, str], ...]
+    ) -> DensitiesOfStates:
+        """The result of the records of all walks, data set by data set; None for a walk that has not ended.
 
         Raises:
             RuntimeError: If no walk has finished.
         """
         walks: dict[str, list[DensityOfStates | None]] = {}
         failures = []
-        for record in records:
-            walks.setdefault(record.group, []).append(record.density)
-            if record.status != "finished":
-                failures.append(FailedWalk(record.group, record.data_set, record.status, record.reason))
+        for (group, data_set), record in records.items():
+            walks.setdefault(group, []).append(None if record is None else record.density)
+            if record is None:
+                failures.append(FailedWalk(group, data_set, "missing", "it has not ended yet."))
+            elif record.density is None:
+                failures.append(FailedWalk(group, data_set, record.status, record.reason))
         if all(density is None for found in walks.values() for density in found):
             raise RuntimeError(f"No walk finished. The first is {failures[0]}")
         return cls(walks={name: tuple(found) for name, found in walks.items()}, failures=tuple(failures), pairs=pairs)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> DensitiesOfStates:
-        """Read the walks in a folder of `densities_of_states`. Walks without a record yet count as failed.
+        """Read the walks in a folder of `densities_of_states`, also while others go on.
 
         Args:
             folder: Path of the folder.
@@ -138,14 +143,8 @@ class DensitiesOfStates:
                 "keras-entropy landscape --data-seeds."
             )
         records = walk_folder.WalkRecords(path)
-        found = []
-        for group, problems in plan.problems.items():
-            for data_set in range(len(problems)):
-                missing = WalkRecord(
-                    group=group, data_set=data_set, key="0" * 32, status="died", reason="it has no record yet"
-                )
-                found.append(records.get((group, data_set)) or missing)
-        return cls.of_records(found, plan.pairs)
+        slots = [(group, data_set) for group, problems in plan.problems.items() for data_set in range(len(problems))]
+        return cls.of_records({slot: records.get(slot) for slot in slots}, plan.pairs)
 
     @property
     def observable(self) -> str | None:
