@@ -61,6 +61,7 @@ def landscape(
     """Sample the parameter space of a network on two spirals, and print the entropy of each loss or accuracy.
 
     Writes density.json, landscape.png, and the state of the walk, from which --resume continues bit-identically.
+
     With --data-seeds, --depths or --widths, it walks for each network and data set, prints averages over the data sets
     and paired differences between networks, and writes walks/ (one record each), walks.csv and landscape.png.
 
