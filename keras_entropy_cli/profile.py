@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,25 +86,49 @@ def profile(
         Path | None, typer.Option(metavar="FILE", help="Write a box plot to this file (.png, .svg, .pdf).")
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the profile to this file.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of --plot and --json.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a page to open in a browser: what stands out, box plots, and details of each weight beside a "
+            "randomly initialised copy.",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Show the epochs of a training on the page: history.csv of the train command, or the file of "
+            "keras.callbacks.CSVLogger.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of --plot, --json and --html.")
+    ] = False,
 ) -> None:
-    """Show the change of entropy that each weight of a network makes.
+    """Show the change of entropy that each weight of a network makes, and say what stands out.
 
     Model files are loaded in Keras's safe mode: code in them is never run.
 
-    Example: keras-entropy profile resnet50 --randomize 0 --placement pre_skip --plot resnet50.png
+    Example: keras-entropy profile resnet50 --randomize 0 --placement pre_skip --html resnet50.html
     """
     with user_errors():
-        _check_files(plot, json, overwrite=overwrite)
+        _check_files({"--plot": plot, "--json": json, "--html": html}, overwrite=overwrite)
+        if log is not None and html is None:
+            raise ValueError("--log shows epochs on the page of --html. Add --html FILE.")
         load_keras()
 
         from keras_entropy.profile import EntropyProfile, entropy_profile
+        from keras_entropy.profile.epoch_log import epoch_log
 
         if plot is not None:
             from keras_entropy import _optional, plots
 
             _optional.require("matplotlib", extra="plot")
             plots.format_of(plot)
+        epochs = None if log is None else epoch_log(log)
+        if html is not None and reference is None and randomize is None:
+            randomize = 0  # the page shows a randomly initialised copy
         compared = None if reference is None else EntropyProfile.load(reference)
         if compared is not None and randomize is None and compared.measure != measure.value:
             raise ValueError(
@@ -116,19 +141,24 @@ def profile(
         if randomize is not None:
             other, name = entropy_profile(network, measure.value, randomize, progress=True), "random"
         _print(found, None if other is None else found.compare(other), name, chosen)
+        _print_findings(found, other)
         if placement is not None:
             echo(f"placement {placement!r}: {', '.join(chosen) or 'none'}")
         if json is not None:
             found.save(json)
         if plot is not None:
             found.plot(other, plot)
+        if html is not None:
+            found.to_html(html, other, epochs)
 
 
-def _check_files(plot: Path | None, json: Path | None, *, overwrite: bool) -> None:
+def _check_files(files: Mapping[str, Path | None], *, overwrite: bool) -> None:
     """Make sure that the files can be written, before anything is computed."""
-    if plot is not None and plot == json:
-        raise ValueError(f"--plot and --json should name two files. Received: {plot} twice.")
-    for path in filter(None, (plot, json)):
+    given = {option: path for option, path in files.items() if path is not None}
+    for (first, path), (second, other) in itertools.combinations(given.items(), 2):
+        if path == other:
+            raise ValueError(f"{first} and {second} should name two files. Received: {path} twice.")
+    for path in given.values():
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists. Use --overwrite to replace it, or name another file.")
         folder = next(parent for parent in path.absolute().parents if parent.exists())
@@ -222,6 +252,19 @@ def _print(profile: EntropyProfile, comparison: ProfileComparison | None, other:
     for record in profile.records:
         if record.skipped is not None:
             console.print(_text(f"not measured: {record.path} ({record.kind}): {record.skipped}"))
+
+
+def _print_findings(profile: EntropyProfile, other: EntropyProfile | None) -> None:
+    """Say what stands out, with the numbers and what one may do."""
+    from keras_entropy.profile import findings
+
+    random = other if other is not None and other.randomize is not None else None
+    found = profile.findings(random)
+    said = [*findings.in_words(found), *findings.remarks(found, profile.measure, random is not None)]
+    for line in said:
+        echo(line)
+    if other is None:
+        echo("Add --randomize 0 to compare with a randomly initialised copy.")
 
 
 def _table(profile: EntropyProfile, comparison: ProfileComparison | None, other: str, chosen: Collection[str]) -> Table:

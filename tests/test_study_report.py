@@ -178,6 +178,63 @@ def test_the_page_says_what_was_run_and_how_values_were_chosen(whole):
     assert "not complete" not in text
 
 
+def test_the_page_begins_with_its_conclusion(whole):
+    text = (whole / "report.md").read_text(encoding="utf-8")
+    _, heading, words, sentences, *_ = text.split("\n\n")
+    assert heading == "## Conclusion"
+    evil = escaped(EVIL)
+    assert words == (
+        "Shown to be better than none in val_task_loss at the last epoch: tc (width=4); "
+        f"{evil} (width=4); tc (width=8); {evil} (width=8)."
+    )
+    assert sentences.startswith("- At width=4: tc is better than none by")
+    assert len(sentences.splitlines()) == 4
+    assert text.count("is better than none by") == 4
+
+
+def test_a_conclusion_on_part_of_the_runs_says_so(tmp_path):
+    folder = report(write_study(tmp_path / "study", keep=lambda r: r.seed < 2), tmp_path / "out")
+    assert "## Conclusion\n\nPreliminary, because the study is not complete. " in (folder / "report.md").read_text()
+
+
+def test_many_comparisons_are_summed_up_first(tmp_path):
+    arms = ("none", *(f"arm {i}" for i in range(12)))
+    folder = report(write_study(tmp_path / "study", arms=arms, widths=(), seeds=2))
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert text.startswith(
+        "# Study study\n\n## Conclusion\n\nShown to be better than none in val_task_loss at the last"
+    )
+    assert "arm 4; arm 5 and 4 more.\n\nAll 12 comparisons stand in words below the figures." in text
+    assert text.index("## In words") > text.index("## Figures")
+
+
+def test_figures_that_say_nothing_are_not_drawn(tmp_path):
+    """Arms with the same runs, each of three epochs, at one width; other ones at the other."""
+    records = [
+        RunRecord(arm=arm, seed=seed, point={"w": w}, history={"val_task_loss": [2.0, 1.0, 0.5 + 0.1 * seed + w * i]})
+        for i, arm in enumerate(("none", "tc")) for seed in range(3) for w in (0, 1)
+    ]  # fmt: skip
+    (tmp_path / "study").mkdir()
+    RunRecords(tmp_path / "study" / RUNS).add(*records)
+    folder = report(tmp_path / "study", metric="val_task_loss", baseline="none")
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "Not drawn, because they would show one value only: Epochs until the end of training, by arm." in text
+    assert not (folder / "stopping.png").exists()
+    figure = figures.learning_curves(records, compare(records))
+    assert [axes.get_title() for axes in figure.axes] == ["w=1"]
+    assert "1 grid point with equal curves not drawn" in " ".join(
+        " ".join(t.get_text() for t in figure.findobj() if hasattr(t, "get_text")).split()
+    )
+
+
+def test_equal_arms_have_no_figures(tmp_path):
+    records = [RunRecord(arm=arm, seed=seed, history={"val_task_loss": [0.5]}) for arm in "ab" for seed in range(3)]
+    comparison = compare(records)
+    for name in ("means1", "differences", "curves", "reach", "stopping"):
+        assert not figures.says_something(name, records, comparison)
+    assert figures.learning_curves(records, comparison).axes
+
+
 def test_csv_files_hold_all_runs(whole):
     comparison, runs, curves = (pd.read_csv(whole / f"{name}.csv") for name in ("comparison", "runs", "curves"))
     assert len(comparison) == 6
@@ -215,21 +272,21 @@ def test_a_study_that_still_runs_has_a_report(case, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "drawn"),
     [
-        {"arms": ("alone",)},
-        {"seeds": 1},
-        {"widths": ()},
-        {"arms": ("none",), "seeds": 1, "widths": ()},
-        {"arms": ("none", *(f"arm {i}" for i in range(29))), "widths": (), "seeds": 2},
-        {"widths": tuple(range(1, 15)), "seeds": 2},
+        ({"arms": ("alone",)}, 4),
+        ({"seeds": 1}, 4),
+        ({"widths": ()}, 5),
+        ({"arms": ("none",), "seeds": 1, "widths": ()}, 1),
+        ({"arms": ("none", *(f"arm {i}" for i in range(29))), "widths": (), "seeds": 2}, 5),
+        ({"widths": tuple(range(1, 15)), "seeds": 2}, 5),
     ],
     ids=str,
 )
-def test_small_and_large_studies_have_a_report(options, tmp_path):
+def test_small_and_large_studies_have_a_report(options, drawn, tmp_path):
     folder = report(write_study(tmp_path / "study", **options), margin=0.1)
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
-    assert len(page.all("img")) >= 4
+    assert len(page.all("img")) == drawn
     assert to_lines((folder / "report.md").read_text(encoding="utf-8"))
 
 

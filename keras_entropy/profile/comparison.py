@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keras_entropy import _checks, _table
+from keras_entropy.profile.findings import Finding, in_words
 from keras_entropy.profile.record import ProfileRecord
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ProfileComparison:
         title: String. Titles of the two profiles.
         differences: Tuple of `Difference`, one per weight that both profiles measured, in the order of the first.
         skipped: Tuple of (path, reason) for each other weight.
+        findings: Tuple of `Finding`: what stands out in the first profile; see `EntropyProfile.findings`.
 
     Examples:
         >>> import keras
@@ -68,6 +70,7 @@ class ProfileComparison:
     title: str
     differences: tuple[Difference, ...]
     skipped: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """Return a pandas data frame: one row per weight, one column per attribute of `Difference`.
@@ -96,10 +99,12 @@ class ProfileComparison:
         ]
 
     def _notes(self) -> list[str]:
-        return [f"{path}: {reason}" for path, reason in self.skipped]
+        return [*(f"{path}: {reason}" for path, reason in self.skipped), *in_words(self.findings)]
 
 
-def compare_records(first: Sequence[ProfileRecord], second: Sequence[ProfileRecord], title: str) -> ProfileComparison:
+def compare_records(
+    first: Sequence[ProfileRecord], second: Sequence[ProfileRecord], title: str, findings: tuple[Finding, ...] = ()
+) -> ProfileComparison:
     """Compare the records of two profiles of one measure; see `EntropyProfile.compare`.
 
     Raises:
@@ -120,7 +125,7 @@ def compare_records(first: Sequence[ProfileRecord], second: Sequence[ProfileReco
         raise ValueError(
             f"The profiles should be of one architecture. Received: {title}, which have no measured weight in common."
         )
-    return ProfileComparison(title, tuple(differences), tuple(skipped))
+    return ProfileComparison(title, tuple(differences), tuple(skipped), findings)
 
 
 def _mismatch(record: ProfileRecord, other: ProfileRecord | None) -> str | None:

@@ -7,27 +7,29 @@ Sources:
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_entropy import _checks
-from keras_entropy.profile.measure import MEASURES, measure_weight
+from keras_entropy.profile.constant_outputs import constant_outputs
+from keras_entropy.profile.measure import MEASURES
+from keras_entropy.profile.measured_model import MeasuredModel
 from keras_entropy.profile.profile import EntropyProfile
-from keras_entropy.profile.random_copy import random_values
-from keras_entropy.profile.record import ProfileRecord
-from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight, inventory
+from keras_entropy.profile.weights import inventory
 
 
 def entropy_profile(
-    model: Any, measure: str = "log_volume", randomize: int | None = None, progress: bool = False
+    model: Any,
+    measure: str = "log_volume",
+    randomize: int | None = None,
+    progress: bool = False,
+    sample: Any = None,
 ) -> EntropyProfile:
     """Measure every weight of a model: where it keeps entropy, and where it loses it.
 
     Everything is computed on the host in float64, so the same weights give the same numbers on every backend. The model
-    is not changed, and no data is needed.
+    is not changed.
 
     Args:
         model: A built Keras model, trained or not: functional, sequential, subclassed or nested.
@@ -45,13 +47,17 @@ def entropy_profile(
             the model: each weight is drawn again by its own initializer. This baseline tells the effect of training
             from that of the architecture. One seed gives one copy per backend. Defaults to None.
         progress: Boolean. Whether to show a progress bar on standard error. Defaults to False.
+        sample: Inputs of the model, some hundred rows, as for `model.predict`. If given, the model is run on them in
+            inference mode, and units with a constant output are found, such as dead ReLU units; see
+            `EntropyProfile.findings`. Defaults to None: no data is needed.
 
     Returns:
         An `EntropyProfile` with one record per weight. A weight that cannot be measured has a record with the reason.
         Biases and other shifts have no record, because they change no entropy.
 
     Raises:
-        ValueError: If the model is not built, or the measure is unknown.
+        ValueError: If the model is not built, the measure is unknown, `sample` does not fit the model or has fewer than
+            two rows, or both `randomize` and `sample` are given.
         TypeError: If `model` is not a Keras layer or model, or `randomize` is not an integer.
 
     Examples:
@@ -71,12 +77,13 @@ def entropy_profile(
             raise TypeError(_checks.message("randomize", "a seed (an integer, at least 0) or None", randomize))
         randomize = int(_checks.non_negative("randomize", randomize))
     check_built(model)
-    weights = inventory(model)
-    records = tuple(
-        _record(weight, measure, randomize, index)
-        for index, weight in enumerate(_with_progress_bar(weights) if progress else weights)
-    )
-    return EntropyProfile(model.name, measure, randomize, records)
+    if sample is not None and randomize is not None:
+        raise ValueError(
+            "`sample` is run on the model itself, not on a randomly initialised copy. Leave out one of both."
+        )
+    constant = None if sample is None else constant_outputs(model, sample)
+    measured = MeasuredModel(inventory(model), randomize)
+    return EntropyProfile.of_model(measured, model.name, measure, randomize, progress, constant)
 
 
 def check_built(model: Any) -> None:
@@ -88,39 +95,3 @@ def check_built(model: Any) -> None:
             "`model` should be built, so that its kernels exist. Received: a model that is not built. "
             "Give it an input shape (keras.Input), or call it once on data."
         )
-
-
-def _record(weight: MeasurableWeight | SkippedWeight, measure: str, randomize: int | None, index: int) -> ProfileRecord:
-    kind = type(weight.layer).__name__
-    if isinstance(weight, SkippedWeight):
-        return ProfileRecord(weight.path, kind, weight.shape, skipped=weight.reason)
-    draw = None
-    if randomize is None:
-        reason = _not_finite(weight)
-    else:
-        draw = random_values(weight, randomize, index)
-        reason = f"cannot be drawn: {kind} has no initializer with a seed for this weight" if draw is None else None
-    if reason is not None:
-        return ProfileRecord(weight.path, kind, weight.shape, skipped=reason)
-    found = measure_weight(weight, measure, values=True, draw=draw)
-    if np.isnan(found.values).any():
-        reason = "its value is NaN, for instance because a variance is negative"
-        return ProfileRecord(weight.path, kind, weight.shape, skipped=reason)
-    return ProfileRecord(weight.path, kind, found.shape, found.mean, found.values, found.unit, found.pieces)
-
-
-def _not_finite(weight: MeasurableWeight) -> str | None:
-    if weight.finite:
-        return None
-    values = np.concatenate([piece.reshape(-1) for piece in weight.pieces().values()])
-    counts = {"NaN": int(np.isnan(values).sum()), "infinite": int(np.isinf(values).sum())}
-    found = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return f"not finite: {found} of {values.size} values"
-
-
-def _with_progress_bar(weights: list[Any]) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    yield from track(weights, "Measuring", console=console, transient=True, disable=not console.is_terminal)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_entropy._frozen import FrozenDict
+from keras_entropy.profile.units import Units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,9 @@ class ProfileRecord:
         pieces: Read-only mapping of floats by name: the means of the heads of an attention projection, or of the
             gates of a recurrent kernel. Empty for other weights.
         skipped: String. Why the weight is not measured; None if it is.
+        layout: String. As in `LinearMap`; None if the weight is skipped.
+        units: `Units`. Dead and duplicate outputs, and inputs that are not read; None if the weight is skipped, and for
+            recurrent kernels.
     """
 
     path: str
@@ -37,6 +41,8 @@ class ProfileRecord:
     unit: str | None = None
     pieces: Mapping[str, float] = FrozenDict()
     skipped: str | None = None
+    layout: str | None = None
+    units: Units | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pieces", FrozenDict(self.pieces))

@@ -120,16 +120,24 @@ class Representations:
         return tuple(_representation(path, np.concatenate(rows)) for path, rows in self._rows.items() if rows)
 
 
+def positions_of(layer: Any, outputs: Any) -> tuple[int, ...] | None:
+    """The axes of the outputs of a layer that count positions; None if they are no tensor of real numbers."""
+    if not (
+        len(getattr(outputs, "shape", ())) > 1
+        and keras.backend.is_float_dtype(keras.backend.standardize_dtype(outputs.dtype))
+    ):
+        return None
+    rank = len(outputs.shape)
+    usual = keras.config.image_data_format() if rank > 3 else "channels_last"  # of sequences
+    channels_first = getattr(layer, "data_format", usual) == "channels_first"
+    return tuple(range(2, rank) if channels_first else range(1, rank - 1))
+
+
 def _add_vectors(rows: list[HostArray], layer: Any, outputs: Any) -> None:
     """Add the outputs of a layer to a list, averaged over their positions."""
-    if len(getattr(outputs, "shape", ())) > 1 and keras.backend.is_float_dtype(
-        keras.backend.standardize_dtype(outputs.dtype)
-    ):
-        z = keras.ops.convert_to_numpy(outputs).astype(np.float64)
-        usual = keras.config.image_data_format() if z.ndim > 3 else "channels_last"  # of sequences
-        channels_first = getattr(layer, "data_format", usual) == "channels_first"
-        axes = range(2, z.ndim) if channels_first else range(1, z.ndim - 1)
-        rows.append(z.mean(axis=tuple(axes)))
+    axes = positions_of(layer, outputs)
+    if axes is not None:
+        rows.append(keras.ops.convert_to_numpy(outputs).astype(np.float64).mean(axis=axes))
 
 
 def _representation(path: str, z: HostArray) -> Representation:

@@ -12,7 +12,7 @@ from keras_entropy.runs.records import RunRecord, canonical
 from keras_entropy.stats import Estimate
 from keras_entropy.stats._samples import LARGEST
 from keras_entropy.study import arm_groups
-from keras_entropy.study.arm_groups import Group, Point
+from keras_entropy.study.arm_groups import Family, Group, Point
 from keras_entropy.study.figure_layout import (
     BLACK,
     BLUE,
@@ -31,7 +31,7 @@ from keras_entropy.study.figure_layout import (
     styles_of,
 )
 from keras_entropy.study.results import ArmResult, Comparison
-from keras_entropy.study.wording import is_number, percent
+from keras_entropy.study.wording import is_number, percent, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +47,42 @@ __all__ = [
     "means",
     "stopping_epochs",
 ]
+
+
+def says_something(name: str, records: Sequence[RunRecord], comparison: Comparison) -> bool:
+    """Whether a figure shows more than one value: more than one dot, or curves that differ.
+
+    Args:
+        name: String. `"differences"`, `"curves"`, `"reach"`, `"stopping"`, or the means otherwise.
+        records: Sequence of `RunRecord`.
+        comparison: `Comparison` of these records.
+    """
+    if name == "differences":
+        found = [row.difference for row in comparison.rivals if row.difference]
+        return any(difference.estimate != 0 or difference.low < difference.high for difference in found)
+    if name == "curves":
+        return any(_curves_differ(family, comparison.metric) for family in _families(records, comparison))
+    if name == "reach":
+        return len({epoch for row in comparison.rows for epoch in row.reached.values()}) > 1
+    if name == "stopping":
+        return len({epochs for row in comparison.rows for epochs in row.epochs.values()}) > 1
+    means = [row.mean.estimate for row in comparison.rows if row.mean]
+    return len(means) > 1 and len({value for row in comparison.rows for value in row.values.values()}) > 1
+
+
+def _families(records: Sequence[RunRecord], comparison: Comparison) -> Sequence[Family]:
+    return arm_groups.select(
+        records, comparison.metric, comparison.baseline, epoch=comparison.epoch,
+        lower_is_better=comparison.lower_is_better,
+    ).families  # fmt: skip
+
+
+def _curves_differ(family: Family, metric: str) -> bool:
+    """Whether runs of a grid point have several epochs, and arms, if there are several, other values."""
+    curves = [[run.history.get(metric, []) for run in group.finished] for group in family.groups]
+    curves = [curve for curve in curves if any(curve)]
+    long = any(len(values) > 1 for curve in curves for values in curve)
+    return long and (len(curves) == 1 or any(curve != curves[0] for curve in curves))
 
 
 def numeric_axes(comparison: Comparison) -> list[str]:
@@ -162,11 +198,11 @@ def learning_curves(records: Sequence[RunRecord], comparison: Comparison) -> Fig
     Returns:
         A matplotlib figure.
     """
-    families = arm_groups.select(
-        records, comparison.metric, comparison.baseline, epoch=comparison.epoch,
-        lower_is_better=comparison.lower_is_better,
-    ).families  # fmt: skip
+    every = _families(records, comparison)
+    families = [family for family in every if _curves_differ(family, comparison.metric)] or every
     figure, axes, notes = new_panels([family.point for family in families], comparison)
+    if len(families) < len(every):
+        notes.append(f"{plural(len(every) - len(families), 'grid point')} with equal curves not drawn")
     groups = [group for family in families for group in family.groups]
     styles = styles_of([group.label for group in groups], comparison.baseline, notes)
     everything: list[float] = []

@@ -70,7 +70,7 @@ def clear(folder: Path, keep: Collection[str] = ()) -> None:
 
 def page(plan: StudyPlan, records: Sequence[RunRecord], comparison: Comparison | None) -> list[Block]:
     """The blocks of the page, for `document.to_html` and `document.to_markdown`."""
-    blocks = sections.summary(plan, records, comparison)
+    blocks = [*sections.conclusion(plan, records, comparison), *sections.summary(plan, records, comparison)]
     if comparison is not None:
         blocks += sections.results(comparison, records, _pairs_of_rivals(records, comparison))
     blocks += sections.setup(plan, records)

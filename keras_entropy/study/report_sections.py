@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from keras_entropy import plots
@@ -16,8 +17,45 @@ from keras_entropy.study.significance_tables import PairwiseTable
 from keras_entropy.study.study_plan import Axes, PlannedArm, StudyPlan
 from keras_entropy.study.wording import DASH, is_number, plural, point_text, value_text
 
-MOST_FAILURES, MOST_TABLES = 50, 12
+MOST_FAILURES, MOST_TABLES, MOST_SENTENCES, MOST_NAMES = 50, 12, 8, 6
 _ALWAYS = ("placement", "regularizer")
+
+
+def conclusion(plan: StudyPlan, records: Sequence[RunRecord], comparison: Comparison | None) -> list[Block]:
+    """What the study shows, in words: all comparisons together, then one sentence each, if they are few."""
+    if comparison is None or not comparison.rivals:
+        return []
+    said: dict[str, list[str]] = {}
+    for row in comparison.rivals:
+        name = f"{row.label} ({point_text(row.shared)})" if row.shared else row.label
+        said.setdefault(comparison.conclusion(row) or "not possible", []).append(name)
+    base, metric = comparison.baseline, comparison.metric_text
+    parts = [
+        f"{start}: {_some(said[key])}."
+        for key, start in (
+            ("better", f"Shown to be better than {base} in {metric}"),
+            ("worse", f"Shown to be worse than {base} in {metric}"),
+            ("no difference shown", f"No difference from {base} shown in {metric}"),
+            ("not possible", f"Not compared with {base}"),
+        )
+        if key in said
+    ]
+    if _is_incomplete(plan, arm_groups.latest(records, "report")):
+        parts.insert(0, "Preliminary, because the study is not complete.")
+    sentences = comparison.sentences()
+    blocks: list[Block] = [Heading("Conclusion"), Paragraph(" ".join(parts))]
+    if len(sentences) <= MOST_SENTENCES:
+        return [*blocks, Items(tuple(f"{sentence}." for sentence in sentences))]
+    return [*blocks, Paragraph(f"All {len(sentences)} comparisons stand in words below the figures.")]
+
+
+def _is_incomplete(plan: StudyPlan, runs: Sequence[RunRecord]) -> bool:
+    return plan.planned and len(runs) < sum(plan.runs(arm, "report") for arm in plan.arms)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return "; ".join(names[:MOST_NAMES]) + more
 
 
 def summary(plan: StudyPlan, records: Sequence[RunRecord], comparison: Comparison | None) -> list[Block]:
@@ -25,7 +63,7 @@ def summary(plan: StudyPlan, records: Sequence[RunRecord], comparison: Compariso
     runs = arm_groups.latest(records, "report")
     failed = wording.left_out(arm_groups.failure_counts(runs), len(runs))
     items = [f"{_run_count(plan, runs, 'report')}{f'; {failed}' if failed else ''}."]
-    if plan.planned and len(runs) < sum(plan.runs(arm, "report") for arm in plan.arms):
+    if _is_incomplete(plan, runs):
         items.append(
             "The study is not complete: all numbers may change. The p-values are valid once all planned runs are there."
         )
@@ -217,7 +255,7 @@ def results(
     """The comparison in tables, figures and sentences."""
     blocks: list[Block] = [Heading("Comparison with the baseline"), comparison.table(), *pictures(comparison, records)]
     sentences = comparison.sentences()
-    if sentences:
+    if len(sentences) > MOST_SENTENCES:
         blocks += [Heading("In words"), Items(tuple(f"{sentence}." for sentence in sentences))]
     tables = [pair.table() for pair in pairs if any(pair.results.values())]
     if tables:
@@ -229,27 +267,37 @@ def results(
 
 
 def pictures(comparison: Comparison, records: Sequence[RunRecord]) -> list[Block]:
-    """The figures of a comparison that its runs allow."""
+    """The figures of a comparison that its runs allow, without those that would show one value only."""
     metric, base = comparison.metric_text, comparison.baseline
-    drawn: list[tuple[str, Any, str]] = []
+    partial = functools.partial
+    drawn: list[tuple[str, Callable[[], Any], str]] = []
     if any(row.mean for row in comparison.rows):
         axes: list[str | None] = [*figures.numeric_axes(comparison)]
         for i, axis in enumerate(axes or [None]):
             against = f" against {axis}" if axis else ""
-            drawn.append((f"means{i + 1}", figures.means(comparison, axis), f"Mean {metric}{against}, by arm"))
+            drawn.append((f"means{i + 1}", partial(figures.means, comparison, axis), f"Mean {metric}{against}, by arm"))
         if any(row.difference for row in comparison.rivals):
-            drawn.append(("differences", figures.differences(comparison), f"{metric}: difference from {base}, by arm"))
-        drawn.append(("curves", figures.learning_curves(records, comparison), f"{comparison.metric} by epoch and arm"))
+            caption = f"{metric}: difference from {base}, by arm"
+            drawn.append(("differences", partial(figures.differences, comparison), caption))
+        curves = partial(figures.learning_curves, records, comparison)
+        drawn.append(("curves", curves, f"{comparison.metric} by epoch and arm"))
         if any(row.reached for row in comparison.rows):
             reach = f"Epochs that each arm needs to reach the mean {comparison.metric} of {base}"
-            drawn.append(("reach", figures.epochs_to_reach(comparison), reach))
-        drawn.append(("stopping", figures.stopping_epochs(comparison), "Epochs until the end of training, by arm"))
+            drawn.append(("reach", partial(figures.epochs_to_reach, comparison), reach))
+        stopping = partial(figures.stopping_epochs, comparison)
+        drawn.append(("stopping", stopping, "Epochs until the end of training, by arm"))
     failed = _failed(comparison)
     blocks: list[Block] = [Heading("Figures")] if drawn else []
-    for name, figure, caption in drawn:
+    left = []
+    for name, draw, caption in drawn:
+        if not figures.says_something(name, records, comparison):
+            left.append(caption)
+            continue
         source = "curves.csv holds" if name == "curves" else "The tables of this page hold"
         alt = f"Figure: {caption}. {source} the numbers."
-        blocks.append(Picture(f"{name}.png", plots.png(figure), f"{caption}. {failed}".strip(), alt))
+        blocks.append(Picture(f"{name}.png", plots.png(draw()), f"{caption}. {failed}".strip(), alt))
+    if left:
+        blocks.append(Paragraph(f"Not drawn, because they would show one value only: {'; '.join(left)}."))
     return blocks
 
 

@@ -1,0 +1,77 @@
+"""Outputs of layers that never change on data, such as those of dead ReLU units."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_entropy import _checks
+from keras_entropy._backend.adapter import HostArray
+from keras_entropy.profile.representations import layers_with_representations, positions_of
+from keras_entropy.profile.sample import SamplePass, checked_sample
+
+_ACTIVATIONS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConstantOutputs:
+    """Outputs of a layer that never change on a sample.
+
+    Attributes:
+        path: String. Path of the layer.
+        outputs: Integer. Number of outputs: units or channels.
+        constant: Tuple of integers. Those with one value in all rows and at all positions; indices start at 0.
+        rows: Integer. Number of rows of the sample.
+    """
+
+    path: str
+    outputs: int
+    constant: tuple[int, ...]
+    rows: int
+
+
+def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
+    """Run a model on a sample, in inference mode, and look at the outputs of its layers that have an activation.
+
+    Args:
+        model: A built Keras model.
+        sample: Inputs of the model, at least two rows, as for `EntropyLogger`.
+
+    Returns:
+        A tuple of `ConstantOutputs`, one per layer with an output of real numbers.
+
+    Raises:
+        ValueError: If the sample does not fit the model, or has fewer than two rows.
+    """
+    sample = checked_sample(sample)
+    rows = keras.tree.flatten(sample)[0].shape[0]
+    if rows < 2:
+        raise ValueError(_checks.message("sample", "at least two rows of inputs", rows, "Give some hundred rows."))
+    sample_pass = SamplePass()
+    extremes: dict[str, list[HostArray]] = {}
+    for path, layer in layers_with_representations(model, "all").items():
+        if hasattr(layer, "activation") or isinstance(layer, _ACTIVATIONS):
+            extremes[path] = []
+            sample_pass.watch(layer, "call", after=functools.partial(_widen, extremes[path], layer))
+    sample_pass.run(model, sample)
+    return tuple(
+        ConstantOutputs(
+            path=path, outputs=len(ends[0]), constant=tuple(np.flatnonzero(ends[0] == ends[1]).tolist()), rows=rows
+        )
+        for path, ends in extremes.items()
+        if ends
+    )
+
+
+def _widen(ends: list[HostArray], layer: Any, outputs: Any) -> None:
+    """Widen the smallest and the largest value of each output by those of a batch."""
+    axes = positions_of(layer, outputs)
+    if axes is None:
+        return
+    z = keras.ops.convert_to_numpy(outputs)
+    low, high = z.min(axis=(0, *axes)), z.max(axis=(0, *axes))
+    ends[:] = [np.minimum(low, ends[0]), np.maximum(high, ends[1])] if ends else [low, high]
