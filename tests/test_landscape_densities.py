@@ -15,7 +15,16 @@ import pytest
 from landscape_cases import Killed, bits, kill_at_write, without_kernel
 
 from keras_entropy import EntropyWarning, _sealed, datasets, landscape, stats
-from keras_entropy.landscape import DensitiesOfStates, Observable, exact, pipeline, walk, walk_folder, wang_landau
+from keras_entropy.landscape import (
+    DensitiesOfStates,
+    Observable,
+    checkpoint,
+    exact,
+    pipeline,
+    walk,
+    walk_folder,
+    wang_landau,
+)
 from keras_entropy.runs.pool import JobError
 from keras_entropy.study import environment
 
@@ -361,6 +370,13 @@ def test_a_folder_of_other_walks_is_refused(change, words, tmp_path):
         measure(**{"problems": balls(2), "folder": tmp_path} | change)
     assert all_bits(DensitiesOfStates.load(tmp_path)) == all_bits(first)
     measure(**{"problems": balls(2), "folder": tmp_path, "overwrite": True} | change)
+
+
+def test_walks_of_another_version_are_refused(tmp_path, monkeypatch):
+    measure(balls(1, (6,)), folder=tmp_path)
+    monkeypatch.setattr(checkpoint, "SCHEMA", "keras-entropy/landscape/1")
+    with pytest.raises(ValueError, match="other settings: version of the walk"):
+        measure(balls(1, (6,)), folder=tmp_path)
 
 
 def test_the_same_edges_in_another_form_are_the_same_settings(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from keras_entropy import _checks, _files
+from keras_entropy.landscape import checkpoint
 from keras_entropy.landscape.pipeline import Progress, density_of_states
 from keras_entropy.landscape.problems.problem import Problem
 from keras_entropy.landscape.result import DensityOfStates
@@ -88,8 +89,8 @@ class WalkTask:
 
 
 def key_of(problem: Problem, arguments: Mapping[str, Any]) -> str:
-    """The key of a walk: a hash of all that its result depends on."""
-    return digest([digest_of(problem), identity(dict(arguments))])
+    """The key of a walk: a hash of all that its result depends on, also of the version of the walk."""
+    return digest([digest_of(problem), identity(dict(arguments)), checkpoint.SCHEMA])
 
 
 def digest_of(problem: Problem) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_entropy import _checks
-from keras_entropy.landscape import walk_folder
+from keras_entropy.landscape import checkpoint, walk_folder
 from keras_entropy.landscape.axis import Axis, axis_names, axis_of
 from keras_entropy.landscape.pipeline import density_of_states
 from keras_entropy.landscape.problems.problem import Problem
@@ -91,7 +91,8 @@ class WalkQueue:
     def plan(self, pairs: tuple[tuple[str, str], ...]) -> WalkPlan:
         """The plan of all walks."""
         problems = {group: tuple(map(digest_of, members)) for group, members in self._groups.items()}
-        return WalkPlan(settings=identity({**self._arguments, "seed": self._seed}), problems=problems, pairs=pairs)
+        settings = identity({**self._arguments, "seed": self._seed, "version of the walk": checkpoint.SCHEMA})
+        return WalkPlan(settings=settings, problems=problems, pairs=pairs)
 
     def problem(self, task: WalkTask) -> Problem:
         """The problem of a walk."""
