@@ -74,7 +74,7 @@ def compare(title, problem, name, bins, entropy, parameters, seconds, truth=None
     print(f"  {'':22} | {header}{'' if truth is None else ' rms of proposals, visits'}")
     ends = int(np.argmax(entropy)), 0
     for way, (sampler, hmc) in WAYS.items():
-        window = samplers.Window(bins, entropy, octaves=6, ends=ends, hmc=hmc)
+        window = samplers.Window(bins, entropy, octaves=2, ends=ends, hmc=hmc)
         walk = Walk(samplers.select_sampler(problem, (name,), sampler), window, parameters)
         walk(0)  # places the walkers, and compiles
         begin, lag = walk.walkers.bins.copy(), round(LAG / cost(hmc))
@@ -117,7 +117,7 @@ def loss(arguments):
         found = density_of_states(problem, "train_loss", 3e7, target_loss=stop)
         bins = bins_of(found.axes)
         split = splitting.split(sampler, bins.axes, 400, 2000, 0)
-        window = samplers.Window(bins, found.entropy, octaves=6)
+        window = samplers.Window(bins, found.entropy, octaves=2)
         walk = Walk(sampler, window, split.select(arguments.walkers, np.random.default_rng(0)))
         walk(50_000)  # the copies that splitting made separate
         title = f"mean loss of (3, 6) down to {stop:g} ({found.entropy[0]:.0f} nats)"

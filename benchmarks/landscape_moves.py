@@ -79,9 +79,7 @@ def ways(shape, axis, seconds):
     data = datasets.spirals(seed=0)
     problem = network_problem(depth, width, data)
     found = density_of_states(problem, axis, 3e6, target_loss=STOP if axis == "train_loss" else None)
-    window = samplers.Window(
-        bins_of(found.axes, found.visited), found.entropy[found.visited], 0.0, samplers.octaves_of(problem, axis)
-    )
+    window = samplers.Window(bins_of(found.axes, found.visited), found.entropy[found.visited])
     kernel = problem.kernel((axis,))
     dense = [keras.layers.Dense(width, activation="relu") for _ in range(depth)]
     model = keras.Sequential([keras.Input((2,)), *dense, keras.layers.Dense(2)])

@@ -114,17 +114,22 @@ def replacing(name, change):
 @pytest.mark.parametrize(
     "change",
     [
-        *(replacing(name, lambda a: a[:-1]) for name in ("log_g", "recent", "proposed", "visited", "walkers/bins")),
+        *(
+            replacing(name, lambda a: a[:-1])
+            for name in ("log_g", "recent", "proposed", "visited", "visits", "walkers/bins")
+        ),
         *(replacing(name, lambda a: a[:-1]) for name in ("walkers/parameters", "info/histogram", "extra/mapping")),
         *(replacing(name, lambda a: a[:-1]) for name in ("extra/splitting", "walkers/random_states", "info/sums")),
-        *(replacing(name, lambda a: a.astype("f4")) for name in ("log_g", "visited", "walkers/bins")),
+        *(replacing(name, lambda a: a.astype("f4")) for name in ("log_g", "visited", "visits", "walkers/bins")),
         *(replacing(name, lambda a: a[::-1]) for name in ("extra/edges0", "extra/mapping")),
         replacing("extra/edges0", lambda a: a * 1.001),
         replacing("walkers/random_states", lambda a: a * 0),
         *(setting(name, np.nan) for name in ("log_g", "walkers/parameters", "info/sums", "extra/splitting")),
         *(setting(name, 10**8) for name in ("walkers/bins", "walkers/trips", "walkers/parameters", "extra/mapping")),
         *(setting(name, -2) for name in ("walkers/bins", "recent", "visited", "proposed", "info/histogram")),
-        *(setting(name, value) for name in ("extra/spent", "extra/seconds") for value in (-1,)),
+        *(setting(name, -1) for name in ("extra/spent", "extra/seconds", "extra/octaves")),
+        setting("extra/octaves", 10**6),
+        setting("visits", 10**6),
         lambda head, arrays: arrays.pop("log_g"),
         lambda head, arrays: arrays.pop("extra/mapping"),
         lambda head, arrays: head["state"].update(phase="resting"),

@@ -75,7 +75,7 @@ def test_rounding_does_not_add_up(network, moves):
     split = splitting.split(sampler, (axis,), 200, 200, 0)
     walkers = samplers.init(network, 200, 1)
     walkers.parameters[:] = split.select(200, np.random.default_rng(0))
-    window = samplers.Window(split.bins, split.entropy, octaves=samplers.octaves_of(network, "train_loss"))
+    window = samplers.Window(split.bins, split.entropy, octaves=6)
     sampler.step(walkers, window, moves, samplers.WalkerInfo.zeros(200, window))
     loss = samplers.evaluate(network, walkers.parameters)["train_loss"]
     low, high = (np.minimum(split.bins.index([loss + drift]), split.bins.count - 1) for drift in (-2e-6, 2e-6))

@@ -64,8 +64,20 @@ def test_the_histogram_corrects_the_weights():
     entropy = np.log([0.7, 0.2, 0.1])
     weights = np.array([0.0, -1.0, -3.0])
     histogram = 1e6 * np.exp(entropy - weights)
-    assert estimators.from_histogram(weights, histogram) == pytest.approx(entropy)
-    assert estimators.from_histogram(weights, np.array([1, 0, 1]))[1] == -np.inf
+    assert estimators.from_histograms(weights[None], histogram[None]) == pytest.approx(entropy)
+    assert estimators.from_histograms(weights[None], np.array([[1, 0, 1]]))[1] == -np.inf
+
+
+def test_several_histograms_at_several_weights():
+    entropy = np.log([0.7, 0.2, 0.07, 0.03])
+    weights = np.array([[0.0, -1.0, -3.0, -3.0], [0.0, 0.0, 0.0, 0.0], [-2.0, 1.0, 5.0, 0.0]])
+    shares = np.exp(entropy - weights)
+    histograms = np.array([1e6, 3e5, 0.0])[:, None] * shares / shares.sum(1, keepdims=True)
+    assert estimators.from_histograms(weights, histograms) == pytest.approx(entropy, abs=1e-5)
+    histograms[0, 3], histograms[1, 2] = 0, 0  # a bin that only one of the rounds has visited
+    assert np.isfinite(estimators.from_histograms(weights, histograms)).all()
+    histograms[:, 2] = 0
+    assert estimators.from_histograms(weights, histograms)[2] == -np.inf
 
 
 def proposals_of(entropy, rate, moves, band=3):

@@ -16,10 +16,10 @@ from keras_entropy import _checks, _files
 from keras_entropy.landscape.samplers.sampler import WalkerInfo, WalkerState
 from keras_entropy.landscape.wang_landau import State
 
-SCHEMA = "keras-entropy/landscape/2"
+SCHEMA = "keras-entropy/landscape/3"
 
 _PLAIN = ("phase", "moves", "log_f")
-_ARRAYS = ("log_g", "recent", "proposed", "visited")
+_ARRAYS = ("log_g", "recent", "proposed", "visited", "visits")
 _PARTS = {"walkers": WalkerState, "info": WalkerInfo}
 
 

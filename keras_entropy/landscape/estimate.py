@@ -10,7 +10,7 @@ from keras_entropy.landscape import estimators
 from keras_entropy.landscape.axis import Bins
 from keras_entropy.landscape.result import ConditionalMean, DensityOfStates
 from keras_entropy.landscape.samplers.sampler import WalkerInfo
-from keras_entropy.landscape.wang_landau import Schedule, State
+from keras_entropy.landscape.wang_landau import ROUNDS, Schedule, State
 
 Array = np.ndarray[Any, Any]
 
@@ -37,21 +37,19 @@ def estimate_result(
     bins, info = schedule.bins, state.info
     neighbours = bins.neighbours(schedule.bands)
 
-    def by_visits(part: Array) -> Array:
-        return estimators.from_histogram(state.log_g, part[:, -1])
-
-    def by_proposals(part: Array) -> Array:
-        proposals = part[:, :-1].reshape(neighbours.shape)
-        return estimators.from_proposals(proposals, part[:, -1], neighbours, by_visits(part))
+    def estimate(part: Array) -> tuple[Array, Array]:
+        visits, proposals = part[:, :ROUNDS].T, part[:, ROUNDS:].reshape(neighbours.shape)
+        by_visits = estimators.from_histograms(state.log_g, visits)
+        return estimators.from_proposals(proposals, visits.sum(0), neighbours, by_visits), by_visits
 
     def with_difference(part: Array) -> Array:
-        found = by_proposals(part)
-        return np.stack([found, _difference(found, by_visits(part))])
+        found, other = estimate(part)
+        return np.stack([found, _difference(found, other)])
 
     flat = info.proposals.reshape(*info.histogram.shape, -1)
-    counts = np.concatenate([flat, info.histogram[..., None]], 2)
+    counts = np.concatenate([np.moveaxis(state.visits, 0, 2), flat], 2)
     histogram = info.histogram.sum(0)
-    entropy, other = by_proposals(counts.sum(0)), by_visits(counts.sum(0))
+    entropy, other = estimate(counts.sum(0))
     error, difference_error = estimators.jackknife(counts, with_difference)
     round_trips = int(state.walkers.trips[:, 1].sum())
     failures = _failed_checks(histogram, round_trips, _difference(entropy, other), difference_error)

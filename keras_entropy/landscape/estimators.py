@@ -12,6 +12,10 @@ _REFERENCE_WEIGHT = 1e-6
 """Weight of the reference in `from_proposals`, in counts."""
 
 
+_ITERATIONS, _TOLERANCE = 1000, 1e-6
+"""Most iterations of `from_histograms`, and the change in nats at which they end."""
+
+
 def normalize(entropy: Array) -> Array:
     """Shift entropies so that their exponentials sum to 1: the entropy of the whole box is 0."""
     from scipy.special import logsumexp
@@ -20,18 +24,34 @@ def normalize(entropy: Array) -> Array:
     return shifted
 
 
-def from_histogram(log_g: Array, histogram: Array) -> Array:
-    """Estimate entropies by reweighting the histogram of visits.
+def from_histograms(log_g: Array, histograms: Array) -> Array:
+    """Estimate entropies from the visits of several rounds, each at its own weights (Ferrenberg and Swendsen, 1989).
+
+    The visits of a round are in proportion to exp(entropy - log_g) times a constant of the round. Both are found
+    together, by iteration. One round needs none.
 
     Args:
-        log_g: Array (n,). Log weights, at which the sampler was frozen.
-        histogram: Array (n,). Visits.
+        log_g: Array (rounds, n). Log weights, at which the sampler was frozen in each round.
+        histograms: Array (rounds, n). Visits. A round without visits does not count.
 
     Returns:
         Array (n,) of entropies in nats, normalized; -inf for a bin without visits.
     """
+    from scipy.special import logsumexp
+
+    used = histograms.sum(1) > 0
+    log_g, histograms = log_g[used], histograms[used]
     with np.errstate(divide="ignore"):
-        return normalize(log_g + np.log(histogram))
+        log_visits, log_moves = np.log(histograms.sum(0)), np.log(histograms.sum(1))
+    entropy = normalize(log_visits + log_g.mean(0))
+    for _ in range(_ITERATIONS):
+        constants = logsumexp(entropy - log_g, axis=1)
+        found = normalize(log_visits - logsumexp((log_moves - constants)[:, None] - log_g, axis=0))
+        change = np.abs(np.where(np.isfinite(entropy), found - np.where(np.isfinite(entropy), entropy, 0.0), 0.0)).max()
+        entropy = found
+        if change < _TOLERANCE:
+            break
+    return entropy
 
 
 def from_proposals(proposals: Array, histogram: Array, neighbours: Array, reference: Array) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 from keras_entropy.landscape import wang_landau
 from keras_entropy.landscape.axis import Axis, Bins, bins_of
 from keras_entropy.landscape.problems.problem import Problem
+from keras_entropy.landscape.samplers.octaves import MOST
 
 Array = np.ndarray[Any, Any]
 
@@ -61,6 +62,18 @@ def checked_number(stored: Mapping[str, Any], name: str, kind: type) -> Any:
     return array.item()
 
 
+def checked_octaves(stored: Mapping[str, Any]) -> int:
+    """The octaves of the moves.
+
+    Raises:
+        ValueError: If no walk has so many. The message is a clause.
+    """
+    octaves: int = checked_number(stored, "octaves", np.int64)
+    if octaves > MOST:
+        raise ValueError(f"its moves have {octaves} octaves, more than {MOST}")
+    return octaves
+
+
 def checked_entropy(stored: Mapping[str, Any], bins: Bins) -> Array:
     """The entropy of the target bins by splitting.
 
@@ -101,6 +114,8 @@ def check_state(problem: Problem, schedule: wang_landau.Schedule, walkers: int, 
         raise ValueError(f"its log_f is {state.log_f!r}")
     if np.abs(state.walkers.parameters).max() > problem.half_width * (1 + _ROUNDING):
         raise ValueError("a walker is outside of the box")
+    if not np.array_equal(state.visits.sum(0), state.info.histogram):
+        raise ValueError("the visits of its rounds do not add up")
     if state.walkers.bins.max() >= n:
         raise ValueError("a walker is in a bin that does not exist")
     if state.walkers.trips[:, 0].max() > 2 or not state.walkers.random_states.any(axis=1).all():

@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_entropy import _checks
 from keras_entropy.landscape.axis import Axis, Bins, bins_of
+from keras_entropy.landscape.samplers.octaves import octaves_of
 from keras_entropy.landscape.samplers.sampler import (
     Sampler,
     WalkerInfo,
@@ -28,7 +29,6 @@ from keras_entropy.landscape.samplers.sampler import (
     evaluate,
     init,
     init_at,
-    octaves_of,
 )
 
 Array = np.ndarray[Any, Any]
@@ -52,6 +52,7 @@ class Splitting:
         parameters: Array (m, d). Particles in all target bins.
         found: Array (m,). Target bins of the particles.
         moves: Integer. Moves of all particles.
+        octaves: Integer. `Window.octaves` that suits the deep end.
     """
 
     bins: Bins
@@ -59,6 +60,7 @@ class Splitting:
     parameters: Array
     found: Array
     moves: int
+    octaves: int
 
     def select(self, count: int, rng: np.random.Generator) -> Array:
         """Return (count, d) particles, spread over the bins as evenly as possible, in random order."""
@@ -94,7 +96,7 @@ def find_axis(sampler: Sampler, name: str, target: float, particles: int, moves:
     walkers = init(sampler.problem, particles, seed)
     values = sign * evaluate(sampler.problem, walkers.parameters)[name]
     thresholds: list[float] = []
-    top = float(values.max())
+    top, octaves = float(values.max()), 0
     for _ in range(_MAX_LEVELS):
         threshold = float(np.quantile(values, _KEPT))
         kept = values <= threshold
@@ -106,7 +108,9 @@ def find_axis(sampler: Sampler, name: str, target: float, particles: int, moves:
             raise RuntimeError(_died_out(name, sign * values.min(), target, particles, moves))
         thresholds.append(threshold)
         walkers = _multiplied(walkers, walkers.parameters[kept])
-        window = _beyond(sampler, name, sign, threshold, deep)
+        window = _beyond(name, sign, threshold, deep)
+        octaves = octaves_of(sampler, walkers, window, octaves)
+        window = dataclasses.replace(window, octaves=octaves)
         sampler.step(walkers, window, moves, WalkerInfo.zeros(len(walkers.bins), window))
         values = sign * evaluate(sampler.problem, walkers.parameters)[name]
     else:
@@ -116,12 +120,12 @@ def find_axis(sampler: Sampler, name: str, target: float, particles: int, moves:
     return Axis(name, np.sort(sign * edges), deep)
 
 
-def _beyond(sampler: Sampler, name: str, sign: float, threshold: float, deep: str) -> Window:
+def _beyond(name: str, sign: float, threshold: float, deep: str) -> Window:
     """Return the window of the values beyond a threshold, at flat weights."""
     edges = np.sort(sign * np.array([threshold, threshold + 1.0]))
     bins = bins_of([Axis(name, np.sort([edges[0] - 1, *edges]), deep)])
     beyond = np.arange(2) == (0 if deep == "low" else 1)
-    return Window(Bins(bins.axes, np.where(beyond, 0, -1)), np.zeros(1), octaves=octaves_of(sampler.problem, name))
+    return Window(Bins(bins.axes, np.where(beyond, 0, -1)), np.zeros(1))
 
 
 def split(sampler: Sampler, axes: tuple[Axis, ...], particles: int, moves: int, seed: int) -> Splitting:
@@ -152,7 +156,7 @@ def split(sampler: Sampler, axes: tuple[Axis, ...], particles: int, moves: int, 
     bins = bins_of(axes, targets.reshape([axis.bins for axis in axes]))
     parameters, found = (np.concatenate(part) for part in zip(*pool, strict=True))
     inside = bins.mapping[found] >= 0
-    return Splitting(bins, entropy[targets], parameters[inside], bins.mapping[found][inside], spent)
+    return Splitting(bins, entropy[targets], parameters[inside], bins.mapping[found][inside], spent, down.octaves)
 
 
 class _Descent:
@@ -170,11 +174,10 @@ class _Descent:
         self, sampler: Sampler, axes: tuple[Axis, ...], upwards: bool, moves: int, walkers: WalkerState
     ) -> None:
         self._sampler, self._axes, self._moves, self._walkers = sampler, axes, moves, walkers
-        self._octaves = max(octaves_of(sampler.problem, axis.name) for axis in axes)
         n0, size = axes[0].bins, int(np.prod([axis.bins for axis in axes]))
         self.rows = np.arange(n0) if upwards else np.arange(n0)[::-1]
         self.row = np.arange(size) // (size // n0)  # of each bin, along the first axis
-        self.level, self.spent = 0, 0
+        self.level, self.spent, self.octaves = 0, 0, 0
         self.entropy = np.full(size, -np.inf)
         self.pool: list[tuple[Array, Array]] = []
         self._snapshots: list[tuple[Array, Array]] = []  # positions at this level and their bins
@@ -206,7 +209,9 @@ class _Descent:
         """Move the particles beyond the level, and return the share of each bin there."""
         beyond = np.isin(self.row, self.rows[self.level :])
         bins = bins_of(self._axes, beyond.reshape([axis.bins for axis in self._axes]))
-        window = Window(bins, np.zeros(bins.count), octaves=self._octaves)
+        window = Window(bins, np.zeros(bins.count))
+        self.octaves = octaves_of(self._sampler, self._walkers, window, self.octaves)
+        window = dataclasses.replace(window, octaves=self.octaves)
         particles, spread = len(self._walkers.bins), self._moves // 2
         self._sampler.step(self._walkers, window, spread, WalkerInfo.zeros(particles, window))
         lost = self._walkers.bins < 0  # by rounding, just beyond the level

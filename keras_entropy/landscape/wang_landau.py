@@ -1,4 +1,4 @@
-"""The Wang-Landau walk over fixed bins, with the 1/t schedule, and production at frozen weights.
+"""The Wang-Landau walk over fixed bins, with the 1/t schedule, and production in rounds at frozen weights.
 
 `init` makes the `State`, and `step` advances it and returns an `Info`. A `State` holds everything that the walk depends
 on, so that a walk that was stopped and resumed is bit-identical.
@@ -33,6 +33,10 @@ FIRST_LOG_F, _FLATNESS = 0.01, 0.2
 _BURST, _CHUNK = 50, 20_000
 """Moves of each walker in one step: of learning, after which the shared weights are updated, and of production."""
 
+ROUNDS = 8
+"""Rounds of production. The weights are frozen within a round, and estimated again before the next one from all
+proposals so far."""
+
 _OBSERVE_EVERY = 50
 """Moves after which production records the observables."""
 
@@ -45,12 +49,14 @@ class State:
         phase: "learning" while the weights change, then "production".
         moves: Integer. Moves of each walker in this phase.
         log_f: Float. What each visit adds to a log weight.
-        log_g: Array (n,), float64. Log weights.
+        log_g: Array (ROUNDS, n), float64. Log weights: of learning in the first row, which stays for the first round of
+            production; of a later round in its row.
         recent: Array (n,). Visits since log_f changed.
         proposed: Array (n, ...). Proposals to near bins in all of learning.
         visited: Array (n,). Visits in all of learning.
         walkers: Positions and random states.
-        info: Counts of production, in groups of walkers.
+        visits: Array (ROUNDS, groups, n). Visits of each round of production, in groups of walkers.
+        info: Counts of all rounds, in groups of walkers.
     """
 
     phase: str
@@ -60,6 +66,7 @@ class State:
     recent: Array
     proposed: Array
     visited: Array
+    visits: Array
     walkers: WalkerState
     info: WalkerInfo
 
@@ -87,7 +94,7 @@ class Schedule:
         bins: `Bins`. The axes and their target bins.
         octaves: Integer. See `Window`.
         learning: Integer. Moves of each walker while the weights change.
-        production: Integer. Moves of each walker at frozen weights.
+        production: Integer. Moves of each walker in all rounds of production.
         ends: Two integers. Target bins between which round trips are counted.
         hmc: `HMC`, or None for single-component moves only. Defaults to None.
     """
@@ -103,6 +110,11 @@ class Schedule:
     def bands(self) -> tuple[int, int]:
         """Largest distances along the axes at which proposals are counted."""
         return (3, 0) if len(self.bins.axes) == 1 else (2, 2)
+
+    @property
+    def round_ends(self) -> Array:
+        """Array (ROUNDS,). Moves of each walker in production at which each round ends."""
+        return np.arange(1, ROUNDS + 1) * self.production // ROUNDS
 
     def window(self, log_g: Array, log_f: float) -> Window:
         """Return the window at these weights."""
@@ -124,11 +136,14 @@ def init(schedule: Schedule, entropy: Array, parameters: Array, random_states: A
     info = WalkerInfo.zeros(groups, schedule.window(entropy, 0.0), observables, schedule.bands)
     recent, visited = (np.zeros(schedule.bins.count, np.int64) for _ in range(2))
     proposed = np.zeros(info.proposals.shape[1:], np.int64)
-    return State(LEARNING, 0, FIRST_LOG_F, entropy.astype(np.float64), recent, proposed, visited, walkers, info)
+    log_g = np.zeros((ROUNDS, schedule.bins.count))
+    log_g[0] = entropy
+    visits = np.zeros((ROUNDS, *info.histogram.shape), np.int64)
+    return State(LEARNING, 0, FIRST_LOG_F, log_g, recent, proposed, visited, visits, walkers, info)
 
 
 def step(sampler: Sampler, schedule: Schedule, state: State) -> Info:
-    """Make one burst of learning, or one chunk of production, and change the state in place.
+    """Make one burst of learning, or one chunk of a round of production, and change the state in place.
 
     Raises:
         ValueError: If no walker is in a target bin.
@@ -149,7 +164,8 @@ def is_finished(schedule: Schedule, state: State) -> bool:
 
 
 def _learn(sampler: Sampler, schedule: Schedule, state: State) -> Info:
-    window = schedule.window(state.log_g, state.log_f)
+    log_g = state.log_g[0]
+    window = schedule.window(log_g, state.log_f)
     moves = min(_BURST, schedule.learning - state.moves)
     counted = WalkerInfo.zeros(len(state.walkers.bins), window, 0, schedule.bands)
     sampler.step(state.walkers, window, moves, counted)
@@ -161,7 +177,7 @@ def _learn(sampler: Sampler, schedule: Schedule, state: State) -> Info:
     visits = counted.histogram.sum(0)
     state.proposed += counted.proposals.sum(0)
     state.visited += visits
-    state.log_g += state.log_f * visits
+    log_g += state.log_f * visits
     state.recent += visits
     state.moves += moves
     inverse = schedule.bins.count / (state.moves * len(state.walkers.bins))
@@ -173,18 +189,26 @@ def _learn(sampler: Sampler, schedule: Schedule, state: State) -> Info:
     if quarter > 4 * (state.moves - moves) // schedule.learning:
         # Proposals give the steps between bins long before the walkers have been everywhere.
         near = schedule.bins.neighbours(schedule.bands)
-        state.log_g = estimators.from_proposals(state.proposed, state.visited, near, state.log_g)
+        log_g[:] = estimators.from_proposals(state.proposed, state.visited, near, log_g)
         state.recent[:] = 0
     return _info(state, moves, state.recent)
 
 
 def _produce(sampler: Sampler, schedule: Schedule, state: State) -> Info:
-    window = schedule.window(state.log_g, 0.0)
-    moves = min(_CHUNK, schedule.production - state.moves)
+    ends = schedule.round_ends
+    index = int(np.searchsorted(ends, state.moves, side="right"))
+    window = schedule.window(state.log_g[index], 0.0)
+    moves = min(_CHUNK, int(ends[index]) - state.moves)
     counted = WalkerInfo.zeros(len(state.walkers.bins), window, len(sampler.problem.observables), schedule.bands)
     sampler.step(state.walkers, window, moves, counted, _OBSERVE_EVERY)
-    state.info.add(counted.sum_groups(len(state.info.histogram)))
+    counted = counted.sum_groups(len(state.info.histogram))
+    state.info.add(counted)
+    state.visits[index] += counted.histogram
     state.moves += moves
+    if state.moves == ends[index] and index + 1 < ROUNDS:
+        near = schedule.bins.neighbours(schedule.bands)
+        proposed, visited = state.proposed + state.info.proposals.sum(0), state.visited + state.info.histogram.sum(0)
+        state.log_g[index + 1] = estimators.from_proposals(proposed, visited, near, state.log_g[index])
     return _info(state, moves, state.info.histogram.sum(0))
 
 

@@ -5,6 +5,7 @@ a `Window` and counts in a `WalkerInfo`. `density_of_states` does all of this; u
 weights.
 """
 
+from keras_entropy.landscape.samplers.octaves import octaves_of
 from keras_entropy.landscape.samplers.sampler import (
     HMC,
     Sampler,
@@ -14,7 +15,6 @@ from keras_entropy.landscape.samplers.sampler import (
     evaluate,
     init,
     init_at,
-    octaves_of,
     random_states,
 )
 from keras_entropy.landscape.samplers.selection import BACKENDS, select_sampler

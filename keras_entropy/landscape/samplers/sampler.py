@@ -155,11 +155,6 @@ def init_at(parameters: Array, states: Array) -> WalkerState:
     return WalkerState(parameters, states, np.full(count, -1), np.zeros((count, 2), np.int64))
 
 
-def octaves_of(problem: Problem, name: str) -> int:
-    """Return `Window.octaves` for an observable: 2 for one with levels, 6 for one that changes continuously."""
-    return 6 if problem.observables[name].levels is None else 2
-
-
 def evaluate(problem: Problem, parameters: Array) -> dict[str, Array]:
     """Return all observables, (B,) each, at parameters (B, d)."""
     columns = np.ascontiguousarray(parameters.T)
