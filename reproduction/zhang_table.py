@@ -148,6 +148,7 @@ def row_of(paper: Mapping[str, Any], runs: Sequence[Trained], walks: Sequence[De
         walks: Walk along the training loss on each data set; None for one that did not finish.
     """
     curves = [None if walk is None else curve(walk) for walk in walks]
+    curves = [None if found is None or not len(found[0]) else found for found in curves]
     at_paper = np.array([math.nan if c is None else np.interp(paper["loss"], *c, left=math.nan) for c in curves])
     accuracies = np.array([run.accuracy.mean() for run in runs])
     own = np.concatenate(

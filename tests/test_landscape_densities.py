@@ -65,7 +65,7 @@ def with_one_nan(density):
 
 @pytest.fixture(scope="module")
 def found():
-    return measure(moves=2e5, walkers=512)
+    return measure(moves=1e5, walkers=128)
 
 
 pytestmark = pytest.mark.once
@@ -73,7 +73,7 @@ pytestmark = pytest.mark.once
 
 def test_each_walk_is_that_of_density_of_states(found):
     options = {name: value for name, value in OPTIONS.items() if name != "progress"}
-    options |= {"moves": 2e5, "walkers": 512}
+    options |= {"moves": 1e5, "walkers": 128}
     alone = landscape.density_of_states(balls()["d=7"][0], seed=2, backend="numpy", **options)
     assert bits(found.walks["d=7"][2]) == bits(alone)
 
@@ -106,7 +106,7 @@ def test_the_differences_are_paired_by_data_set(found):
 
 
 def test_a_second_axis_is_summed_over(tmp_path):
-    one = measure(balls(2, (6,)), axes=["energy", "positive"], moves=5e4, walkers=256)
+    one = measure(balls(2, (6,)), axes=["energy", "positive"], moves=5e4, walkers=64)
     density = one.walks["d=6"][0]
     shares = np.exp(density.entropy[0])
     assert one.region_entropy("d=6")[0] == pytest.approx(np.log(shares.sum()))

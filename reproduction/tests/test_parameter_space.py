@@ -45,7 +45,7 @@ def quick(monkeypatch):
 
 
 def run(capsys, folder, part, *arguments):
-    parameter_space.main([part, "--sets", "3", "--moves", "2e4", "--output", str(folder), *arguments])
+    parameter_space.main([part, "--sets", "3", "--moves", "5e4", "--output", str(folder), *arguments])
     return capsys.readouterr().out
 
 
@@ -54,7 +54,7 @@ def test_figure3(tmp_path, capsys):
     assert "3x6 -> 4x6" in said
     assert "3x6 -> 3x8" in said
     assert (tmp_path / "figure3.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list(tmp_path.glob("figure3-2e+04/walks/*.json"))) == 9
+    assert len(list(tmp_path.glob("figure3-5e+04/walks/*.json"))) == 9
 
 
 def test_figure2(tmp_path, capsys, monkeypatch):
@@ -69,7 +69,7 @@ def test_the_mean_accuracy_of_a_map_is_that_of_its_result():
     members = quick_problems((1, 1), 1)
     with ThreadPoolExecutor(1) as here:
         found = densities_of_states(
-            members, ("train_loss", "test_accuracy"), 2e4, target_loss=0.1, executor=here, progress=False
+            members, ("train_loss", "test_accuracy"), 5e4, target_loss=0.1, executor=here, progress=False
         )
     mean = parameter_space.mean_accuracy(found.walks["all"][0])
     np.testing.assert_allclose(mean, found.conditional_mean("all").mean)
@@ -139,6 +139,8 @@ def test_a_row_reads_the_curves_at_the_paper_s_loss_and_at_each_network_s():
         "equilibrium_accuracy": 0.85,
     }
     runs = [Trained(np.array([0.1, 1.5]), np.array([0.6, 0.8]), np.array([0.2, 0.4])) for _ in range(3)]
+    unseen = [np.nan] * 3
+    assert len(zhang_table.row_of(paper, runs, [walk(unseen)] * 3).equilibrium.values) == 0
     row = zhang_table.row_of(paper, runs, [walk([0.9, 0.8, 0.7]), walk([np.nan, 0.8, 0.6]), None])
     assert row.equilibrium.values == pytest.approx([0.85])  # the second does not reach the loss
     assert row.gain.values == pytest.approx([0.15])
