@@ -182,6 +182,7 @@ def test_an_end_that_cannot_be_reached_is_an_error():
         ({"walkers": 0}, "a positive integer"),
         ({"particles": 0}, "a positive integer"),
         ({"split_moves": 0}, "a positive integer"),
+        ({"threads": 0}, "a positive integer"),
         ({"backend": "cuda"}, "one of 'numba', 'jax', 'numpy'"),
         ({"edges": {"energy": [1.0, 0.5]}}, "increasing finite numbers"),
         ({"edges": {"energy": [0.0, 1.0, 1.0, 5.0]}}, "increasing finite numbers"),

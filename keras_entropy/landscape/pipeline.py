@@ -75,6 +75,7 @@ def density_of_states(
     hmc_fraction: float = 0.0,
     num_leapfrog_steps: int = 10,
     backend: str | None = None,
+    threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> DensityOfStates:
@@ -108,6 +109,8 @@ def density_of_states(
             the problems of this package; "jax" is one compiled program for all walkers, for any energy that JAX can
             trace, on the JAX backend of Keras; "numpy" evaluates any energy. Defaults to None: the first of them that
             serves, "jax" with `hmc_fraction`; "jax" is not tried for a `function_problem`.
+        threads: Integer. Number of threads of the "numba" moves; the result is the same for any number. Defaults to
+            None: one for each core.
         checkpoint: Path of a file that stores the walk. If it exists, the walk resumes from it and is bit-identical to
             one that was never stopped. Defaults to None.
         progress: Function that is called with a `Progress` about twice a second. Defaults to None.
@@ -127,6 +130,7 @@ def density_of_states(
         (8,)
     """
     begin = time.monotonic()
+    threads = None if threads is None else _checks.positive_integer("threads", threads)
     names = axis_names(problem, axes)
     settings = _Settings(
         problem=problem,
@@ -143,7 +147,7 @@ def density_of_states(
     for argument in ("walkers", "particles"):
         count = getattr(settings, argument) or _PARTICLES[1]
         _checks.fits_memory(argument, count, 8 * problem.dimension * count)
-    sampler = select_sampler(problem, names, backend or (None if settings.hmc is None else "jax"))
+    sampler = select_sampler(problem, names, backend or (None if settings.hmc is None else "jax"), threads)
     if settings.hmc is not None:
         from keras_entropy.landscape.samplers.hamiltonian import check_gradient
 

@@ -201,12 +201,7 @@ class DensityOfStates:
         Raises:
             OSError: If the file cannot be written.
         """
-        record = {
-            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()
-        }
-        record["axes"] = [{"name": a.name, "edges": a.edges.tolist(), "deep": a.deep} for a in self.axes]
-        record["means"] = {name: [part.tolist() for part in mean] for name, mean in self.means.items()}
-        _sealed.write(path, SCHEMA, record, indent=None)
+        _sealed.write(path, SCHEMA, self.to_record(), indent=None)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> DensityOfStates:
@@ -224,16 +219,33 @@ class DensityOfStates:
         """
         try:
             found = _sealed.converted(_sealed.read(path, SCHEMA), cls)
-            shape = tuple(axis.bins for axis in found.axes)
-            for name, array in found._arrays():
-                if array.shape != shape or array.dtype.kind != _KINDS.get(name, "f"):
-                    raise ValueError(f"`{name}` is an array of shape {array.shape} and type {array.dtype}")
+            found.check_shapes()
         except ValueError as error:
             raise ValueError(
                 f"{_checks.printable(path)} is not a density of states: {error}. Write one with DensityOfStates.save. "
                 f"{_sealed.EDITED}"
             ) from error
         return found
+
+    def to_record(self) -> dict[str, Any]:
+        """The result as plain values: what a file holds of it."""
+        record = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()
+        }
+        record["axes"] = [{"name": a.name, "edges": a.edges.tolist(), "deep": a.deep} for a in self.axes]
+        record["means"] = {name: [part.tolist() for part in mean] for name, mean in self.means.items()}
+        return record
+
+    def check_shapes(self) -> None:
+        """Check what was read from a file: all arrays have the shape of the bins.
+
+        Raises:
+            ValueError: If one has not. The message is a clause.
+        """
+        shape = tuple(axis.bins for axis in self.axes)
+        for name, array in self._arrays():
+            if array.shape != shape or array.dtype.kind != _KINDS.get(name, "f"):
+                raise ValueError(f"`{name}` is an array of shape {array.shape} and type {array.dtype}")
 
     def _arrays(self) -> Iterator[tuple[str, Array]]:
         """All arrays in the shape of the bins, with the name of the field or observable."""

@@ -94,12 +94,26 @@ def keras_problem(
         dimension=sum(math.prod(variable.shape) for variable in model.trainable_variables),
         half_width=half_width,
         observables=observables_of(y_train, y_test),
-        energy=_backend.framework().compiled(
+        energy=_CompiledEnergy(
             _Energy(model, arrays, frozen, scales, from_logits, reduction == "sum", strength, ties == "first")
         ),
         digest=digest("keras", identity(model), settings, *frozen, *arrays),
         traceable=True,
     )
+
+
+class _CompiledEnergy:
+    """An energy that is compiled anew where it is sent: what a framework has compiled cannot always be pickled."""
+
+    def __init__(self, energy: _Energy) -> None:
+        self._energy = energy
+        self._compiled = _backend.framework().compiled(energy)
+
+    def __call__(self, parameters: Any) -> Any:
+        return self._compiled(parameters)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._energy,)
 
 
 class _Energy:
