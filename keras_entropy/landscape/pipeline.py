@@ -30,8 +30,8 @@ _EDGES, _SPLITTING, _LEARNING = 0.04, 0.08, 0.08
 _LEVELS, _DEEP_LEVELS = 30, 100
 """Expected number of levels of splitting: along an accuracy, and along a loss down to its deepest bin."""
 
-_PARTICLES, _SPLIT_MOVES = (32, 200), (40, 5000)
-"""Least and most particles of splitting, and least and most moves of each particle at each level."""
+_SPLIT_MOVES = 100, 5000
+"""Least and most moves of each particle at each level of splitting: fewer would let it die out."""
 
 _SECONDS = 10.0
 """Seconds between checkpoints."""
@@ -70,7 +70,7 @@ def density_of_states(
     edges: Mapping[str, Any] | None = None,
     target_loss: float | None = None,
     walkers: int = 32,
-    particles: int | None = None,
+    particles: int = 200,
     split_moves: int | None = None,
     hmc_fraction: float = 0.0,
     num_leapfrog_steps: int = 10,
@@ -97,9 +97,10 @@ def density_of_states(
         target_loss: Float. Deepest edge of an axis that has neither edges nor levels, such as a training loss. Defaults
             to None.
         walkers: Integer. Number of walkers. Defaults to 32.
-        particles: Integer. Number of particles of splitting. Defaults to None: 200, or fewer for few moves.
+        particles: Integer. Number of particles of splitting. Defaults to 200.
         split_moves: Integer. Moves of each particle at each level of splitting. Defaults to None: splitting takes 8 %
-            of the moves, and 4 % more if it has to find edges.
+            of the moves, and 4 % more if it has to find edges, but at least 100 for each particle and level. So a
+            run of less than about 1e6 moves makes more moves than `moves`, unless `split_moves` is given.
         hmc_fraction: Float, below 1. Fraction of the moves after splitting that are Hamiltonian Monte Carlo along the
             gradient of the observable; 0 for single-component moves only. It needs one axis whose observable has a
             gradient, such as a loss, and the JAX backend. Defaults to 0.
@@ -140,12 +141,12 @@ def density_of_states(
         seed=_checks.seed("seed", seed),
         target_loss=None if target_loss is None else float(_checks.number("target_loss", target_loss)),
         walkers=_checks.positive_integer("walkers", walkers),
-        particles=None if particles is None else _checks.positive_integer("particles", particles),
+        particles=_checks.positive_integer("particles", particles),
         split_moves=None if split_moves is None else _checks.positive_integer("split_moves", split_moves),
         hmc=_hmc(problem, names, hmc_fraction, num_leapfrog_steps, backend),
     )
     for argument in ("walkers", "particles"):
-        count = getattr(settings, argument) or _PARTICLES[1]
+        count = getattr(settings, argument)
         _checks.fits_memory(argument, count, 8 * problem.dimension * count)
     sampler = select_sampler(problem, names, backend or (None if settings.hmc is None else "jax"), threads)
     if settings.hmc is not None:
@@ -183,7 +184,7 @@ class _Settings:
     seed: int
     target_loss: float | None
     walkers: int
-    particles: int | None
+    particles: int
     split_moves: int | None
     hmc: HMC | None
 
@@ -206,14 +207,9 @@ class _Settings:
             "machine": platform.machine(),
         }
 
-    def population(self, fraction: float, levels: int) -> tuple[int, int]:
-        """Return the number of particles, and the moves of each at each level.
-
-        Together, `levels` levels take about a fraction of all moves.
-        """
-        for_each_level = fraction * self.moves / levels
-        particles = self.particles or int(np.clip(for_each_level / _SPLIT_MOVES[0], *_PARTICLES))
-        return particles, self.split_moves or int(np.clip(for_each_level / particles, *_SPLIT_MOVES))
+    def moves_per_level(self, fraction: float, levels: int) -> int:
+        """Return the moves of each particle at each of `levels` levels that together take a fraction of all moves."""
+        return self.split_moves or int(np.clip(fraction * self.moves / (levels * self.particles), *_SPLIT_MOVES))
 
     def schedule(self, bins: Bins, entropy: Array, spent: int, octaves: int) -> wang_landau.Schedule:
         """Return the schedule of the walk after `spent` moves of splitting, which has found `entropy` (n,)."""
@@ -259,7 +255,8 @@ def _start(sampler: Sampler, settings: _Settings) -> _Run:
         axis or _find_axis(sampler, name, settings) for axis, name in zip(settings.axes, settings.names, strict=True)
     )
     levels = _LEVELS if settings.problem.observables[settings.names[0]].levels else axes[0].bins
-    split = splitting.split(sampler, axes, *settings.population(_SPLITTING, levels), settings.seed)
+    moves = settings.moves_per_level(_SPLITTING, levels)
+    split = splitting.split(sampler, axes, settings.particles, moves, settings.seed)
     schedule = settings.schedule(split.bins, split.entropy, split.moves, split.octaves)
     parameters = split.select(settings.walkers, np.random.default_rng([settings.seed, 2]))
     states = random_states(settings.seed + 1_000_003, settings.walkers)
@@ -291,8 +288,8 @@ def _find_axis(sampler: Sampler, name: str, settings: _Settings) -> Axis:
             f"`target_loss` should be the deepest value of {name!r}, or `edges` should have its bins. Received: "
             "target_loss=None."
         )
-    population = settings.population(_EDGES, _DEEP_LEVELS)
-    return splitting.find_axis(sampler, name, settings.target_loss, *population, settings.seed + 7)
+    moves = settings.moves_per_level(_EDGES, _DEEP_LEVELS)
+    return splitting.find_axis(sampler, name, settings.target_loss, settings.particles, moves, settings.seed + 7)
 
 
 def _walk(sampler: Sampler, run: _Run, save: Callable[[], None], progress: Callable[[Progress], None] | None) -> None:

@@ -113,6 +113,7 @@ def _draw(state: WalkerState, window: Window, problem: Problem, moves: int) -> t
     component = rng.integers(0, state.parameters.shape[1], shape)
     redraw = (rng.random(shape) < 0.5) & (window.step_size == 0)
     scale = np.where(redraw, 1.0, window.step_size or 2.0 ** -rng.integers(0, window.octaves + 1, shape))
+    change: Array
     if problem.values:
         change = rng.integers(1, len(problem.values), shape)
     else:
