@@ -12,7 +12,7 @@ from keras_entropy_cli.errors import echo, interruptible, user_errors
 from keras_entropy_cli.landscape_sets import Settings, shown_progress, walk_all
 from keras_entropy_cli.start import load_keras
 
-_WALK, _FILES = "walk.state", ("density.json", "landscape.png")
+_WALK, _FILES = "walk.state", ("density.json", "landscape.png", "distribution.png")
 _DEPTH, _WIDTH = 3, 6
 _MOST = 10**4
 """Largest number of data sets."""
@@ -60,7 +60,8 @@ def landscape(
 ) -> None:
     """Sample the parameter space of a network on two spirals, and print the entropy of each loss or accuracy.
 
-    Writes density.json, landscape.png, and the state of the walk, from which --resume continues bit-identically.
+    Writes density.json, landscape.png, with two axes distribution.png, and the state of the walk, from which --resume
+    continues bit-identically.
 
     With --data-seeds, --depths or --widths, it walks for each network and data set, prints averages over the data sets
     and paired differences between networks, and writes walks/ (one record each), walks.csv and landscape.png.
@@ -147,6 +148,9 @@ def _walk(settings: Settings, output: Path, *, overwrite: bool, resume: bool) ->
             raise ValueError(f"{error} With this command: more --moves, or another --target-loss.") from error
         found.save(output / "density.json")
         found.plot("test_accuracy", output / "landscape.png")
+        written = list(_FILES) if len(found.axes) > 1 else list(_FILES[:2])
+        if len(found.axes) > 1:
+            found.plot_distribution(output / "distribution.png")
         echo(str(found))
         echo(f"{found.moves / max(found.seconds, 1e-9):.3g} moves per second.")
-        echo(f"Written to {output}: density.json, landscape.png")
+        echo(f"Written to {output}: {', '.join(written)}")

@@ -149,6 +149,39 @@ class DensityOfStates:
                 figure.savefig(temporary, dpi=100, format=plots.format_of(path))
         return figure
 
+    def plot_distribution(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw how the second observable is distributed in the whole box, and in three bins of the first one.
+
+        With training and test accuracy it shows how likely a network is to do well on new data if it fits so much of
+        the training data and nothing else is known of it: before any training.
+
+        Args:
+            path: Path of a file to write the figure to; the suffix gives the format, PNG without one. Defaults to None.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            ModuleNotFoundError: If matplotlib is not installed.
+            ValueError: If there is one axis only, and for a suffix that matplotlib does not know.
+
+        Examples:
+            >>> from keras_entropy.landscape import ball_problem, density_of_states, exact
+            >>> edges = {"energy": exact.ball_edges(6, 4), "positive": [-0.5, 2.5, 6.5]}
+            >>> found = density_of_states(ball_problem(6), ["energy", "positive"], 1e5, edges=edges)
+            >>> figure = found.plot_distribution()
+        """
+        if len(self.axes) < 2:
+            raise ValueError(
+                f"A distribution needs two axes. Received: a density over {self.axes[0].name!r}. Measure it over two, "
+                'such as axes=["train_accuracy", "test_accuracy"].'
+            )
+        figure = entropy_figure.distribution_curves(self.axes, self.entropy, self.visited)
+        if path is not None:
+            with _files.replacing(path) as temporary:
+                figure.savefig(temporary, dpi=100, format=plots.format_of(path))
+        return figure
+
     def __repr__(self) -> str:
         bins = " x ".join(str(axis.bins) for axis in self.axes)
         conclusion = "converged" if self.converged else "not converged"
