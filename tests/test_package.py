@@ -116,7 +116,6 @@ def test_examples_run_and_are_short(name, monkeypatch, tmp_path, capsys):
 
 PAGES = {
     "README.md": "model",
-    "docs/index.md": "study",
     "docs/choosing.md": "placed",
     "docs/exact_entropy.md": "layer",
     "docs/correlated_noise.md": "unmixing",
