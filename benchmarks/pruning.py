@@ -4,11 +4,12 @@
     KERAS_BACKEND=torch python benchmarks/pruning.py squeezenet --output runs/pruning --weights FILE --images FOLDER
     python benchmarks/pruning.py --report --output runs/pruning
 
-Every layer but the last loses the same part of its units or filters, once. The kernel and the bias of a removed unit are
-zero, so with a ReLU whatever reads it reads nothing: the network computes the same as a smaller one. "digits" trains a
-CNN on scikit-learn's digits for each of eight seeds, and measures the accuracy on its test images without retraining and
-after one epoch. "squeezenet" takes trained weights and Imagenette, and has no retraining. The Taylor expansion
-(Molchanov et al., 2017) needs gradients, which are those of torch here.
+Every layer but the last loses the same part of its units or filters, once. The kernel and the bias of a removed unit
+are zero, so with a ReLU whatever reads it reads nothing: the network computes the same as a smaller one. "digits"
+trains a CNN on scikit-learn's digits for each of eight seeds, and measures the accuracy on its test images without
+retraining and after one epoch. "squeezenet" takes trained weights and Imagenette: a test image counts as correct if
+its class has the largest output of the ten. One epoch of retraining is measured there for two parts alone. The Taylor
+expansion (Molchanov et al., 2017) needs gradients, which are those of torch here.
 
 Decided before the first run: the entropy is worth a function of the library if, for one network, part and retraining,
 it is better than the size and chance, which need no data either, and not worse than the Taylor expansion, all at
@@ -24,13 +25,14 @@ import keras
 import numpy as np
 import pandas as pd
 from keras import layers
+from redundancy import redundant_units, transfer_matrices
 
 from keras_entropy import datasets, models
-from keras_entropy.profile.redundancy import redundant_units
 from keras_entropy.stats import holm, paired_t
 
 SEEDS = range(100, 108)
 PARTS = (0.1, 0.2, 0.3, 0.5, 0.7)
+RETRAINED = (0.1, 0.3)  # of SqueezeNet, whose retraining takes a minute
 DRAWS = 3  # random orders, whose accuracies are averaged
 SIDES = 160, 160  # of the images for SqueezeNet, which have 96 pixels a side in their files
 ENTROPY = ("log-volume", "log-volume, unfolded")
@@ -49,10 +51,12 @@ def orders(model, names, x, y, seed):
     """The orders of the units of each layer, by method."""
     found = {method: {} for method in (*ENTROPY, "magnitude")}
     for name in names:
-        kernel = model.get_layer(name).get_weights()[0]
-        matrix = kernel.reshape(-1, kernel.shape[-1])
-        found["log-volume"][name] = redundant_units(model, name).order
-        found["log-volume, unfolded"][name] = order_of_matrix(matrix)
+        layer = model.get_layer(name)
+        kernel = layer.get_weights()[0]
+        matrix = kernel.reshape(-1, kernel.shape[-1]).astype(float)
+        whole = matrix if kernel.ndim == 2 else transfer_matrices(kernel, layer.strides[0])
+        found["log-volume"][name] = redundant_units(whole)[0]
+        found["log-volume, unfolded"][name] = redundant_units(matrix)[0]
         found["magnitude"][name] = np.argsort(np.linalg.norm(matrix, axis=0))
     found["Taylor"] = {name: np.argsort(values) for name, values in taylor(model, names, x, y).items()}
     for draw in range(DRAWS):
@@ -60,13 +64,6 @@ def orders(model, names, x, y, seed):
         sizes = {name: model.get_layer(name).get_weights()[0].shape[-1] for name in names}
         found[f"random {draw}"] = {name: rng.permutation(size) for name, size in sizes.items()}
     return found
-
-
-def order_of_matrix(matrix):
-    dense = layers.Dense(matrix.shape[1], use_bias=False, name="unfolded")
-    model = keras.Sequential([keras.Input(matrix.shape[:1]), dense])
-    dense.set_weights([matrix])
-    return redundant_units(model, "unfolded").order
 
 
 def taylor(model, names, x, y, batch=50):
@@ -115,10 +112,11 @@ def digits_network():
     return keras.Sequential([keras.Input((8, 8, 1)), *hidden, layers.Dense(10, "softmax", name="head")])
 
 
-def train(model, x, y, epochs, seed):
+def train(model, x, y, epochs, seed, rate=RATE):
     keras.utils.set_random_seed(seed)
-    model.compile(keras.optimizers.Adam(RATE), "sparse_categorical_crossentropy")
-    model.fit(x, y, 32, epochs=epochs, verbose=0)
+    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+    if epochs:
+        model.fit(x, y, 32, epochs=epochs, verbose=0)
 
 
 def accuracy(model, x, y):
@@ -143,32 +141,31 @@ def run_digits(seed):
             train(model, x, y, 1, seed)
             for name, units in removed.items():  # the gradient of a ReLU at 0 is 0
                 kernel, bias = model.get_layer(name).get_weights()
-                assert not kernel[..., units].any() and not bias[units].any()
+                assert not kernel[..., units].any()
+                assert not bias[units].any()
             rows.append((method, part, 1, accuracy(model, x_test, y_test)))
     return rows
 
 
-def run_squeezenet(output, weights, images):
+def run_squeezenet(output, weights, images, epochs):
     """Whether each test image is classified correctly among the ten classes, by method and part."""
     data = datasets.image_folder(images, SIDES)
     labels = np.array([CLASSES[name] for name in data.class_names])
-    x, x_test = (models.squeezenet_input(255 * part) for part in (data.x_train[::5], data.x_test))
+    x, x_test = (models.squeezenet_input(255 * part) for part in (data.x_train, data.x_test))
+    y = labels[data.y_train]
     model = models.squeezenet((*SIDES, 3), weights=weights)
     names = [layer.name for layer in model.layers if layer.weights and layer.name != "conv10"]
     original = model.get_weights()
-
-    def correct():
-        scores = model.predict(x_test, 50, verbose=0)[:, labels]
-        return (scores.argmax(-1) == data.y_test).astype(int).tolist()
-
-    file = output / "squeezenet.json"
-    found = json.loads(file.read_text()) if file.exists() else {"unpruned 0.0": correct()}
-    for method, order in orders(model, names, x, labels[data.y_train[::5]], 0).items():
-        for part in PARTS:
+    file = output / f"squeezenet-{epochs}.json"
+    found = json.loads(file.read_text()) if file.exists() else {}
+    for method, order in {"unpruned": {}, **orders(model, names, x[::5], y[::5], 0)}.items():
+        for part in (0.0,) if method == "unpruned" else RETRAINED if epochs else PARTS:
             key = f"{method} {part}"
             if key not in found:
                 prune(model, original, order, part)
-                found[key] = correct()
+                train(model, x, y, epochs, 0, 1e-4)
+                scores = model.predict(x_test, 50, verbose=0)[:, labels]
+                found[key] = (scores.argmax(-1) == data.y_test).astype(int).tolist()
                 file.write_text(json.dumps(found))
                 print(key, np.mean(found[key]), flush=True)
 
@@ -181,11 +178,15 @@ def records(output):
     rows = []
     for file in sorted(output.glob("digits-*.json")):
         seed = int(file.stem.split("-")[1])
-        rows += [("digits", epochs, part, method, seed, value) for method, part, epochs, value in json.loads(file.read_text())]
-    file = output / "squeezenet.json"
-    for key, values in json.loads(file.read_text()).items() if file.exists() else ():
-        method, part = key.rsplit(" ", 1)
-        rows += [("squeezenet", 0, float(part), method, image, value) for image, value in enumerate(values)]
+        rows += [
+            ("digits", epochs, part, method, seed, value)
+            for method, part, epochs, value in json.loads(file.read_text())
+        ]
+    for file in sorted(output.glob("squeezenet-*.json")):
+        epochs = int(file.stem.split("-")[1])
+        for key, values in json.loads(file.read_text()).items():
+            method, part = key.rsplit(" ", 1)
+            rows += [("squeezenet", epochs, float(part), method, image, value) for image, value in enumerate(values)]
     frame = pd.DataFrame(rows, columns=["network", "epochs", "part", "method", "pair", "accuracy"])
     frame["method"] = frame.method.str.replace(r"random \d", "random", regex=True)
     return frame.groupby(["network", "epochs", "part", "method", "pair"], sort=False).accuracy.mean().reset_index()
@@ -238,7 +239,7 @@ def difference(row):
     """A difference in points with its interval, and the conclusion after Holm's adjustment."""
     if math.isnan(row["p"]):
         return f"{100 * row['difference']:+.1f}"
-    conclusion = ("" if row["p_holm"] >= 0.05 else " better" if row["difference"] > 0 else " worse")
+    conclusion = "" if row["p_holm"] >= 0.05 else " better" if row["difference"] > 0 else " worse"
     return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * row[k] for k in ("difference", "low", "high"))) + conclusion
 
 
@@ -263,7 +264,7 @@ def figure(table, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", choices=["digits", "squeezenet", []])
+    parser.add_argument("networks", nargs="*", help="digits, squeezenet")
     parser.add_argument("--output", type=Path, default=Path("runs/pruning"))
     parser.add_argument("--weights", help="squeezenet_v1.1.npz")
     parser.add_argument("--images", help="folder of Imagenette, with train/<class> and test/<class>")
@@ -276,7 +277,8 @@ def main():
             file.write_text(json.dumps(run_digits(seed)))
             print(file, flush=True)
     if "squeezenet" in arguments.networks:
-        run_squeezenet(arguments.output, arguments.weights, arguments.images)
+        for epochs in (0, 1):
+            run_squeezenet(arguments.output, arguments.weights, arguments.images, epochs)
     if arguments.report:
         report(arguments.output)
 
