@@ -33,10 +33,11 @@ from keras_entropy.stats import holm, paired_t
 SEEDS = range(100, 108)
 PARTS = (0.1, 0.2, 0.3, 0.5, 0.7)
 RETRAINED = (0.1, 0.3)  # of SqueezeNet, whose retraining takes a minute
-DRAWS = 3  # random orders, whose accuracies are averaged
+DRAWS = 3  # random orders of a seed, whose accuracies are averaged; one for SqueezeNet
 SIDES = 160, 160  # of the images for SqueezeNet, which have 96 pixels a side in their files
 ENTROPY = ("log-volume", "log-volume, unfolded")
 RIVALS = ("magnitude", "random", "Taylor")
+RETRAINING = ("no", "one epoch")
 EPOCHS, RATE = 15, 1e-3
 CLASSES = {  # of Imagenette, in the alphabetical order of its folders: numbers of ImageNet
     "cassette_player": 482, "chain_saw": 491, "church": 497, "english_springer": 217, "french_horn": 566,
@@ -47,7 +48,7 @@ CLASSES = {  # of Imagenette, in the alphabetical order of its folders: numbers 
 # Orders: the units to remove first come first
 
 
-def orders(model, names, x, y, seed):
+def orders(model, names, x, y, seed, draws):
     """The orders of the units of each layer, by method."""
     found = {method: {} for method in (*ENTROPY, "magnitude")}
     for name in names:
@@ -59,7 +60,7 @@ def orders(model, names, x, y, seed):
         found["log-volume, unfolded"][name] = redundant_units(matrix)[0]
         found["magnitude"][name] = np.argsort(np.linalg.norm(matrix, axis=0))
     found["Taylor"] = {name: np.argsort(values) for name, values in taylor(model, names, x, y).items()}
-    for draw in range(DRAWS):
+    for draw in range(draws):
         rng = np.random.default_rng([seed, draw])
         sizes = {name: model.get_layer(name).get_weights()[0].shape[-1] for name in names}
         found[f"random {draw}"] = {name: rng.permutation(size) for name, size in sizes.items()}
@@ -134,7 +135,7 @@ def run_digits(seed):
     train(model, x, y, 1, seed)
     rows.append(("unpruned", 0.0, 1, accuracy(model, x_test, y_test)))
     model.set_weights(weights)
-    for method, order in orders(model, ("conv1", "conv2", "hidden"), x, y, seed).items():
+    for method, order in orders(model, ("conv1", "conv2", "hidden"), x, y, seed, DRAWS).items():
         for part in PARTS:
             removed = prune(model, weights, order, part)
             rows.append((method, part, 0, accuracy(model, x_test, y_test)))
@@ -158,7 +159,7 @@ def run_squeezenet(output, weights, images, epochs):
     original = model.get_weights()
     file = output / f"squeezenet-{epochs}.json"
     found = json.loads(file.read_text()) if file.exists() else {}
-    for method, order in {"unpruned": {}, **orders(model, names, x[::5], y[::5], 0)}.items():
+    for method, order in {"unpruned": {}, **orders(model, names, x[::5], y[::5], 0, 1)}.items():
         for part in (0.0,) if method == "unpruned" else RETRAINED if epochs else PARTS:
             key = f"{method} {part}"
             if key not in found:
@@ -196,7 +197,7 @@ def report(output):
     """Write pruning.csv and pruning.png, and print the tables."""
     frame = records(output)
     rows = []
-    for (network, epochs, part), cell in frame.groupby(["network", "epochs", "part"], sort=False):
+    for (network, epochs, part), cell in frame.groupby(["network", "epochs", "part"]):
         values = {m: group.sort_values("pair").accuracy.to_numpy() for m, group in cell.groupby("method", sort=False)}
         for method, own in values.items():
             base = {"network": network, "epochs": epochs, "part": part, "method": method, "pairs": len(own)}
@@ -207,10 +208,7 @@ def report(output):
     tested = table.p.notna()
     table.loc[tested, "p_holm"] = holm(list(table.p[tested]))
     table.to_csv(output / "pruning.csv", index=False, lineterminator="\n", float_format="%.5g")
-    print(f"Holm over {tested.sum()} tests\n")
-    for (network, epochs), part in table.groupby(["network", "epochs"], sort=False):
-        print(f"{network}, {epochs} epochs after pruning\n")
-        print("\n".join(tables(part)), end="\n\n")
+    print(f"Holm over {tested.sum()} tests\n", *accuracies(table), "", *differences(table), sep="\n")
     figure(table, output / "pruning.png")
 
 
@@ -221,18 +219,24 @@ def compared(own, other, rival):
     return {"against": rival, "difference": found.estimate, "low": found.low, "high": found.high, "p": found.p}
 
 
-def tables(rows):
-    """Accuracies by part and method, and the differences of the entropy from its rivals, in points."""
+def accuracies(table):
+    """A table of the accuracies in percent, by network, retraining and removed part."""
     methods = (*ENTROPY, *RIVALS)
-    pruned = rows[rows.part > 0]
-    lines = ["| removed | " + " | ".join(methods) + " |", "|---|" + "---:|" * len(methods)]
-    for part, cell in pruned.groupby("part"):
-        means = [f"{100 * cell[cell.method == m].accuracy.iloc[0]:.1f}" for m in methods]
-        lines.append(f"| {part:.0%} | " + " | ".join(means) + " |")
-    lines += ["", "| removed | method | " + " | ".join(f"minus {r}" for r in RIVALS) + " |", "|---|---|" + "---:|" * 3]
-    for (part, method), cell in pruned[pruned.against.notna()].groupby(["part", "method"]):
-        lines.append(f"| {part:.0%} | {method} | " + " | ".join(map(difference, cell.to_dict("records"))) + " |")
-    return lines
+    yield f"| network | retrained | removed | {' | '.join(methods)} |"
+    yield "|---|---|---:|" + "---:|" * len(methods)
+    for (network, epochs, part), cell in table[table.part > 0].groupby(["network", "epochs", "part"]):
+        means = [f"{100 * cell[cell.method == method].accuracy.iloc[0]:.1f}" for method in methods]
+        yield f"| {network} | {RETRAINING[epochs]} | {part:.0%} | {' | '.join(means)} |"
+
+
+def differences(table):
+    """A table of the differences of the entropy from its rivals, in points."""
+    yield f"| network | retrained | removed | method | minus {' | minus '.join(RIVALS)} |"
+    yield "|---|---|---:|---|" + "---:|" * len(RIVALS)
+    keys = ["network", "epochs", "part", "method"]
+    for (network, epochs, part, method), cell in table[table.against.notna()].groupby(keys):
+        cells = [difference(row) for row in cell.to_dict("records")]
+        yield f"| {network} | {RETRAINING[epochs]} | {part:.0%} | {method} | {' | '.join(cells)} |"
 
 
 def difference(row):

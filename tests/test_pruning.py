@@ -1,5 +1,7 @@
 """What a unit adds to the log-volume of its layer, and the page of pruning and ensembles."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,63 @@ def test_a_filter_that_is_another_one_shifted_is_redundant():
     assert order[0] in (0, 2)
     assert added[0] < -8
     assert min(redundant_units(filters.reshape(-1, 3))[1]) > 0  # the unfolded kernel does not see it
+
+
+# The page
+
+
+def rows(name):
+    with (ROOT / "docs" / name).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def tables():
+    """The tables of the page, as lists of rows."""
+    found = [[]]
+    for line in PAGE.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+        elif found[-1]:
+            found.append([])
+    return [[part[0], *part[2:]] for part in found if part]
+
+
+def where(row):
+    return row["network"], ("no", "one epoch")[int(row["epochs"])], f"{float(row['part']):.0%}"
+
+
+def difference(row):
+    if not row["p"]:
+        return f"{100 * float(row['difference']):+.1f}"
+    conclusion = "" if float(row["p_holm"]) >= 0.05 else " better" if float(row["difference"]) > 0 else " worse"
+    values = (100 * float(row[name]) for name in ("difference", "low", "high"))
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*values) + conclusion
+
+
+def test_the_accuracies_of_the_page_are_those_of_the_records():
+    (head, *lines), *_ = tables()
+    measured = {(*where(row), row["method"]): f"{100 * float(row['accuracy']):.1f}" for row in rows("pruning.csv")}
+    whole = {key[0]: value for key, value in measured.items() if key[2:] == ("0%", "unpruned") and key[1] == "no"}
+    shown = {(*line[:3], method): value for line in lines for method, value in zip(head[3:], line[3:], strict=True)}
+    assert shown == {key: value for key, value in measured.items() if key[3] != "unpruned"}
+    assert f"accuracy is {whole['digits']} % and {whole['squeezenet']} %" in " ".join(PAGE.split())
+
+
+def test_the_differences_of_the_page_are_those_of_the_records():
+    _, (head, *lines), *_ = tables()
+    tested = [row for row in rows("pruning.csv") if row["against"]]
+    measured = {(*where(row), row["method"], f"minus {row['against']}"): difference(row) for row in tested}
+    shown = {(*line[:4], rival): value for line in lines for rival, value in zip(head[4:], line[4:], strict=True)}
+    assert shown == measured
+    assert f"Holm's adjustment over {sum(row['p'] != '' for row in tested)} tests" in " ".join(PAGE.split())
+
+
+def test_the_ensembles_of_the_page_are_those_of_the_records():
+    _, _, (_, *lines) = tables()
+    measured = []
+    for row in rows("ensembles.csv"):
+        values = {name: float(value) for name, value in row.items() if name != "metric"}
+        interval = "{difference:+.4f} ({low:+.4f} to {high:+.4f})".format(**values)
+        means = (f"{values[kind]:.4f}" for kind in ("seed_alone", "guided"))
+        measured.append([row["metric"], *means, f"{interval}, p = {values['p_holm']:.2g}"])
+    assert lines == measured
