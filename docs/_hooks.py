@@ -1,4 +1,4 @@
-"""Gives the site the files that lie outside of docs/: the changelog, the examples and the benchmarks.
+"""Gives the site the files that lie outside of docs/: the README as first page, the changelog, examples and benchmarks.
 
 A link such as `../examples/05_compare_honestly.py` works on the page in the repository; here it is turned to the page
 that is made of that file. Any other link out of docs/ is left alone, and the strict build refuses it.
@@ -17,7 +17,7 @@ _OUT = re.compile(rf"\]\((?:\.\./)+(?:({'|'.join(FOLDERS)})(?:/(\w+)\.py|/?)|CHA
 
 def on_files(files, config):
     """Add a page for each file, and one that lists those of a folder."""
-    pages = {"changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")}
+    pages = {"changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), "index.md": _first_page()}
     for folder, title in FOLDERS.items():
         rows = []
         for path in sorted((ROOT / folder).glob("*.py")):
@@ -29,6 +29,13 @@ def on_files(files, config):
     for uri, text in pages.items():
         files.append(File.generated(config, uri, content=text))
     return files
+
+
+def _first_page():
+    """The README, with links as they are from docs/."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = text.replace("](docs/", "](").replace("](examples)", "](examples/index.md)")
+    return text.replace("[CONTRIBUTING.md](CONTRIBUTING.md)", "`CONTRIBUTING.md`")
 
 
 def on_page_markdown(markdown, page, **_):
