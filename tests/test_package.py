@@ -84,7 +84,7 @@ ARGUMENTS = {
 }
 
 
-QUICK = ("01_train", "04_profile", "docs/choosing", "docs/exact_entropy", "docs/sigmoid_entropy")
+QUICK = ("01_train", "04_profile", "docs/choosing", "docs/exact_entropy", "docs/sigmoid_entropy", "docs/migration")
 """Examples and pages that train one small network at most."""
 STARTS_PROCESSES = ("keras_entropy.study.study", "keras_entropy.tuning.search_pipeline")
 
@@ -109,6 +109,12 @@ def test_examples_run_and_are_short(name, monkeypatch, tmp_path, capsys):
 PAGES = {
     "README.md": "model",
     "docs/index.md": "study",
+    "docs/quick_start.md": "comparison",
+    "docs/faq.md": "attached",
+    "docs/migration.md": "term",
+    "docs/guides/collapsed_layer.md": "profile",
+    "docs/guides/attach_a_term.md": "schedule",
+    "docs/guides/pretrain.md": "encoder",
     "docs/choosing.md": "placed",
     "docs/exact_entropy.md": "layer",
     "docs/correlated_noise.md": "unmixing",
