@@ -1,4 +1,4 @@
-"""Gives the site the files that lie outside of docs/: the changelog, the examples, their notebooks and the benchmarks.
+"""Gives the site the files outside of docs/: the README as first page, the changelog, examples, notebooks, benchmarks.
 
 A link such as `../examples/05_compare_honestly.py` works on the page in the repository; here it is turned to the page
 that is made of that file. Any other link out of docs/ is left alone, and the strict build refuses it.
@@ -22,7 +22,7 @@ _OUT = re.compile(
 
 def on_files(files, config):
     """Add a page for each file, and one that lists those of a folder."""
-    pages = {"changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")}
+    pages = {"changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), "index.md": _first_page()}
     for folder, title in FOLDERS.items():
         rows = []
         for path in sorted((ROOT / folder).glob("*.py")):
@@ -57,6 +57,13 @@ def _notebooks():
         pages[f"{NOTEBOOKS}/{path.stem}.md"] = "\n\n".join(blocks) + "\n"
         rows.append(f"* [{path.name}]({path.stem}.md): {''.join(cells[0]['source']).splitlines()[0]}\n")
     return pages | {f"{NOTEBOOKS}/index.md": f"# Notebooks\n\n{''.join(rows)}"}
+
+
+def _first_page():
+    """The README, with links as they are from docs/."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = text.replace("](docs/", "](").replace("](examples)", "](examples/index.md)")
+    return text.replace("[CONTRIBUTING.md](CONTRIBUTING.md)", "`CONTRIBUTING.md`")
 
 
 def on_page_markdown(markdown, page, **_):

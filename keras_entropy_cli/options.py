@@ -67,7 +67,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue the interrupted
 
 Scheduler = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Train on the workers of this Dask scheduler, such as tcp://10.0.0.1:8786."),
+    typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, such as tcp://10.0.0.1:8786."),
 ]
 
 

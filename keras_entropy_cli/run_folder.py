@@ -21,9 +21,9 @@ from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.profile import WeightEntropy
 from keras_entropy.runs import training
 from keras_entropy.runs.checkpoint import Checkpoint
+from keras_entropy.runs.execution import described
 from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.watch import Watch
-from keras_entropy.study.single_run import describe
 from keras_entropy.study.wording import plural
 from keras_entropy_cli import run_arguments
 from keras_entropy_cli.errors import echo
@@ -240,7 +240,7 @@ class Run:
             if not self.epochs_done:  # a mistake in the model or the data is no run to resume
                 self.results.remove(*self.results.owns, *self.results.marks)
             raise ValueError(
-                f"{self.arguments.model} cannot be trained on {self.arguments.dataset}: {describe(error)}"
+                f"{self.arguments.model} cannot be trained on {self.arguments.dataset}: {described(error)}"
             ) from error
 
     def _go_back(self) -> bool:

@@ -167,6 +167,7 @@ def without_study():
     import numpy as np
 
     import keras_entropy
+    from keras_entropy import landscape
     from keras_entropy.study import Arm, Study
 
     x, y = np.ones((8, 4)), np.ones((8, 3))
@@ -175,6 +176,8 @@ def without_study():
     check("study", "EntropyProfile.to_frame", profile.to_frame)
     check("study", "ProfileComparison.to_frame", profile.compare(profile).to_frame)
     check("study", "Study", lambda: Study(network, output=FOLDER / "runs", **study).run())
+    problems = [landscape.ball_problem(3)]
+    check("study", "densities_of_states", lambda: landscape.densities_of_states(problems, "positive", progress=False))
     file = FOLDER / "study.toml"
     file.write_text('dataset = "spirals"\nmodel = "autoencoder"\nseeds = 2\nepochs = 1\n[[arms]]\nname = "none"\n')
     check_command("study", "study", str(file), "--output", str(FOLDER / "run"))

@@ -193,6 +193,7 @@ def test_the_advice_after_ctrl_c_is_a_command_that_works(command, tmp_path, monk
         (["search"], "matplotlib"),
         (["search"], "tensorboard"),
         (["landscape"], "matplotlib"),
+        (["landscape", "--data-seeds", "2"], "loky"),
     ],
 )
 def test_missing_packages_are_named_before_anything_is_computed(arguments, module, tmp_path, monkeypatch):

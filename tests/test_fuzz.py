@@ -20,13 +20,13 @@ import keras
 import pytest
 import typer
 from damage import damages
-from landscape_cases import Killed, bits, kill_at_write
+from landscape_cases import Killed, bits, kill_at_write, without_kernel
 from quick import quick_training
 from study_cases import build, data, write_study
 from tuning_cases import arrays, hypermodel, minimize_nothing, plain, train_nothing, tuner_options
 
 from keras_entropy import EntropyWarning, landscape, models
-from keras_entropy.landscape import DensityOfStates, exact
+from keras_entropy.landscape import DensitiesOfStates, DensityOfStates, exact
 from keras_entropy.profile import EntropyProfile, entropy_profile
 from keras_entropy.runs import memory, training
 from keras_entropy.runs.watch import Watch
@@ -213,6 +213,27 @@ def density(folder):
     walk(folder, checkpoint=None).save(folder / "d.json")
 
 
+def walks(folder):
+    problem = without_kernel(landscape.ball_problem(6))
+    options = WALK | {"backend": "numpy", "folder": folder / "out", "progress": False}
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as here:
+        patch.setattr("keras_entropy.landscape.pipeline._SECONDS", -1.0)
+        patch.setattr("keras_entropy.landscape.wang_landau._CHUNK", 50)
+        found = landscape.densities_of_states([problem], executor=here, **options)
+    return f"{found}{found.walks['all'][0].entropy.tolist()}"
+
+
+def stopped_walks(folder):
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+        kill_at_write(patch, 4, "before")
+        walks(folder)
+
+
+def loaded_walks(folder):
+    found = DensitiesOfStates.load(folder / "out")
+    return f"{found}{found.walks['all'][0].entropy.tolist()}"
+
+
 SLOW = ("checkpoint of a run", "checkpoint.npz")
 
 CASES = {
@@ -234,6 +255,10 @@ CASES = {
     "checkpoint.npz": Case(stopped_command, "out/checkpoint.npz", train_command, 20),
     "profile.json": Case(profiled, "p.json", lambda f: repr(EntropyProfile.load(f / "p.json"))),
     "density.json": Case(density, "d.json", lambda f: bits(DensityOfStates.load(f / "d.json"))),
+    "walks.json, resumed": Case(walks, "out/walks.json", walks),
+    "walks.json, read": Case(walks, "out/walks.json", loaded_walks),
+    "record of a walk": Case(walks, "out/walks/*.json", walks),
+    "checkpoint of a walk": Case(stopped_walks, "out/checkpoints/*.state", walks, 6),
     "walk.state": Case(stopped_walk, "walk.state", lambda f: bits(walk(f))),
 }
 """Kinds of files."""

@@ -7,6 +7,7 @@ from landscape_cases import ON_JAX
 
 from keras_entropy import datasets, landscape
 from keras_entropy.landscape import Observable, samplers
+from keras_entropy.runs.pool import packed, unpacked
 
 BOX = 2 / np.sqrt(6)
 
@@ -47,6 +48,16 @@ def test_a_run_finds_the_entropy_of_uniform_samples(model, data):
     assert np.abs(difference).max() < 4 * np.hypot(found.standard_error, error).max() < 1.0
     again = landscape.density_of_states(problem, "train_accuracy", **options)
     assert again.entropy.tobytes() == found.entropy.tobytes()
+
+
+def test_it_is_sent_to_another_process_and_compiled_there(model, data):
+    problem = landscape.keras_problem(model, data, BOX)
+    parameters = np.random.default_rng(0).uniform(-BOX, BOX, (5, problem.dimension))
+    here = samplers.evaluate(problem, parameters)  # compiled
+    there = unpacked(packed(problem, "problem"))
+    assert there.digest == problem.digest
+    for name, values in samplers.evaluate(there, parameters).items():
+        assert values.tolist() == here[name].tolist()
 
 
 @ON_JAX

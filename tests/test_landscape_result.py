@@ -140,3 +140,18 @@ def test_it_is_drawn(run, mean, tmp_path):
 def test_means_that_were_not_recorded_are_refused():
     with pytest.raises(ValueError, match="one of 'energy', 'positive'"):
         ball_run().conditional_mean("train_loss")
+
+
+def test_the_distribution_of_the_second_observable_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    found = map_run()
+    [axes] = found.plot_distribution(tmp_path / "figure.png").axes
+    shares = np.where(found.visited, np.exp(found.entropy), 0.0)
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert lines["all parameters"] == pytest.approx(100 * shares.sum(0) / shares.sum())
+    deepest = f"energy {found.axes[0].centers[0]:.3g}"
+    assert lines[deepest] == pytest.approx(100 * shares[0] / shares[0].sum())
+    assert axes.get_xlabel() == "positive"
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="needs two axes"):
+        ball_run().plot_distribution()

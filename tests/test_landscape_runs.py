@@ -7,7 +7,7 @@ import pytest
 from landscape_cases import DIMENSION, without_kernel
 
 from keras_entropy import datasets, landscape
-from keras_entropy.landscape import Observable, exact, samplers, wang_landau
+from keras_entropy.landscape import Observable, exact, samplers, splitting, wang_landau
 from keras_entropy.landscape.axis import Axis, bins_of
 
 pytestmark = pytest.mark.once
@@ -182,6 +182,7 @@ def test_an_end_that_cannot_be_reached_is_an_error():
         ({"walkers": 0}, "a positive integer"),
         ({"particles": 0}, "a positive integer"),
         ({"split_moves": 0}, "a positive integer"),
+        ({"threads": 0}, "a positive integer"),
         ({"backend": "cuda"}, "one of 'numba', 'jax', 'numpy'"),
         ({"edges": {"energy": [1.0, 0.5]}}, "increasing finite numbers"),
         ({"edges": {"energy": [0.0, 1.0, 1.0, 5.0]}}, "increasing finite numbers"),
@@ -255,3 +256,12 @@ def test_a_start_outside_of_every_bin_is_named(backend):
     state = wang_landau.init(schedule, np.zeros(2), parameters, samplers.random_states(0, 4), 2)
     with pytest.raises(ValueError, match="4 walkers outside of all 2 bins. Start them from"):
         wang_landau.step(samplers.select_sampler(problem, ("energy",), backend), schedule, state)
+
+
+@pytest.mark.parametrize("target", [0.45, 0.47, 0.5, 0.53])
+def test_the_bin_above_the_target_is_as_wide_as_the_others(target):
+    """In nats, wherever the target lies between two thresholds."""
+    sampler = samplers.select_sampler(landscape.ball_problem(DIMENSION), ("energy",), "numba")
+    edges = splitting.find_axis(sampler, "energy", target, 400, 200, 0).edges
+    widths = np.diff([exact.ball_log_probability(DIMENSION, edge) for edge in edges[1:4]])
+    assert 0.42 < widths[0] < 1.65

@@ -81,10 +81,19 @@ ARGUMENTS = {
     "08_sigmoid_entropy.py": ["--seeds", "2", "--tune-seeds", "1", "--epochs", "2"],
     "09_pretrain_without_labels.py": ["--seeds", "1", "--epochs", "2"],
     "10_unmix_sources.py": ["--epochs", "2"],
+    "11_landscape_of_a_cnn.py": ["--moves", "2e5", "--networks", "1"],
 }
 
 
-QUICK = ("01_train", "04_profile", "docs/choosing", "docs/exact_entropy", "docs/sigmoid_entropy", "docs/migration")
+QUICK = (
+    "01_train",
+    "04_profile",
+    "docs/choosing",
+    "docs/exact_entropy",
+    "docs/landscape_networks",
+    "docs/migration",
+    "docs/sigmoid_entropy",
+)
 """Examples and pages that train one small network at most."""
 STARTS_PROCESSES = ("keras_entropy.study.study", "keras_entropy.tuning.search_pipeline")
 
@@ -108,7 +117,6 @@ def test_examples_run_and_are_short(name, monkeypatch, tmp_path, capsys):
 
 PAGES = {
     "README.md": "model",
-    "docs/index.md": "study",
     "docs/quick_start.md": "comparison",
     "docs/faq.md": "attached",
     "docs/migration.md": "term",
@@ -123,6 +131,7 @@ PAGES = {
     "docs/compare.md": "result",
     "docs/search.md": "result",
     "docs/landscape.md": "found",
+    "docs/landscape_networks.md": "problem",
     "docs/sigmoid_entropy.md": "model",
 }
 

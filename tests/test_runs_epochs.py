@@ -27,6 +27,8 @@ pytestmark = pytest.mark.once
         ([(3, 10), (1, 4), (2, 4)], "3 runs, epoch 3 of 10, epochs 1 and 2 of 4"),
         ([(n, 20) for n in range(3, 11)], "8 runs, epochs 3 to 10 of 20"),
         ([(3, None)], "epoch 3"),
+        ([(0.123, "production", None)], "12%: production"),
+        ([(0.5, "splitting", 3.0), (0.123, "production", 9.0)], "2 at 12% and 50%"),
     ],
 )
 def test_the_words(reports, words, tmp_path):
@@ -65,6 +67,24 @@ def test_reports_are_rare_where_epochs_are_short(tmp_path, monkeypatch):
     finally:
         epochs.report_in(None)
     assert seen == {"epoch 1 of 3"}
+
+
+def test_a_run_without_epochs_says_how_long_it_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(epochs, "_SECONDS", 0.0)
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Progress(["walk"], show=True) as shown, epochs.ShareReport() as report:
+        shown.begin("Walk", {"walk": 1})
+        titles = []
+        for done in (0.5, 0.6, 0.75):  # it was resumed
+            report(done, "production")
+            titles.append(shown.title())
+            now[0] += 10
+    assert titles == [
+        "Walk (time left unknown, 50%: production)",
+        "Walk (0:40 left, 60%: production)",
+        "Walk (0:20 left, 75%: production)",
+    ]
 
 
 def test_a_display_that_has_ended_does_not_stop_a_run(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from study_cases import build, data, write_study
 from typer.testing import CliRunner
 
 from keras_entropy import DenseEntropy, datasets, landscape, models
-from keras_entropy.landscape import DensityOfStates, exact
+from keras_entropy.landscape import DensitiesOfStates, DensityOfStates, exact
 from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.profile import EntropyProfile
 from keras_entropy.study import Arm, Study, compare, read_records, read_study
@@ -44,6 +44,7 @@ def study(*arms, **options):
 OF_FILES = {
     "profile": EntropyProfile.load,
     "density": DensityOfStates.load,
+    "walks": DensitiesOfStates.load,
     "model": models.load_model,
     "weights": lambda path: models.load_weights(autoencoder(), path),
     "squeezenet": lambda path: models.by_name("squeezenet", weights=path),
@@ -56,6 +57,8 @@ OF_NAMES = {
     "data": lambda: datasets.load(NAME),
     "architecture": lambda: models.by_name(NAME),
     "axis of a walk": lambda: landscape.density_of_states(landscape.ball_problem(6), NAME, 1e3),
+    "group of walks": lambda: landscape.densities_of_states({NAME: [landscape.ball_problem(6)], "b": []}),
+    "pair of walks": lambda: landscape.densities_of_states({NAME: [landscape.ball_problem(6)]}, pairs=[(NAME, "b")]),
     "axis of an arm": lambda: study(Arm("a"), Arm(NAME, tune={NAME: [1, 2]})),
     "arm twice": lambda: study(Arm(NAME), Arm(NAME)),
     "axis twice": lambda: study(Arm(NAME, grid={"x": [1]}), grid={"x": [1]}, tune={"x": [2]}),

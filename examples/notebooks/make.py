@@ -22,7 +22,7 @@ NOTEBOOKS = {
         {"max_trials": 3, "epochs": 4, "seeds": 1, "holdout_seeds": 3},
         "result",
     ),
-    "pretraining": ("09_pretrain_without_labels.py", {"seeds": 1, "epochs": 30}, None),
+    "pretraining": ("09_pretrain_without_labels.py", {"seeds": 1, "epochs": 10}, None),
 }
 """Script, options that differ from their defaults so that the notebook runs in about a minute, and a last cell."""
 

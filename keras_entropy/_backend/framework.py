@@ -184,6 +184,10 @@ class Framework(Adapter):
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Compile a function of tensors that needs no gradient, if the framework has a compiler."""
 
+    def map_rows(self, function: Callable[[Array], Any], rows: Array) -> Any:
+        """Apply a function to each row of an array, to all rows together, and stack what it returns."""
+        return ops.vectorized_map(function, rows)
+
     # Process
 
     def seed_shared_generator(self, seed: int) -> None:

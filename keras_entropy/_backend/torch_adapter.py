@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import torch
 from keras import ops
 
@@ -81,6 +83,16 @@ class TorchAdapter(QRFramework):
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Run a function without recording it for differentiation."""
         return torch.no_grad()(function)  # type: ignore[no-any-return]
+
+    def map_rows(self, function: Callable[[Array], Any], rows: Array) -> Any:
+        """By `torch.vmap`; row by row where it fails, as it does for convolutions with their channels last."""
+        with warnings.catch_warnings():
+            # It maps attention too, in a slow way of its own, and says so to the developers of torch.
+            warnings.filterwarnings("ignore", "(?s).*There is a performance drop", UserWarning)
+            try:
+                return torch.vmap(function)(rows)
+            except RuntimeError:
+                return keras.tree.map_structure(lambda *parts: torch.stack(parts), *(function(row) for row in rows))
 
     def seed_shared_generator(self, seed: int) -> None:
         """Seed the generator from which dropout and Keras's shuffling draw."""

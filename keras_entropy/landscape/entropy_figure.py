@@ -60,3 +60,30 @@ def entropy_map(axes: tuple[Axis, ...], entropy: Array, visited: Array, *, with_
         weights = np.where(visited, np.exp(entropy - entropy.max(1, keepdims=True)), 0.0)
         panel.plot(first.centers, weights @ second.centers / weights.sum(1), "o", color="w", markersize=3)
     return figure
+
+
+def distribution_curves(axes: tuple[Axis, ...], entropy: Array, visited: Array) -> Figure:
+    """Draw how the second observable is distributed in the whole box, and in three bins of the first one.
+
+    Args:
+        axes: The bins of both axes.
+        entropy: Array (n0, n1), nats.
+        visited: Array (n0, n1) of booleans. Bins that count.
+    """
+    first, second = axes
+    shares = np.where(visited, np.exp(entropy - entropy[visited].max()), 0.0)
+    rows = np.flatnonzero(visited.any(1))
+    deep = rows[-1] if first.deep == "high" else rows[0]
+    likely = int(shares.sum(1).argmax())
+    chosen = [row for row in np.linspace(likely, deep, 4).round().astype(int)[1:] if row in rows]
+    drawn = [("all parameters", shares.sum(0))]
+    name = first.name.replace("_", " ")
+    drawn += [(f"{name} {first.centers[row]:.3g}", np.exp(entropy[row] - entropy[row].max())) for row in chosen]
+    figure, panel = plots.blank(6.4, 4.2)
+    for i, (label, values) in enumerate(drawn):
+        percent = 100 * values / values.sum()
+        panel.plot(second.centers, percent, ".-", color="gray" if i == 0 else f"C{i - 1}", label=label)
+    panel.set_xlabel(second.name.replace("_", " "), parse_math=False)
+    panel.set_ylabel("share of the parameters, % of each curve")
+    panel.legend()
+    return figure

@@ -30,6 +30,9 @@ _EDGES, _SPLITTING, _LEARNING = 0.04, 0.08, 0.08
 _LEVELS, _DEEP_LEVELS = 30, 100
 """Expected number of levels of splitting: along an accuracy, and along a loss down to its deepest bin."""
 
+_SPLIT_MOVES = 100, 5000
+"""Least and most moves of each particle at each level of splitting: fewer would let it die out."""
+
 _SECONDS = 10.0
 """Seconds between checkpoints."""
 
@@ -72,6 +75,7 @@ def density_of_states(
     hmc_fraction: float = 0.0,
     num_leapfrog_steps: int = 10,
     backend: str | None = None,
+    threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> DensityOfStates:
@@ -95,7 +99,8 @@ def density_of_states(
         walkers: Integer. Number of walkers. Defaults to 32.
         particles: Integer. Number of particles of splitting. Defaults to 200.
         split_moves: Integer. Moves of each particle at each level of splitting. Defaults to None: splitting takes 8 %
-            of the moves, and 4 % more if it has to find edges.
+            of the moves, and 4 % more if it has to find edges, but at least 100 for each particle and level. So a
+            run of less than about 1e6 moves makes more moves than `moves`, unless `split_moves` is given.
         hmc_fraction: Float, below 1. Fraction of the moves after splitting that are Hamiltonian Monte Carlo along the
             gradient of the observable; 0 for single-component moves only. It needs one axis whose observable has a
             gradient, such as a loss, and the JAX backend. Defaults to 0.
@@ -105,6 +110,8 @@ def density_of_states(
             the problems of this package; "jax" is one compiled program for all walkers, for any energy that JAX can
             trace, on the JAX backend of Keras; "numpy" evaluates any energy. Defaults to None: the first of them that
             serves, "jax" with `hmc_fraction`; "jax" is not tried for a `function_problem`.
+        threads: Integer. Number of threads of the "numba" moves; the result is the same for any number. Defaults to
+            None: one for each core.
         checkpoint: Path of a file that stores the walk. If it exists, the walk resumes from it and is bit-identical to
             one that was never stopped. Defaults to None.
         progress: Function that is called with a `Progress` about twice a second. Defaults to None.
@@ -124,6 +131,7 @@ def density_of_states(
         (8,)
     """
     begin = time.monotonic()
+    threads = None if threads is None else _checks.positive_integer("threads", threads)
     names = axis_names(problem, axes)
     settings = _Settings(
         problem=problem,
@@ -140,7 +148,7 @@ def density_of_states(
     for argument in ("walkers", "particles"):
         count = getattr(settings, argument)
         _checks.fits_memory(argument, count, 8 * problem.dimension * count)
-    sampler = select_sampler(problem, names, backend or (None if settings.hmc is None else "jax"))
+    sampler = select_sampler(problem, names, backend or (None if settings.hmc is None else "jax"), threads)
     if settings.hmc is not None:
         from keras_entropy.landscape.samplers.hamiltonian import check_gradient
 
@@ -201,7 +209,7 @@ class _Settings:
 
     def moves_per_level(self, fraction: float, levels: int) -> int:
         """Return the moves of each particle at each of `levels` levels that together take a fraction of all moves."""
-        return self.split_moves or int(np.clip(fraction * self.moves / (levels * self.particles), 100, 5000))
+        return self.split_moves or int(np.clip(fraction * self.moves / (levels * self.particles), *_SPLIT_MOVES))
 
     def schedule(self, bins: Bins, entropy: Array, spent: int, octaves: int) -> wang_landau.Schedule:
         """Return the schedule of the walk after `spent` moves of splitting, which has found `entropy` (n,)."""
@@ -323,6 +331,11 @@ def _hmc(
         return None
     if len(axes) > 1:
         raise ValueError(f"`hmc_fraction` above 0 needs a single axis. Received: axes={axes!r}. Use hmc_fraction=0.")
+    if problem.values:
+        raise ValueError(
+            "`hmc_fraction` above 0 needs parameters that change continuously. Received: parameters that take "
+            f"{len(problem.values)} values. Use hmc_fraction=0."
+        )
     levels = problem.observables[axes[0]].levels
     if levels is not None:
         raise ValueError(

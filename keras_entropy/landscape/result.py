@@ -149,6 +149,39 @@ class DensityOfStates:
                 figure.savefig(temporary, dpi=100, format=plots.format_of(path))
         return figure
 
+    def plot_distribution(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw how the second observable is distributed in the whole box, and in three bins of the first one.
+
+        With training and test accuracy it shows how likely a network is to do well on new data if it fits so much of
+        the training data and nothing else is known of it: before any training.
+
+        Args:
+            path: Path of a file to write the figure to; the suffix gives the format, PNG without one. Defaults to None.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            ModuleNotFoundError: If matplotlib is not installed.
+            ValueError: If there is one axis only, and for a suffix that matplotlib does not know.
+
+        Examples:
+            >>> from keras_entropy.landscape import ball_problem, density_of_states, exact
+            >>> edges = {"energy": exact.ball_edges(6, 4), "positive": [-0.5, 2.5, 6.5]}
+            >>> found = density_of_states(ball_problem(6), ["energy", "positive"], 1e5, edges=edges)
+            >>> figure = found.plot_distribution()
+        """
+        if len(self.axes) < 2:
+            raise ValueError(
+                f"A distribution needs two axes. Received: a density over {self.axes[0].name!r}. Measure it over two, "
+                'such as axes=["train_accuracy", "test_accuracy"].'
+            )
+        figure = entropy_figure.distribution_curves(self.axes, self.entropy, self.visited)
+        if path is not None:
+            with _files.replacing(path) as temporary:
+                figure.savefig(temporary, dpi=100, format=plots.format_of(path))
+        return figure
+
     def __repr__(self) -> str:
         bins = " x ".join(str(axis.bins) for axis in self.axes)
         conclusion = "converged" if self.converged else "not converged"
@@ -201,12 +234,7 @@ class DensityOfStates:
         Raises:
             OSError: If the file cannot be written.
         """
-        record = {
-            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()
-        }
-        record["axes"] = [{"name": a.name, "edges": a.edges.tolist(), "deep": a.deep} for a in self.axes]
-        record["means"] = {name: [part.tolist() for part in mean] for name, mean in self.means.items()}
-        _sealed.write(path, SCHEMA, record, indent=None)
+        _sealed.write(path, SCHEMA, self.to_record(), indent=None)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> DensityOfStates:
@@ -224,16 +252,33 @@ class DensityOfStates:
         """
         try:
             found = _sealed.converted(_sealed.read(path, SCHEMA), cls)
-            shape = tuple(axis.bins for axis in found.axes)
-            for name, array in found._arrays():
-                if array.shape != shape or array.dtype.kind != _KINDS.get(name, "f"):
-                    raise ValueError(f"`{name}` is an array of shape {array.shape} and type {array.dtype}")
+            found.check_shapes()
         except ValueError as error:
             raise ValueError(
                 f"{_checks.printable(path)} is not a density of states: {error}. Write one with DensityOfStates.save. "
                 f"{_sealed.EDITED}"
             ) from error
         return found
+
+    def to_record(self) -> dict[str, Any]:
+        """The result as plain values: what a file holds of it."""
+        record = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()
+        }
+        record["axes"] = [{"name": a.name, "edges": a.edges.tolist(), "deep": a.deep} for a in self.axes]
+        record["means"] = {name: [part.tolist() for part in mean] for name, mean in self.means.items()}
+        return record
+
+    def check_shapes(self) -> None:
+        """Check what was read from a file: all arrays have the shape of the bins.
+
+        Raises:
+            ValueError: If one has not. The message is a clause.
+        """
+        shape = tuple(axis.bins for axis in self.axes)
+        for name, array in self._arrays():
+            if array.shape != shape or array.dtype.kind != _KINDS.get(name, "f"):
+                raise ValueError(f"`{name}` is an array of shape {array.shape} and type {array.dtype}")
 
     def _arrays(self) -> Iterator[tuple[str, Array]]:
         """All arrays in the shape of the bins, with the name of the field or observable."""

@@ -114,6 +114,9 @@ def check_state(problem: Problem, schedule: wang_landau.Schedule, walkers: int, 
         raise ValueError(f"its log_f is {state.log_f!r}")
     if np.abs(state.walkers.parameters).max() > problem.half_width * (1 + _ROUNDING):
         raise ValueError("a walker is outside of the box")
+    possible = np.array(problem.values, np.float32)  # JAX computes in this type
+    if len(possible) and not np.isin(state.walkers.parameters.astype(np.float32), possible).all():
+        raise ValueError("a walker has a parameter that is none of the values of the problem")
     if not np.array_equal(state.visits.sum(0), state.info.histogram):
         raise ValueError("the visits of its rounds do not add up")
     if state.walkers.bins.max() >= n:

@@ -103,6 +103,8 @@ def find_axis(sampler: Sampler, name: str, target: float, particles: int, moves:
         if threshold <= sign * target:
             if not thresholds:
                 raise ValueError(_not_deep(name, sign * threshold, target))
+            if len(thresholds) > 1 and np.mean(values <= sign * target) > math.sqrt(_KEPT):
+                thresholds.pop()  # else the bin above the target is much narrower than the others
             break
         if kept.all() or (thresholds and threshold >= thresholds[-1]):
             raise RuntimeError(_died_out(name, sign * values.min(), target, particles, moves))

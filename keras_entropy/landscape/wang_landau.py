@@ -200,7 +200,7 @@ def _produce(sampler: Sampler, schedule: Schedule, state: State) -> Info:
     window = schedule.window(state.log_g[index], 0.0)
     moves = min(_CHUNK, int(ends[index]) - state.moves)
     counted = WalkerInfo.zeros(len(state.walkers.bins), window, len(sampler.problem.observables), schedule.bands)
-    sampler.step(state.walkers, window, moves, counted, _OBSERVE_EVERY)
+    sampler.step(state.walkers, window, moves, counted, min(_OBSERVE_EVERY, moves))
     counted = counted.sum_groups(len(state.info.histogram))
     state.info.add(counted)
     state.visits[index] += counted.histogram

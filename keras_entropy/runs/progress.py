@@ -117,9 +117,11 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds left in this stage; None before the first run has ended."""
+        """Seconds left in this stage; None before the first run has ended, unless all runs that remain say it."""
         if not self._ended_now:
-            return None
+            said = [] if self._reports is None else epochs.seconds_left(Path(self._reports.name))
+            known = [seconds for seconds in said if seconds is not None]
+            return max(known) if known and len(known) == self._left.total() else None
         return (time.monotonic() - self._start) / self._ended_now * self._left.total()
 
     def title(self) -> str:

@@ -19,6 +19,7 @@ import keras
 from keras_entropy import _backend, _checks, _files
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
+from keras_entropy.runs.execution import described
 from keras_entropy.runs.identity import array_bytes, digest
 from keras_entropy.runs.records import RunRecord, Slot, slot
 from keras_entropy.runs.seeds import seeded
@@ -130,7 +131,7 @@ def _trained(job: Job, task: Task) -> dict[str, Any]:
         except _files.WriteError:  # the machine is at fault, and not the run
             raise
         except Exception as error:  # a failed run is a result, and the study continues
-            found |= {"status": "failed", "reason": describe(error), "traceback": traceback.format_exc()}
+            found |= {"status": "failed", "reason": described(error), "traceback": traceback.format_exc()}
     found["stopped_early"] = found["status"] == "finished" and watch.epochs < job.epochs
     return found | {"history": watch.history, "wall_seconds": watch.seconds, "warnings": sorted(set(caught))}
 
@@ -249,11 +250,3 @@ def fingerprint(model: Any) -> str:
     for variable in model.weights:
         found.update(array_bytes(_backend.to_host(variable)))
     return found.hexdigest()[:16]
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line, with the file and line that raised it."""
-    text = _checks.printable(" ".join(str(error).split())[:500])
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {text}{place}"

@@ -9,11 +9,11 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 
 from keras_entropy import _checks, _files, _optional
-from keras_entropy.runs import machine
+from keras_entropy.runs import execution, machine
 from keras_entropy.runs.identity import identity
 from keras_entropy.runs.pool import ProcessPool, packed
 from keras_entropy.runs.progress import Progress
@@ -230,17 +230,7 @@ class Study:
             BlockingIOError: If another process works on the folder.
             JobError: If the processes cannot read the study, or the executor is broken.
         """
-        if executor is not None and not isinstance(executor, Executor):
-            raise TypeError(_checks.message("executor", "a concurrent.futures.Executor or None", executor))
-        if isinstance(executor, ThreadPoolExecutor) and executor._max_workers > 1:
-            raise ValueError(
-                "`executor` should run its tasks in processes, because the threads of a process share Keras's random "
-                "numbers. Received: a ThreadPoolExecutor with several threads. Use a ProcessPoolExecutor."
-            )
-        if executor is not None and workers is not None:
-            raise ValueError("Give `workers` or `executor`, not both: an executor has its own workers.")
-        if workers is not None:
-            _checks.positive_integer("workers", workers)
+        execution.check_executor(executor, workers)
         _checks.flag("overwrite", overwrite)
         described = self.describe()
         job = self._job(described)

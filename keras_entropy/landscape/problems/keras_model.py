@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_entropy import _backend, _checks
 from keras_entropy.landscape.problems.classification import REDUCTIONS, TIES, checked_data, observables_of
+from keras_entropy.landscape.problems.fan_in import fan_in_half_widths
 from keras_entropy.landscape.problems.problem import Problem, digest
 from keras_entropy.runs.identity import identity
 
@@ -21,7 +22,7 @@ Array = np.ndarray[Any, Any]
 def keras_problem(
     model: keras.Model,
     data: Iterable[Any],
-    half_width: float,
+    half_width: float | str,
     *,
     from_logits: bool = True,
     reduction: str = "mean",
@@ -32,14 +33,17 @@ def keras_problem(
 
     Observables are "train_loss", the cross-entropy in nats, "train_accuracy" and "test_accuracy". `stateless_call`
     computes them in float32 for all walkers together: by `vmap` and `jit` on JAX, by `vectorized_map` in a graph on
-    TensorFlow, by `torch.vmap` on torch. The parameters are ordered as in `model.trainable_variables`, each of them row
-    by row; weights that are not trainable keep their values. For fully connected ReLU networks `network_problem` is
-    much faster, because it evaluates what a move changes only.
+    TensorFlow, by `torch.vmap` on torch. On torch, a model with convolutions takes the walkers one by one, which is
+    slower. The parameters are ordered as in `model.trainable_variables`, each of them row by row; weights that are not
+    trainable keep their values. For fully connected ReLU networks `network_problem` is much faster, because it
+    evaluates what a move changes only.
 
     Args:
         model: Built `keras.Model` that maps x to (n, classes).
         data: x_train (n, ...), y_train (n,), x_test (m, ...), y_test (m,), with integer labels from 0 on.
-        half_width: Float. The box is [-half_width, half_width]^d.
+        half_width: Float, or "fan_in". For a number the box is [-half_width, half_width]^d. For "fan_in" each weight
+            has its own box, of half width 2 / sqrt(fan_in): see `fan_in_half_widths`. The parameters of the problem are
+            then the weights divided by these half widths, in the box [-1, 1]^d, so that moves fit each layer.
         from_logits: Boolean. Whether the model returns logits; False for probabilities. Defaults to True.
         reduction: String. Whether the loss is the "mean" of the cross-entropies of the points, or their "sum". Defaults
             to "mean".
@@ -68,6 +72,11 @@ def keras_problem(
     _checks.one_of("ties", ties, TIES)
     from_logits = _checks.flag("from_logits", from_logits)
     strength = _checks.non_negative("strength", strength)
+    scales = None
+    if isinstance(half_width, str):
+        if half_width != "fan_in":
+            raise ValueError(_checks.message("half_width", 'a finite number above 0, or "fan_in"', half_width))
+        scales, half_width = fan_in_half_widths(model), 1.0
     half_width = float(_checks.number("half_width", half_width))
     arrays = checked_data(data, dimensions=None)
     x_train, y_train, _, y_test = arrays
@@ -79,18 +88,32 @@ def keras_problem(
             f"with outputs of shape {shape}."
         )
     frozen = [_backend.to_host(variable) for variable in model.non_trainable_variables]
-    settings = [from_logits, reduction, strength, ties, half_width]
+    settings = [from_logits, reduction, strength, ties, half_width if scales is None else "fan_in"]
     return Problem(
         name=f"Keras model {model.name!r}",
         dimension=sum(math.prod(variable.shape) for variable in model.trainable_variables),
         half_width=half_width,
         observables=observables_of(y_train, y_test),
-        energy=_backend.framework().compiled(
-            _Energy(model, arrays, frozen, from_logits, reduction == "sum", strength, ties == "first")
+        energy=_CompiledEnergy(
+            _Energy(model, arrays, frozen, scales, from_logits, reduction == "sum", strength, ties == "first")
         ),
         digest=digest("keras", identity(model), settings, *frozen, *arrays),
         traceable=True,
     )
+
+
+class _CompiledEnergy:
+    """An energy that is compiled anew where it is sent: what a framework has compiled cannot always be pickled."""
+
+    def __init__(self, energy: _Energy) -> None:
+        self._energy = energy
+        self._compiled = _backend.framework().compiled(energy)
+
+    def __call__(self, parameters: Any) -> Any:
+        return self._compiled(parameters)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._energy,)
 
 
 class _Energy:
@@ -101,6 +124,7 @@ class _Energy:
         model: keras.Model,
         data: tuple[Array, Array, Array, Array],
         frozen: list[Array],
+        scales: Array | None,
         from_logits: bool,
         summed: bool,
         strength: float,
@@ -108,37 +132,50 @@ class _Energy:
     ) -> None:
         x_train, y_train, x_test, y_test = data
         self._model, self._frozen = model, frozen
+        self._scales = None if scales is None else scales.astype("float32")
         self._points = np.concatenate([x_train, x_test]).astype("float32")
         self._labels = np.concatenate([y_train, y_test]).astype("int32")
         self._train = len(y_train)
+        # JAX skips the test points in moves that do not use their accuracy; elsewhere one call is faster than two.
+        self._apart = _backend.framework().transforms_functions and len(y_test) > 0
         self._from_logits, self._summed, self._strength, self._first_wins = from_logits, summed, strength, first_wins
 
     def __call__(self, parameters: Any) -> dict[str, Any]:
-        values = ops.vectorized_map(self._evaluate_one, ops.transpose(ops.cast(parameters, "float32")))
+        rows = ops.transpose(ops.cast(parameters, "float32"))
+        values = _backend.framework().map_rows(self._evaluate_one, rows)
         return dict(zip(("train_loss", "train_accuracy", "test_accuracy"), values, strict=True))
 
     def _evaluate_one(self, vector: Any) -> tuple[Any, Any, Any]:
+        if self._scales is not None:
+            vector = vector * ops.convert_to_tensor(self._scales)
         pieces, begin = [], 0
         for variable in self._model.trainable_variables:
             size = math.prod(variable.shape)
             pieces.append(ops.reshape(vector[begin : begin + size], variable.shape))
             begin += size
-        outputs, _ = self._model.stateless_call(pieces, self._frozen, self._points, training=False)
-        labels = ops.expand_dims(ops.convert_to_tensor(self._labels), 1)
+
+        def outputs_of(points: Array) -> Any:
+            return self._model.stateless_call(pieces, self._frozen, points, training=False)[0]
+
         train = self._train
-        losses = keras.losses.sparse_categorical_crossentropy(
-            labels[:train, 0], outputs[:train], from_logits=self._from_logits
-        )
+        if self._apart:
+            outputs, tested = outputs_of(self._points[:train]), outputs_of(self._points[train:])
+        else:
+            both = outputs_of(self._points)
+            outputs, tested = both[:train], both[train:]
+        labels, hidden = (ops.convert_to_tensor(part) for part in (self._labels[:train], self._labels[train:]))
+        losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=self._from_logits)
         loss = ops.sum(losses) if self._summed else ops.mean(losses)
-        right = self._is_right(outputs, labels)
-        tested = right[train:] if train < len(self._labels) else ops.zeros((1,))
-        return loss + self._strength * ops.sum(vector**2), ops.mean(right[:train]), ops.mean(tested)
+        right = self._is_right(tested, hidden) if len(self._labels) > train else ops.zeros((1,))
+        loss = loss + self._strength * ops.sum(vector**2)
+        return loss, ops.mean(self._is_right(outputs, labels)), ops.mean(right)
 
     def _is_right(self, outputs: Any, labels: Any) -> Any:
         """Return (n,), 1 for a point that is classified as its label and 0 for the others."""
         if self._first_wins:
-            found = ops.equal(ops.cast(ops.argmax(outputs, axis=1), "int32"), labels[:, 0])
-        else:
-            own = ops.take_along_axis(outputs, labels, axis=1)
-            found = ops.equal(ops.sum(ops.cast(outputs >= own, "int32"), axis=1), 1)
-        return ops.cast(found, "float32")
+            return ops.cast(ops.equal(ops.cast(ops.argmax(outputs, axis=1), "int32"), labels), "float32")
+        # No output is compared with itself: compiled programs compute it twice, with different roundings.
+        is_own = ops.cast(ops.one_hot(labels, outputs.shape[1]), "bool")
+        own = ops.sum(ops.where(is_own, outputs, 0.0), axis=1)
+        others = ops.max(ops.where(is_own, -math.inf, outputs), axis=1)
+        return ops.cast(own > others, "float32")

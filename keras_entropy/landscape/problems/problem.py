@@ -48,7 +48,8 @@ class Observable:
 class Problem:
     """A box [-half_width, half_width]^dimension of parameters, and observables in it.
 
-    `network_problem`, `keras_problem`, `function_problem`, `ball_problem` and `perceptron_problem` make one.
+    `network_problem`, `keras_problem`, `function_problem`, `discrete_problem`, `ball_problem` and `perceptron_problem`
+    make one.
 
     Attributes:
         name: String. Description of the problem.
@@ -62,6 +63,8 @@ class Problem:
         kernel: Function that returns the compiled kernel for the axes in its argument, or None if there is none for
             them. None for a problem without kernels. Defaults to None.
         data: Arrays for the kernel.
+        values: Increasing numbers within the box: the values that a parameter can take. Empty if it can take any value
+            in the box. Defaults to empty.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Problem:
     traceable: bool = False
     kernel: Callable[[tuple[str, ...]], Any] | None = None
     data: tuple[Any, ...] = ()
+    values: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         _checks.fits_memory("dimension", self.dimension, 8 * _checks.positive_integer("dimension", self.dimension))
@@ -117,9 +121,14 @@ def check_finite(name: str, finite: Any) -> None:
 
 def uniform_parameters(problem: Problem, count: int) -> Array:
     """Return (d, count) uniform points of the box, the same at each call."""
-    draws = np.random.default_rng(0).uniform(-1.0, 1.0, (problem.dimension, count))
-    points: Array = draws * problem.half_width
-    return points
+    return drawn_parameters(problem, np.random.default_rng(0), (problem.dimension, count))
+
+
+def drawn_parameters(problem: Problem, rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """Return uniform parameters."""
+    if problem.values:
+        return rng.choice(np.array(problem.values), shape)
+    return rng.uniform(-problem.half_width, problem.half_width, shape)
 
 
 def digest(*parts: Any) -> str:

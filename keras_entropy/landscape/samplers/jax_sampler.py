@@ -125,12 +125,8 @@ class JaxSampler:
         def single_component_move(carry: _Carry, keys: Any) -> _Carry:
             count = len(everyone)
             place = jax.random.randint(keys[0], (count,), 0, dimension), everyone
-            redraw = jax.random.bernoulli(keys[1], 0.5, (count,)) & (window.step_size == 0)
-            octave = jax.random.randint(keys[2], (count,), 0, window.octaves + 1)
-            small = jnp.where(window.step_size > 0, window.step_size, 2.0 ** -octave.astype(jnp.float32))
-            reach = half_width * jnp.where(redraw, 1.0, small)
             old = carry.parameters[place]
-            new = jnp.where(redraw, 0.0, old) + reach * jax.random.uniform(keys[3], (count,), minval=-1.0)
+            new = _proposed(self.problem, window, old, keys)
             inside = jnp.abs(new) <= half_width
             moved = carry.parameters.at[place].set(jnp.where(inside, new, old))
             values = self.problem.energy(moved)
@@ -172,6 +168,19 @@ class JaxSampler:
         begin = checked(begin, values)._replace(bins=jnp.where(begin.bins < 0, index(values), begin.bins))
         end: _Carry = jax.lax.fori_loop(0, moves, move, begin)
         return end
+
+
+def _proposed(problem: Problem, window: _Window, old: Any, keys: Any) -> Any:
+    """Return new values (B,) for components with the values `old`."""
+    if problem.values:
+        possible = jnp.asarray(problem.values, jnp.float32)
+        places = jax.random.randint(keys[3], old.shape, 1, len(possible))
+        return possible[(jnp.searchsorted(possible, old) + places) % len(possible)]
+    redraw = jax.random.bernoulli(keys[1], 0.5, old.shape) & (window.step_size == 0)
+    octave = jax.random.randint(keys[2], old.shape, 0, window.octaves + 1)
+    small = jnp.where(window.step_size > 0, window.step_size, 2.0 ** -octave.astype(jnp.float32))
+    reach = problem.half_width * jnp.where(redraw, 1.0, small)
+    return jnp.where(redraw, 0.0, old) + reach * jax.random.uniform(keys[3], old.shape, minval=-1.0)
 
 
 def _accept(

@@ -37,7 +37,7 @@ class NumpySampler:
         parameters = np.ascontiguousarray(state.parameters.T)
         for begin in range(0, moves, _BLOCK):
             count = min(_BLOCK, moves - begin)
-            draws = _draw(state, window, self.problem.half_width, count)
+            draws = _draw(state, window, self.problem, count)
             for move, (component, redraw, change, chance) in enumerate(zip(*draws, strict=True), begin + 1):
                 self._move(state, window, info, parameters, names, component, redraw, change, chance)
                 if observe_every and move % observe_every == 0:
@@ -58,7 +58,11 @@ class NumpySampler:
     ) -> None:
         everyone = np.arange(len(component))
         old_bins, old, cells = state.bins, parameters[component, everyone], window.bins.cells
-        new = np.where(redraw, 0.0, old) + change
+        if self.problem.values:
+            possible = np.array(self.problem.values)
+            new = possible[(np.searchsorted(possible, old) + change) % len(possible)]
+        else:
+            new = np.where(redraw, 0.0, old) + change
         inside = np.abs(new) <= self.problem.half_width
         parameters[component, everyone] = np.where(inside, new, old)
         values = self.problem.energy(parameters)
@@ -99,13 +103,20 @@ def _count_trips(state: WalkerState, window: Window) -> None:
     state.trips[:, 0] = np.where(back, 1, np.where((state.bins == last) & (stage == 1), 2, stage))
 
 
-def _draw(state: WalkerState, window: Window, half_width: float, moves: int) -> tuple[Array, Array, Array, Array]:
-    """Draw component, whether it is redrawn, change and chance of each move; the random states advance."""
+def _draw(state: WalkerState, window: Window, problem: Problem, moves: int) -> tuple[Array, Array, Array, Array]:
+    """Draw component, whether it is redrawn, change and chance of each move; the random states advance.
+
+    The change of a parameter that takes certain values only is a number of places in the circle of its values.
+    """
     rng = np.random.Generator(np.random.Philox(key=state.random_states[0, :2]))
     shape = moves, len(state.bins)
     component = rng.integers(0, state.parameters.shape[1], shape)
     redraw = (rng.random(shape) < 0.5) & (window.step_size == 0)
     scale = np.where(redraw, 1.0, window.step_size or 2.0 ** -rng.integers(0, window.octaves + 1, shape))
-    change = half_width * scale * rng.uniform(-1.0, 1.0, shape)
+    change: Array
+    if problem.values:
+        change = rng.integers(1, len(problem.values), shape)
+    else:
+        change = problem.half_width * scale * rng.uniform(-1.0, 1.0, shape)
     state.random_states[:] = random_states(int(state.random_states[0, 2]), len(state.bins))
     return component, redraw, change, rng.random(shape)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_entropy.landscape.axis import Bins
-from keras_entropy.landscape.problems.problem import Problem, checked_values
+from keras_entropy.landscape.problems.problem import Problem, checked_values, drawn_parameters
 
 Array = np.ndarray[Any, Any]
 
@@ -123,9 +123,10 @@ class Sampler(Protocol):
     """Moves the walkers of one problem.
 
     A move changes one component. Half of the moves redraw it uniformly in the box; the other half add
-    half_width * 2**-o * u, with u uniform on (-1, 1) and o uniform on 0, 1, ..., octaves. A proposal outside of the box
-    or of all target bins is rejected and counted as a visit of the old bin. With `Window.hmc`, a fraction of the moves
-    are Hamiltonian trajectories, which are reflected at the walls of the box. Nothing adapts while it samples.
+    half_width * 2**-o * u, with u uniform on (-1, 1) and o uniform on 0, 1, ..., octaves. If a component can take
+    certain values only, a move gives it another of these. A proposal outside of the box or of all target bins is
+    rejected and counted as a visit of the old bin. With `Window.hmc`, a fraction of the moves are Hamiltonian
+    trajectories, which are reflected at the walls of the box. Nothing adapts while it samples.
     """
 
     problem: Problem
@@ -145,7 +146,7 @@ class Sampler(Protocol):
 def init(problem: Problem, walkers: int, seed: int) -> WalkerState:
     """Draw walkers uniformly in the box."""
     rng = np.random.default_rng([seed, 1])
-    parameters = rng.uniform(-problem.half_width, problem.half_width, (walkers, problem.dimension))
+    parameters = drawn_parameters(problem, rng, (walkers, problem.dimension))
     return init_at(parameters, random_states(seed, walkers))
 
 

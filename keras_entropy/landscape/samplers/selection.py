@@ -10,7 +10,9 @@ from keras_entropy.landscape.samplers.sampler import Sampler
 BACKENDS = ("numba", "jax", "numpy")
 
 
-def select_sampler(problem: Problem, axes: tuple[str, ...], backend: str | None = None) -> Sampler:
+def select_sampler(
+    problem: Problem, axes: tuple[str, ...], backend: str | None = None, threads: int | None = None
+) -> Sampler:
     """Return the sampler of a backend, or the first one that can evaluate the problem.
 
     Args:
@@ -18,6 +20,7 @@ def select_sampler(problem: Problem, axes: tuple[str, ...], backend: str | None 
         axes: Names of the observables of the axes.
         backend: "numba", "jax" or "numpy", or None for the first of them that serves; "jax" is chosen only for a
             problem that is declared `traceable`.
+        threads: Integer. Number of threads of "numba". Defaults to None: one for each core.
 
     Raises:
         ValueError: For a backend that cannot evaluate the problem.
@@ -29,7 +32,7 @@ def select_sampler(problem: Problem, axes: tuple[str, ...], backend: str | None 
     if kernel is not None:
         from keras_entropy.landscape.samplers.numba_sampler import NumbaSampler
 
-        return NumbaSampler(problem, kernel)
+        return NumbaSampler(problem, kernel, threads)
     if backend == "numba":
         raise ValueError(
             f"`backend`='numba' needs a compiled kernel, and {problem.name} has no kernel for {', '.join(axes)}. Use "
