@@ -114,7 +114,7 @@ def lowest(session, backend, *options):
 
 @nox.session(venv_backend="uv")
 def package(session):
-    """Source distribution and wheel: what is in them, and what must not be."""
+    """Source distribution and wheel: what is in them, and that the installed wheel works."""
     folder = pathlib.Path(session.create_tmp()) / "dist"
     session.run("uv", "build", "-q", "--clear", "--out-dir", str(folder), external=True)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
@@ -127,3 +127,12 @@ def package(session):
     missing = wanted - in_source
     if missing:
         session.error(f"The source distribution lacks {', '.join(sorted(missing))}. Received: {sorted(in_source)}")
+    (wheel_file,) = folder.resolve().glob("*.whl")
+    smoke, jax = pathlib.Path("tests", "core_smoke.py").resolve(), {"KERAS_BACKEND": "jax"}
+    session.install(f"keras-entropy[jax] @ {wheel_file.as_uri()}")
+    with session.chdir(session.create_tmp()):  # away from the checkout: what is imported comes from the wheel
+        session.run("python", str(smoke), env=jax)
+        session.install(f"keras-entropy[jax,cli] @ {wheel_file.as_uri()}", "twine")
+        session.run("keras-entropy", "--version")
+        session.run("keras-entropy", "profile", "cnn", env=jax)
+        session.run("twine", "check", "--strict", *map(str, wheel_file.parent.iterdir()))

@@ -1,10 +1,12 @@
-"""Gives the site the files that lie outside of docs/: the README as first page, the changelog, examples and benchmarks.
+"""Gives the site the files outside of docs/: the README as first page, the changelog, examples, notebooks, benchmarks.
 
 A link such as `../examples/05_compare_honestly.py` works on the page in the repository; here it is turned to the page
 that is made of that file. Any other link out of docs/ is left alone, and the strict build refuses it.
 """
 
 import ast
+import base64
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +14,10 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"examples": "Examples", "benchmarks": "Benchmarks"}
-_OUT = re.compile(rf"\]\((?:\.\./)+(?:({'|'.join(FOLDERS)})(?:/(\w+)\.py|/?)|CHANGELOG\.md)(#[^)]*)?\)")
+NOTEBOOKS = "examples/notebooks"
+_OUT = re.compile(
+    rf"\]\((?:\.\./)+(?:({'|'.join((NOTEBOOKS, *FOLDERS))})(?:/(\w+)\.(?:py|ipynb)|/?)|CHANGELOG\.md)(#[^)]*)?\)"
+)
 
 
 def on_files(files, config):
@@ -26,9 +31,32 @@ def on_files(files, config):
             pages[f"{folder}/{path.stem}.md"] = f"# {path.name}\n\n`{folder}/{path.name}`\n\n```python\n{code}```\n"
             rows.append(f"* [{path.name}]({path.stem}.md): {summary}\n")
         pages[f"{folder}/index.md"] = f"# {title}\n\n{''.join(rows)}"
+    pages |= _notebooks()
     for uri, text in pages.items():
         files.append(File.generated(config, uri, content=text))
     return files
+
+
+def _notebooks():
+    """A page for each notebook with its outputs, its images, and a page that lists them."""
+    pages, rows = {}, []
+    for path in sorted((ROOT / NOTEBOOKS).glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        blocks = [f"# {path.name}\n\n`{NOTEBOOKS}/{path.name}`, with its outputs."]
+        for cell in cells:
+            source = "".join(cell["source"])
+            blocks.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+            for output in cell.get("outputs", ()):
+                data = output.get("data", {"text/plain": output.get("text", "")})
+                if "image/png" in data:
+                    image = f"{path.stem}_{len(pages)}.png"
+                    pages[f"{NOTEBOOKS}/{image}"] = base64.b64decode("".join(data["image/png"]))
+                    blocks.append(f"![Output of the cell above]({image})")
+                else:
+                    blocks.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
+        pages[f"{NOTEBOOKS}/{path.stem}.md"] = "\n\n".join(blocks) + "\n"
+        rows.append(f"* [{path.name}]({path.stem}.md): {''.join(cells[0]['source']).splitlines()[0]}\n")
+    return pages | {f"{NOTEBOOKS}/index.md": f"# Notebooks\n\n{''.join(rows)}"}
 
 
 def _first_page():

@@ -91,6 +91,7 @@ QUICK = (
     "docs/choosing",
     "docs/exact_entropy",
     "docs/landscape_networks",
+    "docs/migration",
     "docs/sigmoid_entropy",
 )
 """Examples and pages that train one small network at most."""
@@ -116,6 +117,12 @@ def test_examples_run_and_are_short(name, monkeypatch, tmp_path, capsys):
 
 PAGES = {
     "README.md": "model",
+    "docs/quick_start.md": "comparison",
+    "docs/faq.md": "attached",
+    "docs/migration.md": "term",
+    "docs/guides/collapsed_layer.md": "profile",
+    "docs/guides/attach_a_term.md": "schedule",
+    "docs/guides/pretrain.md": "encoder",
     "docs/choosing.md": "placed",
     "docs/exact_entropy.md": "layer",
     "docs/correlated_noise.md": "unmixing",
