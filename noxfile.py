@@ -66,7 +66,7 @@ def benchmark(session):
 @nox.session(venv_backend="uv")
 def core_jax(session):
     """The core on JAX, without TensorFlow and without any extra."""
-    core(session, "jax", ".[jax]")
+    core(session, "jax", ".[jax]", smoke=False)  # `package` runs the smoke test on the same packages
 
 
 @nox.session(venv_backend="venv")
@@ -75,10 +75,11 @@ def core_torch(session):
     core(session, "torch", ".[torch]", *session.posargs)
 
 
-def core(session, backend, *packages):
+def core(session, backend, *packages, smoke=True):
     environment = {"KERAS_BACKEND": backend}
     session.install(*packages)
-    session.run("python", "tests/core_smoke.py", env=environment)
+    if smoke:
+        session.run("python", "tests/core_smoke.py", env=environment)
     session.install(*CORE_TOOLS)
     output = session.run("pytest", "-q", *files(CORE_TESTS), env=environment, silent=True)
     session.log(output.splitlines()[-1])
@@ -118,9 +119,13 @@ def package(session):
     folder = pathlib.Path(session.create_tmp()) / "dist"
     session.run("uv", "build", "-q", "--clear", "--out-dir", str(folder), external=True)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        in_wheel = {name.split("/")[0].split("-")[0] for name in wheel.namelist()}
+        names = wheel.namelist()
     with tarfile.open(next(folder.glob("*.tar.gz"))) as source:
         in_source = {name.split("/")[1] for name in source.getnames()}
+    in_wheel = {name.split("/")[0].split("-")[0] for name in names}
+    pages = {name for name in names if name.startswith("keras_entropy/profile/page/")}
+    if {name.rpartition(".")[2] for name in pages} != {"html", "css", "js"}:
+        session.error(f"The wheel should hold the page of a profile. Received: {sorted(pages)}")
     if in_wheel != {"keras_entropy", "keras_entropy_cli"}:
         session.error(f"The wheel should hold the package and its command. Received: {sorted(in_wheel)}")
     wanted = {"tests", "reproduction", "examples", "benchmarks", "docs", "conftest.py", "noxfile.py", "CITATION.cff"}

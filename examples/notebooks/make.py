@@ -17,6 +17,12 @@ FOLDER = Path(__file__).resolve().parent
 SHOW = "from IPython.display import Image\n\nImage(arguments.{})"
 NOTEBOOKS = {
     "profile": ("04_profile_and_place.py", {}, SHOW.format("figure")),
+    "search": (
+        "06_search_factor_and_placement.py",
+        {"max_trials": 3, "epochs": 4, "seeds": 1, "holdout_seeds": 3},
+        "result",
+    ),
+    "pretraining": ("09_pretrain_without_labels.py", {"seeds": 1, "epochs": 5}, None),
 }
 """Script, options that differ from their defaults so that the notebook runs in about a minute, and a last cell."""
 
