@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_entropy import _optional
+from keras_entropy import _files, _optional
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,6 +44,21 @@ def format_of(path: str | os.PathLike[str]) -> str:
     if suffix not in known:
         raise ValueError(f"The name of a figure should end in one of {', '.join(known)}. Received: {os.fspath(path)}.")
     return suffix
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure to a file, atomically.
+
+    Args:
+        figure: Matplotlib figure.
+        path: Path of the file. `format_of` gives its format.
+
+    Raises:
+        ValueError: If matplotlib does not write files with that suffix.
+    """
+    suffix = format_of(path)
+    with _files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100, format=suffix)
 
 
 def entropy_boxes(layers: Sequence[Any], title: str = "Entropy change by layer") -> Figure:

@@ -305,8 +305,7 @@ class DensitiesOfStates:
         shown = {group: self._finished(group) for group, found in self.walks.items() if any(found)}
         figure = densities_figure.curves(shown, self.observable)
         if path is not None:
-            with _files.replacing(path) as temporary:
-                figure.savefig(temporary, dpi=100, format=plots.format_of(path))
+            plots.save(figure, path)
         return figure
 
     def __repr__(self) -> str:

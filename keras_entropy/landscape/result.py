@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from keras_entropy import _checks, _files, _sealed, _table, plots
+from keras_entropy import _checks, _sealed, _table, plots
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.landscape import entropy_figure
 from keras_entropy.landscape.axis import Axis
@@ -145,8 +145,7 @@ class DensityOfStates:
             curve = None if mean is None else (mean, self.conditional_mean(mean).mean)
             figure = entropy_figure.entropy_curve(self.axes[0], self.entropy, self.standard_error, self.visited, curve)
         if path is not None:
-            with _files.replacing(path) as temporary:
-                figure.savefig(temporary, dpi=100, format=plots.format_of(path))
+            plots.save(figure, path)
         return figure
 
     def plot_distribution(self, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -178,8 +177,7 @@ class DensityOfStates:
             )
         figure = entropy_figure.distribution_curves(self.axes, self.entropy, self.visited)
         if path is not None:
-            with _files.replacing(path) as temporary:
-                figure.savefig(temporary, dpi=100, format=plots.format_of(path))
+            plots.save(figure, path)
         return figure
 
     def __repr__(self) -> str:

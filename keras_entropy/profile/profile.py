@@ -215,12 +215,12 @@ class EntropyProfile:
         from keras_entropy import plots
 
         _optional.require("matplotlib", extra="plot")
-        suffix = None if path is None else plots.format_of(path)
+        if path is not None:
+            plots.format_of(path)  # before the figure is drawn
         profiles = [self] if other is None else [self, other]
         figure = plots.entropy_panels([(profile.title, profile.measured) for profile in profiles])
         if path is not None:
-            with _files.replacing(path) as temporary:
-                figure.savefig(temporary, dpi=100, format=suffix)
+            plots.save(figure, path)
         return figure
 
     def to_html(self, path: str | os.PathLike[str], other: EntropyProfile | None = None, history: Any = None) -> None:
