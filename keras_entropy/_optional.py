@@ -21,7 +21,7 @@ PACKAGES = {
     "tensorflow_datasets": "Reading prepared data sets",
     "PIL": "Reading image files",
     "typer": "The keras-entropy command",
-    "loky": "Training in several processes",
+    "loky": "Work in several processes",
     "filelock": "Locking a results folder",
     "cloudpickle": "Sending functions to other processes",
     "pandas": "Making data frames",

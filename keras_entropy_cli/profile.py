@@ -149,7 +149,20 @@ def profile(
         if plot is not None:
             found.plot(other, plot)
         if html is not None:
-            found.to_html(html, other, epochs)
+            _write_page(found, html, other, epochs, log)
+
+
+def _write_page(found: EntropyProfile, path: Path, other: EntropyProfile | None, epochs: Any, log: Path | None) -> None:
+    """Write the page; an error about the epochs names their file."""
+    try:
+        found.to_html(path, other, epochs)
+    except ValueError as error:
+        if epochs is None or "`history`" not in str(error):
+            raise
+        raise ValueError(
+            f"--log {log} should be a log of this model. Received: the columns {', '.join(epochs) or 'none'}. "
+            "Use history.csv of keras-entropy train, or the file of CSVLogger beside EntropyLogger."
+        ) from error
 
 
 def _check_files(files: Mapping[str, Path | None], *, overwrite: bool) -> None:
@@ -158,7 +171,9 @@ def _check_files(files: Mapping[str, Path | None], *, overwrite: bool) -> None:
     for (first, path), (second, other) in itertools.combinations(given.items(), 2):
         if path == other:
             raise ValueError(f"{first} and {second} should name two files. Received: {path} twice.")
-    for path in given.values():
+    for option, path in given.items():
+        if path.is_dir():
+            raise IsADirectoryError(f"{option} should name a file. Received: {path}, which is a folder.")
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists. Use --overwrite to replace it, or name another file.")
         folder = next(parent for parent in path.absolute().parents if parent.exists())

@@ -203,6 +203,19 @@ class TestErrors:
         assert command("cnn", "--json", path, "--overwrite").exit_code == 0
         assert json.loads(path.read_text())["model"] == "cnn"
 
+    def test_a_folder_is_no_file(self, tmp_path):
+        (tmp_path / "p.html").mkdir()
+        said = command("cnn", "--html", tmp_path / "p.html", "--overwrite")
+        assert said.exit_code == 2
+        assert "--html should name a file" in said.stderr
+
+    def test_a_log_of_something_else_is_named(self, tmp_path):
+        (tmp_path / "log.csv").write_text("epoch,loss\n0,1.5\n")
+        said = command("cnn", "--html", tmp_path / "p.html", "--log", tmp_path / "log.csv")
+        assert said.exit_code == 2
+        assert "log.csv should be a log of this model. Received: the columns epoch, loss." in said.stderr
+        assert not (tmp_path / "p.html").exists()
+
     def test_names_from_a_file_reach_no_terminal_unchanged(self, tmp_path):
         layers = [L.Dense(2, name="a\x1b[31mRED\x07"), L.PReLU(name="p\x1b[2J")]
         keras.Sequential([keras.Input((3,)), *layers], name="m[red]x[bold]y").save(tmp_path / "m.keras")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from keras_entropy import datasets, landscape
 from keras_entropy.landscape import ball_problem, estimators, exact, perceptron_problem
 
 pytestmark = pytest.mark.once
@@ -116,3 +117,19 @@ def test_the_jackknife_gives_the_error_of_a_mean():
     counts = np.stack([samples, np.ones_like(samples)], 1)
     errors = estimators.jackknife(counts, lambda part: part[0] / part[1])
     assert errors == pytest.approx(samples.std(0, ddof=1) / np.sqrt(8))
+
+
+def test_bins_that_no_moves_lead_to_and_back_are_apart():
+    neighbours = np.array([[-1, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, -1]])[:, :, None]
+    proposals = np.array([[0, 50, 5], [5, 50, 5], [5, 50, 5], [0, 50, 0]])[:, :, None]
+    assert estimators.connected(proposals, neighbours).tolist() == [True, True, True, False]
+
+
+def test_a_walk_too_short_for_its_bins_says_nothing_of_bins_that_are_apart():
+    """Two accuracies have hundreds of bins: none may get the volume of the box for want of moves."""
+    problem = landscape.network_problem(3, 6, datasets.spirals(seed=0))
+    found = landscape.density_of_states(problem, ["train_accuracy", "test_accuracy"], 1e6, walkers=32)
+    assert not found.converged
+    assert "lead from them to others and back" in found.status
+    assert found.entropy[20, 20] == found.entropy.max()  # half of each, as nearly all parameters guess
+    assert np.array_equal(np.isfinite(found.entropy), found.visited)

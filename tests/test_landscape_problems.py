@@ -45,7 +45,8 @@ def test_a_problem_without_observables_is_refused():
         ({"data": (np.ones((3, 2)), np.ones(3))}, "x_train, y_train, x_test and y_test"),
         ({"data": (np.ones((3, 2)), np.ones(3), np.ones((3, 2)), np.ones(3, int))}, "integers from 0 on"),
         ({"data": (np.ones((3, 2)), np.ones(3, int), np.ones((3, 3)), np.ones(3, int))}, "as many inputs"),
-        ({"data": (np.full((3, 2), np.nan), np.ones(3, int), np.ones((3, 2)), np.ones(3, int))}, "not finite"),
+        ({"data": (np.full((3, 2), np.nan), np.ones(3, int), np.ones((3, 2)), np.ones(3, int))}, "a finite x_train"),
+        ({"data": 5}, "`data` should be x_train"),
     ],
 )
 def test_bad_networks_are_named(change, words):

@@ -210,6 +210,7 @@ def test_a_collapse_needs_singular_values(mlp):
     assert remarks((), "corner", True) == [
         "Nothing stands out: no dead outputs, no unread inputs, no duplicate outputs, no layers far from random.",
         "Not looked for, because the measure is not log_volume: collapsed layers.",
+        "Not looked for, because there is no sample: constant outputs.",
     ]
 
 
@@ -222,7 +223,7 @@ def test_a_profile_alone_says_what_it_sees(mlp):
     assert "1 of 64 outputs has no weights" in profile._repr_html_()
     with pytest.raises(ValueError, match="`other` should be the profile of a randomly initialised copy"):
         profile.findings(profile)
-    assert remarks(profile.findings(), "log_volume", False)[-1] == (
+    assert remarks(profile.findings(), "log_volume", False, sampled=True)[-1] == (
         "Not looked for, because there is no randomly initialised copy: collapsed layers, layers far from random."
     )
 
@@ -322,3 +323,5 @@ class TestConstantOutputs:
             entropy_profile(self.model(), randomize=0, sample=self.sample())
         with pytest.raises(ValueError, match="`sample` should be inputs of the model"):
             entropy_profile(self.model(), sample=np.zeros((4, 3)))
+        with pytest.raises(ValueError, match="`sample` should give finite outputs in each layer"):
+            entropy_profile(self.model(), sample=self.sample() * np.nan)

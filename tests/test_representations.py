@@ -57,6 +57,16 @@ def test_each_layer_is_measured_on_its_outputs(network, data):
             assert history[f"representation/{path}/{name}"] == [getattr(found, name)]
 
 
+def test_outputs_that_are_not_finite_are_not_called_alive(network, data):
+    network.get_layer("hidden").kernel.assign(np.full(network.get_layer("hidden").kernel.shape, np.nan))
+    network.get_layer("hidden").trainable = False
+    network.compile("sgd", "mse")
+    logger, _ = fit(network, data, representations="hidden")
+
+    (found,) = logger.representations_logged
+    assert np.isnan([found.entropy, found.effective_rank, found.dead]).all()
+
+
 def test_a_collapsed_layer_is_seen(network, data):
     hidden = network.get_layer("hidden")
     kernel = np.zeros(hidden.kernel.shape, "float32")

@@ -37,10 +37,15 @@ def estimate_result(
     bins, info = schedule.bins, state.info
     neighbours = bins.neighbours(schedule.bands)
 
+    # Nothing is known of the entropy of a bin from which no near bin was reached and back.
+    linked = estimators.connected(info.proposals.sum(0), neighbours)
+
     def estimate(part: Array) -> tuple[Array, Array]:
         visits, proposals = part[:, :ROUNDS].T, part[:, ROUNDS:].reshape(neighbours.shape)
         by_visits = estimators.from_histograms(state.log_g, visits)
-        return estimators.from_proposals(proposals, visits.sum(0), neighbours, by_visits), by_visits
+        found = estimators.from_proposals(proposals, visits.sum(0), neighbours, by_visits)
+        found, by_visits = (estimators.normalize(np.where(linked, part, -np.inf)) for part in (found, by_visits))
+        return found, by_visits
 
     def with_difference(part: Array) -> Array:
         found, other = estimate(part)
@@ -52,7 +57,7 @@ def estimate_result(
     entropy, other = estimate(counts.sum(0))
     error, difference_error = estimators.jackknife(counts, with_difference)
     round_trips = int(state.walkers.trips[:, 1].sum())
-    failures = _failed_checks(histogram, round_trips, _difference(entropy, other), difference_error)
+    failures = _failed_checks(histogram, linked, round_trips, _difference(entropy, other), difference_error)
     means = {
         name: ConditionalMean(*(bins.spread(part, np.nan) for part in _conditional_mean(info, i)))
         for i, name in enumerate(observables)
@@ -64,7 +69,7 @@ def estimate_result(
         axes=bins.axes,
         entropy=bins.spread(entropy, -np.inf),
         standard_error=bins.spread(error, np.nan),
-        visited=bins.spread(histogram > 0, False),
+        visited=bins.spread((histogram > 0) & linked, False),
         targets=bins.targets,
         histogram=bins.spread(histogram, 0),
         acceptance_rate=bins.spread(acceptance_rate, np.nan),
@@ -95,12 +100,20 @@ def _difference(one: Array, other: Array) -> Array:
     return np.subtract(one, other, out=np.full_like(one, np.nan), where=both)
 
 
-def _failed_checks(histogram: Array, round_trips: int, difference: Array, difference_error: Array) -> list[str]:
+def _failed_checks(
+    histogram: Array, linked: Array, round_trips: int, difference: Array, difference_error: Array
+) -> list[str]:
     """Return a sentence for each failed check of convergence, with what to do."""
     failures = []
     empty = int(np.sum(histogram == 0))
     if empty:
         failures.append(f"{empty} of {len(histogram)} target bins were not visited: use more moves.")
+    apart = int(np.sum((histogram > 0) & ~linked))
+    if apart:
+        failures.append(
+            f"{apart} of {len(histogram)} target bins were visited, but no moves lead from them to others and back. "
+            "Their entropy is unknown: use more moves."
+        )
     if round_trips < _ROUND_TRIPS:
         failures.append(
             f"The walkers made {round_trips} round trips, fewer than {_ROUND_TRIPS}: use more moves, or an axis that "

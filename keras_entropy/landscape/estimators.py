@@ -72,12 +72,7 @@ def from_proposals(proposals: Array, histogram: Array, neighbours: Array, refere
         Array (n,) of entropies in nats, normalized; -inf where `reference` is -inf.
     """
     n = len(histogram)
-    flat = proposals.reshape(n, -1)
-    i, place = np.nonzero((flat > 0) & (neighbours.reshape(n, -1) >= 0))
-    j = neighbours.reshape(n, -1)[i, place]
-    there, back = flat[i, place], flat[j, flat.shape[1] - 1 - place]
-    both = (back > 0) & (i < j)
-    i, j, there, back = i[both], j[both], there[both], back[both]
+    i, j, there, back = _pairs(proposals, neighbours)
     step = np.log(there / histogram[i]) - np.log(back / histogram[j])
     weight = 1 / (1 / there + 1 / back)
     matrix, right = np.zeros((n, n)), np.zeros(n)
@@ -92,6 +87,29 @@ def from_proposals(proposals: Array, histogram: Array, neighbours: Array, refere
     found = np.full(n, -np.inf)
     found[known] = np.linalg.solve(matrix[np.ix_(known, known)], right[known])
     return normalize(found)
+
+
+def connected(proposals: Array, neighbours: Array) -> Array:
+    """Return which bins (n,) pairs with counts in both directions connect with most others; see `from_proposals`."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(proposals)
+    i, j, _, _ = _pairs(proposals, neighbours)
+    _, component = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(n, n)), directed=False)
+    most: Array = component == np.bincount(component).argmax()
+    return most
+
+
+def _pairs(proposals: Array, neighbours: Array) -> tuple[Array, Array, Array, Array]:
+    """Return pairs of near bins i < j that have counts in both directions, and these counts."""
+    n = len(proposals)
+    flat = proposals.reshape(n, -1)
+    i, place = np.nonzero((flat > 0) & (neighbours.reshape(n, -1) >= 0))
+    j = neighbours.reshape(n, -1)[i, place]
+    there, back = flat[i, place], flat[j, flat.shape[1] - 1 - place]
+    both = (back > 0) & (i < j)
+    return i[both], j[both], there[both], back[both]
 
 
 def jackknife(counts: Array, estimate: Any) -> Array:

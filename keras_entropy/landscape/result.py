@@ -144,6 +144,7 @@ class DensityOfStates:
         else:
             curve = None if mean is None else (mean, self.conditional_mean(mean).mean)
             figure = entropy_figure.entropy_curve(self.axes[0], self.entropy, self.standard_error, self.visited, curve)
+        self._mark(figure)
         if path is not None:
             plots.save(figure, path)
         return figure
@@ -176,9 +177,15 @@ class DensityOfStates:
                 'such as axes=["train_accuracy", "test_accuracy"].'
             )
         figure = entropy_figure.distribution_curves(self.axes, self.entropy, self.visited)
+        self._mark(figure)
         if path is not None:
             plots.save(figure, path)
         return figure
+
+    def _mark(self, figure: Figure) -> None:
+        """Say on a figure that the run has not converged."""
+        if not self.converged:
+            figure.axes[0].set_title("not converged: see status", fontsize="medium")
 
     def __repr__(self) -> str:
         bins = " x ".join(str(axis.bins) for axis in self.axes)

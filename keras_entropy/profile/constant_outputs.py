@@ -45,7 +45,7 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
         A tuple of `ConstantOutputs`, one per layer with an output of real numbers.
 
     Raises:
-        ValueError: If the sample does not fit the model, or has fewer than two rows.
+        ValueError: If the sample does not fit the model, has fewer than two rows, or gives outputs that are not finite.
     """
     sample = checked_sample(sample)
     rows = keras.tree.flatten(sample)[0].shape[0]
@@ -58,6 +58,12 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
             extremes[path] = []
             sample_pass.watch(layer, "call", after=functools.partial(_widen, extremes[path], layer))
     sample_pass.run(model, sample)
+    for path, ends in extremes.items():
+        if ends and not np.isfinite(ends).all():
+            raise ValueError(
+                f"`sample` should give finite outputs in each layer. Received: NaN or infinite outputs of "
+                f"{_checks.printable(path)!r}. Check the sample and the weights."
+            )
     return tuple(
         ConstantOutputs(
             path=path, outputs=len(ends[0]), constant=tuple(np.flatnonzero(ends[0] == ends[1]).tolist()), rows=rows

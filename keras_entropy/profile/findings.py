@@ -154,6 +154,8 @@ def remarks(findings: Sequence[Finding], measure: str, beside_random: bool, samp
     if unseen:
         why = "the measure is not log_volume" if beside_random else "there is no randomly initialised copy"
         sentences.append(f"Not looked for, because {why}: {', '.join(map(heading, unseen))}.")
+    if not sampled and "constant outputs" not in there:
+        sentences.append("Not looked for, because there is no sample: constant outputs.")
     return sentences
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -147,7 +148,7 @@ def _representation(path: str, z: HostArray) -> Representation:
         path=path,
         entropy=float(functional.gaussian_entropy(z)) if enough else float("nan"),
         effective_rank=float(functional.effective_rank(z)) if enough else float("nan"),
-        dead=float((z == z[0]).all(axis=0).mean()),
+        dead=float((z == z[0]).all(axis=0).mean()) if np.isfinite(z).all() else math.nan,
         n=n,
         d=d,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_entropy import _checks
 from keras_entropy.landscape.problems.problem import Observable
 
 Array = np.ndarray[Any, Any]
@@ -34,8 +35,10 @@ def checked_data(data: Iterable[Any], dimensions: int | None = 2) -> tuple[Array
         dimensions: Integer. Number of dimensions of the points' arrays, or None for any. Defaults to 2.
 
     Raises:
-        ValueError: For anything else.
+        TypeError, ValueError: For anything else.
     """
+    if not isinstance(data, Iterable):
+        raise TypeError(_checks.message("data", "x_train, y_train, x_test and y_test", data))
     parts = tuple(np.asarray(part) for part in data)
     if len(parts) != 4:
         raise ValueError(f"`data` should be x_train, y_train, x_test and y_test. Received: {len(parts)} arrays.")
@@ -49,7 +52,9 @@ def checked_data(data: Iterable[Any], dimensions: int | None = 2) -> tuple[Array
                 f"Received: shapes {x.shape} and {y.shape}, labels of type {y.dtype}."
             )
         if not np.all(np.isfinite(x)):
-            raise ValueError(f"x_{name} should be finite. Received: values that are not finite.")
+            raise ValueError(
+                f"`data` should have a finite x_{name}. Received: values that are NaN or infinite. Drop these points."
+            )
     if not len(x_train) or x_train.shape[1:] != x_test.shape[1:]:
         raise ValueError(
             "x_train should have at least one point, with as many inputs as x_test. Received: shapes "
