@@ -39,7 +39,10 @@ def batch_log_volumes(live, batch, steps):
 
 
 # Small budgets need fewer particles, so that splitting leaves most moves to the walk.
-_SMALL = {"ising": {3e4: (16, 20), 1e5: (32, 40)}, "ball10": {1e5: (32, 40)}, "ball20": {1e5: (32, 40)}}
+_SMALL = {
+    "ising": {3e4: (16, 20), 1e5: (32, 40)}, "ball10": {1e5: (32, 40)}, "ball20": {1e5: (32, 40)},
+    "loss": {1e6: (64, 100)},
+}  # fmt: skip
 
 
 @functools.cache

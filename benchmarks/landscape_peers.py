@@ -41,8 +41,8 @@ SETTINGS = {
     },
     "ball20": {"ours": (1e5, 1e6, 1e7), "dynesty": (125, 500), "ultranest": (100, 400), "blackjax": (125, 500, 2000)},
     "loss": {
-        "ours": (1e6, 1e7, 3e7), "flatwalk": (1e6,), "blackjax": (125, 500), "dynesty": (60, 250),
-        "ultranest": (100,),
+        "ours": (1e6, 1e7, 3e7), "flatwalk": (1e6, 3e6), "dynesty": (250, 500), "ultranest": (100, 400),
+        "blackjax": (250, 500),
     },
 }  # fmt: skip
 """Moves of `density_of_states` and flatwalk; live points of nested sampling."""
