@@ -72,7 +72,9 @@ def summary(runs, target=0.2):
     for run in runs:
         groups[run["problem"], run["sampler"], float(run["setting"])].append(run)
     rows = []
-    for (problem, sampler, setting), found in groups.items():
+    order = sorted(groups, key=lambda group: ([*TASKS].index(group[0]), [*PEERS].index(group[1]), group[2]))
+    for problem, sampler, setting in order:
+        found = groups[problem, sampler, setting]
         errors, stated, evaluations, seconds = (np.array([float(run[name]) for run in found]) for name in COLUMNS[4:])
         rows.append(
             [problem, sampler, setting, len(found), rms(errors), rms(stated), evaluations.mean(), seconds.mean()]
