@@ -388,6 +388,11 @@ class TestEntropyLogger:
 
         assert max(history["task_loss"]) <= 1.0
 
+    def test_a_file_is_no_log_folder(self, tmp_path):
+        (tmp_path / "log").write_text("mine")
+        with pytest.raises(NotADirectoryError, match="`log_dir` should be a folder"):
+            EntropyLogger(log_dir=tmp_path / "log")
+
     def test_nan_weights_are_logged_as_nan_in_event_files_too(self, tmp_path):
         model = small_cnn(dense=DenseEntropy(0.1))
         model.set_weights([np.full(w.shape, np.nan) for w in model.get_weights()])

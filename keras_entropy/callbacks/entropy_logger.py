@@ -103,6 +103,7 @@ class EntropyLogger(keras.callbacks.Callback):
     Raises:
         ValueError, TypeError: If an argument is invalid. In `fit`: if the placement finds no layer, or the sample does
             not fit the model.
+        NotADirectoryError: If `log_dir` is a file.
         ModuleNotFoundError: If `log_dir` is given and tensorboard or matplotlib is not installed.
 
     Examples:
@@ -127,7 +128,8 @@ class EntropyLogger(keras.callbacks.Callback):
         super().__init__()
         _checks.one_of("measure", measure, (*profile.MEASURES, OF_TERM))
         if log_dir is not None:
-            _files.local(log_dir, "log_dir")
+            if _files.local(log_dir, "log_dir").is_file():
+                raise NotADirectoryError(_checks.message("log_dir", "a folder", str(log_dir), "This is a file."))
             _optional.require("tensorboard", extra="tensorboard")
             _optional.require("matplotlib", extra="plot")
         self.placement = check_selectable(placement)
