@@ -35,7 +35,7 @@ def test_every_notebook_has_a_script():
 
 @pytest.mark.slow
 @pytest.mark.processes
-@pytest.mark.parametrize("name", ["profile"])  # the scripts of all are run as examples
+@pytest.mark.parametrize("name", ["profile", "search"])  # the scripts of all are run as examples
 def test_a_notebook_runs(name, tmp_path, monkeypatch, child_environment):
     for variable, value in child_environment.items():
         monkeypatch.setenv(variable, value)

@@ -164,17 +164,18 @@ def test_the_python_of_the_pages_runs(page, monkeypatch, one_folder, capsys):
 @pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.once
-def test_the_readme_runs_in_a_notebook(tmp_path, monkeypatch, child_environment):
+def test_the_readme_and_the_quick_start_run_in_a_notebook(tmp_path, monkeypatch, child_environment):
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     for name, value in child_environment.items():
         monkeypatch.setenv(name, value)
-    cells = [nbformat.v4.new_code_cell(block) for block in blocks_of("python")]
+    blocks = [*blocks_of("python"), *blocks_of("python", "docs/quick_start.md")]
+    cells = [nbformat.v4.new_code_cell(block) for block in blocks]
     notebook = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output for cell in notebook.cells for output in cell.outputs if output.output_type == "stream"]
-    assert any("on held-out seeds" in output.text for output in shown)
-    assert (tmp_path / "search_results" / "best_model.keras").exists()
+    assert any("between entropy and baseline" in output.text for output in shown)  # of a study
+    assert (tmp_path / "profile.html").exists()
 
 
 def test_the_readme_names_the_two_commands():
