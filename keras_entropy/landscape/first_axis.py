@@ -13,11 +13,10 @@ Array = np.ndarray[Any, Any]
 
 def entropy_along(found: DensityOfStates) -> Array:
     """The entropy of each bin of the first axis, array (n0,), nats; -inf for a bin that was not visited."""
+    from scipy.special import logsumexp
+
     entropies = np.where(found.visited, found.entropy, -np.inf).reshape(found.axes[0].bins, -1)
-    largest = entropies.max(1)
-    shift = np.where(np.isfinite(largest), largest, 0.0)
-    with np.errstate(divide="ignore"):
-        whole: Array = np.log(np.exp(entropies - shift[:, None]).sum(1)) + shift
+    whole: Array = logsumexp(entropies, axis=1)
     return whole
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import html
 import json
@@ -161,10 +162,17 @@ class Page:
 
     def _place(self, finding: Finding) -> int | None:
         """The number of the weight of a finding: a layer has its first one; None for a layer without weights."""
-        paths = [record.path for record in self.records]
-        if finding.path in paths:
-            return paths.index(finding.path)
-        return next((i for i, path in enumerate(paths) if path.startswith(f"{finding.path}/")), None)
+        return self._places[finding.path]
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int | None]:
+        paths = {record.path: i for i, record in enumerate(self.records)}
+        return {
+            finding.path: paths.get(
+                finding.path, next((i for path, i in paths.items() if path.startswith(f"{finding.path}/")), None)
+            )
+            for finding in self.findings
+        }
 
     def _link(self, finding: Finding) -> str:
         i = self._place(finding)
