@@ -40,7 +40,7 @@ def done(tmp_path_factory):
 def test_it_ends_with_a_conclusion(done):
     folder, printed = done
     conclusion = json.loads((folder / "result.json").read_text())
-    assert "".join(conclusion["sentence"].split()) in "".join(printed.split())
+    assert "\n".join(conclusion["sentences"]) in printed
     assert {name: budget["trials"] for name, budget in conclusion["budgets"].items()} == {
         "entropy": 2, "baseline": 2, "soft orthogonality": 2
     }  # fmt: skip
@@ -173,7 +173,7 @@ def test_two_workers(tmp_path, child_environment):
     done = subprocess.run(list(map(str, child)), env=child_environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "out" / "result.json").read_text())["sentence"] in " ".join(done.stdout.split())
+    assert "\n".join(json.loads((tmp_path / "out" / "result.json").read_text())["sentences"]) in done.stdout
     assert (tmp_path / "out" / "workers.log").exists()
 
 

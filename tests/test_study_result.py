@@ -4,6 +4,7 @@ import collections.abc
 import dataclasses
 import math
 import pickle
+import re
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -66,6 +67,12 @@ def test_results_can_be_copied_compared_and_sent():
     assert hash(again) == hash(record)
     assert (again.history, again.warnings) == ({"loss": (1.0, 2.0)}, ("w",))
     assert dataclasses.replace(record, history={"loss": [3.0]}).value("loss") == 3.0
+
+
+def test_results_have_a_short_repr(result):
+    runs = re.fullmatch(r"<StudyResult of (\d+) runs: (.*)>", repr(result))
+    assert int(runs[1]) == len(result.records)
+    assert repr(result.compare()) == f"<Comparison of val_task_loss by arm: {runs[2]}>"
 
 
 def test_results_print_as_tables(result):

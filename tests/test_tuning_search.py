@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import json
 import math
 import pickle
@@ -84,8 +85,7 @@ def test_the_result_is_of_new_seeds(found):
     assert [duel.rival for duel in result.duels] == list(ARMS[1:])
     assert all("Holm over 2 tests" in duel.difference.adjustment for duel in result.duels)
     assert result.winner == min(ARMS, key=lambda arm: result[arm].holdout_mean)
-    assert any(words in result.sentence for words in ("better", "worse", "no difference"))
-    assert str(result).startswith(result.sentence)
+    assert all(any(words in said for words in ("better", "worse", "No difference")) for said in result.sentences[1:3])
 
 
 @pytest.mark.parametrize("arm", ["entropy", "baseline", "soft orthogonality"])
@@ -112,8 +112,8 @@ def test_all_contenders_have_equal_budgets(found):
 def test_files(found):
     folder, result = found
     record = json.loads((folder / "result.json").read_text())
-    assert record["schema"] == "keras-entropy/search-result/2"
-    assert record["sentence"] == result.sentence
+    assert record["schema"] == "keras-entropy/search-result/3"
+    assert record["sentences"] == list(result.sentences)
     assert record["differences"]["baseline"]["n"] == 3
     assert record["budgets"]["soft orthogonality"]["trials"] == 2
     assert _sealed.read(folder / "result.json", SCHEMA) == json.loads(json.dumps(_files.strict(result.to_dict())))
@@ -160,7 +160,7 @@ def test_again_it_trains_nothing_and_says_the_same(found):
     folder, result = found
     before = {path: path.read_bytes() for path in folder.rglob("runs.jsonl")}
     assert len(before) == 3 + 1
-    assert search(several(), data, output=folder, **SMALL).sentence == result.sentence
+    assert search(several(), data, output=folder, **SMALL).sentences == result.sentences
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -172,12 +172,15 @@ def test_fewer_new_seeds_are_refused_before_anything_is_trained(found):
     assert (folder / "search" / "entropy" / "oracle.json").read_bytes() == before
 
 
-def test_the_sentence_says_what_was_compared(found):
+def test_the_sentences_say_what_was_compared(found):
     _, result = found
-    assert result.sentence.startswith("val_task_loss (lower is better) on held-out seeds. ")
-    assert "the tuned baseline" in result.sentence
-    assert "All of them tuned learning rate, on 2 seeds each: entropy in 2 trials, with placement, " in result.sentence
-    assert f"baseline (learning rate {result.baseline.values['learning_rate']:.3g}, mean " in result.sentence
+    metric, baseline, control, budgets, _, setting, *_ = result.sentences
+    assert metric == "val_task_loss (lower is better) on held-out seeds:"
+    assert "the tuned baseline" in baseline
+    assert "soft orthogonality" in control
+    assert budgets.startswith("All of them tuned learning rate, on 2 seeds each: entropy in 2 trials, with placement, ")
+    rate = result.baseline.values["learning_rate"]
+    assert setting.startswith(f"The best setting of baseline: learning rate {rate:.3g}, mean ")
 
 
 def test_a_baseline_that_is_not_tuned_is_called_so(tmp_path, without_training):
@@ -187,10 +190,10 @@ def test_a_baseline_that_is_not_tuned_is_called_so(tmp_path, without_training):
     }
     assert found[True].baseline.tuned == ("learning_rate_multiplier", "l2")
     assert set(found[True]["entropy"].tuned) > set(found[True].baseline.tuned)
-    assert "the tuned baseline" in found[True].sentence
+    assert "the tuned baseline" in found[True].sentences[1]
     assert found[False].baseline.tuned == ()
-    assert "the baseline, which was not tuned" in found[False].sentence
-    assert "tuned baseline" not in found[False].sentence.replace("the baseline, which was not tuned", "")
+    assert "the baseline, which was not tuned" in found[False].sentences[1]
+    assert "tuned baseline" not in str(found[False])
 
 
 def test_every_control_is_searched(tmp_path, without_training):
@@ -207,7 +210,9 @@ def test_a_result_shows_itself_as_a_table(found):
     assert frame["val_task_loss"].tolist() == sorted(float(row["val_task_loss"]) for row in rows(folder))
     assert sorted(zip(frame["contender"], frame["trial"], strict=True)) == [(a, t) for a in sorted(ARMS) for t in "01"]
     text, page = str(result), result._repr_html_()
-    assert text.startswith(f"{result.sentence}\n\n")
+    assert repr(result) == "<SearchResult of 6 trials: entropy, baseline, soft orthogonality>"
+    assert text.split("\n\n", maxsplit=1)[0].split("\n") == list(result.sentences)
+    assert all(html.escape(said) in page for said in result.sentences)
     assert page.startswith("<table><caption>val_task_loss (lower is better)")
     assert page.count("<tr") == 1 + 6
     for shown in (text, page):
@@ -236,7 +241,7 @@ def test_a_result_is_read_only_with_all_that_is_in_it(found):
     with pytest.raises(TypeError):
         result.values["entropy/factor"] = 1.0
     with pytest.raises(dataclasses.FrozenInstanceError):
-        result.sentence = ""
+        result.sentences = ()
 
 
 def test_callbacks_are_in_search_and_comparison_and_may_refer_to_themselves(tmp_path):
@@ -249,7 +254,7 @@ def test_callbacks_are_in_search_and_comparison_and_may_refer_to_themselves(tmp_
     options = {"objective": keras_tuner.Objective("val_mae", "max"), "callbacks": [Cyclic(), stop]}
     result = search(hypermodel(), data, output=tmp_path / "a", **options, **TINY | {"epochs": 6})
     assert (result.metric, result.lower_is_better) == ("val_mae", False)
-    assert "DenseEntropy" in result.sentence
+    assert "DenseEntropy" in str(result)
     assert {trial.epochs for trial in result.trials} == {6}
     for arm in ("entropy", "baseline"):
         assert {run.epochs for run in read_records(tmp_path / "a" / "search" / arm)} == {2}
@@ -283,7 +288,7 @@ def test_each_tuner_comes_to_a_result(tuner, tmp_path, without_training):
     options = {"num_initial_points": 2} if tuner == "bayesian" else {}
     result = search(hypermodel(), data, tuner=tuner, output=tmp_path / "a", **TINY | {"max_trials": 3}, **options)
     assert math.isfinite(result["entropy"].holdout_mean)
-    assert f"The luck of a {tuner} search is not part of these p-values." in result.sentence
+    assert f"The luck of a {tuner} search is not part of these p-values." in result.sentences
 
 
 @pytest.mark.parametrize(
@@ -437,7 +442,7 @@ def test_a_finished_search_that_lost_a_run_is_refused_and_mended_as_the_error_sa
 
     (folder / "search" / "baseline" / "oracle.json").unlink()
     mended = search(several(), data, output=folder, **SMALL)
-    assert mended.sentence == result.sentence
+    assert mended.sentences == result.sentences
     assert len(read_records(folder / "search" / "baseline")) == len(lines)
 
 

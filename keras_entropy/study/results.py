@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from keras_entropy import _optional
+from keras_entropy import _checks, _optional
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.runs.records import Epoch
 from keras_entropy.stats import Equivalence, Estimate, MeanDifference
@@ -227,6 +227,10 @@ class Comparison:
     def to_markdown(self) -> str:
         """Both tables in Markdown."""
         return f"{self.table().to_markdown()}\n\n{self.effort_table().to_markdown()}\n"
+
+    def __repr__(self) -> str:
+        arms = ", ".join(map(_checks.printable, dict.fromkeys(row.arm for row in self.rows)))
+        return f"<{type(self).__name__} of {_checks.printable(self.metric)} by arm: {arms}>"
 
     def __str__(self) -> str:
         """Both tables in plain text."""

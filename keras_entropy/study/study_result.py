@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_entropy import _files
-from keras_entropy._checks import message, one_of
+from keras_entropy._checks import message, one_of, printable
 from keras_entropy.runs.records import RUNS, Epoch, RunRecord, read_records
 from keras_entropy.study import arm_groups, frames, report_files
 from keras_entropy.study.comparison import compare
@@ -161,6 +161,10 @@ class StudyResult:
             rows.append((arm, *map(str, counts), str(sum(run.arm == arm for run in trials))))
         head = ("arm", "runs", "finished", *arm_groups.FAILURES, "tuning runs")
         return Table(f"Runs by arm; metric: {self.plan.metric}", head, tuple(rows))
+
+    def __repr__(self) -> str:
+        arms = ", ".join(printable(arm.name) for arm in self.plan.arms)
+        return f"<{type(self).__name__} of {len(self.records)} runs: {arms}>"
 
     def __str__(self) -> str:
         """The table of runs in plain text."""

@@ -30,7 +30,7 @@ from keras_entropy.tuning.contenders import ORTHOGONALITY, Contender, checked_co
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.search_figure import write_figure
 from keras_entropy.tuning.search_result import BASELINE, SCHEMA, TERM, ContenderResult, SearchResult, best_of, completed
-from keras_entropy.tuning.search_sentence import sentence
+from keras_entropy.tuning.search_sentence import sentences
 from keras_entropy.tuning.trial_table import trials_of, write_csv
 from keras_entropy.tuning.tuner import EntropyTuner
 
@@ -317,7 +317,7 @@ def _result(
         random = tuner.tuner == "random"
         duels.append(Duel(rival=rival.name, difference=difference, luck=chance, random=random, lower_is_better=lower))
     return SearchResult(
-        sentence=sentence(metric, lower, results, duels, tuner),
+        sentences=sentences(metric, lower, results, duels, tuner),
         metric=metric,
         lower_is_better=lower,
         contenders=results,

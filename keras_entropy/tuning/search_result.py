@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from keras_entropy import _checks, _optional, _table
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.stats import MeanDifference
+from keras_entropy.study.wording import plural
 from keras_entropy.tuning.conclusion import Duel
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from keras_entropy.study import StudyResult
 
-SCHEMA = "keras-entropy/search-result/2"
+_MOST_TRIALS = 10  # in a printed table
+SCHEMA = "keras-entropy/search-result/3"
 BASELINE, TERM = "baseline", "entropy"
 """Names of the contenders without an entropy term, and with one."""
 
@@ -117,10 +119,10 @@ class ContenderResult:
 class SearchResult:
     """The model with a term, the baseline and the controls, each at its best setting of as many trials.
 
-    `print(result)` shows the conclusion and the trials; a notebook shows the same as a table.
+    `print(result)` shows the conclusion and the ten best trials; a notebook shows the same as a table.
 
     Attributes:
-        sentence: String. The conclusion in words.
+        sentences: Tuple of strings. The conclusion in words.
         metric: String. Name of the metric that the search optimises.
         lower_is_better: Boolean. Direction of the metric.
         contenders: Tuple of `ContenderResult`: the term, the baseline, then the controls.
@@ -132,7 +134,7 @@ class SearchResult:
         tuners: Mapping of names of contenders to their `EntropyTuner`.
     """
 
-    sentence: str
+    sentences: tuple[str, ...]
     metric: str
     lower_is_better: bool
     contenders: tuple[ContenderResult, ...]
@@ -246,7 +248,7 @@ class SearchResult:
         """The result as dicts, lists, strings, numbers and None, as `json.dumps` writes them, without the trials."""
         controls = [c for c in self.contenders if c.name not in (TERM, BASELINE)]
         return {
-            "sentence": self.sentence,
+            "sentences": list(self.sentences),
             "conclusion": self.conclusion,
             "metric": self.metric,
             "lower_is_better": self.lower_is_better,
@@ -269,15 +271,27 @@ class SearchResult:
             "holdout_seeds": list(self.holdout_seeds),
         }
 
+    def __repr__(self) -> str:
+        names = ", ".join(_checks.printable(contender.name) for contender in self.contenders)
+        return f"<{type(self).__name__} of {len(self.trials)} trials: {names}>"
+
     def __str__(self) -> str:
-        """The conclusion, and a table of the trials."""
+        """The conclusion, and a table of the best trials."""
         head, rows = self._cells()
-        return f"{self.sentence}\n\n{_table.to_text(head, rows, numbers=head[3:])}"
+        more = [self._more()] if self._more() else []
+        return "\n".join([*self.sentences, "", _table.to_text(head, rows, numbers=head[3:]), *more])
 
     def _repr_html_(self) -> str:
         """The same for a notebook."""
         head, rows = self._cells()
-        return _table.to_html(self.sentence, head, rows, numbers=head[3:])
+        compared = 1 + len(self.duels)  # the metric, and a sentence for each duel
+        notes = [*self.sentences[compared:], *([self._more()] if self._more() else [])]
+        return _table.to_html(" ".join(self.sentences[:compared]), head, rows, numbers=head[3:], notes=notes)
+
+    def _more(self) -> str:
+        """A sentence on the trials that are not shown; empty if all are."""
+        number = len(self.trials) - _MOST_TRIALS
+        return f"{plural(number, 'more trial')} in trials.csv, and in to_frame()." if number > 0 else ""
 
     def _ranked(self) -> list[TrialResult]:
         """All trials, best first, failed trials last."""
@@ -289,8 +303,8 @@ class SearchResult:
         return sorted(self.trials, key=rank)
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
-        """The table of trials without single seeds, other metrics and messages."""
-        head, rows = table(self._ranked(), self.metric, (), others=False)
+        """The table of the best trials without single seeds, other metrics and messages."""
+        head, rows = table(self._ranked()[:_MOST_TRIALS], self.metric, (), others=False)
         return [name.removeprefix("entropy/") for name in head[:-1]], [
             [_cell(value) for value in row[:-1]] for row in rows
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from keras_entropy import _checks
@@ -12,7 +12,9 @@ from keras_entropy.tuning.hypermodel import REGULARIZER
 from keras_entropy.tuning.search_result import BASELINE, TERM, ContenderResult
 
 
-def sentence(metric: str, lower: bool, results: Sequence[ContenderResult], duels: Sequence[Duel], tuner: Any) -> str:
+def sentences(
+    metric: str, lower: bool, results: Sequence[ContenderResult], duels: Sequence[Duel], tuner: Any
+) -> tuple[str, ...]:
     """The conclusion.
 
     Args:
@@ -24,16 +26,16 @@ def sentence(metric: str, lower: bool, results: Sequence[ContenderResult], duels
     """
     baseline = next(result for result in results if result.name == BASELINE)
     rivals = {BASELINE: "the tuned baseline" if baseline.tuned else "the baseline, which was not tuned"}
-    shown = [capital(duel.sentence(TERM, rivals.get(duel.rival, duel.rival))) for duel in duels]
     parts = [
-        f"{metric} ({'lower' if lower else 'higher'} is better) on held-out seeds. {'. '.join(shown)}.",
+        f"{metric} ({'lower' if lower else 'higher'} is better) on held-out seeds:",
+        *(f"{capital(duel.sentence(TERM, rivals.get(duel.rival, duel.rival)))}." for duel in duels),
         _budgets(results, tuner),
-        _settings(results, tuner),
+        *_settings(results, tuner),
     ]
     if not duels[0].random:
         parts.append(f"The luck of a {tuner.tuner} search is not part of these p-values.")
     parts += [capital(f"{result.name}: {note}.") for result in results for note in result.notes]
-    return " ".join(part for part in parts if part)
+    return tuple(parts)
 
 
 def _budgets(results: Sequence[ContenderResult], tuner: Any) -> str:
@@ -56,16 +58,14 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _settings(results: Sequence[ContenderResult], tuner: Any) -> str:
-    """The best settings, with their mean on the seeds of the search."""
+def _settings(results: Sequence[ContenderResult], tuner: Any) -> Iterator[str]:
+    """The best setting of each, with its mean on the seeds of the search."""
     kinds = list(tuner.hypermodel.regularizers)
     only = {REGULARIZER: kinds[0]} if len(kinds) == 1 else {}
-    found = []
     for result in results:
         values = {**(only if result.name == TERM else {}), **result.values}
         words = f"{_in_words(values)}, " if values else ""
-        found.append(f"{result.name} ({words}mean {result.score:.5g} on the seeds of the search)")
-    return f"The best settings: {'; '.join(found)}."
+        yield f"The best setting of {result.name}: {words}mean {result.score:.5g} on the seeds of the search."
 
 
 def _in_words(values: Mapping[str, Any]) -> str:
