@@ -66,6 +66,11 @@ def _first_page():
     return text.replace("[CONTRIBUTING.md](CONTRIBUTING.md)", "`CONTRIBUTING.md`")
 
 
+def on_page_content(html, **_):
+    """Make each figure a link to its file: a phone shows it at the width of the page, and a tap at its full size."""
+    return re.sub(r'<img [^>]*src="([^"]+)"[^>]*>', r'<a href="\1" title="Open the figure">\g<0></a>', html)
+
+
 def on_page_markdown(markdown, page, **_):
     """Turn links to these files to their pages."""
     up = "../" * page.file.src_uri.count("/")

@@ -170,11 +170,14 @@ def test_a_page_on_a_phone(page, scheme, address, browser):
 
     browser.get(f"{address}/{page}")
 
-    width, palette, fetched = browser.execute_script(
+    width, palette, fetched, figures = browser.execute_script(
         "return [document.documentElement.scrollWidth, document.body.dataset.mdColorScheme, "
-        "performance.getEntriesByType('resource').map(entry => entry.name)]"
+        "performance.getEntriesByType('resource').map(entry => entry.name), "
+        "[...document.querySelectorAll('.md-content img')].map("
+        "image => [image.getBoundingClientRect().right, image.src === image.closest('a').href])]"
     )
     assert width <= 390
+    assert all(right <= 390 and opens_its_file for right, opens_its_file in figures)
     assert palette == {"light": "default", "dark": "slate"}[scheme]
     assert [url for url in fetched if not url.startswith(address)] == []
     assert browser.get_log("browser") == []
