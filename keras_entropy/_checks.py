@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 _LONGEST = 500  # characters of a received value
+_LARGEST = 3.4e38  # of a float32
 
 
 class EntropyWarning(UserWarning):
@@ -85,6 +86,31 @@ def number(argument: str, value: Any) -> int | float:
     if not finite:
         raise ValueError(message(argument, "a finite number", value))
     return int(value) if isinstance(value, int) else float(value)
+
+
+def float32(argument: str, value: Any) -> int | float:
+    """Return a number that float32 holds, in which terms are computed, as a plain Python number.
+
+    Raises:
+        TypeError: If it is a boolean or no number.
+        ValueError: If it is NaN, infinite, or infinite as float32.
+    """
+    plain = number(argument, value)
+    if abs(plain) > _LARGEST:
+        raise ValueError(message(argument, f"a number from -{_LARGEST:.1e} to {_LARGEST:.1e}, as float32 holds", value))
+    return plain
+
+
+def moves(value: Any) -> int:
+    """Return a number of moves, which may be a float such as 1e8, as a Python integer.
+
+    Raises:
+        TypeError, ValueError: If it is no number from 1 to 1e18.
+    """
+    plain = number("moves", value)
+    if not 1 <= plain <= 1e18:  # counts of moves are 64-bit integers
+        raise ValueError(message("moves", "from 1 to 1e18", value))
+    return int(plain)
 
 
 def non_negative(argument: str, value: Any) -> float:

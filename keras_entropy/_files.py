@@ -107,7 +107,10 @@ def remove(path: Path) -> None:
 
 def cannot_write(path: str | os.PathLike[str], code: int, action: str = "write") -> WriteError:
     """The error for a file that cannot be written or removed, by the number of the system's error."""
-    return WriteError(f"Cannot {action} {_checks.printable(str(path))}: {os.strerror(code)}. {_REMEDIES[code]}")
+    remedy = _REMEDIES[code]
+    if code == errno.ENOENT and action == "write" and Path(path).parent.is_dir():  # as in /proc and on some mounts
+        remedy = "Its folder takes no new files: name another folder."
+    return WriteError(f"Cannot {action} {_checks.printable(str(path))}: {os.strerror(code)}. {remedy}")
 
 
 def _code(error: Exception) -> int | None:

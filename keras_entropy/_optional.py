@@ -104,7 +104,8 @@ def _import_keras() -> None:
         backend = str(error.name).partition(".")[0]
         if backend not in BACKENDS or importlib.util.find_spec(backend) is not None:
             raise
-        remedy = f" Or set KERAS_BACKEND to a backend that is installed: one of {', '.join(BACKENDS)}."
+        installed = [name for name in BACKENDS if sys.modules.get(name, name) and importlib.util.find_spec(name)]
+        remedy = f" Or set KERAS_BACKEND to a backend that is installed: {' or '.join(installed)}." if installed else ""
         raise _missing("Keras", backend, backend, remedy) from None
 
 

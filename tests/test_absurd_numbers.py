@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_entropy import ConvEntropy, functional, landscape
+from keras_entropy import ConvEntropy, SemiSupervisedCrossentropy, ViewEntropy, functional, landscape
 from keras_entropy.landscape import Axis, Observable
 from keras_entropy.landscape.axis import bins_of
 
@@ -50,3 +50,15 @@ def test_a_label_below_a_thousand_may_be_a_class():
 def test_what_needs_terabytes_is_refused(call, argument):
     with pytest.raises(ValueError, match=rf"`{argument}` should be small enough for the memory.*GB or more"):
         call()
+
+
+@pytest.mark.parametrize("moves", [0, -1, 0.5, 1e19, 1e30, 10**400, np.inf, np.nan])
+def test_moves_that_cannot_be_counted_are_refused(moves):
+    with pytest.raises(ValueError, match="`moves` should be"):
+        landscape.density_of_states(network(), moves=moves)
+
+
+def test_a_weight_of_a_loss_that_float32_does_not_hold_is_refused():
+    for make in (lambda: ViewEntropy(1e300), lambda: SemiSupervisedCrossentropy(unlabelled_weight=-1e39)):
+        with pytest.raises(ValueError, match="as float32 holds"):
+            make()

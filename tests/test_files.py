@@ -1,6 +1,7 @@
 """Files that the package writes."""
 
 import csv
+import errno
 import math
 from pathlib import Path
 
@@ -56,3 +57,9 @@ def test_a_url_is_refused_and_makes_no_folder(use, url, tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", ["a:b", "C:/runs", "C:\\runs", "./gs:/x", "/tmp/gs://x", "runs/a b", "größe"])
 def test_other_names_are_paths(path):
     assert _files.local(path) == Path(path)
+
+
+def test_a_folder_that_takes_no_files_is_not_called_removed(tmp_path):
+    removed, present = _files.cannot_write(tmp_path / "a" / "b", errno.ENOENT), _files.cannot_write(tmp_path / "a", 2)
+    assert "Its folder was removed or renamed" in str(removed)
+    assert "Its folder takes no new files: name another folder." in str(present)

@@ -234,6 +234,7 @@ def test_reciprocal_that_acts_is_not_warned_of():
         ({"factor": np.inf}, ValueError, "`factor`.*inf"),
         ({"factor": 1j}, TypeError, "`factor`"),
         ({"factor": 10**400}, ValueError, "`factor`"),
+        ({"factor": 1e300}, ValueError, r"`factor`.*from -3.4e\+38 to 3.4e\+38.*1e\+300"),
         ({"factor": 1, "epsilon": -1e-3}, ValueError, "`epsilon`.*at least 0.*-0.001"),
         ({"factor": 1, "epsilon": False}, TypeError, "`epsilon`"),
         ({"factor": 1, "reduction": "max"}, ValueError, "`reduction`.*'mean', 'sum'.*'max'"),

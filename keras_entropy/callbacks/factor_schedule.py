@@ -138,7 +138,7 @@ class FactorSchedule(keras.callbacks.Callback):
         if not all(scheduled.acts for scheduled in self._scheduled):
             self._release()
             raise ValueError("Two FactorSchedules act on the same regularizer. Combine them into one.")
-        value = _checks.number(f"schedule({epoch})", self.schedule(epoch))
+        value = _checks.float32(f"schedule({epoch})", self.schedule(epoch))
         for scheduled in self._scheduled:
             scheduled.set(value)
         for regularizer in self._shared:

@@ -137,7 +137,7 @@ def density_of_states(
         problem=problem,
         axes=tuple(axis_of(problem, name, edges or {}) for name in names),
         names=names,
-        moves=_checks.positive_integer("moves", int(_checks.number("moves", moves))),
+        moves=_checks.moves(moves),
         seed=_checks.seed("seed", seed),
         target_loss=None if target_loss is None else float(_checks.number("target_loss", target_loss)),
         walkers=_checks.positive_integer("walkers", walkers),

@@ -79,7 +79,7 @@ def zhang_schedule(
     if None in found:
         raise ValueError(f"`edges` should have the bins of {names[found.index(None)]!r}. Received: edges={edges!r}.")
     bins = bins_of(axis for axis in found if axis is not None)
-    total = _checks.positive_integer("moves", int(_checks.number("moves", moves)))
+    total = _checks.moves(moves)
     stages = _checks.positive_integer("stages", stages)
     sampler = select_sampler(problem, names, "numba")  # the others do not change the weights within a call
     walkers = init(problem, 1, _checks.seed("seed", seed))

@@ -50,7 +50,7 @@ class WalkQueue:
         self._groups = groups
         self._seed = _checks.seed("seed", seed)
         names = axis_names(next(iter(groups.values()))[0], axes)
-        count = _checks.positive_integer("moves", int(_checks.number("moves", moves)))
+        count = _checks.moves(moves)
         self._arguments = {**OPTIONS, **options, "axes": names, "moves": count}
         given = self._arguments["edges"]
         known = {group: self._known_axes(group, names, {} if given is None else given) for group in groups}

@@ -158,7 +158,7 @@ class DualDense(keras.layers.Layer):
 
     @decision_weight.setter
     def decision_weight(self, value: float) -> None:
-        value = _checks.number("decision_weight", value)
+        value = _checks.float32("decision_weight", value)
         if _keras.is_inside_fit(self):
             raise ValueError(
                 f"`decision_weight` of {self.name!r} should be set between two calls of `fit`. Received: a value while "

@@ -29,7 +29,7 @@ class _Term(EntropyRegularizer):
     unit = "nats per dimension"
 
     def __init__(self, factor: float, form: str, epsilon: float) -> None:
-        super().__init__(_checks.number("factor", factor), epsilon, "mean")
+        super().__init__(_checks.float32("factor", factor), epsilon, "mean")
         _checks.positive("epsilon", epsilon)
         self.form = _checks.one_of("form", form, FORMS)
 

@@ -229,7 +229,7 @@ class SemiSupervisedCrossentropy(_OfLogits):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits, reduction, name, dtype)
-        self.unlabelled_weight = _checks.number("unlabelled_weight", unlabelled_weight)
+        self.unlabelled_weight = _checks.float32("unlabelled_weight", unlabelled_weight)
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Any = None) -> Array:
         """Compute the loss; overridden because rows are counted by kind."""

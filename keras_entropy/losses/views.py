@@ -127,7 +127,7 @@ class ViewEntropy(LossOfViews):
         self, factor: float = 0.5, epsilon: float = 1e-2, name: str | None = "view_entropy", dtype: Any = None
     ) -> None:
         super().__init__(name, dtype)
-        self.factor = _checks.number("factor", factor)
+        self.factor = _checks.float32("factor", factor)
         _checks.positive("epsilon", epsilon)
         self.epsilon = _checks.number("epsilon", epsilon)
 

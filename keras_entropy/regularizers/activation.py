@@ -74,7 +74,7 @@ class ActivationEntropy(EntropyRegularizer):
         of: str = "output",
         axis: int = -1,
     ) -> None:
-        super().__init__(_checks.number("factor", factor), epsilon, reduction)
+        super().__init__(_checks.float32("factor", factor), epsilon, reduction)
         self.activation = keras.activations.get(activation) if isinstance(activation, dict) else activation
         self.of = of
         if isinstance(axis, bool) or not isinstance(axis, int):

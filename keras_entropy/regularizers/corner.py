@@ -165,5 +165,5 @@ def _factors(factor: Any) -> float | list[float]:
     if isinstance(factor, list | tuple) or (isinstance(factor, np.ndarray) and factor.ndim == 1):
         if not len(factor):
             raise ValueError(_checks.message("factor", "a number or one number per filter", factor))
-        return [_checks.number(f"factor[{i}]", value) for i, value in enumerate(factor)]
-    return _checks.number("factor", factor)
+        return [_checks.float32(f"factor[{i}]", value) for i, value in enumerate(factor)]
+    return _checks.float32("factor", factor)

@@ -68,7 +68,7 @@ class DenseEntropy(TwoForms):
         block: str = "full",
         every: int = 1,
     ) -> None:
-        super().__init__(_checks.number("factor", factor), epsilon, reduction, form, every)
+        super().__init__(_checks.float32("factor", factor), epsilon, reduction, form, every)
         self.block = _checks.one_of("block", block, functional.BLOCKS)
         self._checked_shapes: set[tuple[int, ...]] = set()
         self._warned = False

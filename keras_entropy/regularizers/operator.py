@@ -41,7 +41,7 @@ class OperatorRegularizer(EntropyRegularizer):
         groups: int = 1,
         every: int = 1,
     ) -> None:
-        super().__init__(_checks.number("factor", factor), epsilon, reduction, every)
+        super().__init__(_checks.float32("factor", factor), epsilon, reduction, every)
         self.grid = None if grid is None else _checks.positive_integer("grid", grid)
         self.layout, self.groups = layouts.check_layout(layout, groups)
         self.strides = _plain_sizes("strides", strides)

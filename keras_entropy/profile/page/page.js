@@ -255,6 +255,7 @@
       const [title, x, y, caption] = CURVES[kind];
       const said = ([, name, n]) => `${name}: most ${text(n[kind].quartiles[4])}, median ${text(n[kind].quartiles[2])}, least ${text(n[kind].quartiles[0])}`;
       found.forEach(([, name, n]) => numbers.push([title, name, n[kind]]));
+      if (own[kind].n < 2) continue; // a curve of one point says nothing; the table has its value
       const series = found.map(([look, , n]) => ({ ...n[kind], look }));
       const words = { x, y: y || layer.unit, alt: `${title}. ${found.map(said).join("; ")}` };
       panels.push([title, (width) => figure(caption, chart(series, { ...words, width }), legend(found.map(([look, name]) => [look, name])))]);
