@@ -260,8 +260,8 @@ def figure(table, path):
             means = rows[(rows.method == method) & (rows.part > 0)].groupby("part").accuracy.first()
             axis.plot([0, *100 * means.index], [whole, *means], style, label=method, markersize=4)
         title = {"digits": "CNN on digits", "squeezenet": "SqueezeNet on Imagenette"}[network]
-        axis.set(title=f"{title}, {'no retraining' if not epochs else 'one epoch'}", xlabel="removed units (%)")
-    np.atleast_1d(axes)[0].set_ylabel("test accuracy")
+        axis.set(title=f"{title},\n{'no retraining' if not epochs else 'one epoch'}")
+        axis.set(xlabel="removed units (%)", ylabel="test accuracy")
     np.atleast_1d(axes)[0].legend(fontsize=8)
     canvas.savefig(path, dpi=100)
 

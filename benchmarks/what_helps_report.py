@@ -22,6 +22,7 @@ from keras_entropy.study.wording import interval, point_text
 INPUTS = ("centred", "standardised")
 PLASTICITY = "plasticity"
 NO_L2, ORTHOGONAL = "no term, no L2", "soft orthogonality"
+COLOURS = {"better": "#0072b2", "worse": "#d55e00", "no difference shown": "#777777"}
 TERMS = ("infomax", "DenseEntropy", "ConvEntropy", "TotalCorrelation")
 """Terms that are also compared with soft orthogonality."""
 
@@ -217,24 +218,31 @@ def draw(rows, path):
     kinds = list(dict.fromkeys(kind_of(row.task) for row in shown))
     arms = [list(dict.fromkeys(line_name(r) for r in shown if kind_of(r.task) == kind))[::-1] for kind in kinds]
     columns = [list(dict.fromkeys(r.task for r in shown if kind_of(r.task) == kind)) for kind in kinds]
-    sizes = [len(names) + 3 for names in arms]
-    figure = plt.figure(figsize=(9, 0.17 * sum(sizes)), layout="constrained")
-    grid = figure.add_gridspec(len(kinds), max(map(len, columns)), height_ratios=sizes)
-    for row, (names, tasks_of) in enumerate(zip(arms, columns, strict=True)):
-        for column, task in enumerate(tasks_of):
-            ax = figure.add_subplot(grid[row, column])
-            for found in (found for found in shown if found.task == task):
-                y, (middle, low, high) = names.index(line_name(found)), percent(found)
-                colour = {"better": "#0072b2", "worse": "#d55e00"}.get(found.conclusion, "#777777")
-                ax.plot([low, high], [y, y], color=colour)
-                ax.plot(middle, y, "o", color=colour, markersize=3)
-            ax.set_yticks(range(len(names)), names if column == 0 else [""] * len(names), fontsize=6)
-            ax.set_ylim(-0.7, len(names) - 0.3)
-            ax.axvline(0, color="black", linewidth=0.8)
-            ax.set_title(task, fontsize=7, loc="left")
-            ax.tick_params(axis="x", labelsize=6)
-    figure.suptitle("Difference from L2 on the same inputs, in % of its mean, 95 % interval", fontsize=8)
-    figure.savefig(path, dpi=110)
+    sizes = [3, *(len(names) + 4 for names in arms)]
+    figure = plt.figure(figsize=(8, 0.17 * sum(sizes)), layout="constrained")
+    head, *parts = figure.subfigures(len(sizes), height_ratios=sizes)
+    head.suptitle("Difference from L2 on the same inputs, in % of its mean, with 95 % interval", fontsize=9)
+    marks = [plt.Line2D([], [], marker="o", markersize=3, color=colour) for colour in COLOURS.values()]
+    head.legend(marks, COLOURS, loc="lower center", ncols=3, fontsize=8)
+    for part, names, tasks_of in zip(parts, arms, columns, strict=True):
+        for ax, task in zip(part.subplots(1, len(tasks_of), sharey=True, squeeze=False)[0], tasks_of, strict=True):
+            draw_task(ax, [row for row in shown if row.task == task], names)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def draw_task(ax, rows, names):
+    """The intervals of one task, each at the height of its name."""
+    for row in rows:
+        y, (middle, low, high) = names.index(line_name(row)), percent(row)
+        ax.plot([low, high], [y, y], color=COLOURS[row.conclusion])
+        ax.plot(middle, y, "o", color=COLOURS[row.conclusion], markersize=3)
+    ax.set_yticks(range(len(names)), names, fontsize=7)
+    ax.set_ylim(-0.7, len(names) - 0.3)
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set_title(rows[0].task, fontsize=8, loc="left")
+    ax.set_xlabel(f"difference, %\n({'lower' if rows[0].lower_is_better else 'higher'} is better)", fontsize=7)
+    ax.tick_params(axis="x", labelsize=7)
 
 
 def line_name(row):

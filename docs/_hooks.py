@@ -52,8 +52,12 @@ def _notebooks():
                     image = f"{path.stem}_{len(pages)}.png"
                     pages[f"{NOTEBOOKS}/{image}"] = base64.b64decode("".join(data["image/png"]))
                     blocks.append(f"![Output of the cell above]({image})")
+                    continue
+                text = f"{''.join(data['text/plain']).rstrip()}\n```"
+                if blocks[-1].startswith("```text\n"):  # a cell that prints several times has one block
+                    blocks[-1] = blocks[-1].removesuffix("```") + text
                 else:
-                    blocks.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
+                    blocks.append(f"```text\n{text}")
         pages[f"{NOTEBOOKS}/{path.stem}.md"] = "\n\n".join(blocks) + "\n"
         rows.append(f"* [{path.name}]({path.stem}.md): {''.join(cells[0]['source']).splitlines()[0]}\n")
     return pages | {f"{NOTEBOOKS}/index.md": f"# Notebooks\n\n{''.join(rows)}"}
@@ -64,6 +68,11 @@ def _first_page():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     text = text.replace("](docs/", "](").replace("](examples)", "](examples/index.md)")
     return text.replace("[CONTRIBUTING.md](CONTRIBUTING.md)", "`CONTRIBUTING.md`")
+
+
+def on_page_content(html, **_):
+    """Make each figure a link to its file: a phone shows it at the width of the page, and a tap at its full size."""
+    return re.sub(r'<img [^>]*src="([^"]+)"[^>]*>', r'<a href="\1" title="Open the figure">\g<0></a>', html)
 
 
 def on_page_markdown(markdown, page, **_):

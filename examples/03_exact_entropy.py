@@ -31,7 +31,7 @@ def main():
         print(f"{name:22} {kernel.shape!s:18} stride {strides}")
         for label, values in zip(("trained", "random"), rows[name], strict=True):
             print(f"  {label:8}", "  ".join(f"{m} {v:8.3f}" for m, v in zip(MEASURES, values, strict=True)))
-    draw(rows).savefig(arguments.figure, dpi=110)
+    draw(rows).savefig(arguments.figure, dpi=100)
     print(f"Figure: {arguments.figure}")
 
 
@@ -79,7 +79,7 @@ def train():
 
 
 def draw(rows):
-    figure = Figure(figsize=(max(6, 0.45 * len(rows) + 2), 9), layout="constrained")
+    figure = Figure(figsize=(max(6, 0.28 * len(rows) + 1.6), 9), layout="constrained")
     for i, (axes, name) in enumerate(zip(figure.subplots(4, 1, sharex=True), MEASURES, strict=True)):
         for j, (label, marker) in enumerate((("trained", "o"), ("random", "x"))):
             axes.plot([values[j][i] for values in rows.values()], marker, label=label)
@@ -87,7 +87,8 @@ def draw(rows):
         axes.set_ylabel("nats per output" if i == 3 else "nats per pair" if i == 0 else "nats per dimension")
         axes.grid(alpha=0.3)
     axes.set_xticks(range(len(rows)), rows, rotation=60, ha="right", fontsize=8)
-    figure.axes[0].legend()
+    handles_and_labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles_and_labels, loc="outside upper center", ncols=2)
     return figure
 
 

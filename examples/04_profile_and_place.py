@@ -2,10 +2,13 @@
 
     python examples/04_profile_and_place.py [FIGURE] [--weights squeezenet_v1.1.npz --images imagenette]
 
-With --weights (converted weights of SqueezeNet trained on ImageNet) and --images (a folder of train/<class>/ and
-test/<class>/ images) it follows Meni et al. (2023), figure 7: find the layers that keep entropy in a network trained on
-one task, and reward entropy there on another task. Without these options, a small CNN trained on even digits chooses
-the layers of one for all ten digits. One run shows how to do it; whether it helps takes many seeds.
+With --weights (converted weights of SqueezeNet trained on ImageNet) and --images (a folder of images in
+`train/<class>/` and `test/<class>/`) it follows Meni et al. (2023), figure 7: find the layers that keep entropy in a
+network trained on one task, and reward entropy there on another task. Without these options, a small CNN trained on
+even digits chooses the layers of one for all ten digits. One run shows how to do it; whether it helps takes many seeds.
+
+The figure has a panel for the trained network, for the new one before training and for the new one after it. Boxes are
+the values of a layer. What to see: from the second to the third panel, the boxes of the layers with the term rise.
 """
 
 import argparse

@@ -61,7 +61,7 @@ def alone(data, seeds, folder):
     left.hist([1 / (1 + np.exp(-z.ravel())) for z in (logits[0], logits[-1])], bins=20, label=["before", "after"])
     left.set(xlabel="output D of a unit", ylabel="count", title="Descent on H decides every unit")
     right.plot(np.transpose([entropy, information]), label=names[1:])
-    right.set(xlabel="epoch", title="It uses no label")
+    right.set(xlabel="epoch", ylabel="bits per unit", title="It uses no label")
     figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "alone.png", dpi=110)

@@ -87,7 +87,7 @@ def figure2(folder: Path, sets: int, moves: float, workers: int | None) -> None:
         for loss in LOSSES:
             at = np.argmin(np.abs(x - loss))
             print(f"  {name}, loss {x[at]:.3f}: mean test accuracy {mean[at]:.3f} +- {error[at]:.3f}")
-    axes[1, 0].set(xlabel="training loss", ylabel="mean test accuracy", xlim=(0, 0.8))
+    axes[1, 0].set(xlabel="training loss, nats per point", ylabel="mean test accuracy", xlim=(0, 0.8))
     axes[1, 0].legend()
     _draw_difference(axes[1, 1], found)
     (folder / "figure2.png").write_bytes(plots.png(drawn))
@@ -104,8 +104,10 @@ def _draw_map(drawn: Figure, panel: Any, found: DensitiesOfStates, name: str) ->
     shown = np.where(count > len(found.walks[name]) / 2, entropy, np.nan)
     mesh = panel.pcolormesh(first.edges, second.edges, shown.T)
     drawn.colorbar(mesh, ax=panel, label="entropy, nats")
-    panel.plot(first.centers, found.conditional_mean(name).mean, "o", color="magenta", markersize=3)
-    panel.set(xlabel="training loss", ylabel="test accuracy", title=name, xlim=(0, 0.8))
+    means = found.conditional_mean(name).mean
+    panel.plot(first.centers, means, "o", color="magenta", markersize=3, label="mean test accuracy")
+    panel.legend(loc="lower left")
+    panel.set(xlabel="training loss, nats per point", ylabel="test accuracy", title=name, xlim=(0, 0.8))
 
 
 def mean_accuracy(walk: DensityOfStates) -> Array:
@@ -128,7 +130,7 @@ def _draw_difference(panel: Any, found: DensitiesOfStates) -> None:
     error = difference.std(0, ddof=1) / math.sqrt(len(difference))
     panel.errorbar(x, difference.mean(0), error, fmt=".", elinewidth=0.5)
     panel.axhline(0.0, color="gray", linewidth=0.8)
-    panel.set(xlabel="training loss", ylabel="difference made by the term, paired", xlim=(0, 0.8))
+    panel.set(xlabel="training loss, nats per point", ylabel="difference in mean test accuracy, paired", xlim=(0, 0.8))
     for loss in LOSSES:
         at = np.argmin(np.abs(x - loss))
         print(f"  difference at a loss of {x[at]:.3f}: {difference[:, at].mean():+.4f} +- {error[at]:.4f}")

@@ -90,7 +90,7 @@ def test_examples_in_docstrings_are_code(pages):
 @pytest.mark.parametrize(
     "page", [path for path in READ if "![" in path.read_text(encoding="utf-8")], ids=lambda p: p.name
 )
-def test_every_figure_says_by_which_command_it_is_made(page):
+def test_every_figure_says_by_which_command_it_is_made_and_what_to_see(page):
     text = page.read_text(encoding="utf-8")
     figures = FIGURE.findall(text)
 
@@ -98,6 +98,9 @@ def test_every_figure_says_by_which_command_it_is_made(page):
     for figure, rest, below in figures:
         said = re.match(r"Made by\s+`(?:\w+=\w+ )*((?:python|keras-entropy) [^`]+)`", below)
         assert said, f"below {figure} should stand: Made by `COMMAND`. It is: {rest}{below}"
+        assert "What to see: " in " ".join(below.split()), (
+            f"below {figure} should stand, after the command: What to see: ..."
+        )
         assert (page.parent / figure).is_file()
         assert is_command(said[1].split()), said[1]
 
@@ -167,11 +170,14 @@ def test_a_page_on_a_phone(page, scheme, address, browser):
 
     browser.get(f"{address}/{page}")
 
-    width, palette, fetched = browser.execute_script(
+    width, palette, fetched, figures = browser.execute_script(
         "return [document.documentElement.scrollWidth, document.body.dataset.mdColorScheme, "
-        "performance.getEntriesByType('resource').map(entry => entry.name)]"
+        "performance.getEntriesByType('resource').map(entry => entry.name), "
+        "[...document.querySelectorAll('.md-content img')].map("
+        "image => [image.getBoundingClientRect().right, image.src === image.closest('a').href])]"
     )
     assert width <= 390
+    assert all(right <= 390 and opens_its_file for right, opens_its_file in figures)
     assert palette == {"light": "default", "dark": "slate"}[scheme]
     assert [url for url in fetched if not url.startswith(address)] == []
     assert browser.get_log("browser") == []
