@@ -24,7 +24,8 @@ class ConstantOutputs:
     Attributes:
         path: String. Path of the layer.
         outputs: Integer. Number of outputs: units or channels.
-        constant: Tuple of integers. Those with one value in all rows and at all positions; indices start at 0.
+        constant: Tuple of integers. Those with one value in all rows and at all positions, while what the activation
+            is applied to varies; indices start at 0.
         rows: Integer. Number of rows of the sample.
     """
 
@@ -36,6 +37,8 @@ class ConstantOutputs:
 
 def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
     """Run a model on a sample, in inference mode, and look at the outputs of its layers that have an activation.
+
+    An output that is constant because its inputs are is left out: a layer before it has the cause, or the sample.
 
     Args:
         model: A built Keras model.
@@ -53,9 +56,14 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
         raise ValueError(_checks.message("sample", "at least two rows of inputs", rows, "Give some hundred rows."))
     sample_pass = SamplePass()
     extremes: dict[str, list[HostArray]] = {}
+    before: dict[str, list[HostArray]] = {}
     for path, layer in layers_with_representations(model, "all").items():
         if hasattr(layer, "activation") or isinstance(layer, _ACTIVATIONS):
-            extremes[path] = []
+            extremes[path], before[path] = [], []
+            activation = "call" if isinstance(layer, _ACTIVATIONS) else "activation"
+            if callable(getattr(layer, activation)):
+                widen = functools.partial(_widen, before[path], layer)
+                sample_pass.watch(layer, activation, before=widen)
             sample_pass.watch(layer, "call", after=functools.partial(_widen, extremes[path], layer))
     sample_pass.run(model, sample)
     for path, ends in extremes.items():
@@ -66,18 +74,30 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
             )
     return tuple(
         ConstantOutputs(
-            path=path, outputs=len(ends[0]), constant=tuple(np.flatnonzero(ends[0] == ends[1]).tolist()), rows=rows
+            path=path,
+            outputs=len(ends[0]),
+            constant=tuple(np.flatnonzero(_made(before[path], ends)).tolist()),
+            rows=rows,
         )
         for path, ends in extremes.items()
         if ends
     )
 
 
-def _widen(ends: list[HostArray], layer: Any, outputs: Any) -> None:
+def _made(before: list[HostArray], after: list[HostArray]) -> HostArray:
+    """Whether an activation makes each output constant: one value after it, several before it."""
+    if not before or before[0].shape != after[0].shape:
+        # A layer of a user that applies its activation to something else, or not at all.
+        return np.asarray(after[0] == after[1])
+    return np.asarray((after[0] == after[1]) & (before[0] < before[1]))
+
+
+def _widen(ends: list[HostArray], layer: Any, outputs: Any, *_: Any, **__: Any) -> None:
     """Widen the smallest and the largest value of each output by those of a batch."""
     axes = positions_of(layer, outputs)
     if axes is None:
         return
     z = keras.ops.convert_to_numpy(outputs)
     low, high = z.min(axis=(0, *axes)), z.max(axis=(0, *axes))
-    ends[:] = [np.minimum(low, ends[0]), np.maximum(high, ends[1])] if ends else [low, high]
+    known = ends and ends[0].shape == low.shape
+    ends[:] = [np.minimum(low, ends[0]), np.maximum(high, ends[1])] if known else [low, high]
