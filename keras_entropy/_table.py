@@ -38,6 +38,17 @@ def to_text(head: Sequence[str], rows: Sequence[Sequence[object]], numbers: Coll
     return "\n".join(line.rstrip() for line in lines)
 
 
+def decimals(value: float, digits: int = 3, sign: str = "") -> str:
+    """Write a number with a fixed count of decimals, and a zero without a minus; `sign="+"` shows each sign.
+
+    Examples:
+        >>> from keras_entropy import _table
+        >>> _table.decimals(-0.0004), _table.decimals(-0.0004, sign="+"), _table.decimals(-0.51, 2)
+        ('0.000', '+0.000', '-0.51')
+    """
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
+
+
 def to_html(
     caption: str,
     head: Sequence[str],

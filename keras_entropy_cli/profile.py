@@ -274,9 +274,7 @@ def _print_findings(profile: EntropyProfile, other: EntropyProfile | None) -> No
     from keras_entropy.profile import findings
 
     random = other if other is not None and other.randomize is not None else None
-    found = profile.findings(random)
-    said = [*findings.in_words(found), *findings.remarks(found, profile.measure, random is not None)]
-    for line in said:
+    for line in findings.conclusion(profile.findings(random), profile.measure, random is not None, sampled=False):
         echo(line)
     if other is None:
         echo("Add --randomize 0 to compare with a randomly initialised copy.")
@@ -284,6 +282,8 @@ def _print_findings(profile: EntropyProfile, other: EntropyProfile | None) -> No
 
 def _table(profile: EntropyProfile, comparison: ProfileComparison | None, other: str, chosen: Collection[str]) -> Table:
     from rich.table import Table
+
+    from keras_entropy._table import decimals
 
     table = Table(title=_text(f"Change of entropy: {profile.title}"), title_justify="left")
     table.add_column("weight", overflow="fold")
@@ -297,11 +297,12 @@ def _table(profile: EntropyProfile, comparison: ProfileComparison | None, other:
     table.add_column("unit")
     differences = {} if comparison is None else {d.path: d for d in comparison.differences}
     for record in profile.measured:
-        cells = [record.path, record.kind, "x".join(map(str, record.shape)), f"{record.mean:.3f}"]
+        shape = "x".join(map(str, record.shape))
+        cells = [record.path, record.kind, shape, "" if record.mean is None else decimals(record.mean)]
         if record.path in differences:
             found = differences[record.path]
             outliers = f"{found.outliers} ({found.other_outliers})"
-            cells += [f"{found.other:.3f}", f"{found.difference:+.3f}", outliers]
+            cells += [decimals(found.other), decimals(found.difference, sign="+"), outliers]
         elif comparison is not None:
             cells += ["", "", ""]
         table.add_row(*map(_text, [*cells, _unit(record)]), style="bold green" if record.path in chosen else None)

@@ -255,8 +255,16 @@ class TestReading:
         assert row.split("  ")[-1].strip() == record.unit
         assert f"{record.mean:.3f}" in row
         assert "4 x 2 x 2" in row
-        assert rows[-1].startswith("<odd>/mix (Odd) is not measured: no measure is known")
+        assert rows[5].startswith("<odd>/mix (Odd) is not measured: no measure is known")
         assert repr(profile) == "<EntropyProfile of n?et, measure log_volume: 4 weights measured, 2 skipped>"
+
+    def test_a_zero_is_printed_without_a_minus(self):
+        profile = entropy_profile(built(L.BatchNormalization(name="bn"), shape=(4,)))
+        assert -5e-4 < profile["bn"].mean < 0  # epsilon
+        for shown in (profile, profile.compare(profile)):
+            assert "-0.000" not in str(shown)
+            assert " 0.000 " in str(shown)
+            assert "-0.000" not in shown._repr_html_()
 
     @pytest.mark.parametrize("compared", [False, True])
     def test_a_notebook_shows_the_same_escaped(self, compared):

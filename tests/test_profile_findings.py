@@ -207,10 +207,9 @@ def test_a_collapse_needs_singular_values(mlp):
     change(mlp, "b", lambda kernel: kernel[:, :2] @ kernel[:2])
     kinds = {finding.kind for finding in found(mlp, "corner")}
     assert "collapsed" not in kinds
-    assert remarks((), "corner", True) == [
+    assert remarks((), "corner", True, False) == [
         "Nothing stands out: no dead outputs, no unread inputs, no duplicate outputs, no layers far from random.",
-        "Not looked for, because the measure is not log_volume: collapsed layers.",
-        "Not looked for, because there is no sample: constant outputs.",
+        "Not looked for: collapsed layers (the measure is not log_volume); constant outputs (no sample).",
     ]
 
 
@@ -218,14 +217,35 @@ def test_a_profile_alone_says_what_it_sees(mlp):
     change(mlp, "a", lambda kernel: kernel * (np.arange(64) > 0))
     profile = entropy_profile(mlp)
     said = str(profile).splitlines()
-    assert said[-3:-1] == ["dead outputs (1):", "  a: 1 of 64 outputs has no weights (index 0)"]
-    assert said[-1].strip() == ADVICE["dead outputs"]
+    assert said[-5:] == [
+        "dead outputs (1):",
+        "  a: 1 of 64 outputs has no weights (index 0)",
+        f"  {ADVICE['dead outputs']}",
+        "Nothing else was found: no unread inputs, no duplicate outputs.",
+        "Not looked for: collapsed layers, layers far from random (no random copy); constant outputs (no sample).",
+    ]
     assert "1 of 64 outputs has no weights" in profile._repr_html_()
     with pytest.raises(ValueError, match="`other` should be the profile of a randomly initialised copy"):
         profile.findings(profile)
     assert remarks(profile.findings(), "log_volume", False, sampled=True)[-1] == (
-        "Not looked for, because there is no randomly initialised copy: collapsed layers, layers far from random."
+        "Not looked for: collapsed layers, layers far from random (no random copy)."
     )
+
+
+def test_a_profile_and_a_comparison_print_that_nothing_stands_out(mlp):
+    profile, random = (
+        entropy_profile(mlp, sample=np.random.default_rng(0).normal(size=(500, 32))),
+        entropy_profile(mlp, randomize=0),
+    )
+    kinds = "no collapsed layers, no dead outputs, no constant outputs, no unread inputs, no duplicate outputs"
+    said = f"Nothing stands out: {kinds}, no layers far from random."
+    assert str(profile).splitlines()[-1] == (
+        "Not looked for: collapsed layers, layers far from random (no random copy)."
+    )
+    for shown in (str(profile.compare(random)), profile.compare(random)._repr_html_()):
+        assert said in shown
+        assert "Not looked for" not in shown
+    assert profile.compare(profile).conclusion[-1] == str(profile).splitlines()[-1]
 
 
 def test_long_lists_are_cut():
@@ -290,6 +310,31 @@ class TestConstantOutputs:
             "d: 1 of 5 outputs never changes on the sample of 64 rows (index 2)",
         ]
         assert "leaky activation" in str(profile)
+
+    def test_what_follows_from_constant_inputs_is_not_said_again(self, seeded):
+        layers = [
+            L.Conv2D(6, 1, name="expand"), L.ReLU(name="expand_relu"), L.DepthwiseConv2D(3, name="depthwise"),
+            L.BatchNormalization(name="bn"), L.ReLU(6.0, name="relu6"), L.Flatten(),
+            L.Dense(5, "relu", name="d"), L.Dense(4, "tanh", name="e"), L.Dense(2, name="head"),
+        ]  # fmt: skip
+        model = built(*layers, shape=(6, 6, 1))
+        change(model, "expand", lambda bias: np.array([0, -99, 0, 0, -99, 0]), "bias")
+        change(model, "d", lambda bias: np.full(5, -1e4), "bias")
+        found = {layer.path: layer.constant for layer in entropy_profile(model, sample=self.sample()).constant}
+        assert found == {
+            "expand": (), "expand_relu": (1, 4), "depthwise": (), "relu6": (), "d": (0, 1, 2, 3, 4), "e": (),
+            "head": (),
+        }  # fmt: skip
+
+    def test_layers_of_a_user_that_do_not_call_their_activation_are_judged_by_their_outputs(self, seeded):
+        class Named(keras.layers.Layer):
+            activation = "relu"
+
+            def call(self, x):
+                return 0 * keras.ops.relu(x)
+
+        (layer,) = entropy_profile(built(Named(name="n"), shape=(3,)), sample=np.ones((4, 3))).constant
+        assert layer.constant == (0, 1, 2)
 
     def test_channels_first(self, seeded):
         layers = [L.Conv2D(3, 3, activation="relu", data_format="channels_first", name="c")]

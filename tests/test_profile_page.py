@@ -147,14 +147,17 @@ def test_other_measures_show_their_values_beside_the_spectrum(measure, model, wr
     shown = data["layers"][3]["own"]
     np.testing.assert_allclose(shown["values"]["y"], np.sort(profile["c"].values)[::-1], rtol=1e-3, atol=1e-9)
     assert shown["spectrum"]["n"] == 3
-    assert "Not looked for, because the measure is not log_volume: collapsed layers." in text
+    assert "collapsed layers (the measure is not log_volume); constant outputs (no sample)." in text
 
 
 def test_a_loaded_profile_has_a_page_that_says_what_is_missing(model, write, tmp_path):
     entropy_profile(model).save(tmp_path / "p.json")
     text, data = write(EntropyProfile.load(tmp_path / "p.json"))
     assert "This profile was read from a file or copied" in text
-    assert "Not looked for, because there is no randomly initialised copy" in text
+    assert (
+        "Not looked for: collapsed layers, layers far from random (no random copy); constant outputs (no sample)."
+        in text
+    )
     assert data["curves"][0] == "values"
     assert set(data["layers"][0]["own"]) == {"mean", "values", "box"}
     assert "random" not in data["layers"][0]

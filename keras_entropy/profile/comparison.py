@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keras_entropy import _checks, _table
-from keras_entropy.profile.findings import Finding, in_words
+from keras_entropy.profile.findings import Finding
 from keras_entropy.profile.record import ProfileRecord
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class ProfileComparison:
         differences: Tuple of `Difference`, one per weight that both profiles measured, in the order of the first.
         skipped: Tuple of (path, reason) for each other weight.
         findings: Tuple of `Finding`: what stands out in the first profile; see `EntropyProfile.findings`.
+        conclusion: Tuple of strings. The findings in words, and what was not found or not looked for.
 
     Examples:
         >>> import keras
@@ -65,12 +66,15 @@ class ProfileComparison:
         net, measure log_volume; other: net, measure log_volume
         weight   mean  other  difference  outliers  other outliers  unit
         code    0.000  0.000      +0.000         0               0  nats per dimension
+        Nothing stands out: no dead outputs, no unread inputs, no duplicate outputs.
+        Not looked for: collapsed layers, layers far from random (no random copy); constant outputs (no sample).
     """
 
     title: str
     differences: tuple[Difference, ...]
     skipped: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...] = ()
+    conclusion: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """Return a pandas data frame: one row per weight, one column per attribute of `Difference`.
@@ -84,7 +88,7 @@ class ProfileComparison:
         return f"<{type(self).__name__}: {_checks.printable(self.title)}, {len(self.differences)} weights>"
 
     def __str__(self) -> str:
-        """A table of the differences, and the reasons for the other weights."""
+        """A table of the differences, the reasons for the other weights, and what stands out."""
         notes = [_checks.printable(note) for note in self._notes()]
         table = _table.to_text(_HEAD, self._rows(), _NUMBERS)
         return "\n".join([_checks.printable(self.title), table, *notes])
@@ -94,16 +98,27 @@ class ProfileComparison:
 
     def _rows(self) -> list[tuple[object, ...]]:
         return [
-            (d.path, f"{d.mean:.3f}", f"{d.other:.3f}", f"{d.difference:+.3f}", d.outliers, d.other_outliers, d.unit)
+            (
+                d.path,
+                *map(_table.decimals, (d.mean, d.other)),
+                _table.decimals(d.difference, sign="+"),
+                d.outliers,
+                d.other_outliers,
+                d.unit,
+            )
             for d in self.differences
         ]
 
     def _notes(self) -> list[str]:
-        return [*(f"{path}: {reason}" for path, reason in self.skipped), *in_words(self.findings)]
+        return [*(f"{path}: {reason}" for path, reason in self.skipped), *self.conclusion]
 
 
 def compare_records(
-    first: Sequence[ProfileRecord], second: Sequence[ProfileRecord], title: str, findings: tuple[Finding, ...] = ()
+    first: Sequence[ProfileRecord],
+    second: Sequence[ProfileRecord],
+    title: str,
+    findings: tuple[Finding, ...] = (),
+    conclusion: tuple[str, ...] = (),
 ) -> ProfileComparison:
     """Compare the records of two profiles of one measure; see `EntropyProfile.compare`.
 
@@ -125,7 +140,7 @@ def compare_records(
         raise ValueError(
             f"The profiles should be of one architecture. Received: {title}, which have no measured weight in common."
         )
-    return ProfileComparison(title, tuple(differences), tuple(skipped), findings)
+    return ProfileComparison(title, tuple(differences), tuple(skipped), findings, conclusion)
 
 
 def _mismatch(record: ProfileRecord, other: ProfileRecord | None) -> str | None:

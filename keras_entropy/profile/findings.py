@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _table
 from keras_entropy.profile.constant_outputs import ConstantOutputs
 from keras_entropy.profile.linear_map import HostArray
 from keras_entropy.profile.record import ProfileRecord
@@ -136,12 +136,17 @@ def in_words(findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
+def conclusion(findings: Sequence[Finding], measure: str, beside_random: bool, sampled: bool) -> list[str]:
+    """Lines of text: what stands out, what does not, and what was not looked for."""
+    return [*in_words(findings), *remarks(findings, measure, beside_random, sampled)]
+
+
 def heading(kind: str) -> str:
     """What several findings of a kind are called."""
     return HEADINGS.get(kind, kind)
 
 
-def remarks(findings: Sequence[Finding], measure: str, beside_random: bool, sampled: bool = False) -> list[str]:
+def remarks(findings: Sequence[Finding], measure: str, beside_random: bool, sampled: bool) -> list[str]:
     """Sentences on what was not found, and on what was not looked for."""
     beside = [kind for kind in ("collapsed", "far from random") if not beside_random]
     unseen = beside or ([] if measure == "log_volume" else ["collapsed"])
@@ -151,12 +156,13 @@ def remarks(findings: Sequence[Finding], measure: str, beside_random: bool, samp
     sentences = []
     if absent:
         sentences.append(f"{'Nothing else was found' if there else 'Nothing stands out'}: no {', no '.join(absent)}.")
+    left = []
     if unseen:
-        why = "the measure is not log_volume" if beside_random else "there is no randomly initialised copy"
-        sentences.append(f"Not looked for, because {why}: {', '.join(map(heading, unseen))}.")
+        why = "the measure is not log_volume" if beside_random else "no random copy"
+        left.append(f"{', '.join(map(heading, unseen))} ({why})")
     if not sampled and "constant outputs" not in there:
-        sentences.append("Not looked for, because there is no sample: constant outputs.")
-    return sentences
+        left.append("constant outputs (no sample)")
+    return [*sentences, f"Not looked for: {'; '.join(left)}."] if left else sentences
 
 
 def _of_constant(layer: ConstantOutputs) -> str:
@@ -207,13 +213,15 @@ def _beside_random(record: ProfileRecord, other: ProfileRecord | None, measure: 
         else:
             vanished = f"; {gone} of {len(values)} singular values are below a millionth of the largest" if gone else ""
             said = (
-                f"log-volume {mean:.2f} {record.unit}{without}, {-difference:.2f} below the randomly initialised copy; "
+                f"log-volume {_table.decimals(mean, 2)} {record.unit}{without}, {-difference:.2f} below the randomly "
+                "initialised copy; "
                 f"{lost:.2f} below it with the size of the weights set aside{vanished}"
             )
         yield Finding("collapsed", record.path, said)
     elif math.isfinite(difference) and abs(difference) >= FAR:
         place = "above" if difference > 0 else "below"
-        said = f"{mean:.2f} {record.unit}{without}, {abs(difference):.2f} {place} the randomly initialised copy"
+        amount = f"{_table.decimals(mean, 2)} {record.unit}{without}, {abs(difference):.2f} {place}"
+        said = f"{amount} the randomly initialised copy"
         yield Finding("far from random", record.path, said)
 
 

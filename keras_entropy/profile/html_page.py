@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from keras_entropy import _table
 from keras_entropy._checks import printable
 from keras_entropy.profile import epoch_log, units
 from keras_entropy.profile.findings import ADVICE, COLLAPSED, FAR, Finding, heading, remarks
@@ -274,5 +275,5 @@ def _number(value: float | None, classes: str = "", sign: str = "") -> str:
     """A cell; sorting takes infinities as the largest numbers there are, and leaves empty cells at the end."""
     if value is None or math.isnan(value):
         return f'<td class="number{classes}" data-v=""></td>'
-    text = f"{round(value, 3) + 0.0:{sign}.3f}".replace("inf", "∞").replace("-", MINUS)
+    text = _table.decimals(value, sign=sign).replace("inf", "∞").replace("-", MINUS)
     return f'<td class="number{classes}" data-v="{min(max(value, -1e300), 1e300):.6g}">{text}</td>'

@@ -10,7 +10,7 @@ from keras_entropy import _checks, _files, _optional, _sealed, _table
 from keras_entropy.profile.comparison import ProfileComparison, compare_records
 from keras_entropy.profile.constant_outputs import ConstantOutputs
 from keras_entropy.profile.epoch_log import epoch_log
-from keras_entropy.profile.findings import Finding, find, in_words
+from keras_entropy.profile.findings import Finding, conclusion, find
 from keras_entropy.profile.html_page import Page
 from keras_entropy.profile.measure import MEASURES
 from keras_entropy.profile.measured_model import MeasuredModel, WeightDetail
@@ -47,6 +47,8 @@ class EntropyProfile:
         net, measure log_volume
         weight  layer  shape   mean  outliers  unit
         code    Dense  4 x 4  0.000         0  nats per dimension
+        Nothing stands out: no dead outputs, no unread inputs, no duplicate outputs.
+        Not looked for: collapsed layers, layers far from random (no random copy); constant outputs (no sample).
     """
 
     model: str
@@ -116,8 +118,9 @@ class EntropyProfile:
             ['a']
         """
         self._check_comparable(other)
-        found = self.findings(other if other.randomize is not None else None)
-        return compare_records(self.records, other.records, f"{self.title}; other: {other.title}", found)
+        beside = other if other.randomize is not None else None
+        found, title = self.findings(beside), f"{self.title}; other: {other.title}"
+        return compare_records(self.records, other.records, title, found, self._conclusion(beside))
 
     def findings(self, other: EntropyProfile | None = None) -> tuple[Finding, ...]:
         """List what stands out: dead outputs, inputs that are not read, duplicate outputs, and more beside `other`.
@@ -177,7 +180,7 @@ class EntropyProfile:
         )
 
     def __str__(self) -> str:
-        """A table of the measured weights, and the reasons for the others."""
+        """A table of the measured weights, the reasons for the others, and what stands out."""
         notes = [_checks.printable(note) for note in self._notes()]
         table = _table.to_text(_HEAD, self._rows(), _NUMBERS)
         return "\n".join([_checks.printable(self.title), table, *notes])
@@ -187,12 +190,18 @@ class EntropyProfile:
 
     def _rows(self) -> list[tuple[object, ...]]:
         return [
-            (r.path, r.kind, " x ".join(map(str, r.shape)), f"{r.mean:.3f}", r.outliers, r.unit) for r in self.measured
+            (r.path, r.kind, " x ".join(map(str, r.shape)), _table.decimals(r.mean), r.outliers, r.unit)
+            for r in self.measured
+            if r.mean is not None
         ]
 
     def _notes(self) -> list[str]:
         skipped = [f"{r.path} ({r.kind}) is not measured: {r.skipped}" for r in self.records if r.skipped is not None]
-        return [*skipped, *in_words(self.findings())]
+        return [*skipped, *self._conclusion(None)]
+
+    def _conclusion(self, random: EntropyProfile | None) -> tuple[str, ...]:
+        found = self.findings(random)
+        return tuple(conclusion(found, self.measure, random is not None, self.constant is not None))
 
     def plot(self, other: EntropyProfile | None = None, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw a box plot of the values of each weight (Meni et al., 2023, fig. 1, 8 and 9).
