@@ -171,6 +171,31 @@ def test_details_show_three_figures_with_words_for_each(open_page, page):
     assert browser.find_element(CSS, "#name").text in ("same", "zero")
 
 
+def test_nested_names_have_labels_that_differ(open_page, tmp_path):
+    first = L.Bidirectional(L.LSTM(3, return_sequences=True), name="twice")
+    layers = [first, L.Bidirectional(L.GRU(3), name="twice_1"), L.Dense(2, name="out")]
+    browser = open_page(write(built(*layers, shape=(4, 5)), tmp_path))
+    script = """
+    const labels = [...document.querySelectorAll("#overview text[transform]")];
+    return labels.map((label) => [label.firstChild.data, label.lastChild.textContent]);
+    """
+    labels, titles = zip(*browser.execute_script(script), strict=True)
+    assert len(set(labels)) == len(labels) == 9
+    assert max(map(len, labels)) <= 25
+    assert titles[1] == "twice/forward_lstm/lstm_cell/recurrent_kernel"
+    assert "backward" in labels[2]
+
+
+def test_a_wide_table_of_numbers_shows_that_it_scrolls(open_page, page):
+    for width, said in ((360, "The curves in numbers: scroll sideways \u2192"), (1300, "The curves in numbers")):
+        browser = open_page(page, width)
+        box = browser.find_element(CSS, ".numbers")
+        hidden = browser.execute_script("return arguments[0].scrollWidth - arguments[0].clientWidth", box)
+        assert (hidden > 0) == (width == 360)
+        assert box.find_element(CSS, "caption").text == said
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 800, 1300])
 def test_the_page_fits_every_screen(width, scheme, open_page, page, deep):
@@ -215,6 +240,10 @@ def test_text_and_curves_stand_out_from_the_page(scheme, open_page, page):
     ]
     ratios = dict(zip(map(tuple, text), browser.execute_script(CONTRAST, text), strict=True))
     assert min(ratios.values()) >= 4.5, ratios
+    parts = [["--own", "--random-pale"], ["--own", "--own-pale"], ["--random", "--random-pale"]]
+    assert min(browser.execute_script(CONTRAST, parts)) >= 3
+    edge = browser.execute_script("return getComputedStyle(document.querySelector('rect.box-random')).stroke")
+    assert edge == {"light": "rgb(179, 79, 0)", "dark": "rgb(232, 163, 61)"}[scheme]  # --random
 
 
 def test_300_layers_without_lag(open_page, deep):

@@ -222,6 +222,27 @@ def test_epochs_of_a_history(model, write, tmp_path):
     assert '<h2 id="over">' not in write(entropy_profile(model))[0]
 
 
+def test_the_page_opens_on_a_measured_weight(write):
+    layers = [
+        L.Embedding(5, 4, name="tokens"),
+        L.Flatten(),
+        L.Dense(6, name="a"),
+        L.PReLU(name="p"),
+        L.Dense(2, name="b"),
+    ]
+    network = built(*layers, shape=(3,))
+    assert write(entropy_profile(network))[1]["first"] == 1
+    network.get_layer("b").set_weights([np.ones((6, 2)), np.zeros(2)])
+    assert write(entropy_profile(network))[1]["first"] == 3
+    assert write(entropy_profile(built(L.PReLU(name="p"), L.Dense(3, name="c")), randomize=0))[1]["first"] == 1
+
+
+def test_the_page_says_how_to_read_constant_outputs_and_single_values(model, write):
+    page = Elements(write(entropy_profile(model))[0])
+    assert "Constant outputs: an activation gives one value on all inputs of the sample" in page.text
+    assert "its box is a dash" in page.text
+
+
 def test_bad_logs_are_refused(model, write, tmp_path):
     profile = entropy_profile(model)
     with pytest.raises(ValueError, match="`history` should be a log of this model with EntropyLogger.*entropy/a"):

@@ -129,9 +129,15 @@ class Page:
             # The singular values are the values of this measure.
             "curves": ["spectrum", "norms"] if self.measure == "log_volume" and self.details
             else ["values", "spectrum", "norms"],
-            "first": self._place(self.findings[0]) or 0 if self.findings else 0,
+            "first": self._first(),
             "losses": {name: rounded(log[name]) for name in epoch_log.LOSSES if name in log},
         }  # fmt: skip
+
+    def _first(self) -> int:
+        """The number of the weight whose details are shown first: measured, and with a finding if there is one."""
+        measured = [i for i, record in enumerate(self.records) if record.skipped is None]
+        with_finding = [place for place in map(self._place, self.findings) if place in measured]
+        return next((i for i in (*with_finding, *measured) if i is not None), 0)
 
     def _lead(self) -> str:
         measured = [record for record in self.records if record.skipped is None]
@@ -215,15 +221,20 @@ class Page:
             f"Collapsed: the log-volume lies {COLLAPSED:.2f} nats per dimension or more below the randomly initialised "
             "copy, with the size of the weights set aside. Far from random: the means differ by "
             f"{FAR:g} nat or more. Dead and unread: the norm of the weights is below {units.DEAD:g} of the largest. "
-            f"Duplicate: the absolute cosine of the weights is above {units.PARALLEL}. Scales of normalisations follow "
-            "the variance of the data, and are not compared with the random copy; recurrent kernels are not searched "
-            "for units."
+            f"Duplicate: the absolute cosine of the weights is above {units.PARALLEL}. Constant outputs: an activation "
+            "gives one value on all inputs of the sample, while what it is applied to varies. Scales of normalisations "
+            "follow the variance of the data, and are not compared with the random copy; recurrent kernels are not "
+            "searched for units."
         )
         thinned = (
             f"Curves of more than {MOST_POINTS} values show {MOST_POINTS} evenly spaced ranks, and matrices "
             f"{MOST_COSINES} evenly spaced outputs. Indices of outputs start at 0."
         )
-        notes = [limits, thinned]
+        single = (
+            "A weight of one value, such as the log-volume of a convolution with one input channel, has no quartiles: "
+            "its box is a dash."
+        )
+        notes = [limits, single, thinned]
         if not self.details:
             notes.insert(
                 0,

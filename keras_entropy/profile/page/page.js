@@ -97,12 +97,36 @@
     return found;
   }
 
+  function shared(one, other) {
+    let n = 0;
+    while (n < one.length && one[n] === other[n]) n++;
+    return n;
+  }
+
+  // Labels of about 20 signs: the end of a name, and what tells it from names with the same end.
+  function labels(names) {
+    const found = names.map((name) => name.length > 20 ? `\u2026${name.slice(-19)}` : name);
+    const alike = (i) => names.filter((other, j) => j !== i && found[j] === found[i]);
+    const apart = found.map((label, i) => {
+      const others = alike(i);
+      if (!others.length) return label;
+      const name = names[i];
+      const same = Math.max(...others.map((other) => shared(name, other)));
+      const word = Math.max(...["/", "_"].map((sign) => name.slice(0, same).lastIndexOf(sign))) + 1;
+      const start = Math.max(word, same - 9);
+      return `${start ? "\u2026" : ""}${name.slice(start, start + 10)}\u2026${name.slice(-11)}`;
+    });
+    // Names that differ in several places can be alike still: the number in the table tells them apart.
+    return apart.map((label, i) => apart.indexOf(label) === apart.lastIndexOf(label) ? label : `${i + 1} ${label}`);
+  }
+
   function overview() {
     const region = by("overview");
     const width = Math.max(region.clientWidth, 64 + layers.length * 3.6);
     const column = (width - 64) / Math.max(1, layers.length);
     const named = column >= 15;
-    const longest = Math.max(0, ...layers.map((l) => Math.min(20, l.name.length)));
+    const short = named ? labels(layers.map((l) => l.name)) : [];
+    const longest = Math.max(0, ...short.map((label) => label.length));
     const bottom = named ? 28 + 5.2 * longest : 34;
     const height = (named ? 270 : 286) + bottom;
     const parts = layers.flatMap((l) => [l.own, l.random]).filter((n) => n && n.box);
@@ -132,8 +156,9 @@
       if (!named && Number.isFinite(other)) svg.append(line(other, other, column / 2, "mean-random"));  // else it is hidden
       if (named) {
         const y = height - bottom + 14;
-        const short = layer.name.length > 20 ? `\u2026${layer.name.slice(-19)}` : layer.name;
-        svg.append(draw("text", { x, y, "text-anchor": "end", transform: `rotate(-50 ${x} ${y})` }, short));
+        const label = draw("text", { x, y, "text-anchor": "end", transform: `rotate(${region.clientWidth < 500 ? -65 : -50} ${x} ${y})` }, short[i]);
+        label.append(draw("title", {}, layer.name));
+        svg.append(label);
       }
       const pick = draw("rect", { x: x - column / 2, y: 20, width: column, height: height - bottom - 20, class: "pick" });
       pick.append(draw("title", {}, `${layer.name}: ${layer.own ? `mean ${text(layer.own.mean)} ${layer.unit}` : "not measured"}`));
@@ -272,7 +297,10 @@
     const places = panels.map(([title]) => element("section", {}, element("h3", {}, title)));
     by("panels").replaceChildren(...places);
     places.forEach((place, i) => place.append(panels[i][1](place.clientWidth)));
-    if (numbers.length) by("numbers").append(table(numbers));
+    if (!numbers.length) return;
+    const box = table(numbers);
+    by("numbers").append(box);
+    if (box.scrollWidth > box.clientWidth) box.querySelector("caption").append(": scroll sideways \u2192");
   }
 
   function select(index, go) {
