@@ -16,6 +16,9 @@ from keras_entropy.profile.sample import SamplePass, checked_sample
 
 _ACTIVATIONS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU)
 
+_ROUNDING = 1e-6
+"""Relative difference up to which values are taken as equal: sums of float32 depend on the rows of a batch."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConstantOutputs:
@@ -59,12 +62,8 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
     before: dict[str, list[HostArray]] = {}
     for path, layer in layers_with_representations(model, "all").items():
         if hasattr(layer, "activation") or isinstance(layer, _ACTIVATIONS):
-            extremes[path], before[path] = [], []
-            activation = "call" if isinstance(layer, _ACTIVATIONS) else "activation"
-            if callable(getattr(layer, activation)):
-                widen = functools.partial(_widen, before[path], layer)
-                sample_pass.watch(layer, activation, before=widen)
-            sample_pass.watch(layer, "call", after=functools.partial(_widen, extremes[path], layer))
+            before[path], extremes[path] = [], []
+            _watch(sample_pass, layer, before[path], extremes[path])
     sample_pass.run(model, sample)
     for path, ends in extremes.items():
         if ends and not np.isfinite(ends).all():
@@ -84,12 +83,22 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
     )
 
 
+def _watch(sample_pass: SamplePass, layer: Any, before: list[HostArray], after: list[HostArray]) -> None:
+    """Record the extremes of what the activation of a layer is applied to, and of the outputs of the layer."""
+    activation = "call" if isinstance(layer, _ACTIVATIONS) else "activation"
+    if callable(getattr(layer, activation)):
+        sample_pass.watch(layer, activation, before=functools.partial(_widen, before, layer))
+    sample_pass.watch(layer, "call", after=functools.partial(_widen, after, layer))
+
+
 def _made(before: list[HostArray], after: list[HostArray]) -> HostArray:
     """Whether an activation makes each output constant: one value after it, several before it."""
     if not before or before[0].shape != after[0].shape:
         # A layer of a user that applies its activation to something else, or not at all.
         return np.asarray(after[0] == after[1])
-    return np.asarray((after[0] == after[1]) & (before[0] < before[1]))
+    low, high = before
+    varies = high - low > _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    return np.asarray((after[0] == after[1]) & varies)
 
 
 def _widen(ends: list[HostArray], layer: Any, outputs: Any, *_: Any, **__: Any) -> None:
