@@ -134,9 +134,19 @@ def test_a_run_that_diverges_keeps_its_history_and_stops():
     assert not record.stopped_early
 
 
-@pytest.mark.parametrize("returned", [lambda: None, lambda: keras.Sequential([keras.Input((6,))])], ids=["none", "raw"])
-def test_build_must_return_a_compiled_model(returned):
-    assert "compiled keras.Model" in train(Arm("none"), build=returned).reason
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda: None, "`build` should return a compiled keras.Model. Received: NoneType. End it with `return model`."),
+        (
+            lambda: keras.Sequential([keras.Input((6,))]),
+            "The model that `build` returns is not compiled. Call model.compile(...) in `build`.",
+        ),
+    ],
+    ids=["none", "raw"],
+)
+def test_build_must_return_a_compiled_model(returned, words):
+    assert words in train(Arm("none"), build=returned).reason
 
 
 def test_an_unbuilt_model_is_named():

@@ -157,6 +157,13 @@ class ResultsFolder:
             with self.locked(overwrite=True):
                 pass
 
+    def remove_if_empty(self) -> None:
+        """Remove the folder if it has no files but those of the lock."""
+        if self.path.is_dir() and not self._names():
+            (self.path / LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process has just begun in it
+                self.path.rmdir()
+
     def remove(self, *patterns: str) -> None:
         """Remove the files and folders whose names match one of the patterns, and subfolders that become empty.
 
