@@ -115,12 +115,15 @@ class ResultsFolder:
 
         Raises:
             BlockingIOError: If another process has locked it. Nothing is removed then.
+            WriteError: If the machine cannot write in it.
         """
         filelock = _optional.require("filelock", extra="study")
-        self.path.mkdir(parents=True, exist_ok=True)
+        with _files.writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         lock, holder = filelock.FileLock(self.path / LOCK, timeout=0), self.path / _HOLDER
         try:
-            lock.acquire()
+            with _files.writing(self.path):
+                lock.acquire()
         except filelock.Timeout as error:
             raise BlockingIOError(
                 f"Another process works on {self._shown}{_holder(holder)}. Wait until it ends, or stop it."
