@@ -14,6 +14,7 @@ from keras_entropy.runs import records
 from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.identity import digest
 from keras_entropy.runs.records import RunRecord, RunRecords
+from keras_entropy.study.single_run import NotLoggedError
 
 SCHEMA = "keras-entropy/study/2"
 DESCRIPTION = "study.json"
@@ -62,7 +63,12 @@ def locked(folder: Path | None, description: dict[str, Any], *, overwrite: bool 
                 results.refuse_others(_gone(before, now), _REMEDY, "further runs")
             if overwrite:
                 results.remove(LOG)  # now, because the processes keep it open
-            yield [] if before is None else [arm["name"] for arm in before["arms"]]
+            try:
+                yield [] if before is None else [arm["name"] for arm in before["arms"]]
+            except NotLoggedError:
+                if not any(path.stat().st_size for path in folder.glob(records.RUNS)):  # the study has not begun
+                    results.remove(records.RUNS, CHECKPOINTS, DESCRIPTION)
+                raise
     finally:
         if not results.holds_work:
             results.remove(LOG)

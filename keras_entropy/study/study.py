@@ -229,7 +229,8 @@ class Study:
             ValueError: If the output folder has another study, and the message says what differs; or if an arm can have
                 no run, such as for a placement that fits no layer. Nothing is trained then.
             BlockingIOError: If another process works on the folder.
-            JobError: If the processes cannot read the study, or the executor is broken.
+            JobError: If the processes cannot read the study, if the executor is broken, or if the first run does not
+                log `metric`, or with `patience` the `monitor`.
         """
         execution.check_executor(executor, workers)
         _checks.flag("overwrite", overwrite)
@@ -300,6 +301,7 @@ class Study:
             arms={arm.name: arm for arm in self.arms},
             epochs=self.epochs,
             batch_size=self.batch_size,
+            metric=self.metric,
             monitor=self.monitor,
             monitor_mode=self.monitor_mode,
             patience=self.patience,
