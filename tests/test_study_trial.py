@@ -66,6 +66,13 @@ def test_a_corrected_arm_may_follow_in_the_same_folder(trained, tmp_path):
     assert [record.arm for record in read_records(tmp_path)] == ["none", "e"]
 
 
+def test_a_study_that_was_killed_in_its_trial_may_begin_again(trained, tmp_path):
+    (tmp_path / "workers.log").write_text("of the processes")
+
+    assert len(run(tmp_path, NONE)) == 1
+    assert (tmp_path / "workers.log").exists()
+
+
 def test_a_study_that_goes_on_tries_its_new_arms_only(trained, tmp_path, monkeypatch):
     tried = []
     monkeypatch.setattr(arm_trial, "problem", lambda payload, name, values: tried.append(name) or {name: ""})

@@ -49,15 +49,18 @@ class ResultsFolder:
         """Whether such work is in the folder."""
         return any(next(self.path.glob(name), None) for name in self.marks)
 
-    def check(self) -> None:
+    def check(self, *, ignored: str = "") -> None:
         """Check that the work may begin or go on in the folder.
+
+        Args:
+            ignored: String. Name of a file of this work that may be there before it has begun. Defaults to none.
 
         Raises:
             FileExistsError: For a file, and for a folder with other files.
         """
         self.refuse_file()
         if not self.holds_work:
-            self.refuse_files(self._names())
+            self.refuse_files(name for name in self._names() if name != ignored)
 
     def refuse_file(self) -> None:
         """Refuse a file in place of the folder.
@@ -86,23 +89,6 @@ class ResultsFolder:
         """The names of files and folders that are not those of the work."""
         known = {path.name for name in (*self.marks, *self.owns) for path in self.path.glob(name)}
         return [name for name in self._names() if name not in known]
-
-    def check_wish(self, *, overwrite: bool, resume: bool) -> None:
-        """Check what a command is asked to do with the folder.
-
-        Raises:
-            FileExistsError: If there is such work and neither option is given.
-            FileNotFoundError: If there is nothing to resume.
-        """
-        if self.holds_work and not (overwrite or resume):
-            raise FileExistsError(
-                f"{self._shown} holds a {self.content}. Use --overwrite to replace it, --resume to continue it, or "
-                "--output for another folder."
-            )
-        if resume and not self.holds_work:
-            raise FileNotFoundError(
-                f"{self._shown} holds no {self.content} to resume. Run the command without --resume."
-            )
 
     @contextlib.contextmanager
     def locked(self, *, overwrite: bool = False) -> Iterator[None]:

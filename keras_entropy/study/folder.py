@@ -53,7 +53,7 @@ def locked(folder: Path | None, description: dict[str, Any], *, overwrite: bool 
         yield []
         return
     results, was_there = results_of(folder), folder.exists()
-    results.check()
+    results.check(ignored=LOG)  # of a study that was killed before it had begun
     try:
         with results.locked():
             before = None if overwrite else results.description(DESCRIPTION, SCHEMA)
