@@ -110,7 +110,8 @@ def lowest(session, backend, *options):
     session.install("--no-deps", "-e", ".")
     smoke = "tests/test_optional.py::TestCore::test_the_core_works_without_any_extra"
     session.run("pytest", "-q", "-m", "", smoke, env={"KERAS_BACKEND": backend})
-    session.run("pytest", "-q", *files(LOWEST_TESTS), env={"KERAS_BACKEND": backend})
+    chosen = () if backend == "tensorflow" else ("-m", "not once and not slow and not processes and not browser")
+    session.run("pytest", "-q", *chosen, *files(LOWEST_TESTS), env={"KERAS_BACKEND": backend})
 
 
 @nox.session(venv_backend="uv")

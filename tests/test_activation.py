@@ -91,12 +91,12 @@ def test_the_slope_at_nan_is_nan_and_the_others_stay(name, of):
 
 
 @pytest.mark.parametrize("activation", ["leaky_relu", "relu", "linear"])
-def test_a_sample_of_nan_is_logged_as_nan(activation):
+def test_inputs_of_an_activation_that_are_nan_are_logged_as_nan(activation):
     model = samples_model()
     model.layers[0].activation = keras.activations.get(activation)
     x, y = data()
 
-    history = model.fit(x, y, epochs=1, verbose=0, callbacks=[EntropyLogger(sample=x * np.nan)]).history
+    history = model.fit(x * np.nan, y, epochs=1, verbose=0, callbacks=[EntropyLogger(sample=x)]).history
 
     assert np.isnan(history[f"entropy/{model.layers[0].name}/activation"]).all()
 

@@ -169,7 +169,8 @@ def test_a_module_without_a_model_is_refused(form, name, words, tmp_path, monkey
 
 @pytest.mark.processes
 def test_two_workers(tmp_path, child_environment):
-    child = [sys.executable, "-m", "keras_entropy", "search", *QUICK, "--output", tmp_path / "out", "--workers", 2]
+    child = [sys.executable, "-m", "keras_entropy", "search", *QUICK, "--output", tmp_path / "out"]
+    child += ["--controls", "none", "--workers", 2]
     done = subprocess.run(list(map(str, child)), env=child_environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr

@@ -427,7 +427,7 @@ def test_a_folder_without_walks_cannot_be_loaded(tmp_path):
         ({"pairs": [("d=6", "d=9")]}, "one of 'd=6', 'd=7'"),
         ({"pairs": ["d=6"]}, "pairs of names"),
         ({"axes": "enrgy"}, "one of 'energy', 'positive'"),
-        ({"moves": 0}, "a positive integer"),
+        ({"moves": 0}, "from 1 to 1e18"),
         ({"seed": -1}, "an integer from 0"),
         ({"threads": 0}, "a positive integer"),
         ({"walker": 8}, "one of 'edges'"),

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from landscape_cases import ball_run, map_run
+from landscape_cases import ball_run, map_run, without_kernel
 
 from keras_entropy import _sealed, landscape
 
@@ -79,6 +79,12 @@ def test_it_cannot_be_changed(run):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
     assert not any(isinstance(value, dict | list) for value in vars(found).values())
+
+
+def test_a_bin_that_holds_values_beyond_its_outer_edge_says_so():
+    edges = {"energy": [0.5, 0.6, 1.0]}
+    found = landscape.density_of_states(without_kernel(landscape.ball_problem(2)), "energy", 4e4, edges=edges)
+    assert [line.split("  ")[0].strip() for line in str(found).splitlines()[2:4]] == ["below 0.6", "from 0.6"]
 
 
 def test_it_prints_as_a_table():

@@ -219,3 +219,13 @@ class TestOddNames:
         model = keras.Sequential([keras.Input((4,)), inner])
 
         assert [w.path for w in resolve_placement(model, "h[1]")] == ["inner/h[1]"]
+
+
+def test_a_term_that_can_act_on_no_kernel_is_told_which_there_are():
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, name="hidden"), keras.layers.Dense(2, name="head")]
+    )
+    with pytest.raises(
+        ValueError, match="finds no kernel that ConvEntropy can act on. It can act on none .* hidden, head"
+    ):
+        apply_entropy(model, "all", ConvEntropy(1e-3))

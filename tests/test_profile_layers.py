@@ -58,6 +58,27 @@ class TestRecords:
             np.testing.assert_allclose(record.mean, np.mean(expected))
             np.testing.assert_allclose(np.mean(record.values), record.mean)
 
+    @pytest.mark.parametrize("initializer", ["glorot_uniform", "he_normal", "random_normal"])
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda **kernel: L.EinsumDense("abc,cde->abde", (None, 8, 4), **kernel),
+            lambda **kernel: L.EinsumDense("abc,bcd->abd", (5, 24), **kernel),
+            lambda **kernel: L.MultiHeadAttention(8, 4, **kernel),
+            lambda **kernel: L.GroupQueryAttention(4, 8, 2, **kernel),
+        ],
+    )
+    def test_the_random_copy_is_drawn_as_keras_draws_the_layer(self, make, initializer, seeded):
+        x = keras.Input((5, 32))
+        layer = make(kernel_initializer=initializer)
+        model = keras.Model(x, layer(x) if isinstance(layer, L.EinsumDense) else layer(x, x))
+
+        fresh, copy = entropy_profile(model), entropy_profile(model, randomize=0)
+
+        for record in fresh.records:
+            assert record.mean == pytest.approx(copy[record.path].mean, abs=0.2)
+        assert fresh.findings(copy) == ()
+
     def test_heads_of_grouped_attention(self):
         x = keras.Input((5, 6))
         model = fill(keras.Model(x, L.GroupQueryAttention(3, 4, 2, name="gqa")(x, x)))

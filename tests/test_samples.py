@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from modes import BACKEND
 
-from keras_entropy import EntropyLogger
+from keras_entropy import EntropyLogger, entropy_profile
 
 L = keras.layers
 
@@ -104,3 +104,22 @@ def test_a_sample_that_a_model_built_in_training_does_not_take_is_named():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="`sample` should be inputs of the model"):
         model.fit(x, y, verbose=0, callbacks=[EntropyLogger(sample=x[:, :3])])
+
+
+def test_samples_that_say_nothing_are_refused():
+    import scipy.sparse
+
+    x, _ = data()
+    bad = x.copy()
+    bad[3, 2], bad[5, 1] = np.nan, np.inf
+    for sample in (bad, scipy.sparse.csr_matrix(bad), keras.ops.convert_to_tensor(bad), [x, bad]):
+        for use in (
+            lambda s: EntropyLogger(sample=s),
+            lambda s: entropy_profile(keras.Sequential([keras.Input((6,)), L.Dense(3)]), sample=s),
+        ):
+            with pytest.raises(
+                ValueError, match="`sample` should be finite numbers.*2 of .* NaN or infinite.*Leave out"
+            ):
+                use(sample)
+    with pytest.raises(ValueError, match="`sample` should be at least two rows to measure representations"):
+        EntropyLogger(sample=x[:1], representations="all")

@@ -161,6 +161,8 @@ def test_holm_adjusts_a_family_of_results():
         assert [(r.p, r.low, r.high) for r in family] == [(r.p, r.low, r.high) for r in tests]
         assert {r.adjustment for r in family} == {"Holm over 3 tests"}
     assert stats.holm_adjusted(tests[:1]) == (tests[0],)
+    with pytest.raises(TypeError, match=r"`results\[0\]` should be a MeanDifference, or None.*use `holm`"):
+        stats.holm_adjusted([0.01, 0.04])
     assert stats.holm_adjusted([]) == ()
 
 

@@ -92,8 +92,9 @@ def density_of_states(
         axes: One or two names of observables. Splitting goes along the first one. Defaults to `("train_accuracy",)`.
         moves: Float. Number of moves of all walkers together, in all phases. Defaults to 1e8.
         seed: Integer. Seed of the random numbers. Defaults to 0.
-        edges: Mapping from names of observables to increasing edges of bins. Without edges, an accuracy has one bin for
-            each value, and a loss has bins of about one nat down to `target_loss`. Defaults to None.
+        edges: Mapping from names of observables to increasing edges of bins. Values beyond the first or the last edge
+            count in the first or the last bin, so that the bins cover the whole box. Without edges, an accuracy has one
+            bin for each value, and a loss has bins of about one nat down to `target_loss`. Defaults to None.
         target_loss: Float. Deepest edge of an axis that has neither edges nor levels, such as a training loss. Defaults
             to None.
         walkers: Integer. Number of walkers. Defaults to 32.

@@ -216,7 +216,7 @@ class DensityOfStates:
         rows = []
         for i in np.unique(np.linspace(0, first.bins - 1, _ROWS).round().astype(int)):
             entropies = np.atleast_1d(np.where(self.visited[i], self.entropy[i], -np.inf))
-            row = [f"{first.centers[i]:.4g}", f"{np.logaddexp.reduce(entropies):.2f}"]
+            row = [self._label(i), f"{np.logaddexp.reduce(entropies):.2f}"]
             if len(self.axes) == 1:
                 row.append(f"{self.standard_error[i]:.2f}")
             for mean in self.means.values():
@@ -226,6 +226,16 @@ class DensityOfStates:
                 row.append(f"{weights @ means[known] / weights.sum():.4f}" if known.any() else "")
             rows.append(row)
         return rows
+
+    def _label(self, i: int) -> str:
+        """The center of a bin of the first axis, or its inner edge if its values lie beyond the outer one."""
+        low, high = self.axes[0].edges[i : i + 2]
+        mean = np.atleast_1d(self.means[self.axes[0].name].mean[i]) if self.axes[0].name in self.means else low
+        if i == 0 and np.any(mean < low):
+            return f"below {high:.4g}"
+        if i == self.axes[0].bins - 1 and np.any(mean > high):
+            return f"from {low:.4g}"
+        return f"{self.axes[0].centers[i]:.4g}"
 
     def _notes(self) -> list[str]:
         return [f"{self.round_trips} round trips, {self.moves:.3g} moves of production.", self.status]

@@ -35,8 +35,8 @@ class CorrelatedRegressor(keras.Model):
     The log-volume of W is the normaliser of the density (`functional.gaussian_negative_log_likelihood`). With strongly
     correlated noise and enough rows the mean is estimated with less error than with the mean squared error, which is
     this loss for W = 1. With independent noise there is nothing to gain: with 12 outputs and 100 to 1000 rows the error
-    of the mean grew by 2 to 4 %, and with `correlation_penalty` by about 1 %. With fewer than about 25 rows for each
-    output W overfits: keep the W of `warm_start`, with `whitening.trainable = False` before `compile`.
+    of the mean grew by 2 to 4 %, and with `correlation_penalty` by about 1 %. With 100 rows (4 or 12
+    outputs) W overfits: keep the W of `warm_start`, with `whitening.trainable = False` before `compile`.
 
     `compile`, `fit` and `evaluate` work as for any model; `compile` takes no loss. `predict` returns the mean. The
     reported loss includes penalties, as in Keras; `task_loss` of `EntropyLogger` is the loss without them. A sample

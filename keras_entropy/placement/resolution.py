@@ -133,8 +133,11 @@ def resolve_placement(
     left_out = [weight for weight in candidates if isinstance(weight, SkippedWeight)]
     if not found:
         what = "" if regularizer is None else f" that {type(regularizer).__name__} can act on"
+        available = f"Available: {_listed(weights)}."
+        if everything and not weights:
+            available = f"It can act on none of the kernels of the model: {_listed(everything)}."
         raise ValueError(
-            f"`placement` {placement!r} finds no kernel{what}. Available: {_listed(weights)}."
+            f"`placement` {placement!r} finds no kernel{what}. {available}"
             f"{_remedy_for_dual(candidates)}{_remedy_for_quantised(left_out)}"
         )
     if left_out and regularizer is not None:

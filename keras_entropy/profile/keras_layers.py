@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -61,6 +61,7 @@ def einsum(layer: Any, head_axis: int | None = None) -> Described:
     """
     left, outputs = layer.equation.replace(".", "").split("->")
     inputs, letters = left.split(",")
+    initializer = _with_axes(layer.kernel_initializer, [c in outputs for c in letters])
     if head_axis is not None:
         letters = "".join(c if i != head_axis else "*" for i, c in enumerate(letters))
     shared = [i for i, c in enumerate(letters) if c == "*" or (c in inputs and c in outputs)]
@@ -74,7 +75,20 @@ def einsum(layer: Any, head_axis: int | None = None) -> Described:
         name = "head" if head_axis is not None else "block"
         return {f"{name} {i + 1}": blocks[i] for i in range(count)} if shared else blocks[0]
 
-    return {"kernel": _kernel_of(layer, pieces=pieces, on_tensors=True)}
+    return {"kernel": _kernel_of(layer, pieces=pieces, on_tensors=True, initializer=initializer)}
+
+
+def _with_axes(initializer: Any, is_output: Sequence[bool]) -> Any:
+    """The initializer with which an `EinsumDense` draws its kernel: it counts the inputs and outputs of the equation.
+
+    Keras makes it anew when it builds the layer, and keeps only the one that was given. Before Keras 3.15 it draws with
+    that one, which has no `input_axes`.
+    """
+    config = initializer.get_config() if isinstance(initializer, keras.initializers.VarianceScaling) else {}
+    if "input_axes" not in config or None not in (config["input_axes"], config["output_axes"]):
+        return initializer
+    inputs, outputs = ([i for i, out in enumerate(is_output) if out == wanted] for wanted in (False, True))
+    return type(initializer).from_config({**config, "input_axes": inputs, "output_axes": outputs})
 
 
 def _conv(layer: Any) -> Described:

@@ -75,6 +75,9 @@ def check_representations(representations: Any, sample: Any) -> Selection:
     if representations is not None and sample is None:
         remedy = "Give sample=, some hundred rows of the training inputs."
         raise ValueError(_checks.message("representations", "None without a sample", representations, remedy))
+    if representations is not None and keras.tree.flatten(sample)[0].shape[0] < 2:
+        expected = "at least two rows to measure representations on"
+        raise ValueError(_checks.message("sample", expected, sample, "Give some hundred rows of the training inputs."))
     if isinstance(representations, str) and representations == ALL:
         return ALL
     return check_selection(representations, "representations")

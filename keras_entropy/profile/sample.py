@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_entropy import _checks
 
@@ -78,7 +79,7 @@ def _in_place(layer: Any, name: str, stand_in: Any) -> Iterator[None]:
 
 
 def checked_sample(sample: Any) -> Any:
-    """Return a sample as arrays with the same number of rows for each input, at least one; or None.
+    """Return a sample as arrays of finite numbers with the same number of rows for each input, at least one; or None.
 
     Raises:
         ValueError: If it is anything else.
@@ -90,7 +91,16 @@ def checked_sample(sample: Any) -> Any:
         expected = "arrays of shape (n, ...), as for `model.predict`, with the same n > 0 for all inputs"
         remedy = "Give rows of the training inputs, such as x[:500]: np.asarray of lists, a batch of a data set."
         raise ValueError(_checks.message("sample", expected, _shapes(sample), remedy))
-    return keras.tree.map_structure(_sliceable, sample)
+    sample = keras.tree.map_structure(_sliceable, sample)
+    for leaf in keras.tree.flatten(sample):
+        values = np.asarray(leaf.data if hasattr(leaf, "tocsr") else keras.ops.convert_to_numpy(leaf))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            expected, found = (
+                "finite numbers",
+                f"{np.count_nonzero(~np.isfinite(values))} of {values.size} NaN or infinite",
+            )
+            raise ValueError(_checks.message("sample", expected, found, "Leave out these rows, or replace the values."))
+    return sample
 
 
 def _sliceable(leaf: Any) -> Any:

@@ -38,7 +38,7 @@ class ConvEntropy(OperatorRegularizer):
         strides: Integer, or one per spatial dimension. `strides` of the layer. Defaults to 1.
         dilation: Integer, or one per spatial dimension. `dilation_rate` of the layer. Defaults to 1.
         groups: Integer. `groups` of the layer. Defaults to 1.
-        every: Integer k. The term acts on every k-th training step only, with k times the weight. Defaults to 1.
+        every: Integer k. The term acts on every k-th step of `fit` only, with k times the weight. Defaults to 1.
 
     Call arguments:
         x: Kernel with one to three spatial dimensions. The gates of a recurrent convolution are measured one by one.

@@ -46,7 +46,7 @@ class ConvCornerEntropy(TwoForms):
             whose c_in * multiplier filters are in the order of the layer's output channels. It has an effect only with
             one factor per filter or `channels="matrix"`. Defaults to `"conv"`.
         groups: Integer. `groups` of the layer. It has an effect only with `channels="matrix"`. Defaults to 1.
-        every: Integer k. The term acts on every k-th training step only, with k times the weight. Defaults to 1.
+        every: Integer k. The term acts on every k-th step of `fit` only, with k times the weight. Defaults to 1.
 
     Call arguments:
         x: Kernel with one to three spatial dimensions.

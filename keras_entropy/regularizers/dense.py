@@ -41,7 +41,7 @@ class DenseEntropy(TwoForms):
         reduction: String. `"mean"` over the min(d, m) dimensions, or `"sum"`, as in Meni et al. Defaults to `"mean"`.
         form: String. `"log"` or `"reciprocal"`. Defaults to `"log"`.
         block: String. `"full"` or `"leading"`. Defaults to `"full"`.
-        every: Integer k. The term acts on every k-th training step only, with k times the weight. Defaults to 1.
+        every: Integer k. The term acts on every k-th step of `fit` only, with k times the weight. Defaults to 1.
 
     Call arguments:
         x: Kernel of shape (d, m). In a layer of Keras, each head of an attention layer, each block of an `EinsumDense`

@@ -36,7 +36,7 @@ class TotalCorrelation(OperatorRegularizer):
         strides: Integer, or one per spatial dimension. `strides` of a convolution. Defaults to 1.
         dilation: Integer, or one per spatial dimension. `dilation_rate` of a convolution. Defaults to 1.
         groups: Integer. `groups` of a convolution. Defaults to 1.
-        every: Integer k. The term acts on every k-th training step only, with k times the weight. Defaults to 1.
+        every: Integer k. The term acts on every k-th step of `fit` only, with k times the weight. Defaults to 1.
 
     Call arguments:
         x: Kernel of shape (d, m), or with one to three spatial dimensions. Heads, blocks and gates are measured one by

@@ -56,6 +56,9 @@ def holm_adjusted(results: Sequence[MeanDifference | None]) -> tuple[MeanDiffere
     Returns:
         Tuple of the same results with `p_adjusted` and `adjustment`.
 
+    Raises:
+        TypeError: If something else is among the results.
+
     Examples:
         >>> from keras_entropy.stats import holm_adjusted, paired_t
         >>> base = [90, 91, 90, 92, 91]
@@ -63,6 +66,10 @@ def holm_adjusted(results: Sequence[MeanDifference | None]) -> tuple[MeanDiffere
         >>> [round(test.p_adjusted, 4) for test in holm_adjusted(tests)]
         [0.1778, 0.0002]
     """
+    for i, result in enumerate(results):
+        if not isinstance(result, MeanDifference | None):
+            remedy = "For plain p-values use `holm`."
+            raise TypeError(message(f"results[{i}]", "a MeanDifference, or None", result, remedy))
     if len(results) < 2:
         return tuple(results)
     p = [math.nan if result is None or result.p is None else result.p for result in results]
