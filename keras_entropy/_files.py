@@ -22,6 +22,7 @@ from keras_entropy import _checks
 PARTIAL = ".partial-"
 _NO_ROOM = "Free some space there, or name a folder on another disk."
 _HELD = "Close the program that has a file of it open, and run this again."
+_IN_THE_WAY = "A file has the name of one of its folders: name another folder."
 _NETWORK = "The network disk does not answer, or was mounted anew: run this again once it is back."
 # Windows refuses what is open with the same number as what is not allowed.
 _NO_ACCESS = ("Close the program that has it open, make" if os.name == "nt" else "Make") + (
@@ -33,6 +34,9 @@ _REMEDIES = {
     errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or name a folder on another disk.",
     errno.EIO: "The disk may be broken: name a folder on another one.",
     errno.ENOENT: "Its folder was removed or renamed: leave it where it is until the work has ended.",
+    errno.EISDIR: "A folder has this name: name a file.",
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,  # as Path.mkdir says it
     errno.EACCES: _NO_ACCESS,
     errno.EPERM: _NO_ACCESS,
     errno.EROFS: _NO_ACCESS,
@@ -148,10 +152,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         to `path`. If the context raises an exception, `path` stays as it was and the temporary file is removed.
 
     Raises:
-        ValueError: If `path` is a URL.
-        WriteError: If the machine cannot write it.
+        ValueError: If `path` is empty or a URL.
+        WriteError: If it is a folder, or the machine cannot write it.
     """
+    if path in ("", b""):
+        raise ValueError(_checks.message("path", "the path of a file", path))
     path = local(path)
+    if path.is_dir():  # Windows would say that access is denied
+        raise cannot_write(path, errno.EISDIR)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffixes stay last: Keras and matplotlib choose the format by it.

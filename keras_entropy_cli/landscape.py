@@ -132,14 +132,16 @@ def _walk(settings: Settings, output: Path, *, overwrite: bool, resume: bool) ->
 
     results = ResultsFolder(output, "walk", (_WALK,), _FILES)
     results.check()
-    results.check_wish(overwrite=overwrite, resume=resume)
+    options.check_output(output, "walk", overwrite=overwrite, resume=resume)
     _optional.require("matplotlib", extra="plot")
     _optional.require("numba", extra="landscape")
     problem = settings.problem(settings.networks[0], settings.data_seeds[0])
     arguments = settings.arguments(problem)  # before an earlier walk is deleted
     remedy = f"The walk is in {output}. {options.how_to_continue(overwrite=overwrite)}"
     with interruptible(remedy), results.locked(overwrite=overwrite):
-        results.check_wish(overwrite=overwrite, resume=resume)  # another process may have ended a walk meanwhile
+        options.check_output(
+            output, "walk", overwrite=overwrite, resume=resume
+        )  # another process may have ended a walk meanwhile
         _files.remove_partial(output)
         try:
             with shown_progress() as show:

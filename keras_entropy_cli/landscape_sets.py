@@ -91,7 +91,7 @@ def walk_all(
     _optional.require("numba", extra="landscape")
     results = walk_folder.results_of(output)
     results.check()
-    results.check_wish(overwrite=overwrite, resume=resume)
+    options.check_output(output, "set of walks", overwrite=overwrite, resume=resume)
     problems = {
         name_of(network): [settings.problem(network, data_seed) for data_seed in settings.data_seeds]
         for network in settings.networks

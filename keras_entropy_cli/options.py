@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -108,3 +109,73 @@ def how_to_continue(*, overwrite: bool) -> str:
     """Return the advice after Ctrl-C, for a command with or without --overwrite."""
     option = "--resume in place of --overwrite" if overwrite else "--resume"
     return f"Continue with the same command and {option}."
+
+
+MARKS = {
+    "run": ("run.json",),
+    "study": ("study.json",),
+    "search": ("search/*/search.json", "search/*/oracle.json"),
+    "walk": ("walk.state",),
+    "set of walks": ("walks.json",),
+}
+"""Files that show which work is in a folder. They are named here, to be found before Keras is imported."""
+
+
+def check_output(output: Path, content: str, *, overwrite: bool, resume: bool) -> None:
+    """Check what a command is asked to do with a folder.
+
+    Args:
+        output: Path of the folder.
+        content: String. The kind of work, one of `MARKS`.
+        overwrite: Boolean. Whether to replace the work in the folder.
+        resume: Boolean. Whether to continue it.
+
+    Raises:
+        FileExistsError: For a file, or if there is such work and neither option is given.
+        FileNotFoundError: If there is nothing to resume.
+    """
+    shown = printable(str(output))
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{shown} is a file. Name a folder.")
+    there = any(next(output.glob(mark), None) for mark in MARKS[content])
+    if there and not (overwrite or resume):
+        raise FileExistsError(
+            f"{shown} holds a {content}. Use --overwrite to replace it, --resume to continue it, or --output for "
+            "another folder."
+        )
+    if resume and not there:
+        raise FileNotFoundError(f"{shown} holds no {content} to resume. Run the command without --resume.")
+
+
+def check_code_and_data(
+    model: object,
+    dataset: object,
+    data_dir: object,
+    folder: Path = Path(),
+    model_option: str = "--model",
+    dataset_option: str = "--dataset",
+) -> None:
+    """Check that the files of a model and of data exist, before Keras is imported.
+
+    Values of other types are left to the checks that follow. So are modules, and the content of all files.
+
+    Raises:
+        FileNotFoundError: If a Python file or a data set does not exist.
+    """
+    for text, option in ((model, model_option), (dataset, dataset_option)):
+        if isinstance(text, str):
+            user_file.check_exists(text, option, folder)
+    if not isinstance(dataset, str) or dataset in ("digits", "spirals") or user_file.is_code(dataset):
+        return
+    if not isinstance(data_dir, str | Path | None):
+        return
+    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+    if Path(dataset).exists() or (root / dataset).exists():
+        return
+    if not Path(dataset).is_absolute():
+        raise FileNotFoundError(
+            f"{dataset_option} should be digits, spirals, a folder of images, a set that TensorFlow Datasets has "
+            f"prepared, {user_file.FORMS}. Received: {printable(dataset)}, and {printable(str(root))} has no such set. "
+            f"Correct the name, or run `tfds build {printable(dataset)} --data_dir {printable(str(root))}`."
+        )
+    raise FileNotFoundError(f"There is no image folder {printable(dataset)}: it should hold `train` and `test`.")

@@ -116,6 +116,7 @@ def profile(
         _check_files({"--plot": plot, "--json": json, "--html": html}, overwrite=overwrite)
         if log is not None and html is None:
             raise ValueError("--log shows epochs on the page of --html. Add --html FILE.")
+        _check_inputs(model, builder, weights, {"--reference": reference, "--log": log})
         load_keras()
 
         from keras_entropy.profile import EntropyProfile, entropy_profile
@@ -179,6 +180,20 @@ def _check_files(files: Mapping[str, Path | None], *, overwrite: bool) -> None:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise PermissionError(f"Cannot write {path}. Name another file.")
+
+
+def _check_inputs(model: str, builder: str | None, weights: str | None, files: Mapping[str, Path | None]) -> None:
+    """Make sure that the files to read exist, before Keras is imported."""
+    user_file.check_exists(model, "MODEL", Path())
+    user_file.check_exists(builder or "", "--model", Path())
+    for option, path in files.items():
+        if path is not None and not path.exists():
+            raise FileNotFoundError(f"{option} should name a file that exists. Received: {path}.")
+    is_file = not user_file.is_code(model) and ("." in model or os.sep in model) and "://" not in model
+    if is_file and not Path(model).exists():
+        raise FileNotFoundError(f"There is no file {model}. Relative paths start at the working folder.")
+    if weights is not None and weights.endswith((".h5", ".keras")) and not Path(weights).exists():
+        raise FileNotFoundError(f"There is no file of weights {weights}. Relative paths start at the working folder.")
 
 
 def _model(name: str, weights: str | None, builder: str | None) -> Any:

@@ -25,7 +25,7 @@ from keras_entropy.runs.execution import described
 from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study.wording import plural
-from keras_entropy_cli import run_arguments
+from keras_entropy_cli import options, run_arguments
 from keras_entropy_cli.errors import echo
 from keras_entropy_cli.presets import Choice
 from keras_entropy_cli.run_arguments import Arguments
@@ -54,13 +54,14 @@ def opened(output: Path, arguments: Arguments, given: set[str], *, overwrite: bo
     """
     results = _results_of(output)
     results.check()
-    results.check_wish(overwrite=overwrite, resume=resume)
     _optional.require("tensorboard", extra="tensorboard")
     _optional.require("matplotlib", extra="plot")
     # A mistake in the arguments of a new run creates no folder and deletes no earlier run.
     run = None if resume else _new(results, arguments)
     with results.locked(overwrite=overwrite):
-        results.check_wish(overwrite=overwrite, resume=resume)  # another process may have ended a run meanwhile
+        options.check_output(
+            output, "run", overwrite=overwrite, resume=resume
+        )  # another process may have ended a run meanwhile
         _files.remove_partial(output)
         if run is None:
             run = _resumed(results, {name: value for name, value in vars(arguments).items() if name in given})

@@ -111,15 +111,15 @@ def search(
     """
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
+        options.check_output(output, "search", overwrite=overwrite, resume=resume)
+        options.check_code_and_data(model, dataset, data_dir)
         load_keras()
 
         from keras_entropy import _backend, _optional
-        from keras_entropy.tuning.output_folder import results_of
         from keras_entropy_cli.presets import Choice
 
         for module in ("loky", "filelock", "pandas", "matplotlib", "tensorboard"):
             _optional.require(module, extra="search")
-        results_of(output).check_wish(overwrite=overwrite, resume=resume)
         with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             _backend.framework().disable_pipeline_tuning()
             choice = Choice(model, dataset, None if data_dir is None else str(data_dir))

@@ -72,16 +72,17 @@ def study(
             return
         assert file is not None
         text = _toml(file)
+        options.check_output(output, "study", overwrite=overwrite, resume=resume)
+        model, dataset, data_dir = text.get("model"), text.get("dataset"), text.get("data_dir")
+        options.check_code_and_data(model, dataset, data_dir, file.parent, f"{file}: `model`", f"{file}: `dataset`")
         load_keras()
 
         from keras_entropy import _optional
-        from keras_entropy.study import folder
         from keras_entropy_cli import study_file
 
         for module in ("loky", "filelock", "pandas", "matplotlib"):
             _optional.require(module, extra="study")
         planned = study_file.study_of(text, file, output, seed)
-        folder.results_of(output).check_wish(overwrite=overwrite, resume=resume)
         with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             with options.executor_of(scheduler) as executor:
                 _run(planned, executor=executor, workers=workers, retry_failed=retry_failed, overwrite=overwrite)

@@ -13,7 +13,6 @@ import keras
 
 from keras_entropy import _checks
 from keras_entropy.study import Arm, Constant, Study, control_arms
-from keras_entropy.study.axes import OWN_AXES
 from keras_entropy_cli import user_file
 from keras_entropy_cli.options import MODELS
 from keras_entropy_cli.presets import TERMS, Choice
@@ -33,7 +32,7 @@ _TUNE_SEEDS = 1000
 
 
 def study_of(text: Mapping[str, Any], file: Path, output: Path, first_seed: int) -> Study:
-    """Return the study that a file describes, after a trial of each of its arms.
+    """Return the study that a file describes.
 
     Args:
         text: Mapping. Content of the file.
@@ -46,7 +45,7 @@ def study_of(text: Mapping[str, Any], file: Path, output: Path, first_seed: int)
 
     Raises:
         FileNotFoundError: If a Python file that it names does not exist.
-        TypeError, ValueError: If the file does not describe a study, or a model cannot have the term of an arm.
+        TypeError, ValueError: If the file does not describe a study.
     """
     with _located(str(file)):
         return _study_of(text, file, output, first_seed)
@@ -70,7 +69,7 @@ def _study_of(text: Mapping[str, Any], file: Path, output: Path, first_seed: int
         raise ValueError(f"{file} has unknown entries: {', '.join(unknown)}. Known: {', '.join(sorted(_KNOWN))}.")
     arms = _arms(text, file)
     build, data = _build_and_data(text, file)
-    study = Study(
+    return Study(
         build,
         arms,
         _seeds("seeds", text.get("seeds", 10), first_seed),
@@ -79,30 +78,6 @@ def _study_of(text: Mapping[str, Any], file: Path, output: Path, first_seed: int
         tune_seeds=_seeds("tune_seeds", text.get("tune_seeds", []), first_seed + _TUNE_SEEDS),
         **{name: value for name, value in text.items() if name not in _OWN},
     )
-    _try_arms(study)
-    return study
-
-
-def _try_arms(study: Study) -> None:
-    """Raise an error that each run of an arm would raise, such as for a placement that fits no layer."""
-    for arm in study.arms:
-        values = [{**point, **candidate} for point in study.points(arm) for candidate in study.candidates(arm)]
-        for one in {str(v.get("placement")): v for v in values}.values():
-            given = {**{name: value for name, value in one.items() if name not in OWN_AXES}, **arm.arguments}
-            listed = ", ".join(f"{name}={value!r}" for name, value in given.items())
-            with _as_value_error(f"Arm {arm.name!r}: build({listed}) failed"):
-                model = arm.build(study.build, one)
-            with _as_value_error(f"Arm {arm.name!r}"):
-                arm.change(model, one, 0)
-
-
-@contextlib.contextmanager
-def _as_value_error(where: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # anything that the user's functions raise
-        kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
-        raise ValueError(f"{where}: {kind}{error}") from error
 
 
 def _seeds(name: str, value: Any, first: int) -> list[int]:

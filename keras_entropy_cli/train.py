@@ -65,6 +65,8 @@ def train(
     """
     with user_errors():
         options.check_exclusive(overwrite=overwrite, resume=resume)
+        options.check_output(output, "run", overwrite=overwrite, resume=resume)
+        options.check_code_and_data(model, dataset, data_dir)
         load_keras()
 
         from keras_entropy_cli import remote_run, run_folder

@@ -28,6 +28,17 @@ def absolute(text: str) -> str:
     return f"{Path(where).absolute()}:{name}" if is_code(text) and where.endswith(".py") else text
 
 
+def check_exists(text: str, argument: str, folder: Path) -> None:
+    """Check that the Python file exists which a text names, if it names one. Nothing is imported.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    where = text.rpartition(":")[0]
+    if is_code(text) and where.endswith(".py"):
+        _check_file(folder.absolute() / where, argument)
+
+
 def function_of(text: str, argument: str, folder: Path) -> Callable[..., Any]:
     """Import a function of the user. Other processes can receive it.
 
@@ -79,10 +90,14 @@ def _split(text: str, argument: str) -> tuple[str, str]:
     return where, name
 
 
-def _file(path: Path, argument: str) -> ModuleType:
-    """Run a file, once."""
+def _check_file(path: Path, argument: str) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{argument} should name a Python file that exists. Received: {path}.")
+
+
+def _file(path: Path, argument: str) -> ModuleType:
+    """Run a file, once."""
+    _check_file(path, argument)
     name = f"user_{path.stem}"
     earlier = sys.modules.get(name)
     if earlier is not None and earlier.__file__ == str(path):

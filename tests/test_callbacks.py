@@ -598,7 +598,11 @@ class TestFactorSchedule:
             fit(model, epochs=1)
         full = float(keras.ops.convert_to_numpy(sum(model.losses)))
 
-        history = fit(model, FactorSchedule(lambda epoch: [0.0, 0.5, 2.0, -1.0][epoch]), EntropyLogger(), epochs=4)
+        schedule = FactorSchedule(lambda epoch: [0.0, 0.5, 2.0, -1.0][epoch])
+        with pytest.warns(
+            EntropyWarning, match=r"schedule\(3\) of FactorSchedule is -1.0.*opposite direction.*max\(0.0"
+        ):
+            history = fit(model, schedule, EntropyLogger(), epochs=4)
 
         expected = np.multiply([0.0, 0.5, 2.0, -1.0], full)
         np.testing.assert_allclose(np.subtract(history["loss"], history["task_loss"]), expected, atol=1e-5)

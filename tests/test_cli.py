@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import keras_entropy
 import keras_entropy_cli
 from keras_entropy import _optional
-from keras_entropy_cli import errors, presets
+from keras_entropy_cli import errors, options, presets
 from keras_entropy_cli.app import app
 from keras_entropy_cli.errors import interruptible, one_line, user_errors
 
@@ -32,6 +32,17 @@ USAGE_ERRORS = [
     (["train", "--learning-rate", "-1"], "should be above 0"),
     (["train", "--learning-rate", "nan"], "should be above 0"),
     (["train", "--overwrite", "--resume"], "exclude each other"),
+    (["train", "--resume"], "runs/train holds no run to resume"),
+    (["search", "--resume"], "runs/search holds no search to resume"),
+    (["search", "--dataset", "/nope"], "There is no image folder /nope"),
+    (["search", "--model", "nope.py:f"], "--model should name a Python file that exists"),
+    (["search", "--dataset", "nope"], "Received: nope, and "),
+    (["train", "--dataset", "nope.py:data"], "--dataset should name a Python file that exists"),
+    (["study", "nope.toml"], "nope.toml does not exist"),
+    (["profile", "nofile.keras"], "There is no file nofile.keras"),
+    (["profile", "nope.py:f"], "MODEL should name a Python file that exists"),
+    (["profile", "cnn", "--weights", "no.weights.h5"], "There is no file of weights no.weights.h5"),
+    (["profile", "cnn", "--reference", "no.json"], "--reference should name a file that exists"),
     (["profile", "cnn", "--measure", "paper"], "--measure"),
     (["profile", "cnn", "--json", "p.svg", "--plot", "p.svg"], "two files"),
     (["study"], "Give the file of a study"),
@@ -88,6 +99,47 @@ def test_errors_in_the_arguments_are_explained(arguments, words, tmp_path, monke
     assert result.stdout == ""
     assert isinstance(result.exception, SystemExit)
     assert not list(tmp_path.iterdir())
+
+
+class KerasLoadedError(Exception):
+    """Raised where a command would load Keras."""
+
+
+@pytest.mark.parametrize("content", ["run", "study", "search"])
+def test_results_that_are_there_are_named_before_keras_is_loaded(content, tmp_path, monkeypatch):
+    def load():
+        raise KerasLoadedError
+
+    name, arguments = {"run": "train"}.get(content, content), []
+    if name == "study":
+        (tmp_path / "study.toml").write_text("model = 'nope.py:build'")
+        arguments = [tmp_path / "study.toml"]
+    monkeypatch.setattr(f"keras_entropy_cli.{name}.load_keras", load)
+    mark = tmp_path / "out" / options.MARKS[content][-1].replace("*", "entropy")
+    mark.parent.mkdir(parents=True)
+    mark.write_text("old")
+
+    result = command(name, *arguments, "--output", tmp_path / "out")
+    assert f"out holds a {content}. Use --overwrite to replace it" in result.output
+    assert " is a file. Name a folder" in command(name, *arguments, "--output", mark).output
+    if name == "study":
+        result = command(name, *arguments, "--output", tmp_path / "new")
+        assert "study.toml: `model` should name a Python file that exists" in result.output
+
+
+def test_the_marks_of_results_are_those_of_the_package(tmp_path):
+    pytest.importorskip("keras_tuner", reason="needs the extra search")
+    from keras_entropy.landscape import walk_folder
+    from keras_entropy.study import folder
+    from keras_entropy.tuning import output_folder
+    from keras_entropy_cli import landscape, run_folder
+
+    package = [part.results_of(tmp_path) for part in (folder, output_folder, walk_folder)]
+    assert {results.content: results.marks for results in package} == {
+        content: marks for content, marks in options.MARKS.items() if content not in ("run", "walk")
+    }
+    assert options.MARKS["run"] == (run_folder.RECORD,)
+    assert options.MARKS["walk"] == (landscape._WALK,)
 
 
 def test_a_missing_argument_is_named(tmp_path, monkeypatch):

@@ -171,7 +171,7 @@ def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
             f"{VOLUME}tune = {{ facto = [1.0] }}",
             "unexpected keyword argument 'facto'. Arguments of `build`: learning_ra",
         ),
-        ("[[arms]]\nname = 'a'\narguments = { width = 'x' }", "study.toml: Arm 'a': build(width='x') failed: `width`"),
+        ("[[arms]]\nname = 'a'\narguments = { width = 'x' }", "Arm 'a': build(width='x') failed: `width`"),
         ("[[arms]]\nname = 'a'\narguments = { optimizer = 'x', width = 3 }", "build(optimizer='x', width=3) failed"),
         ("dataset = 3\n[[arms]]\nname = 'a'", "study.toml: `dataset` should be a name"),
         ("data_dir = 3\n[[arms]]\nname = 'a'", "study.toml: `data_dir` should be the path of a folder"),

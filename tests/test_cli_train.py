@@ -200,7 +200,7 @@ def test_data_of_ones_own_train_the_models_of_the_command(own):
         ("own.py:no", "own.py:data", (), "own.py has no function 'no'"),
         ("own.py:build", "no.py:data", (), "--dataset should name a Python file that exists"),
         ("own.py:tuned", "own.py:data", (), "--model should name a function without arguments"),
-        ("own.py:wrong", "own.py:data", (), "a compiled keras.Model"),
+        ("own.py:wrong", "own.py:data", (), "is not compiled. Call model.compile"),
         ("own.py:broken", "own.py:data", (), "own.py, line 28: KeyError: 'width'"),
         ("own.py:build", "own.py:data", ("--learning-rate", 0.1), "--learning-rate is for autoencoder, cnn"),
         ("cnn", "own.py:real", (), "cnn needs labels, integers from 0"),

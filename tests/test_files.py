@@ -63,3 +63,57 @@ def test_a_folder_that_takes_no_files_is_not_called_removed(tmp_path):
     removed, present = _files.cannot_write(tmp_path / "a" / "b", errno.ENOENT), _files.cannot_write(tmp_path / "a", 2)
     assert "Its folder was removed or renamed" in str(removed)
     assert "Its folder takes no new files: name another folder." in str(present)
+
+
+@pytest.mark.parametrize(
+    ("use", "says"),
+    [
+        (
+            lambda folder: profile().save(folder),
+            "^Cannot write .*: Is a directory. A folder has this name: name a file",
+        ),
+        (
+            lambda folder: profile().to_html(folder),
+            "^Cannot write .*: Is a directory. A folder has this name: name a f",
+        ),
+        (lambda folder: profile().to_html(folder / "file" / "a.html"), "^Cannot write .*A file has the name of one of"),
+        (lambda folder: profile().to_html(folder / "file" / "b" / "a.html"), "^Cannot write .*A file has the name of"),
+        (lambda folder: EventWriter(folder / "file" / "logs"), "^Cannot write .*: Not a directory. A file has the nam"),
+        (lambda folder: profile().to_html(""), "^`path` should be the path of a file. Received: path=''"),
+        (lambda folder: profile().save(""), "^`path` should be the path of a file. Received: path=''"),
+        (
+            lambda folder: profile().to_html(folder / "a.html", history=folder / "none.csv"),
+            "^Cannot read .*none.csv: No such file or directory. Give the History of fit, or the path of a CSV file",
+        ),
+        (
+            lambda folder: profile().to_html(folder / "a.html", history=str(folder)),
+            "^Cannot read .*: Is a directory. G",
+        ),
+    ],
+)
+def test_a_path_that_fits_no_file_is_named_with_what_to_do(use, says, tmp_path):
+    pytest.importorskip("tensorboard", reason="EventWriter needs the extra tensorboard")
+    (tmp_path / "file").write_text("mine")
+
+    with pytest.raises((OSError, ValueError), match=says):
+        use(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("call", ["os.mkdir", "os.open"])
+def test_a_results_folder_without_rights_says_what_to_do(call, tmp_path, monkeypatch):
+    """Root ignores the rights of files, so the calls are replaced: for the folder, and for its lock."""
+
+    def denied(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    if call == "os.open":
+        (tmp_path / "s").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(call, denied)
+        with (
+            pytest.raises(_files.WriteError, match=r"^Cannot write .*s: Permission denied\. Make its folder writable"),
+            ResultsFolder(tmp_path / "s", "study", ()).locked(),
+        ):
+            pass

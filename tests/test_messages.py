@@ -92,6 +92,8 @@ def test_a_study_names_what_is_no_build_function_and_no_arm(tmp_path):
     for swapped in (ConvCornerEntropy, ConvCornerEntropy(1e-3)):
         with pytest.raises(TypeError, match="Give the placement first, then the regularizer"):
             study.Arm("corner", swapped, "first")
+    with pytest.raises(TypeError, match="Received: a layer. Give its name: 'code'"):
+        study.Arm("e", keras.layers.Dense(2, name="code"), DenseEntropy(1e-3))
     with pytest.raises(FileNotFoundError, match="Name the `output` of a study that has begun"):
         study.read_study(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="Correct the name, or give `lower_is_better`"):

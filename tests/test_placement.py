@@ -71,6 +71,10 @@ def test_only_kernels_that_the_regularizer_measures_count():
         (None, TypeError, "`placement`"),
         (3, TypeError, "`placement`.*3"),
         ([], TypeError, "`placement`"),
+        (L.Dense(2, name="hidden"), TypeError, "`placement` should be a glob.* a layer. Give its name: 'hidden'"),
+        ([L.Dense(2, name="a"), L.Dense(2, name="b")], TypeError, r"layers. Give their names: \['a', 'b'\]"),
+        ({L.Dense(2, name="a"): None}, TypeError, "Give its name: 'a'"),
+        (keras.Sequential(name="encoder"), TypeError, r"Give its name: 'encoder/\*'"),
     ],
 )
 def test_placements_that_find_nothing_are_errors(where, error, words):

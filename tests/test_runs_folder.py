@@ -193,10 +193,10 @@ def test_the_runs_of_a_study_are_returned_though_its_checkpoints_cannot_be_remov
         patch.setattr(os, "rmdir", failing(errno.ENOTEMPTY))
         with (
             pytest.warns(EntropyWarning, match=r"Cannot remove .*checkpoints: .*Close the program"),
-            study_folder.opened(tmp_path, {"arms": []}, str) as records,
+            study_folder.recorded(tmp_path, {"arms": []}, str) as records,
         ):
             assert records.all() == []
 
-    with study_folder.opened(tmp_path, {"arms": []}, str):
+    with study_folder.recorded(tmp_path, {"arms": []}, str):
         pass
     assert not (tmp_path / "checkpoints").exists()

@@ -65,11 +65,12 @@ def test_a_run_in_the_pool_has_the_bits_of_one_alone(done):
 
 
 def test_runs_that_fail_or_kill_their_process_are_records_and_the_others_go_on(tmp_path):
-    arms = [Arm("none"), Arm("raises", fails="raise"), Arm("dies", fails="die")]
+    arms = [Arm("raises", grid={"fails": ["", "raise"]}), Arm("dies", fails="die")]
     with pytest.warns(EntropyWarning, match="2 of 3 runs did not finish"):
         records = study(tmp_path, arms=arms, seeds=[0]).run(workers=2)
 
-    assert {r.arm: r.status for r in records} == {"none": "finished", "raises": "failed", "dies": "died"}
+    found = {(r.arm, r.point.get("fails")): r.status for r in records}
+    assert found == {("raises", ""): "finished", ("raises", "raise"): "failed", ("dies", None): "died"}
     with pytest.warns(EntropyWarning, match="2 of 3"):  # they are not tried again
         study(tmp_path, arms=arms, seeds=[0]).run(workers=1)
     assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == 3

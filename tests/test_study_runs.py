@@ -7,6 +7,7 @@ import math
 import random
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from study_cases import Redrawn, build, build_or_fail, data, data_of_seed
 
 from keras_entropy import DenseEntropy, EntropyWarning, TotalCorrelation, _backend
 from keras_entropy.runs import memory
-from keras_entropy.study import Arm, Constant, Study, control_arms, controls, single_run
+from keras_entropy.study import Arm, Constant, JobError, Study, control_arms, controls, single_run
 from keras_entropy.study.single_run import Task
 
 
@@ -105,12 +106,20 @@ def test_early_stopping_watches_the_task_and_not_the_penalty():
     assert penalised.epochs < 6
 
 
-def test_a_misspelt_monitor_fails_the_run():
-    record = train(Arm("none", eager=True), patience=2, monitor="val_tsk_loss")
+@pytest.mark.parametrize(
+    "settings", [{"patience": 2, "monitor": "val_acc"}, {"metric": "val_acc"}], ids=["monitor", "metric"]
+)
+def test_a_name_that_is_not_logged_stops_the_study_in_the_first_run(settings, tmp_path):
+    study = Study(build, [Arm("none", eager=True)], range(3), data=data, epochs=2, output=tmp_path / "out", **settings)
+    says = f"`{list(settings)[-1]}` should be one of the logged values: loss, .*val_mae.* Received: 'val_acc'"
+    with ThreadPoolExecutor(1) as executor, pytest.raises(JobError, match=says):
+        study.run(executor, progress=False)
 
-    assert record.status == "failed"
-    assert "`monitor` should be one of the logged values: loss" in record.reason
-    assert "Received: 'val_tsk_loss'" in record.reason
+    assert not (tmp_path / "out").exists()  # so that the corrected study may take its place
+
+
+def test_a_monitor_that_is_not_logged_hurts_nobody_without_early_stopping():
+    assert train(Arm("none", eager=True), monitor="val_acc").ok
 
 
 def test_a_run_that_raises_is_a_record():
@@ -134,9 +143,19 @@ def test_a_run_that_diverges_keeps_its_history_and_stops():
     assert not record.stopped_early
 
 
-@pytest.mark.parametrize("returned", [lambda: None, lambda: keras.Sequential([keras.Input((6,))])], ids=["none", "raw"])
-def test_build_must_return_a_compiled_model(returned):
-    assert "compiled keras.Model" in train(Arm("none"), build=returned).reason
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda: None, "`build` should return a compiled keras.Model. Received: NoneType. End it with `return model`."),
+        (
+            lambda: keras.Sequential([keras.Input((6,))]),
+            "The model that `build` returns is not compiled. Call model.compile(...) in `build`.",
+        ),
+    ],
+    ids=["none", "raw"],
+)
+def test_build_must_return_a_compiled_model(returned, words):
+    assert words in train(Arm("none"), build=returned).reason
 
 
 def test_an_unbuilt_model_is_named():

@@ -77,7 +77,8 @@ class FactorSchedule(keras.callbacks.Callback):
     are trained with the multiplier too.
 
     Args:
-        schedule: Function that takes the epoch, counted from 0, and returns a float. 0 turns the terms off.
+        schedule: Function that takes the epoch, counted from 0, and returns a float. 0 turns the terms off; a
+            number below 0 turns their direction around, with a warning.
 
     Raises:
         TypeError: If `schedule` is not a function of one argument. In `fit`: if it does not return a number.
@@ -139,6 +140,13 @@ class FactorSchedule(keras.callbacks.Callback):
             self._release()
             raise ValueError("Two FactorSchedules act on the same regularizer. Combine them into one.")
         value = _checks.float32(f"schedule({epoch})", self.schedule(epoch))
+        if value < 0 and not self._value < 0:
+            warnings.warn(
+                f"schedule({epoch}) of FactorSchedule is {value}: below 0, the terms act in the opposite direction and "
+                "suppress the entropy that they rewarded. To turn them off, return max(0.0, ...).",
+                _checks.EntropyWarning,
+                stacklevel=2,
+            )
         for scheduled in self._scheduled:
             scheduled.set(value)
         for regularizer in self._shared:

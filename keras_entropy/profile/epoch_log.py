@@ -24,7 +24,7 @@ def epoch_log(history: Any) -> dict[str, list[float]]:
         A dict of lists of floats, one number per epoch.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        OSError: If the file cannot be read; of the kind FileNotFoundError if there is none.
         TypeError, ValueError: If it is anything else.
     """
     if isinstance(history, str | os.PathLike):
@@ -59,6 +59,11 @@ def _of_csv(path: str | os.PathLike[str]) -> dict[str, list[float]]:
     try:
         with _files.local(path).open(newline="", encoding="utf-8") as file:
             head, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except OSError as error:
+        raise type(error)(
+            f"Cannot read {name}: {error.strerror}. Give the History of fit, or the path of a CSV file: history.csv of "
+            "keras-entropy train, or the file of CSVLogger."
+        ) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{name} is not a CSV file: {_checks.in_a_line(error)}.") from error
     if len(set(head)) < len(head) or any(len(row) != len(head) for row in rows) or not rows:

@@ -6,6 +6,8 @@ import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+import keras
+
 from keras_entropy import _checks
 from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight
 
@@ -100,10 +102,27 @@ def _matching(places: Sequence[_Place], pattern: str) -> set[int]:
     return set()
 
 
+def refuse_layers(layers: Any, argument: str) -> None:
+    """Refuse layers in place of their names: a layer can be called, but is no predicate.
+
+    Raises:
+        TypeError: If `layers` is a layer, or has one among several.
+    """
+    parts = [layers] if isinstance(layers, keras.Layer) else layers if isinstance(layers, list | tuple | set) else []
+    names = [f"{p.name}/*" if isinstance(p, keras.Model) else p.name for p in parts if isinstance(p, keras.Layer)]
+    if names:
+        kind = "a layer. Give its name" if isinstance(layers, keras.Layer) else "layers. Give their names"
+        given = repr(names[0]) if isinstance(layers, keras.Layer) else repr(names)
+        raise TypeError(
+            f"`{argument}` should be a glob, several globs, or a predicate on layers. Received: {kind}: {given}."
+        )
+
+
 def check_selection(layers: Any, argument: str = "layers") -> tuple[str, ...] | Callable[[Any], bool] | None:
     """Return `layers` with globs as a tuple; raise `TypeError` if it is not a `Selection`."""
     if layers is None:
         return None
+    refuse_layers(layers, argument)
     if callable(layers):
         predicate: Callable[[Any], bool] = layers
         return predicate

@@ -49,15 +49,18 @@ class ResultsFolder:
         """Whether such work is in the folder."""
         return any(next(self.path.glob(name), None) for name in self.marks)
 
-    def check(self) -> None:
+    def check(self, *, ignored: str = "") -> None:
         """Check that the work may begin or go on in the folder.
+
+        Args:
+            ignored: String. Name of a file of this work that may be there before it has begun. Defaults to none.
 
         Raises:
             FileExistsError: For a file, and for a folder with other files.
         """
         self.refuse_file()
         if not self.holds_work:
-            self.refuse_files(self._names())
+            self.refuse_files(name for name in self._names() if name != ignored)
 
     def refuse_file(self) -> None:
         """Refuse a file in place of the folder.
@@ -87,23 +90,6 @@ class ResultsFolder:
         known = {path.name for name in (*self.marks, *self.owns) for path in self.path.glob(name)}
         return [name for name in self._names() if name not in known]
 
-    def check_wish(self, *, overwrite: bool, resume: bool) -> None:
-        """Check what a command is asked to do with the folder.
-
-        Raises:
-            FileExistsError: If there is such work and neither option is given.
-            FileNotFoundError: If there is nothing to resume.
-        """
-        if self.holds_work and not (overwrite or resume):
-            raise FileExistsError(
-                f"{self._shown} holds a {self.content}. Use --overwrite to replace it, --resume to continue it, or "
-                "--output for another folder."
-            )
-        if resume and not self.holds_work:
-            raise FileNotFoundError(
-                f"{self._shown} holds no {self.content} to resume. Run the command without --resume."
-            )
-
     @contextlib.contextmanager
     def locked(self, *, overwrite: bool = False) -> Iterator[None]:
         """Lock the folder, which is created if it is missing, against other processes until the context ends.
@@ -115,12 +101,15 @@ class ResultsFolder:
 
         Raises:
             BlockingIOError: If another process has locked it. Nothing is removed then.
+            WriteError: If the machine cannot write in it.
         """
         filelock = _optional.require("filelock", extra="study")
-        self.path.mkdir(parents=True, exist_ok=True)
+        with _files.writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         lock, holder = filelock.FileLock(self.path / LOCK, timeout=0), self.path / _HOLDER
         try:
-            lock.acquire()
+            with _files.writing(self.path):
+                lock.acquire()
         except filelock.Timeout as error:
             raise BlockingIOError(
                 f"Another process works on {self._shown}{_holder(holder)}. Wait until it ends, or stop it."
@@ -156,6 +145,13 @@ class ResultsFolder:
         if self.holds_work:
             with self.locked(overwrite=True):
                 pass
+
+    def remove_if_empty(self) -> None:
+        """Remove the folder if it has no files but those of the lock."""
+        if self.path.is_dir() and not self._names():
+            (self.path / LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process has just begun in it
+                self.path.rmdir()
 
     def remove(self, *patterns: str) -> None:
         """Remove the files and folders whose names match one of the patterns, and subfolders that become empty.

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 
-from keras_entropy import _checks
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs.checkpoint import Checkpoint
 from keras_entropy.runs.data_order import EpochOrder, ordered
@@ -72,11 +71,16 @@ def checked_model(model: Any) -> Any:
     """Return what a build function of the user has returned, if it is a model that can be trained.
 
     Raises:
-        TypeError: If it is not a compiled model.
-        ValueError: If it has no input shape.
+        TypeError: If it is no Keras model.
+        ValueError: If it is not compiled, or has no input shape.
     """
-    if not isinstance(model, keras.Model) or not model.compiled:
-        raise TypeError(_checks.message("build", "a function that returns a compiled keras.Model", model))
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`build` should return a compiled keras.Model. Received: {type(model).__name__}. End it with `return "
+            "model`."
+        )
+    if not model.compiled:
+        raise ValueError("The model that `build` returns is not compiled. Call model.compile(...) in `build`.")
     if not model.built:
         raise ValueError("`build` returned a model without an input shape. Start the model with keras.Input.")
     return model

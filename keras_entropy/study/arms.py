@@ -12,6 +12,7 @@ import keras
 from keras_entropy import _checks
 from keras_entropy.placement import apply_entropy
 from keras_entropy.placement.resolution import Placement
+from keras_entropy.profile.selection import refuse_layers
 from keras_entropy.runs import training
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import controls
@@ -73,6 +74,7 @@ class Arm:
             raise TypeError(
                 f"Arm {name!r}: `placement` is a regularizer. Give the placement first, then the regularizer."
             )
+        refuse_layers(placement, "placement")
         if isinstance(regularizer, str | dict):
             regularizer = _regularizer(regularizer)
         if regularizer is not None and not callable(regularizer):

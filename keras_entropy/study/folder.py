@@ -14,6 +14,7 @@ from keras_entropy.runs import records
 from keras_entropy.runs.folder import ResultsFolder
 from keras_entropy.runs.identity import digest
 from keras_entropy.runs.records import RunRecord, RunRecords
+from keras_entropy.study.single_run import NotLoggedError
 
 SCHEMA = "keras-entropy/study/2"
 DESCRIPTION = "study.json"
@@ -30,13 +31,59 @@ _OF_COMPARISON = (*_GROWING, "tune_seeds", "tune", "baseline", "metric", "lower_
 
 
 @contextlib.contextmanager
-def opened(
-    folder: Path | None, description: dict[str, Any], key_of: Callable[[RunRecord], str], *, overwrite: bool = False
-) -> Iterator[RunRecords]:
-    """Lock a study's folder against other processes, and read its records.
+def locked(folder: Path | None, description: dict[str, Any], *, overwrite: bool = False) -> Iterator[list[str]]:
+    """Lock a study's folder against other processes, before anything is written or removed in it.
+
+    A folder in which no study begins until the context ends is left as it was.
 
     Args:
         folder: Path of the folder, which is created if it does not exist; None for a study in memory.
+        description: The study, as `Study.describe` returns it.
+        overwrite: Boolean. Whether the study will replace an earlier one. Defaults to False.
+
+    Yields:
+        List of strings. Names of the arms with which the study in the folder has begun.
+
+    Raises:
+        FileExistsError: If the folder has other files.
+        BlockingIOError: If another process works on it.
+        ValueError: If the folder has another study.
+    """
+    if folder is None:
+        yield []
+        return
+    results, was_there = results_of(folder), folder.exists()
+    results.check(ignored=LOG)  # of a study that was killed before it had begun
+    try:
+        with results.locked():
+            before = None if overwrite else results.description(DESCRIPTION, SCHEMA)
+            if before is not None:
+                now = json.loads(json.dumps(description))
+                results.refuse_others(_changed(before, now), _REMEDY)
+                results.refuse_others(_gone(before, now), _REMEDY, "further runs")
+            if overwrite:
+                results.remove(LOG)  # now, because the processes keep it open
+            try:
+                yield [] if before is None else [arm["name"] for arm in before["arms"]]
+            except NotLoggedError:
+                if not any(path.stat().st_size for path in folder.glob(records.RUNS)):  # the study has not begun
+                    results.remove(records.RUNS, CHECKPOINTS, DESCRIPTION)
+                raise
+    finally:
+        if not results.holds_work:
+            results.remove(LOG)
+            if not was_there:
+                results.remove_if_empty()
+
+
+@contextlib.contextmanager
+def recorded(
+    folder: Path | None, description: dict[str, Any], key_of: Callable[[RunRecord], str], *, overwrite: bool = False
+) -> Iterator[RunRecords]:
+    """Describe a study in its locked folder, and read its records.
+
+    Args:
+        folder: Path of the folder; None for a study in memory.
         description: The study, as `Study.describe` returns it.
         key_of: Function that returns the key which a record of the study has.
         overwrite: Boolean. Whether to remove an earlier study first. Defaults to False.
@@ -45,31 +92,24 @@ def opened(
         `RunRecords`.
 
     Raises:
-        FileExistsError: If the folder has other files.
-        BlockingIOError: If another process works on it.
-        ValueError: If the folder has another study, or a damaged record.
+        ValueError: If the folder has a damaged record.
     """
     if folder is None:
         yield RunRecords(None)
         return
     results = results_of(folder)
-    results.check()
-    with results.locked(overwrite=overwrite):
-        _files.remove_partial(folder)
-        before = results.description(DESCRIPTION, SCHEMA)
-        if before is not None:
-            now = json.loads(json.dumps(description))
-            results.refuse_others(_changed(before, now), _REMEDY)
-            results.refuse_others(_gone(before, now), _REMEDY, "further runs")
-        results.describe(DESCRIPTION, SCHEMA, description)
-        found = RunRecords(folder / records.RUNS, key_of)
-        (folder / CHECKPOINTS).mkdir(exist_ok=True)
-        _files.remove_partial(folder / CHECKPOINTS)
-        yield found
-        try:
-            _files.remove(folder / CHECKPOINTS)  # also those of runs that were recorded just before a kill
-        except _files.WriteError as error:  # the runs are recorded, and the next call removes it
-            warnings.warn(str(error), _checks.EntropyWarning, stacklevel=3)
+    if overwrite:
+        results.remove(records.RUNS, CHECKPOINTS, DESCRIPTION)  # what marks the folder goes last
+    _files.remove_partial(folder)
+    results.describe(DESCRIPTION, SCHEMA, description)
+    found = RunRecords(folder / records.RUNS, key_of)
+    (folder / CHECKPOINTS).mkdir(exist_ok=True)
+    _files.remove_partial(folder / CHECKPOINTS)
+    yield found
+    try:
+        _files.remove(folder / CHECKPOINTS)  # also those of runs that were recorded just before a kill
+    except _files.WriteError as error:  # the runs are recorded, and the next call removes it
+        warnings.warn(str(error), _checks.EntropyWarning, stacklevel=3)
 
 
 def results_of(folder: Path) -> ResultsFolder:

@@ -21,11 +21,16 @@ from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.execution import described
 from keras_entropy.runs.identity import array_bytes, digest
+from keras_entropy.runs.pool import JobError
 from keras_entropy.runs.records import RunRecord, Slot, slot
 from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study import controls
 from keras_entropy.study.arms import Arm
+
+
+class NotLoggedError(JobError):
+    """No run can be used, because the first one does not log the metric of the study or what stops it early."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Job:
     arms: Mapping[str, Arm]
     epochs: int
     batch_size: int
+    metric: str
     monitor: str
     monitor_mode: str
     patience: int | None
@@ -45,7 +51,7 @@ class Job:
     callbacks: Callable[[], list[Any]] | None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=machine.keras_settings)
     identity: str = ""
-    """Hash of all of the above but `arms`: equal for equal jobs, in any process."""
+    """Hash of all of the above but `arms` and `metric`: equal for equal jobs, in any process."""
     checkpoints: Path | None = None
     """Folder of the checkpoints of runs that have not ended; None for no checkpoints."""
 
@@ -106,7 +112,7 @@ class Prepared:
 
 
 def train(job: Job, task: Task) -> RunRecord:
-    """Train once. Any exception goes into the record, but for that of a machine which cannot write the checkpoint.
+    """Train once. An exception goes into the record, unless the machine or the study is the cause, and not the run.
 
     The seed is set before the model is built, and again before `fit`: so an arm that draws further random numbers
     still has the data order and dropout masks of the other arms.
@@ -128,7 +134,9 @@ def _trained(job: Job, task: Task) -> dict[str, Any]:
             found["final_weights"] = _fit(job, task, run, watch)
             if watch.reason:
                 found |= {"status": "diverged", "reason": watch.reason}
-        except _files.WriteError:  # the machine is at fault, and not the run
+            else:
+                watch.check("metric", job.metric)  # now, because a callback may log it in the last epoch only
+        except (_files.WriteError, NotLoggedError):
             raise
         except Exception as error:  # a failed run is a result, and the study continues
             found |= {"status": "failed", "reason": described(error), "traceback": traceback.format_exc()}
@@ -189,7 +197,7 @@ def _fit(job: Job, task: Task, run: Prepared, watch: Watch) -> str:
 
 
 class StudyWatch(Watch):
-    """Records the history of a run of a study, and checks that early stopping can see its quantity.
+    """Records the history of a run of a study, and checks that it has what early stopping monitors.
 
     Args:
         job: `Job`.
@@ -202,10 +210,19 @@ class StudyWatch(Watch):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record the values of an epoch. Keras would only warn of a monitor that is not there, and never stop early."""
         super().on_epoch_end(epoch, logs)
-        if self._job.patience is not None and self._job.monitor not in self.history:
-            raise ValueError(
-                f"`monitor` should be one of the logged values: {', '.join(self.history)}. Received: "
-                f"{self._job.monitor!r}. Compile the model with it, or choose another."
+        if self._job.patience is not None:
+            self.check("monitor", self._job.monitor)
+
+    def check(self, argument: str, name: str) -> None:
+        """Check that an argument of the study is the name of a value that the run has logged.
+
+        Raises:
+            NotLoggedError: If it is not.
+        """
+        if name not in self.history:
+            raise NotLoggedError(
+                f"`{argument}` should be one of the logged values: {', '.join(self.history)}. Received: {name!r}. "
+                "Compile the model with it, or choose another."
             )
 
 

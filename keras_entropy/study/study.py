@@ -19,7 +19,7 @@ from keras_entropy.runs.pool import ProcessPool, packed
 from keras_entropy.runs.progress import Progress
 from keras_entropy.runs.records import RunRecord
 from keras_entropy.runs.training import refuse_model
-from keras_entropy.study import axes, folder, report_files, work
+from keras_entropy.study import arm_trial, axes, folder, report_files, work
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.axes import OWN_AXES, Values, checked_axes
 from keras_entropy.study.metrics import direction
@@ -226,9 +226,11 @@ class Study:
             before the other arms.
 
         Raises:
-            ValueError: If the output folder has another study. The message says what differs.
+            ValueError: If the output folder has another study, and the message says what differs; or if an arm can have
+                no run, such as for a placement that fits no layer. Nothing is trained then.
             BlockingIOError: If another process works on the folder.
-            JobError: If the processes cannot read the study, or the executor is broken.
+            JobError: If the processes cannot read the study, if the executor is broken, or if the first run does not
+                log `metric`, or with `patience` the `monitor`.
         """
         execution.check_executor(executor, workers)
         _checks.flag("overwrite", overwrite)
@@ -238,35 +240,39 @@ class Study:
         names = [arm.name for arm in self.arms]
         log = None if self.output is None else self.output / folder.LOG
         with (
-            folder.opened(self.output, described, job.key, overwrite=overwrite) as ended,
-            Progress(names, progress) as table,
+            folder.locked(self.output, described, overwrite=overwrite) as begun,
             ProcessPool(workers or _cores(), log=log) if executor is None else contextlib.nullcontext(executor) as used,
         ):
-            if overwrite and self.output is not None:
-                report_files.clear(self.output / "report")
+            arm_trial.check(payload, self._values(without=begun), used)
+            with (
+                folder.recorded(self.output, described, job.key, overwrite=overwrite) as ended,
+                Progress(names, progress) as table,
+            ):
+                if overwrite and self.output is not None:
+                    report_files.clear(self.output / "report")
 
-            def add(record: RunRecord) -> None:
-                ended.add(dataclasses.replace(record, key=job.key(record)))
-                checkpoint = job.checkpoint(record)
-                if checkpoint is not None:
-                    checkpoint.unlink(missing_ok=True)
-                table.ended(record.arm, record.ok, f"arm {record.arm}, seed {record.seed}")
+                def add(record: RunRecord) -> None:
+                    ended.add(dataclasses.replace(record, key=job.key(record)))
+                    checkpoint = job.checkpoint(record)
+                    if checkpoint is not None:
+                        checkpoint.unlink(missing_ok=True)
+                    table.ended(record.arm, record.ok, f"arm {record.arm}, seed {record.seed}")
 
-            def complete(title: str, tasks: list[Task]) -> None:
-                kept = [r for r in (ended.get(task.slot) for task in tasks) if r and (r.ok or not retry_failed)]
-                left = [task for task in tasks if task.slot not in {record.slot for record in kept}]
-                table.begin(title, Counter(task.arm for task in left), [(r.arm, r.ok) for r in kept])
-                if left:
-                    work.train(payload, left, used, add)
+                def complete(title: str, tasks: list[Task]) -> None:
+                    kept = [r for r in (ended.get(task.slot) for task in tasks) if r and (r.ok or not retry_failed)]
+                    left = [task for task in tasks if task.slot not in {record.slot for record in kept}]
+                    table.begin(title, Counter(task.arm for task in left), [(r.arm, r.ok) for r in kept])
+                    if left:
+                        work.train(payload, left, used, add)
 
-            complete("Choosing values", self._tuning())
-            chosen, without = self._reporting(ended.all())
-            complete("Comparing", chosen)
-            for record in without:
-                if record.slot not in ended:
-                    add(record)
-            slots = [task.slot for task in self._tuning() + chosen] + [record.slot for record in without]
-            found = tuple(ended[slot] for slot in slots)
+                complete("Choosing values", self._tuning())
+                chosen, without = self._reporting(ended.all())
+                complete("Comparing", chosen)
+                for record in without:
+                    if record.slot not in ended:
+                        add(record)
+                slots = [task.slot for task in self._tuning() + chosen] + [record.slot for record in without]
+                found = tuple(ended[slot] for slot in slots)
         result = StudyResult(records=found, plan=plan_of(described), folder=self.output)
         failed = result.failed
         if failed:
@@ -279,6 +285,14 @@ class Study:
             )
         return result
 
+    def _values(self, without: Iterable[str]) -> dict[str, list[Values]]:
+        """The values of the runs by arm, without the arms of these names."""
+        return {
+            arm.name: [{**point, **candidate} for point in self.points(arm) for candidate in self.candidates(arm)]
+            for arm in self.arms
+            if arm.name not in without
+        }
+
     def _job(self, description: Mapping[str, Any] | None = None) -> Job:
         described = self.describe() if description is None else description
         return Job(
@@ -287,6 +301,7 @@ class Study:
             arms={arm.name: arm for arm in self.arms},
             epochs=self.epochs,
             batch_size=self.batch_size,
+            metric=self.metric,
             monitor=self.monitor,
             monitor_mode=self.monitor_mode,
             patience=self.patience,

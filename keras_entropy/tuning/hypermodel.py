@@ -19,7 +19,7 @@ from keras_entropy.placement import apply_entropy, resolve_placement
 from keras_entropy.placement.attachment import attach_to_weights
 from keras_entropy.placement.resolution import Placement
 from keras_entropy.runs.identity import identity
-from keras_entropy.runs.training import refuse_model
+from keras_entropy.runs.training import checked_model, refuse_model
 from keras_entropy.tuning import objective_checks
 from keras_entropy.tuning.trial_errors import fatal_errors
 
@@ -188,13 +188,12 @@ def built(build: Any, hp: Any) -> Any:
         model = build.build(hp)
     else:
         model = build(hp) if takes_hyperparameters(build) else build()
-    if not isinstance(model, keras.Model) or not model.compiled:
-        raise errors.FatalTypeError(_checks.message("build", "a function that returns a compiled keras.Model", model))
-    if not model.built:
-        raise errors.FatalValueError(
-            "`build` should return a built model. Received: a model without weights. Begin it with keras.Input."
-        )
-    return model
+    try:
+        return checked_model(model)
+    except TypeError as error:
+        raise errors.FatalTypeError(str(error)) from error
+    except ValueError as error:
+        raise errors.FatalValueError(str(error)) from error
 
 
 def _check_names(names: Iterable[str]) -> None:
