@@ -145,7 +145,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Replace a file by one that is written in this context, atomically.
 
     Args:
-        path: The file. Missing parent folders are created.
+        path: The file; of a symbolic link, the file that it points to. Missing parent folders are created.
 
     Yields:
         A temporary path in the same folder, to write to. When the context ends, it is synchronised to disk and renamed
@@ -153,13 +153,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         ValueError: If `path` is empty or a URL.
-        WriteError: If it is a folder, or the machine cannot write it.
+        WriteError: If it is a folder, a device or a pipe, or the machine cannot write it.
     """
     if path in ("", b""):
         raise ValueError(_checks.message("path", "the path of a file", path))
     path = local(path)
     if path.is_dir():  # Windows would say that access is denied
         raise cannot_write(path, errno.EISDIR)
+    if path.exists() and not path.is_file():  # the renamed file would take the place of the device
+        raise WriteError(f"Cannot write {_checks.printable(str(path))}: it is a device or a pipe. Name a file.")
+    if path.is_symlink():
+        path = path.resolve()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffixes stay last: Keras and matplotlib choose the format by it.

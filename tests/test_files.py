@@ -3,6 +3,7 @@
 import csv
 import errno
 import math
+import os
 from pathlib import Path
 
 import keras
@@ -117,3 +118,22 @@ def test_a_results_folder_without_rights_says_what_to_do(call, tmp_path, monkeyp
             ResultsFolder(tmp_path / "s", "study", ()).locked(),
         ):
             pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+def test_links_are_followed_and_devices_and_pipes_stay(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "target.txt").write_text("old")
+    link, pipe = tmp_path / "link.txt", tmp_path / "pipe"
+    link.symlink_to(Path("folder") / "target.txt")
+    os.mkfifo(pipe)
+
+    _files.write_text(link, "new")
+
+    assert link.is_symlink()
+    assert (tmp_path / "folder" / "target.txt").read_text() == "new"
+    for path in (pipe, Path(os.devnull)):
+        before = path.stat().st_mode
+        with pytest.raises(_files.WriteError, match="a device or a pipe. Name a file"):
+            _files.write_text(path, "new")
+        assert path.stat().st_mode == before
