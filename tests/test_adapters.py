@@ -201,5 +201,7 @@ def test_a_placement_of_quantised_layers_alone_is_refused():
         with pytest.raises(ValueError, match=r"finds no kernel that DenseEntropy.*quantised layers: d \(int8\)\."):
             apply_entropy(model, placement, DenseEntropy(0.1))
     assert apply_entropy(model, "head", DenseEntropy(0.1)).layers == ("head",)
-    with pytest.raises(ValueError, match=r"act on none of the kernels of the model: head\.$"):  # which acts on no matrix
+    with pytest.raises(
+        ValueError, match=r"act on none of the kernels of the model: head\.$"
+    ):  # which acts on no matrix
         apply_entropy(model, "all", ConvEntropy(0.1))

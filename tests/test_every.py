@@ -188,19 +188,21 @@ def test_on_jax_a_term_that_cannot_count_says_so_and_acts_on_each_step():
 
 @pytest.mark.slow
 def test_the_work_is_skipped():
+    """The processor time of this process: other processes would disturb the wall time."""
     x = np.zeros((320, 500), np.float32)
-    seconds = {}
-    for every in (1, 10):
-        model = keras.Sequential(
-            [keras.Input((500,)), L.Dense(500, kernel_regularizer=DenseEntropy(1e-3, every=every))]
-        )
-        model.compile("sgd", "mse")
-        model.fit(x, x, batch_size=8, verbose=0)
-        start = time.perf_counter()
-        model.fit(x, x, batch_size=8, verbose=0)
-        seconds[every] = time.perf_counter() - start
+    seconds, models = {1: [], 10: []}, {}
+    for every in seconds:
+        term = DenseEntropy(1e-3, every=every)
+        models[every] = keras.Sequential([keras.Input((500,)), L.Dense(500, kernel_regularizer=term)])
+        models[every].compile("sgd", "mse")
+        models[every].fit(x, x, batch_size=8, verbose=0)
+    for _ in range(3):
+        for every, model in models.items():
+            start = time.process_time()
+            model.fit(x, x, batch_size=8, verbose=0)
+            seconds[every].append(time.process_time() - start)
 
-    assert seconds[10] < 0.5 * seconds[1]
+    assert min(seconds[10]) < 0.5 * min(seconds[1])
 
 
 @pytest.mark.parametrize(("every", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])
