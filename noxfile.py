@@ -141,4 +141,5 @@ def package(session):
         session.install(f"keras-entropy[jax,cli] @ {wheel_file.as_uri()}", "twine")
         session.run("keras-entropy", "--version")
         session.run("keras-entropy", "profile", "cnn", env=jax)
-        session.run("twine", "check", "--strict", *map(str, wheel_file.parent.iterdir()))
+        built = map(str, wheel_file.parent.glob("keras_entropy-*"))  # beside them uv writes a .gitignore
+        session.run("twine", "check", "--strict", *built)
