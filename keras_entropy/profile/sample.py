@@ -95,11 +95,9 @@ def checked_sample(sample: Any) -> Any:
     for leaf in keras.tree.flatten(sample):
         values = np.asarray(leaf.data if hasattr(leaf, "tocsr") else keras.ops.convert_to_numpy(leaf))
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            expected, found = (
-                "finite numbers",
-                f"{np.count_nonzero(~np.isfinite(values))} of {values.size} NaN or infinite",
-            )
-            raise ValueError(_checks.message("sample", expected, found, "Leave out these rows, or replace the values."))
+            found = f"{np.count_nonzero(~np.isfinite(values))} of {values.size} NaN or infinite"
+            remedy = "Leave out these rows, or replace the values."
+            raise ValueError(_checks.message("sample", "finite numbers", found, remedy))
     return sample
 
 

@@ -278,20 +278,19 @@ class SearchResult:
     def __str__(self) -> str:
         """The conclusion, and a table of the best trials."""
         head, rows = self._cells()
-        more = [self._more()] if self._more() else []
-        return "\n".join([*self.sentences, "", _table.to_text(head, rows, numbers=head[3:]), *more])
+        return "\n".join([*self.sentences, "", _table.to_text(head, rows, numbers=head[3:]), *self._not_shown()])
 
     def _repr_html_(self) -> str:
         """The same for a notebook."""
         head, rows = self._cells()
         compared = 1 + len(self.duels)  # the metric, and a sentence for each duel
-        notes = [*self.sentences[compared:], *([self._more()] if self._more() else [])]
+        notes = [*self.sentences[compared:], *self._not_shown()]
         return _table.to_html(" ".join(self.sentences[:compared]), head, rows, numbers=head[3:], notes=notes)
 
-    def _more(self) -> str:
-        """A sentence on the trials that are not shown; empty if all are."""
+    def _not_shown(self) -> list[str]:
+        """Where the trials are that the table leaves out; nothing if it has all."""
         number = len(self.trials) - _MOST_TRIALS
-        return f"{plural(number, 'more trial')} in trials.csv, and in to_frame()." if number > 0 else ""
+        return [f"{plural(number, 'more trial')} in trials.csv, and in to_frame()."] if number > 0 else []
 
     def _ranked(self) -> list[TrialResult]:
         """All trials, best first, failed trials last."""
