@@ -138,6 +138,8 @@ def profile(
         network = _model(model, weights, builder)
         chosen = _chosen(network, placement, compared)
         found = entropy_profile(network, measure.value, progress=True)
+        if epochs is not None:
+            _check_log(log, epochs, found)
         other, name = compared, "reference"
         if randomize is not None:
             other, name = entropy_profile(network, measure.value, randomize, progress=True), "random"
@@ -150,16 +152,16 @@ def profile(
         if plot is not None:
             found.plot(other, plot)
         if html is not None:
-            _write_page(found, html, other, epochs, log)
+            found.to_html(html, other, epochs)
 
 
-def _write_page(found: EntropyProfile, path: Path, other: EntropyProfile | None, epochs: Any, log: Path | None) -> None:
-    """Write the page; an error about the epochs names their file."""
+def _check_log(log: Path | None, epochs: dict[str, list[float]], found: EntropyProfile) -> None:
+    """Raise `ValueError` if the file of --log has no entry of a weight of the model."""
+    from keras_entropy.profile.epoch_log import of_weights
+
     try:
-        found.to_html(path, other, epochs)
+        of_weights(epochs, [record.path for record in found.records])
     except ValueError as error:
-        if epochs is None or "`history`" not in str(error):
-            raise
         raise ValueError(
             f"--log {log} should be a log of this model. Received: the columns {', '.join(epochs) or 'none'}. "
             "Use history.csv of keras-entropy train, or the file of CSVLogger beside EntropyLogger."
