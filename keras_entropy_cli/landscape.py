@@ -80,17 +80,17 @@ def landscape(
             for one in _numbers("--depths", depths, depth or _DEPTH)
             for other in _numbers("--widths", widths, width or _WIDTH)
         ]
+        options.check_output(output, "set of walks" if many else "walk", overwrite=overwrite, resume=resume)
         load_keras()
 
         data = [data_seed or 0] if data_seeds is None else list(range(data_seeds))
         settings = Settings(
             networks, data, final_relu, strength, [name.strip() for name in axes.split(",")], target_loss, moves, seed
         )
-        wish = {"overwrite": overwrite, "resume": resume}
         if many:
-            walk_all(settings, output, workers=workers, scheduler=scheduler, **wish)
+            walk_all(settings, output, workers=workers, scheduler=scheduler, overwrite=overwrite)
         else:
-            _walk(settings, output, **wish)
+            _walk(settings, output, overwrite=overwrite, resume=resume)
 
 
 def _check_numbers(
@@ -132,7 +132,6 @@ def _walk(settings: Settings, output: Path, *, overwrite: bool, resume: bool) ->
 
     results = ResultsFolder(output, "walk", (_WALK,), _FILES)
     results.check()
-    options.check_output(output, "walk", overwrite=overwrite, resume=resume)
     _optional.require("matplotlib", extra="plot")
     _optional.require("numba", extra="landscape")
     problem = settings.problem(settings.networks[0], settings.data_seeds[0])

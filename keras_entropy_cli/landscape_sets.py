@@ -75,9 +75,7 @@ def name_of(network: tuple[int, int]) -> str:
     return f"{network[0]}x{network[1]}"
 
 
-def walk_all(
-    settings: Settings, output: Path, *, workers: int | None, scheduler: str | None, overwrite: bool, resume: bool
-) -> None:
+def walk_all(settings: Settings, output: Path, *, workers: int | None, scheduler: str | None, overwrite: bool) -> None:
     """Walk for each network and data set, and write the records, a table and a figure.
 
     Raises:
@@ -91,7 +89,6 @@ def walk_all(
     _optional.require("numba", extra="landscape")
     results = walk_folder.results_of(output)
     results.check()
-    options.check_output(output, "set of walks", overwrite=overwrite, resume=resume)
     problems = {
         name_of(network): [settings.problem(network, data_seed) for data_seed in settings.data_seeds]
         for network in settings.networks

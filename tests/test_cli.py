@@ -105,12 +105,13 @@ class KerasLoadedError(Exception):
     """Raised where a command would load Keras."""
 
 
-@pytest.mark.parametrize("content", ["run", "study", "search"])
+@pytest.mark.parametrize("content", ["run", "study", "search", "walk", "set of walks"])
 def test_results_that_are_there_are_named_before_keras_is_loaded(content, tmp_path, monkeypatch):
     def load():
         raise KerasLoadedError
 
-    name, arguments = {"run": "train"}.get(content, content), []
+    name = {"run": "train", "walk": "landscape", "set of walks": "landscape"}.get(content, content)
+    arguments = ["--data-seeds", 2] if content == "set of walks" else []
     if name == "study":
         (tmp_path / "study.toml").write_text("model = 'nope.py:build'")
         arguments = [tmp_path / "study.toml"]
@@ -140,6 +141,21 @@ def test_the_marks_of_results_are_those_of_the_package(tmp_path):
     }
     assert options.MARKS["run"] == (run_folder.RECORD,)
     assert options.MARKS["walk"] == (landscape._WALK,)
+
+
+@pytest.mark.parametrize("environment", [{}, {"TFDS_DATA_DIR": "~/sets"}])
+def test_the_folder_of_the_data_sets_is_that_of_the_package(environment, tmp_path, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    for variable, value in {"HOME": str(tmp_path), **environment}.items():
+        monkeypatch.setenv(variable, value)
+    said = []
+    for look in (keras_entropy.datasets.mnist, lambda: options.check_code_and_data("cnn", "mnist", None)):
+        with pytest.raises(FileNotFoundError) as caught:
+            look()
+        said.append(re.search(r"--data_dir (\S+)`", str(caught.value))[1])
+
+    assert said[0] == said[1]
+    assert said[0].startswith(str(tmp_path))
 
 
 def test_a_missing_argument_is_named(tmp_path, monkeypatch):
