@@ -190,9 +190,9 @@ def prepared(name: str, data_dir: PathLike | None = None, train: str = "train", 
         found = sorted({info.parents[1].relative_to(root).as_posix() for info in root.glob("*/*/dataset_info.json")})
         raise FileNotFoundError(
             f"No prepared data set {name!r} in {_text(root)} (found there: {_text(', '.join(found)) or 'none'}); "
-            f"digits and spirals need no preparation. Run `tfds build {_text(name)} --data_dir {_text(root)}` where "
-            "there is a network, or name another folder (`data_dir`; --data-dir or --data of a command; or the "
-            "environment variable TFDS_DATA_DIR)."
+            f"digits and spirals need no preparation. Run `tfds build {_text(name)} --data_dir {_text(root)}`, "
+            "which needs TensorFlow, where there is a network, or name another folder (`data_dir`; --data-dir or "
+            "--data of a command; or the environment variable TFDS_DATA_DIR)."
         )
     tfds = _tensorflow_datasets()
     folder = versions[-1].parent

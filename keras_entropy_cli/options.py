@@ -176,6 +176,7 @@ def check_code_and_data(
         raise FileNotFoundError(
             f"{dataset_option} should be digits, spirals, a folder of images, a set that TensorFlow Datasets has "
             f"prepared, {user_file.FORMS}. Received: {printable(dataset)}, and {printable(str(root))} has no such set. "
-            f"Correct the name, or run `tfds build {printable(dataset)} --data_dir {printable(str(root))}`."
+            f"Correct the name, or run `tfds build {printable(dataset)} --data_dir {printable(str(root))}`, which "
+            "needs TensorFlow."
         )
     raise FileNotFoundError(f"There is no image folder {printable(dataset)}: it should hold `train` and `test`.")

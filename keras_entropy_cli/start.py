@@ -20,9 +20,8 @@ def load_keras() -> None:
         os.dup2(hidden.fileno(), 2)
         failed = True
         try:
+            import keras_entropy  # noqa: F401, I001  # first: it names the extra of a backend that is missing
             import keras
-
-            import keras_entropy  # noqa: F401
 
             keras.ops.ones(1)  # now TensorFlow looks for devices
             failed = False

@@ -109,8 +109,8 @@ def test_outputs_of_other_inputs_are_no_duplicates(seeded):
 
     change(model, "g", equal)
     change(model, "d", lambda kernel: np.repeat(kernel[:, :, :1], 8, axis=2))
-    assert units_of(model, "g") == Units(outputs=8, inputs=4)
-    assert units_of(model, "d") == Units(outputs=16, inputs=8)
+    assert units_of(model, "g") == Units(outputs=8, inputs=4, groups=2)
+    assert units_of(model, "d") == Units(outputs=16, inputs=8, groups=8)
 
     change(model, "g", lambda kernel: np.repeat(kernel[..., :1], 8, axis=-1))
     assert units_of(model, "g").duplicates == ((0, 1, 2, 3), (4, 5, 6, 7))
@@ -138,7 +138,7 @@ def test_units_of_every_layout(seeded):
     profile = entropy_profile(model)
 
     assert profile["t"].units == Units(outputs=6, inputs=4, dead=(2,), unread=(1,))
-    assert profile["b"].units == Units(outputs=6, inputs=6, dead=(2,))
+    assert profile["b"].units == Units(outputs=6, inputs=6, dead=(2,), groups=6)
     assert profile["m/query"].units.duplicates == tuple((i, i + 5) for i in range(5))
     assert profile["m/attention_output"].units == Units(outputs=6, inputs=10)
     assert profile["l/lstm_cell/kernel"].units is None
@@ -148,7 +148,7 @@ def test_units_of_every_layout(seeded):
 def test_all_outputs_equal_or_zero(seeded):
     layers = [L.Dense(4, kernel_initializer="ones", name="ones"), L.Dense(4, kernel_initializer="zeros", name="zeros")]
     kinds = {(finding.path, finding.kind) for finding in found(built(*layers, shape=(8,)))}
-    assert kinds == {("ones", "duplicate outputs"), ("zeros", "dead outputs")}
+    assert kinds == {("ones", "collapsed"), ("ones", "duplicate outputs"), ("zeros", "dead outputs")}
 
 
 def test_many_outputs_are_not_compared(monkeypatch, mlp):
@@ -182,9 +182,64 @@ def test_directions_that_vanish_are_counted(mlp):
     assert finding.evidence.endswith("40 of 48 singular values are below a millionth of the largest")
 
 
-def test_dead_and_duplicate_units_alone_are_no_collapse(mlp):
+def test_dead_and_duplicate_units_that_leave_few_directions_are_a_collapse(mlp):
     change(mlp, "b", lambda kernel: kernel[:, :1] * np.arange(48))
-    assert {finding.kind for finding in found(mlp)} == {"dead outputs", "duplicate outputs", "far from random"}
+    collapsed, *others = found(mlp)
+    assert (collapsed.kind, collapsed.path) == ("collapsed", "b")
+    assert collapsed.evidence == "dead and duplicate units leave 1 of 48 directions"
+    assert [finding.kind for finding in others] == ["dead outputs", "duplicate outputs"]
+
+
+@pytest.mark.parametrize(("dead", "kinds"), [(32, ["dead outputs"]), (33, ["collapsed", "dead outputs"])])
+def test_dead_units_that_leave_fewer_than_half_of_the_directions_are_a_collapse(dead, kinds, seeded):
+    model = built(L.Dense(64, name="a"), shape=(64,))
+    change(model, "a", lambda kernel: kernel * (np.arange(64) >= dead))
+    assert [finding.kind for finding in found(model)] == kinds
+    change(model, "a", lambda kernel: 0 * kernel)
+    assert found(model)[0].evidence == "dead and unread units leave 0 of 64 directions"
+
+
+def test_almost_duplicate_units_of_a_wide_layer_are_a_collapse(seeded):
+    model = built(L.Dense(12, name="a"), shape=(6,))
+    change(model, "a", lambda kernel: np.outer(kernel[:, 0], 1 + np.arange(12)) + 1e-4 * kernel)
+    assert found(model)[0].evidence == "duplicate units leave 1 of 6 directions"
+
+
+@pytest.mark.parametrize("unread", [0, 100])
+def test_unread_inputs_that_take_no_direction_do_not_hide_a_collapse(unread, seeded):
+    model = built(L.Dense(64, name="a"), shape=(784,))
+    change(model, "a", lambda kernel: (np.arange(784) >= unread)[:, None] * kernel[:, :6] @ kernel[:6])
+    finding = found(model)[0]
+    assert finding.kind == "collapsed"
+    assert finding.evidence.endswith("set aside; 58 of 64 singular values are below a millionth of the largest")
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "zero"),
+    [
+        (lambda: L.Dense(32, name="a"), (784,), np.s_[:200]),  # unread inputs that leave all directions
+        (lambda: L.Dense(12, name="a"), (6,), np.s_[:, :2]),  # dead outputs that do
+        (lambda: L.Conv2D(64, 3, strides=2, name="a"), (8, 8, 32), np.s_[:, :, :10]),
+        (lambda: L.Conv2D(64, 3, strides=2, name="a"), (8, 8, 3), np.s_[:, :, :1]),  # four dimensions for an input
+        (lambda: L.Conv2D(64, 3, groups=4, name="a"), (8, 8, 32), np.s_[..., :10]),
+        (lambda: L.DepthwiseConv2D(3, depth_multiplier=2, name="a"), (8, 8, 8), np.s_[:, :, :1]),
+        (lambda: L.Conv2DTranspose(6, 3, strides=2, name="a"), (8, 8, 4), np.s_[:, :, :1]),
+    ],
+)
+def test_units_without_weights_are_no_collapse_if_most_directions_are_left(layer, shape, zero, seeded):
+    model = built(layer(), shape=shape)
+
+    def silence(kernel):
+        kernel[zero] = 0
+        return kernel
+
+    change(model, "a", silence)
+    kinds = {finding.kind for finding in found(model)}
+    assert kinds
+    assert kinds <= {"dead outputs", "unread inputs"}
+    change(model, "a", lambda kernel: 10 * kernel)
+    assert found(model)[-1].kind == "far from random"  # what is left is compared
+    assert float(found(model)[-1].evidence.split()[-6]) == pytest.approx(math.log(10), abs=0.5)
 
 
 def test_small_weights_alone_are_no_collapse(mlp):

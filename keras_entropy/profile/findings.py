@@ -23,6 +23,10 @@ FAR = 1.0
 """Nats of difference from the randomly initialised copy from which a layer is called far from random. Random copies of
 SqueezeNet differ from each other by 0.05."""
 
+SMALL = math.log(1 / 20)
+"""Log of a singular value, relative to the largest, from which a dead, unread or duplicate unit can explain it. Two
+outputs of one size whose cosine is 0.999 leave 0.022."""
+
 VANISHED = math.log(1e-6)
 """Log of a singular value, relative to the largest, that has vanished: float32 sums do not show such a direction."""
 
@@ -199,12 +203,18 @@ def _beside_random(record: ProfileRecord, other: ProfileRecord | None, measure: 
     """A scale is not compared: that of a batch normalisation follows the variance of what it normalises."""
     if other is None or record.layout == "scale":
         return
-    (values, explained), (drawn, _) = _without_units(record), _without_units(other)
-    if not len(values) or not len(drawn) or not math.isfinite(drawn.mean()):
+    (values, explained), (drawn, _) = (_without_units(one, measure) for one in (record, other))
+    if not len(drawn) or not math.isfinite(drawn.mean()):
         return  # an initializer that gives no volume tells nothing
+    if measure == "log_volume" and explained > len(values):
+        said = f"{_kinds(record)} units leave {len(values)} of {len(values) + explained} directions"
+        yield Finding("collapsed", record.path, said)
+        return
+    if not len(values):
+        return
     mean = float(values.mean())
     difference = mean - float(drawn.mean())
-    without = f", without the {explained} that dead, unread and duplicate units explain" if explained else ""
+    without = f", without the {explained} that {_kinds(record)} units explain" if explained else ""
     lost = _shape(drawn) - _shape(values) if measure == "log_volume" else 0.0
     if lost >= COLLAPSED:
         zeros, gone = (int((values <= limit).sum()) for limit in (-math.inf, values.max() + VANISHED))
@@ -225,12 +235,22 @@ def _beside_random(record: ProfileRecord, other: ProfileRecord | None, measure: 
         yield Finding("far from random", record.path, said)
 
 
-def _without_units(record: ProfileRecord) -> tuple[HostArray, int]:
-    """The values, largest first, without the smallest ones: as many as units that give no direction of their own."""
+def _without_units(record: ProfileRecord, measure: str) -> tuple[HostArray, int]:
+    """The values, largest first, without small ones that dead, unread or duplicate units explain, and their number."""
+    values, units = np.sort(np.asarray(record.values))[::-1], record.units
+    if units is None or measure == "total_correlation" or not len(values):
+        return values, 0
+    small = int((values <= values[0] + SMALL).sum())
+    explained = min(small, len(values) - units.left(len(values)))
+    return values[: len(values) - explained], explained
+
+
+def _kinds(record: ProfileRecord) -> str:
     units = record.units
-    explained = 0 if units is None else len(units.dead) + len(units.unread) + units.repeated
-    values = np.sort(np.asarray(record.values))[::-1]
-    return values[: max(0, len(values) - explained)], explained
+    assert units is not None
+    there = {"dead": units.dead, "unread": units.unread, "duplicate": units.duplicates}
+    *first, last = [kind for kind, found in there.items() if found]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _shape(values: HostArray) -> float:

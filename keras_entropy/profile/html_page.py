@@ -219,8 +219,9 @@ class Page:
     def _notes(self) -> str:
         limits = (
             f"Collapsed: the log-volume lies {COLLAPSED:.2f} nats per dimension or more below the randomly initialised "
-            "copy, with the size of the weights set aside. Far from random: the means differ by "
-            f"{FAR:g} nat or more. Dead and unread: the norm of the weights is below {units.DEAD:g} of the largest. "
+            "copy, with the size of the weights set aside; or dead, unread and duplicate units leave fewer than half "
+            f"of its directions. Far from random: the means differ by {FAR:g} nat or more. Dead and unread: the norm "
+            f"of the weights is below {units.DEAD:g} of the largest. "
             f"Duplicate: the absolute cosine of the weights is above {units.PARALLEL}. Constant outputs: an activation "
             "gives one value on all inputs of the sample, while what it is applied to varies. Scales of normalisations "
             "follow the variance of the data, and are not compared with the random copy; recurrent kernels are not "

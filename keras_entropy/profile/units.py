@@ -53,6 +53,7 @@ class Units:
         duplicates: Tuple of tuples of integers. Each lists outputs of the same inputs whose weights are parallel to
             those of the first one: their cosine is above `PARALLEL` in absolute value.
         opposite: Integer. How many of these are parallel with the opposite sign, which a ReLU tells apart.
+        groups: Integer. Number of groups of equal size; the outputs of a group read the inputs of that group only.
     """
 
     outputs: int
@@ -61,11 +62,28 @@ class Units:
     unread: tuple[int, ...] = ()
     duplicates: tuple[tuple[int, ...], ...] = ()
     opposite: int = 0
+    groups: int = 1
 
     @property
     def repeated(self) -> int:
         """Integer. How many outputs repeat an earlier one."""
         return sum(len(group) - 1 for group in self.duplicates)
+
+    def left(self, directions: int) -> int:
+        """Return how many directions dead, unread and repeated units leave, at least.
+
+        Args:
+            directions: Integer. How many dimensions pass the weight if all units are alive and different: with strides
+                there can be several for each input.
+        """
+        outputs, inputs = self.outputs // self.groups, self.inputs // self.groups
+        repeated = [i for group in self.duplicates for i in group[1:]]
+        gone = np.bincount(np.array([*self.dead, *repeated], dtype=int) // outputs, minlength=self.groups)
+        unread = np.bincount(np.array(self.unread, dtype=int) // inputs, minlength=self.groups)
+        whole = directions / self.groups
+        of_outputs, of_inputs = max(1.0, whole / outputs), max(1.0, whole / inputs)
+        least = np.minimum((outputs - gone) * of_outputs, (inputs - unread) * of_inputs)
+        return int(np.minimum(least, whole).sum())
 
 
 def units_of(weight: MeasurableWeight, draw: Callable[[Any], HostArray] | None = None) -> Units | None:
@@ -93,6 +111,7 @@ def units_of(weight: MeasurableWeight, draw: Callable[[Any], HostArray] | None =
         unread=() if alone else tuple(unread.tolist()),
         duplicates=duplicates,
         opposite=opposite,
+        groups=groups,
     )
 
 
