@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -105,8 +106,8 @@ def interruptible(remedy: str) -> Iterator[None]:
 
 
 def one_line(text: str) -> str:
-    """Return `text` in one line of printable characters."""
-    return printable(" ".join(text.split()))
+    """Return `text` in one line of printable characters, without the codes of bold text in Keras's errors."""
+    return printable(" ".join(re.sub(r"\x1b\[[01]m", "", text).split()))
 
 
 def printable(text: str) -> str:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_entropy import ConvCornerEntropy, ConvEntropy, DenseEntropy, TotalCorrelation, datasets, models
-from keras_entropy.study.single_run import load
+from keras_entropy.study.run_data import load
 from keras_entropy_cli import user_file
 from keras_entropy_cli.options import MODELS
 

@@ -15,7 +15,7 @@ from keras_entropy_cli.errors import echo, interruptible, printable, user_errors
 from keras_entropy_cli.start import load_keras
 
 if TYPE_CHECKING:
-    from keras_entropy.study import Study
+    from keras_entropy.study import Study, StudyResult
 
 _REASONS = 5
 """Number of reasons for failed runs that are printed, the most frequent first."""
@@ -85,8 +85,15 @@ def study(
         planned = study_file.study_of(text, file, output, seed)
         with interruptible(f"Finished runs are in {output}. {options.how_to_continue(overwrite=overwrite)}"):
             with options.executor_of(scheduler) as executor:
-                _run(planned, executor=executor, workers=workers, retry_failed=retry_failed, overwrite=overwrite)
+                result = _run(
+                    planned, executor=executor, workers=workers, retry_failed=retry_failed, overwrite=overwrite
+                )
             _report(output)
+        if len(result.failed) == len(result.records):
+            raise ValueError(
+                "No run finished, for the reasons above. Mend the cause, and use --resume --retry-failed, or "
+                "--overwrite if the study has changed."
+            )
 
 
 def _toml(file: Path) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def _toml(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} is not TOML: {error}.") from error
 
 
-def _run(study: Study, **settings: Any) -> None:
+def _run(study: Study, **settings: Any) -> StudyResult:
     from keras_entropy import EntropyWarning
     from keras_entropy.study import JobError
 
@@ -111,7 +118,7 @@ def _run(study: Study, **settings: Any) -> None:
         # The report says how many runs failed, and why.
         warnings.filterwarnings("ignore", r"\d+ of \d+ runs did not finish", EntropyWarning)
         try:
-            study.run(**settings)
+            return study.run(**settings)
         except JobError as error:
             raise ValueError(str(error)) from error
 

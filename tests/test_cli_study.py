@@ -225,6 +225,8 @@ def test_reasons_of_runs_that_did_not_finish_are_printed(tmp_path):
 
     assert "2 runs, 2 of them failed" in result.output
     assert "2 of none: diverged, " in result.output
+    assert result.exit_code == 2
+    assert result.output.splitlines()[-1].startswith("Error: No run finished, for the reasons above. Mend the cause")
 
 
 def test_without_a_study_there_is_one_line(tmp_path):

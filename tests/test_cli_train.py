@@ -223,7 +223,10 @@ def test_a_corrected_run_needs_no_overwrite(own):
 
 
 def test_a_loss_of_nan_is_said(own):
-    with pytest.warns(EntropyWarning, match="The loss is NaN or infinite from epoch 1 on. Look for NaN in the data"):
+    with (
+        pytest.warns(EntropyWarning, match="`data` holds NaN or infinite numbers: 576 in x_train. A run may"),
+        pytest.warns(EntropyWarning, match="The loss is NaN or infinite from epoch 1 on. Look for NaN in the data"),
+    ):
         command("--model", "own.py:linear", "--dataset", "own.py:nan", "--epochs", 1, "--output", own / "out")
 
 

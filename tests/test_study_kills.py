@@ -42,7 +42,7 @@ def quick(job, task):
     return task.record(history={{"val_task_loss": [1.0] * 200}})
 
 single_run.train = quick
-arm_trial.problem = lambda payload, name, values: {{name: ""}}  # a fork cannot build models
+arm_trial.problem = lambda payload, name, values, seed: {{name: arm_trial.Problem()}}  # a fork cannot build models
 draw = random.Random(0)
 kills = 0
 warnings.simplefilter("ignore")  # JAX warns of every fork

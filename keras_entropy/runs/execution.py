@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, ThreadPoolExecutor, wait
@@ -13,6 +14,9 @@ from keras_entropy.runs.pool import JobError, ProcessDiedError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+_LONGEST = 500
+"""Characters of an error in a record or a warning."""
 
 
 def check_executor(executor: Any, workers: Any) -> None:
@@ -78,8 +82,14 @@ def run_all(
 
 
 def described(error: BaseException) -> str:
-    """An exception in one line, with the file and line that raised it."""
-    text = _checks.printable(" ".join(str(error).split())[:500])
+    """An exception in one line, with the file and line that raised it.
+
+    TensorFlow lists the frames of a graph before it names the cause, and Keras prints parts in bold.
+    """
+    lines = [line for line in str(error).splitlines() if not line.lstrip().startswith('File "')]
+    text = _checks.printable(" ".join(re.sub(r"\x1b\[[01]m", "", " ".join(lines)).split()))
+    if len(text) > _LONGEST:  # the cause may stand at the end
+        text = f"{text[: _LONGEST // 4]} ... {text[-_LONGEST * 3 // 4 :]}"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {text}{place}"

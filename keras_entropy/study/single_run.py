@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import inspect
-import numbers
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 
-from keras_entropy import _backend, _checks, _files
+from keras_entropy import _backend, _files
 from keras_entropy.callbacks import EntropyLogger
 from keras_entropy.runs import machine, memory, shared_models, training
 from keras_entropy.runs.execution import described
@@ -27,6 +25,7 @@ from keras_entropy.runs.seeds import seeded
 from keras_entropy.runs.watch import Watch
 from keras_entropy.study import controls
 from keras_entropy.study.arms import Arm
+from keras_entropy.study.run_data import load
 
 
 class NotLoggedError(JobError):
@@ -224,41 +223,6 @@ class StudyWatch(Watch):
                 f"`{argument}` should be one of the logged values: {', '.join(self.history)}. Received: {name!r}. "
                 "Compile the model with it, or choose another."
             )
-
-
-def load(data: Any, seed: int) -> tuple[Any, Any, Any, Any]:
-    """The arrays of a study; a function of data is called, with the seed if it takes one."""
-    if callable(data):
-        data = data(seed=seed) if "seed" in inspect.signature(data).parameters else data()
-    return check_data(data)
-
-
-def check_data(data: Any) -> tuple[Any, Any, Any, Any]:
-    """Return the four arrays of data, or raise an error."""
-    if not isinstance(data, Iterable):
-        raise TypeError(_checks.message("data", "(x_train, y_train, x_val, y_val) or a function", data))
-    arrays = tuple(data)  # of a Dataset these are its arrays
-    if len(arrays) != 4:
-        raise ValueError(
-            f"`data` should be (x_train, y_train, x_val, y_val), or a function that returns them. Received: "
-            f"{len(arrays)} values."
-        )
-    for part in keras.tree.flatten(arrays):
-        dtype = getattr(part, "dtype", None)
-        if isinstance(part, str | numbers.Number) or getattr(dtype, "kind", " ") in "OUS":
-            received = type(part).__name__ if dtype is None else f"an array of {dtype}"
-            raise TypeError(
-                f"`data` should have arrays of numbers. Received: {received}. Convert lists with np.asarray, and text "
-                "and objects to numbers."
-            )
-    for name, x, y in (("training", *arrays[:2]), ("validation", *arrays[2:])):
-        sizes = {len(array) for part in (x, y) for array in keras.tree.flatten(part) if hasattr(array, "shape")}
-        if x is None or len(sizes) > 1 or 0 in sizes or (sizes and y is None):  # a PyDataset brings its own targets
-            raise ValueError(
-                f"`data` should have as many {name} targets as inputs, and at least one. Received: arrays of "
-                f"{', '.join(map(str, sorted(sizes))) or 'no'} samples."
-            )
-    return arrays
 
 
 def fingerprint(model: Any) -> str:

@@ -23,7 +23,8 @@ from keras_entropy.study import arm_trial, axes, folder, report_files, work
 from keras_entropy.study.arms import Arm
 from keras_entropy.study.axes import OWN_AXES, Values, checked_axes
 from keras_entropy.study.metrics import direction
-from keras_entropy.study.single_run import Job, Task, check_data
+from keras_entropy.study.run_data import check_data
+from keras_entropy.study.single_run import Job, Task
 from keras_entropy.study.study_plan import plan_of
 from keras_entropy.study.study_result import StudyResult
 
@@ -40,7 +41,7 @@ class Study:
         arms: Iterable of `Arm` with different names.
         seeds: Iterable of integers. Seeds of the compared runs.
         data: Tuple (x_train, y_train, x_val, y_val); or a function that returns it, which may take `seed`. The function
-            is called once per run; use one for large data.
+            is called once per run, and once before all runs; use one for large data.
         output: Path of the folder for the records, which makes the study resumable. Defaults to None: the records stay
             in memory.
         grid: Dict of axes to values, such as widths; every combination is compared. Defaults to None.
@@ -243,7 +244,7 @@ class Study:
             folder.locked(self.output, described, overwrite=overwrite) as begun,
             ProcessPool(workers or _cores(), log=log) if executor is None else contextlib.nullcontext(executor) as used,
         ):
-            arm_trial.check(payload, self._values(without=begun), used)
+            arm_trial.check(payload, self._values(without=begun), used, self.seeds[0] if callable(self.data) else None)
             with (
                 folder.recorded(self.output, described, job.key, overwrite=overwrite) as ended,
                 Progress(names, progress) as table,

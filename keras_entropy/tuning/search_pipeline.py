@@ -23,7 +23,7 @@ from keras_entropy.runs.pool import ProcessPool, shares
 from keras_entropy.runs.progress import Progress
 from keras_entropy.study import Arm, Study, StudyResult, compare
 from keras_entropy.study.controls import transform
-from keras_entropy.study.single_run import load
+from keras_entropy.study.run_data import load
 from keras_entropy.tuning import output_folder, range_notes, search_arguments, tensorboard_log
 from keras_entropy.tuning.conclusion import Duel, luck
 from keras_entropy.tuning.contenders import ORTHOGONALITY, Contender, checked_controls, contenders
