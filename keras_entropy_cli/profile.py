@@ -94,6 +94,13 @@ def profile(
             "randomly initialised copy.",
         ),
     ] = None,
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Look for outputs that are constant on these inputs of the model: an array that numpy.save wrote.",
+        ),
+    ] = None,
     log: Annotated[
         Path | None,
         typer.Option(
@@ -116,7 +123,7 @@ def profile(
         _check_files({"--plot": plot, "--json": json, "--html": html}, overwrite=overwrite)
         if log is not None and html is None:
             raise ValueError("--log shows epochs on the page of --html. Add --html FILE.")
-        _check_inputs(model, builder, weights, {"--reference": reference, "--log": log})
+        _check_inputs(model, builder, weights, {"--reference": reference, "--log": log, "--sample": sample})
         load_keras()
 
         from keras_entropy.profile import EntropyProfile, entropy_profile
@@ -135,9 +142,10 @@ def profile(
             raise ValueError(
                 f"{reference} is a profile of measure {compared.measure!r}: add --measure {compared.measure}."
             )
+        inputs = None if sample is None else _inputs(sample)
         network = _model(model, weights, builder)
         chosen = _chosen(network, placement, compared)
-        found = entropy_profile(network, measure.value, progress=True)
+        found = entropy_profile(network, measure.value, sample=inputs, progress=True)
         if epochs is not None:
             _check_log(log, epochs, found)
         other, name = compared, "reference"
@@ -153,6 +161,19 @@ def profile(
             found.plot(other, plot)
         if html is not None:
             found.to_html(html, other, epochs)
+
+
+def _inputs(sample: Path) -> Any:
+    """Read the array of --sample."""
+    import numpy as np
+
+    try:
+        found = np.load(sample, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"--sample should name an array that numpy.save wrote. Received: {sample}. {error}") from error
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"--sample should name one array (.npy). Received: {sample} with {', '.join(found.files)}.")
+    return found
 
 
 def _check_log(log: Path | None, epochs: dict[str, list[float]], found: EntropyProfile) -> None:

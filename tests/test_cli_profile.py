@@ -216,6 +216,35 @@ class TestErrors:
         assert "log.csv should be a log of this model. Received: the columns epoch, loss." in said.stderr
         assert not (tmp_path / "p.html").exists()
 
+    def test_a_sample_shows_constant_outputs(self, tmp_path):
+        model = keras.Sequential([keras.Input((3,)), L.Dense(4, "relu", bias_initializer="ones", name="a")])
+        model.layers[0].set_weights([np.eye(3, 4, dtype="float32"), np.array([1, 1, -100, 1], "float32")])
+        model.save(tmp_path / "m.keras")
+        np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(50, 3)).astype("float32"))
+
+        without = command(tmp_path / "m.keras")
+        said = command(tmp_path / "m.keras", "--sample", tmp_path / "x.npy", "--html", tmp_path / "p.html")
+        assert "constant outputs (no sample)" in without.stdout
+        assert "a: 1 of 4 outputs never changes on the sample of 50 rows (index 2)" in said.stdout
+        assert "never changes on the sample" in (tmp_path / "p.html").read_text()
+
+    def test_a_sample_that_is_no_array_is_named(self, tmp_path):
+        np.savez(tmp_path / "x.npz", a=np.ones(2), b=np.ones(2))
+        (tmp_path / "x.npy").write_text("1,2\n")
+        np.save(tmp_path / "o.npy", np.array([None, 1]), allow_pickle=True)
+        np.save(tmp_path / "shape.npy", np.ones((9, 5)))
+        for name, words in [
+            ("x.npz", "--sample should name one array (.npy)"),
+            ("x.npy", "--sample should name an array that numpy.save wrote"),
+            ("o.npy", "--sample should name an array that numpy.save wrote"),
+            ("none.npy", "--sample should name a file that exists"),
+            ("shape.npy", "sample"),
+        ]:
+            said = command("cnn", "--sample", tmp_path / name)
+            assert said.exit_code == 2
+            assert words in said.stderr
+            assert said.stdout == ""
+
     def test_names_from_a_file_reach_no_terminal_unchanged(self, tmp_path):
         layers = [L.Dense(2, name="a\x1b[31mRED\x07"), L.PReLU(name="p\x1b[2J")]
         keras.Sequential([keras.Input((3,)), *layers], name="m[red]x[bold]y").save(tmp_path / "m.keras")

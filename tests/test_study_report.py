@@ -192,6 +192,14 @@ def test_the_page_begins_with_its_conclusion(whole):
     assert text.count("is better than none by") == 4
 
 
+def test_with_a_margin_the_conclusion_names_what_is_equivalent(tmp_path):
+    study = write_study(tmp_path / "study", arms=("none", "tc"), widths=())
+    for margin, said in ((1e3, " Shown to be equivalent to none within 1000.0: tc."), (1e-9, "")):
+        text = (report(study, tmp_path / str(margin), margin=margin) / "report.md").read_text()
+        words = text.split("\n\n")[2]
+        assert words == f"Shown to be better than none in val_task_loss at the last epoch: tc.{said}"
+
+
 def test_a_conclusion_on_part_of_the_runs_says_so(tmp_path):
     folder = report(write_study(tmp_path / "study", keep=lambda r: r.seed < 2), tmp_path / "out")
     assert "## Conclusion\n\nPreliminary, because the study is not complete. " in (folder / "report.md").read_text()

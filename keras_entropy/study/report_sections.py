@@ -29,6 +29,8 @@ def conclusion(plan: StudyPlan, records: Sequence[RunRecord], comparison: Compar
     for row in comparison.rivals:
         name = f"{row.label} ({point_text(row.shared)})" if row.shared else row.label
         said.setdefault(comparison.conclusion(row) or "not possible", []).append(name)
+        if row.equivalence is not None and row.equivalence.equivalent:
+            said.setdefault("equivalent", []).append(name)
     base, metric = comparison.baseline, comparison.metric_text
     parts = [
         f"{start}: {_some(said[key])}."
@@ -36,6 +38,7 @@ def conclusion(plan: StudyPlan, records: Sequence[RunRecord], comparison: Compar
             ("better", f"Shown to be better than {base} in {metric}"),
             ("worse", f"Shown to be worse than {base} in {metric}"),
             ("no difference shown", f"No difference from {base} shown in {metric}"),
+            ("equivalent", f"Shown to be equivalent to {base} within {comparison.margin}"),
             ("not possible", f"Not compared with {base}"),
         )
         if key in said
