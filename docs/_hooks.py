@@ -42,7 +42,7 @@ def _notebooks():
     pages, rows = {}, []
     for path in sorted((ROOT / NOTEBOOKS).glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        blocks = [f"# {path.name}\n\n`{NOTEBOOKS}/{path.name}`, with its outputs."]
+        blocks = [f"`{NOTEBOOKS}/{path.name}`, with its outputs."]
         for cell in cells:
             source = "".join(cell["source"])
             blocks.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
@@ -76,7 +76,9 @@ def on_page_content(html, **_):
 
 
 def on_page_markdown(markdown, page, **_):
-    """Turn links to these files to their pages."""
+    """Turn links to these files to their pages, and give a notebook its title in the navigation."""
+    if page.file.src_uri.startswith(NOTEBOOKS) and not page.file.src_uri.endswith("index.md"):
+        markdown = f"# {page.title}\n\n{markdown}"
     up = "../" * page.file.src_uri.count("/")
 
     def turned(link):

@@ -4,7 +4,7 @@
 
 Two random augmentations of each image are its views. With their distance alone as the loss, the encoder collapses: all
 images get nearly the same vector. `ViewEntropy` subtracts the entropy of the vectors. `EntropyLogger` shows both: at
--2.3 nats per dimension, which is the assumed noise alone, nothing of the images is left.
+-2.3 nats per dimension, the assumed noise alone, the vectors are equal or very small; the effective rank says which.
 
 A linear classifier on the frozen vectors, fitted to all labels and to ten of each class, says how useful they are.
 Beside them stand an encoder with random weights, the raw pixels, and the same network trained with all labels. The

@@ -270,6 +270,21 @@ def test_numbers_that_are_not_finite(write):
     assert 'data-v="-1e+300"' in text
 
 
+def test_weights_that_are_not_measured_are_named_as_by_the_command(write, tmp_path):
+    network = built(*(L.PReLU(name=f"p{i}") for i in range(9)), L.Dense(3, name="c"), L.Dense(2, name="d"))
+    network.get_layer("c").set_weights([np.full((4, 3), np.nan), np.zeros(3)])
+    text, _ = write(entropy_profile(network))
+    words = Elements(text.partition('<h2 id="layers">')[0]).text
+    network.save(tmp_path / "m.keras")
+    command = CliRunner().invoke(app, ["profile", str(tmp_path / "m.keras"), "--randomize", "0"])
+
+    assert "What stands out Not measured (10) c (Dense): not finite: 12 NaN of 12 values." in words  # before the PReLUs
+    assert "not measured: c (Dense): not finite: 12 NaN of 12 values" in command.stdout
+    assert "2 more p7 (PReLU): an activation" in words
+    (row,) = re.findall(r'<tr data-i="9">.*?</tr>', text)
+    assert '<td data-v="0.5"><span>not measured</span></td>' in row
+
+
 def test_boxes_and_curves_are_short():
     values = np.concatenate([np.linspace(-1, 1, 1001), np.full(300, -50.0), [60.0, -math.inf]])
     box = page_data.box(values)

@@ -144,6 +144,15 @@ def test_no_page_fetches_from_another_host(site, pages):
     assert {name: found for name, found in styles.items() if found} == {}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples/notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_has_a_title_of_words(path, site):
+    text = (site / f"examples/notebooks/{path.stem}.html").read_text(encoding="utf-8")
+    (title,) = re.findall(r"<title>(.*) - keras-entropy</title>", text)
+
+    assert len(title.split()) > 2
+    assert re.search(rf"<h1[^>]*>{title}<", text)
+
+
 @pytest.fixture(scope="module")
 def address(site):
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -181,3 +190,16 @@ def test_a_page_on_a_phone(page, scheme, address, browser):
     assert palette == {"light": "default", "dark": "slate"}[scheme]
     assert [url for url in fetched if not url.startswith(address)] == []
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("page", ["quick_start.html", "examples/notebooks/search.html", "api/study.html"])
+def test_code_and_results_fit_a_laptop(page, address, browser):
+    size = {"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    browser.get(f"{address}/{page}")
+
+    blocks = "[...document.querySelectorAll('pre > code')]"
+    cut = f"return {blocks}.filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"
+    assert browser.execute_script(cut) == []

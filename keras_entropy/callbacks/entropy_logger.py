@@ -53,7 +53,7 @@ class EntropyLogger(keras.callbacks.Callback):
     * `entropy/<layer path>/sigmoid`, with a `sample`: mean sigmoid entropy of a `DualDense`, in bits per unit, over the
       positions that its mask includes;
     * `representation/<layer path>/entropy`, with `representations`: entropy of the layer's outputs on the sample, in
-      nats per dimension (`functional.gaussian_entropy`), log(0.01) / 2 = -2.303 if all are equal;
+      nats per dimension (`functional.gaussian_entropy`), log(0.01) / 2 = -2.303 if all are equal or very small;
       `representation/<layer path>/effective_rank`: the number of dimensions that they use, near 1 if they fall onto a
       line; `representation/<layer path>/dead`: the part of the dimensions that never changes;
     * `entropy_penalty`: sum of the entropy penalties of all kernels at the end of the epoch. Penalties of activations,

@@ -148,20 +148,25 @@ class Page:
             f"{len(self.records)} weights are measured{beside}."
         )
 
+    def _not_measured(self) -> str:
+        """The weights without a value, in the words of the command: first those that the random copy can measure."""
+        measurable = {record.path for record in self.others if record.skipped is None}
+        found = sorted(
+            ((i, record) for i, record in enumerate(self.records) if record.skipped is not None),
+            key=lambda pair: pair[1].path not in measurable,
+        )
+        items = [f"{_button(i, r.path)} ({_text(r.kind)}): {_text(r.skipped or '')}." for i, r in found]
+        return f"<h3>Not measured ({len(items)})</h3>\n{_list(items)}" if items else ""
+
     def _findings(self) -> str:
-        parts = []
+        parts = [self._not_measured()]
         for kind, advice in ADVICE.items():
             own = [finding for finding in self.findings if finding.kind == kind]
             if not own:
                 continue
-            items = [f"<li>{self._link(finding)}: {_text(_with_minus(finding.evidence))}.</li>" for finding in own]
-            more = "\n".join(items[MOST_ITEMS:])
-            left = (
-                f"<details><summary>{len(items) - MOST_ITEMS} more</summary><ul>{more}</ul></details>" if more else ""
-            )
-            first = "\n".join(items[:MOST_ITEMS])
+            items = [f"{self._link(finding)}: {_text(_with_minus(finding.evidence))}." for finding in own]
             parts.append(
-                f"<h3>{heading(kind).capitalize()} ({len(own)})</h3>\n<ul>{first}</ul>{left}\n"
+                f"<h3>{heading(kind).capitalize()} ({len(own)})</h3>\n{_list(items)}\n"
                 f'<p class="advice">{_text(advice)}</p>'
             )
         sentences = remarks(self.findings, self.measure, self.other_is_random, self.sampled)
@@ -183,9 +188,7 @@ class Page:
 
     def _link(self, finding: Finding) -> str:
         i = self._place(finding)
-        if i is None:
-            return _text(finding.path)
-        return f'<button type="button" class="link" data-layer="{i}">{_text(finding.path)}</button>'
+        return _text(finding.path) if i is None else _button(i, finding.path)
 
     def _overview(self) -> str:
         own = (
@@ -204,7 +207,7 @@ class Page:
         if record.mean is not None and other is not None and other.mean is not None:
             difference = record.mean - other.mean
         kinds = [finding.kind for finding in self.findings if self._place(finding) == i]
-        stands_out = ", ".join(kinds) if record.skipped is None else "not measured"
+        stands_out, order = (", ".join(kinds), len(kinds)) if record.skipped is None else ("not measured", 0.5)
         mark = ' class="mark"' if kinds else ""
         shape = shape_text(record.shape)
         return (
@@ -213,7 +216,7 @@ class Page:
             f"{_text(record.path)}</button></th>"
             f"{_cell(record.kind, record.kind, 'wide')}{_cell(shape, shape, 'wide')}"
             f"{_number(record.mean)}{_number(None if other is None else other.mean, ' wide')}"
-            f'{_number(difference, sign="+")}<td data-v="{len(kinds)}"><span{mark}>{_text(stands_out)}</span></td></tr>'
+            f'{_number(difference, sign="+")}<td data-v="{order:g}"><span{mark}>{_text(stands_out)}</span></td></tr>'
         )
 
     def _notes(self) -> str:
@@ -272,6 +275,16 @@ def _text(text: str) -> str:
 
 def _with_minus(text: str) -> str:
     return re.sub(r"(?<![\w-])-(?=\d)", MINUS, text)
+
+
+def _button(i: int, path: str) -> str:
+    return f'<button type="button" class="link" data-layer="{i}">{_text(path)}</button>'
+
+
+def _list(items: Sequence[str]) -> str:
+    first, more = ("\n".join(f"<li>{item}</li>" for item in part) for part in (items[:MOST_ITEMS], items[MOST_ITEMS:]))
+    left = f"<details><summary>{len(items) - MOST_ITEMS} more</summary><ul>{more}</ul></details>" if more else ""
+    return f"<ul>{first}</ul>{left}"
 
 
 def _header(name: str, classes: str, order: str, *, first: bool) -> str:

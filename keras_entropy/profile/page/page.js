@@ -340,7 +340,7 @@
     let shown = 0;
     for (const row of rows) {
       const layer = layers[row.dataset.i];
-      const whole = `${layer.name} ${layer.kind}`.toLowerCase();
+      const whole = `${layer.name} ${layer.kind} ${row.cells[row.cells.length - 1].textContent}`.toLowerCase();
       row.hidden = !words.every((word) => whole.includes(word));
       shown += !row.hidden;
     }
