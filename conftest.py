@@ -30,16 +30,37 @@ if BLOCKED:
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from keras_entropy import _backend, _optional  # noqa: E402
 from keras_entropy.runs import memory  # noqa: E402
 
+# A test that takes long because the machine is busy is not wrong.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 # The end of a pipeline can wait for minutes for the thread that tunes it.
 _backend.framework().disable_pipeline_tuning()
 # After a run of a study the next collection would look through all that is set aside.
 _unfreeze, gc.unfreeze = gc.unfreeze, lambda: None
 
 ROOT = Path(__file__).parent
+
+
+PASSED = Path(os.environ.get("KERAS_ENTROPY_PASSED", os.devnull))
+"""File of tests that have passed elsewhere on this backend. They are left out, and those that pass are added."""
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests that have passed elsewhere."""
+    passed = set(PASSED.read_text().splitlines()) if PASSED.exists() else set()
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+    items[:] = [item for item in items if item.nodeid not in passed]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Add the tests that have passed here."""
+    with PASSED.open("a") as file:
+        file.writelines(f"{report.nodeid}\n" for report in terminalreporter.stats.get("passed", ()))
 
 
 MISSING = {name for name in _optional.PACKAGES if importlib.util.find_spec(name) is None}

@@ -157,7 +157,7 @@ kernels_of_one_channel = st.integers(0, 2**32 - 1).map(lambda seed: normal((3, 3
 square_kernels = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 2)).map(
     lambda t: normal((*[3] * t[2], t[1], t[1]), t[0])
 )
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 
 @few

@@ -9,7 +9,7 @@ from oracles import glorot, total_correlation
 
 from keras_entropy import TotalCorrelation, functional
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 6))
 

@@ -213,7 +213,7 @@ def test_corner_log_volume_of_groups_adds_the_groups():
     np.testing.assert_allclose(functional.corner_log_volume(kernel, groups=2), expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), channels=st.integers(1, 3))
 def test_corner_matrix_bounds_the_entropy_of_the_whole_convolution_from_below(seed, channels):
     """Per pixel, on a large circular image: the mean over frequencies of the log-volume of the transfer matrix."""
@@ -226,7 +226,7 @@ def test_corner_matrix_bounds_the_entropy_of_the_whole_convolution_from_below(se
     assert functional.corner_log_volume(kernel) <= exact + 0.05
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), scale=st.floats(1e-3, 1e3), k=st.integers(1, 6))
 def test_scaling_products_and_rotations(seed, scale, k):
     generator = np.random.default_rng(seed)

@@ -150,7 +150,7 @@ def parsed(text):
 
 
 @pytest.mark.parametrize("name", TESTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(samples=two_samples(), lower_is_better=st.booleans())
 def test_swapping_the_samples_swaps_what_is_said(name, samples, lower_is_better):
     a, b = samples
@@ -177,7 +177,7 @@ def test_swapping_the_samples_swaps_what_is_said(name, samples, lower_is_better)
 
 
 @pytest.mark.parametrize("name", TESTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(samples=two_samples(), lower_is_better=st.booleans())
 def test_a_sentence_says_what_the_numbers_say(name, samples, lower_is_better):
     r = quiet(TESTS[name], *samples)
@@ -199,7 +199,7 @@ def test_a_sentence_says_what_the_numbers_say(name, samples, lower_is_better):
     assert said.replace(f" {word} ", f" {opposite} ") == r.sentence("a", "b", lower_is_better=not lower_is_better)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(samples=two_samples(), alternative=st.sampled_from(["less", "greater"]), lower_is_better=st.booleans())
 def test_one_sided_tests_speak_of_one_side(samples, alternative, lower_is_better):
     r = quiet(stats.paired_t, *samples, alternative=alternative)
@@ -210,7 +210,7 @@ def test_one_sided_tests_speak_of_one_side(samples, alternative, lower_is_better
     assert said.startswith(f"a is {word}") == bool(r.p <= 0.05)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(samples=two_samples())
 def test_swapped_is_the_test_of_swapped_samples(samples):
     for alternative, flipped in (("two-sided", "two-sided"), ("less", "greater"), ("greater", "less")):
@@ -225,7 +225,7 @@ def test_swapped_is_the_test_of_swapped_samples(samples):
                     assert ours == theirs, field.name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(samples=two_samples(), margin=st.floats(0.01, 100), paired=st.booleans())
 def test_equivalence_is_said_of_intervals_within_the_margin_only(samples, margin, paired):
     r = quiet(stats.tost, *samples, margin, paired=paired)
