@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 import typer
@@ -96,12 +96,12 @@ def _check_backend() -> None:
 
 
 @contextlib.contextmanager
-def interruptible(remedy: str) -> Iterator[None]:
-    """Report Ctrl-C with how to continue, and exit with code 130."""
+def interruptible(remedy: Callable[[], str]) -> Iterator[None]:
+    """Report Ctrl-C with how to continue, which depends on what was done, and exit with code 130."""
     try:
         yield
     except KeyboardInterrupt:
-        sys.stderr.write(f"\nStopped. {one_line(remedy)}\n")
+        sys.stderr.write(f"\nStopped. {one_line(remedy())}\n")
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -136,8 +136,10 @@ def _walk(settings: Settings, output: Path, *, overwrite: bool, resume: bool) ->
     _optional.require("numba", extra="landscape")
     problem = settings.problem(settings.networks[0], settings.data_seeds[0])
     arguments = settings.arguments(problem)  # before an earlier walk is deleted
-    remedy = f"The walk is in {output}. {options.how_to_continue(overwrite=overwrite)}"
-    with interruptible(remedy), results.locked(overwrite=overwrite):
+    with (
+        interruptible(lambda: options.how_to_continue(output, "walk", overwrite=overwrite)),
+        results.locked(overwrite=overwrite),
+    ):
         options.check_output(
             output, "walk", overwrite=overwrite, resume=resume
         )  # another process may have ended a walk meanwhile

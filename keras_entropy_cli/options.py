@@ -105,10 +105,18 @@ def check_exclusive(*, overwrite: bool, resume: bool) -> None:
         raise ValueError("--overwrite and --resume exclude each other. Use one of them.")
 
 
-def how_to_continue(*, overwrite: bool) -> str:
-    """Return the advice after Ctrl-C, for a command with or without --overwrite."""
+def how_to_continue(output: Path, content: str, *, overwrite: bool) -> str:
+    """Return the advice after Ctrl-C.
+
+    Args:
+        output: Path of the folder.
+        content: String. The kind of work, one of `MARKS`.
+        overwrite: Boolean. Whether the command was given --overwrite.
+    """
+    if not _holds(output, content):
+        return "Nothing was begun. Run the same command again."
     option = "--resume in place of --overwrite" if overwrite else "--resume"
-    return f"Continue with the same command and {option}."
+    return f"What was finished is in {printable(str(output))}. Continue with the same command and {option}."
 
 
 MARKS = {
@@ -119,6 +127,10 @@ MARKS = {
     "set of walks": ("walks.json",),
 }
 """Files that show which work is in a folder. They are named here, to be found before Keras is imported."""
+
+
+def _holds(output: Path, content: str) -> bool:
+    return any(next(output.glob(mark), None) for mark in MARKS[content])
 
 
 def check_output(output: Path, content: str, *, overwrite: bool, resume: bool) -> None:
@@ -137,7 +149,7 @@ def check_output(output: Path, content: str, *, overwrite: bool, resume: bool) -
     shown = printable(str(output))
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"{shown} is a file. Name a folder.")
-    there = any(next(output.glob(mark), None) for mark in MARKS[content])
+    there = _holds(output, content)
     if there and not (overwrite or resume):
         raise FileExistsError(
             f"{shown} holds a {content}. Use --overwrite to replace it, --resume to continue it, or --output for "

@@ -220,16 +220,22 @@ def test_other_errors_are_not_hidden(error):
 
 
 def test_ctrl_c_says_how_to_continue(capsys):
-    with pytest.raises(typer.Exit) as caught, user_errors(), interruptible("Continue with\n--resume."):
+    with pytest.raises(typer.Exit) as caught, user_errors(), interruptible(lambda: "Continue with\n--resume."):
         raise KeyboardInterrupt
 
     assert caught.value.exit_code == 130
     assert capsys.readouterr().err == "\nStopped. Continue with --resume.\n"
 
 
-@pytest.mark.parametrize("command", ["study", "search", "landscape"])
-def test_the_advice_after_ctrl_c_is_a_command_that_works(command, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("command", "content"), [("study", "study"), ("search", "search"), ("landscape", "walk")])
+def test_the_advice_after_ctrl_c_is_a_command_that_works(command, content, tmp_path, monkeypatch):
+    mark = tmp_path / "out" / options.MARKS[content][-1].replace("*", "entropy")
+    begun = False
+
     def stop(*args, **kwargs):
+        if begun:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text("begun")
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
@@ -238,11 +244,14 @@ def test_the_advice_after_ctrl_c_is_a_command_that_works(command, tmp_path, monk
         monkeypatch.setattr(f"keras_entropy.{name}", stop)
     arguments = [command, *(["study.toml"] if command == "study" else []), "--output", "out"]
 
-    stopped = [CliRunner().invoke(app, [*arguments, *option]) for option in ([], ["--overwrite"])]
+    results = [CliRunner().invoke(app, arguments)]
+    begun = True
+    results += [CliRunner().invoke(app, [*arguments, *option]) for option in ([], ["--overwrite"])]
 
-    assert [result.exit_code for result in stopped] == [130, 130]
-    assert "Continue with the same command and --resume." in stopped[0].output
-    assert "Continue with the same command and --resume in place of --overwrite." in stopped[1].output
+    assert [result.exit_code for result in results] == [130, 130, 130]
+    assert "Stopped. Nothing was begun. Run the same command again." in results[0].output
+    assert "Continue with the same command and --resume." in results[1].output
+    assert "Continue with the same command and --resume in place of --overwrite." in results[2].output
 
 
 @pytest.mark.parametrize(
