@@ -22,7 +22,7 @@ def message(argument: str, expected: str, received: object, remedy: str = "") ->
     Args:
         argument: String. Name of the argument.
         expected: String. What it should be, to follow "should be".
-        received: The value of the argument. An array is shown by its shape, a long value is cut.
+        received: The value of the argument. An array, also as nested lists, is shown by its shape; a long value is cut.
         remedy: String. One or more sentences that say what to do. Defaults to none.
 
     Examples:
@@ -39,8 +39,19 @@ def _shown(value: Any) -> str:
         return f"=an integer of {value.bit_length()} bits"
     if hasattr(value, "dtype") and len(getattr(value, "shape", ())):
         return f" of shape {tuple(value.shape)}"
-    text = repr(value)
+    text, shape = repr(value), _shape_of_lists(value)
+    if shape is not None and (len(shape) > 1 or len(text) > _LONGEST):
+        return f" of shape {shape}"
     return f"={text}" if len(text) <= _LONGEST else f"={text[:_LONGEST]}..."
+
+
+def _shape_of_lists(value: Any) -> tuple[int, ...] | None:
+    """The shape of an array of numbers as nested lists; None for anything else, () for a number."""
+    if isinstance(value, numbers.Real):
+        return ()
+    shapes = {_shape_of_lists(item) for item in value} if isinstance(value, list) else set()
+    shape = shapes.pop() if len(shapes) == 1 else None
+    return None if shape is None else (len(value), *shape)
 
 
 def _type(value: object) -> str:

@@ -263,6 +263,8 @@ HUGE = 10**12
 TOUCH = {"class_name": "system", "module": "os", "config": {"command": "touch written"}, "registered_name": None}
 FUNCTION = {"class_name": "function", "module": "keras.utils", "config": "plot_model", "registered_name": "plot_model"}
 TYPE = {"class_name": "__numpy__", "config": {"value": ["a"], "dtype": f"S{HUGE}"}}
+OF_SCRIPT = {"module": None, "class_name": "Net", "registered_name": "mine>Net"}  # as Keras writes a class of a script
+OWN_FUNCTION = {"class_name": "function", "module": "builtins", "config": "act", "registered_name": "function"}
 LAMBDA_BY_PATH = {"module": "keras", "class_name": "layers.Lambda"}
 
 # (name, maker, words of the message)
@@ -294,7 +296,7 @@ BAD = [
     ("large config", lambda p, e: pack(p, {**e, "config.json": e["config.json"] + b" " * 17 * 2**20}), "config of"),
     ("100k deep", with_entry("config.json", nested(100_000)), "not JSON"),
     ("400 deep", with_entry("config.json", nested(400)), "256 deep"),
-    ("unknown class", with_config(set_in_layer(class_name="Denser")), "Denser"),
+    ("unknown class", with_config(set_in_layer(class_name="Denser")), "damaged.*Denser"),
     ("no name", with_config(set_in_layer(class_name=3)), "without a name"),
     ("no settings", with_config(set_in_layer(config=3)), "damaged"),
     ("bad settings", with_config(set_in_settings(unknown_argument=3)), "unknown_argument"),
@@ -307,6 +309,13 @@ BAD = [
     ("lambda", lambda_layer, "contains Lambda"),
     ("lambda by its path", with_config(set_in_layer(**LAMBDA_BY_PATH)), "layers.Lambda"),
     ("unregistered class", unregistered, "Unregistered.*module"),
+    (
+        "class of a script",
+        with_config(set_in_layer(**OF_SCRIPT)),
+        "'Net' of a script or notebook.*load_weights.*--model",
+    ),
+    ("own function", with_config(set_in_settings(activation=OWN_FUNCTION)), "contains 'act', which is neither part"),
+    ("own class in .h5", of_h5(legacy_config("class_name", "Net")), "contains 'Net', which is neither part"),
     ("module os", with_config(set_in_layer(**TOUCH)), "'system' of module 'os'"),
     ("module of a prefix", with_config(set_in_layer(module="keras_hub.layers")), "neither part of Keras"),
     ("function of Keras", with_config(set_in_settings(activation=FUNCTION)), "plot_model"),

@@ -294,7 +294,7 @@ def test_layers_that_keep_no_regularizer_are_named(monkeypatch):
     register_measurable(Odd, lambda layer: {"mix": layer.mix})
     model = keras.Sequential([keras.Input((4,)), Odd()])
 
-    with pytest.warns(EntropyWarning, match=r"class Odd.*saving will drop it"):
+    with pytest.warns(EntropyWarning, match=r"drop the regularizer of odd: the config of class Odd does not"):
         apply_entropy(model, "all", DenseEntropy(0.1))
 
     assert len(model.losses) == 1
@@ -322,6 +322,17 @@ class TestErrors:
     def test_models_that_are_not_built(self):
         with pytest.raises(ValueError, match="not built"):
             apply_entropy(keras.Sequential([L.Dense(2)]), "all", DenseEntropy(1.0))
+
+    def test_a_layer_in_place_of_a_model(self):
+        layer = L.Dense(3)
+        layer.build((None, 4))
+
+        with pytest.raises(
+            TypeError, match=r"`model` should be a keras.Model.*of type Dense.*path of the layer as `pla"
+        ):
+            apply_entropy(layer, "all", DenseEntropy(1.0))
+
+        assert layer.losses == []
 
     def test_a_regularizer_that_does_not_fit_names_the_layer(self):
         model = keras.Sequential([keras.Input((8, 8, 1)), L.Conv2D(4, 3, name="c")])

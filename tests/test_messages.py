@@ -1,5 +1,7 @@
 """What an error says when an argument is of a plausible but wrong kind: which argument, and what to do."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from keras_entropy import (
     EntropyProfile,
     FactorSchedule,
     SumRegularizer,
+    apply_entropy,
     datasets,
+    entropy_profile,
     functional,
     models,
     plots,
@@ -48,6 +52,23 @@ def model():
         (lambda: functional.log_slope(np.ones(2), "sigmiod"), ValueError, "`activation` should be a name or function"),
         (lambda: EntropyLogger(sample="a"), ValueError, "`sample` should be arrays .* Received: sample='a'"),
         (lambda: EntropyLogger(sample=[np.ones((2, 1)), np.ones((3, 1))]), ValueError, r"\[\(2, 1\), \(3, 1\)\]"),
+        (
+            lambda: EntropyLogger(sample=np.ones((9, 2)).tolist()),
+            ValueError,
+            r"sample of shape \(9, 2\) \(of type list\)",
+        ),
+        (lambda: EntropyLogger(sample=[1.0] * 300), ValueError, r"sample of shape \(300,\) \(of type list\)"),
+        (lambda: EntropyLogger(sample=[[1, 2], [3]]), ValueError, r"sample=\[\[1, 2\], \[3\]\]"),
+        (
+            lambda: entropy_profile("m.keras"),
+            TypeError,
+            "`model` should be a Keras model.*Load it first with keras.saving",
+        ),
+        (
+            lambda: apply_entropy(Path("m.keras"), "all", L2),
+            TypeError,
+            "`model`.*Load it first with keras.saving.load_mod",
+        ),
         (lambda: EntropyLogger(log_dir=3), TypeError, "`log_dir` should be the path of a folder"),
         (lambda: EntropyProfile.load("nowhere.json"), FileNotFoundError, "Write one with EntropyProfile.save"),
         (lambda: datasets.load("digitz", "/nowhere"), FileNotFoundError, "digits and spirals need no preparation"),
@@ -64,7 +85,7 @@ def test_the_message_names_the_argument_and_the_remedy(call, kind, says):
         (EntropyLogger("runs/x"), r"`placement` should match.*For a log folder give log_dir='runs/x'\."),
         (
             EntropyLogger(sample=np.ones((6, 3))),
-            r"`sample` should be inputs of the model, of shape \(None, 4\). Received: sample=\(6, 3\).*training inputs",
+            r"`sample` should be inputs of the model, of shape \(None, 4\). Received: sample of shape \(6, 3\).*train",
         ),
     ],
 )

@@ -157,6 +157,7 @@ def one_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("pages")
 
 
+@pytest.mark.filterwarnings("ignore:Saving and clone_model will drop")  # which a page shows
 @pytest.mark.parametrize("page", marked(PAGES))
 def test_the_python_of_the_pages_runs(page, monkeypatch, one_folder, capsys):
     pytest.importorskip("sklearn", reason="the digits need scikit-learn")

@@ -82,6 +82,29 @@ def test_samples_of_other_types_are_refused_in_a_short_line(sample):
     assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.parametrize("sample", [data(), [*data()]])
+def test_a_sample_with_labels_is_refused(sample):
+    model = keras.Sequential([keras.Input((6,)), L.Dense(3, "relu")])
+    model.compile("sgd", "mse")
+    words = r"`sample` should be one array, for the one input of the model. Received: .*\(24, 6\), \(24, 3\).*no labels"
+
+    with pytest.raises(ValueError, match=words):
+        entropy_profile(model, sample=sample)
+    with pytest.raises(ValueError, match=words):
+        model.fit(*data(), verbose=0, callbacks=[EntropyLogger(sample=sample)])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_sample_has_one_array_for_each_input(count):
+    x, _ = data()
+    inputs = [keras.Input((6,)), keras.Input((6,))]
+    model = keras.Model(inputs, L.Dense(3, "relu")(L.Add()(inputs)))
+
+    assert entropy_profile(model, sample=[x, x]).constant is not None
+    with pytest.raises(ValueError, match="`sample` should be 2 arrays, one for each input"):
+        entropy_profile(model, sample=[x] * count)
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow")
 def test_a_data_set_as_a_sample_is_refused():
     import tensorflow

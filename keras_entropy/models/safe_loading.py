@@ -76,6 +76,7 @@ _CONSTANTS = {
 }
 _CLASS_NAME = re.compile(r"[A-Z]\w*")  # functions of Keras, some of which write files, begin with a lower-case letter
 _FUNCTION_MODULES = re.compile(r"builtins|keras\.(activations|initializers|losses|metrics|ops|regularizers)(\.\w+)*")
+_UNKNOWN = re.compile(r"(?:Could not locate function|Unknown [\w ]+:) '([^']+)'")  # of Keras
 _DTYPE = re.compile(r"bool|bfloat16|(u?int|float|complex)\d{1,3}")  # a NumPy string may have any size
 
 
@@ -135,6 +136,9 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     except MemoryError as error:
         raise MemoryError(_one_line(f"{shown} needs more memory than this machine has left.")) from error
     except Exception as error:
+        unknown = _UNKNOWN.search(_reason(error))
+        if unknown:  # its module is not in the config: a function, or anything in an .h5 file
+            raise ValueError(_one_line(f"{shown} {_foreign(unknown[1])}")) from error
         raise ValueError(
             _one_line(f"{shown} is damaged, or was saved by another version of Keras. {_reason(error)} {_SAVE_AGAIN}")
         ) from error
@@ -284,7 +288,7 @@ def _check_config(config: dict[str, Any]) -> None:
 
 
 def _check_object(item: dict[str, Any]) -> None:
-    kind, module, settings = item["class_name"], item.get("module"), item.get("config")
+    kind, module, settings = item["class_name"], item.get("module", ""), item.get("config")
     is_function = kind == "function"
     name = settings if is_function else kind
     if not isinstance(name, str) or not isinstance(module, str | None):
@@ -302,13 +306,19 @@ def _check_object(item: dict[str, Any]) -> None:
     if is_function:
         known = bool(_FUNCTION_MODULES.fullmatch(module or "builtins")) and name.isidentifier()
     else:
-        of_keras = module in (None, "", "builtins", "keras") or str(module).startswith("keras.")
+        of_keras = module in ("", "builtins", "keras") or str(module).startswith("keras.")
         known = name in _CONSTANTS or (of_keras and bool(_CLASS_NAME.fullmatch(name)))
     if not known:
-        raise _RefusalError(
-            f"contains {name[:100]!r} of module {str(module)[:100]!r}, which is neither part of Keras nor registered "
-            f"with keras.saving.register_keras_serializable. {_LOAD_WEIGHTS}"
-        )
+        # Keras writes null for the module of a script or notebook.
+        origin = " of a script or notebook" if module is None else f" of module {module[:100]!r}" if module else ""
+        raise _RefusalError(_foreign(name, origin))
+
+
+def _foreign(name: str, origin: str = "") -> str:
+    return (
+        f"contains {name[:100]!r}{origin}, which is neither part of Keras nor registered in this program "
+        f"with keras.saving.register_keras_serializable. {_LOAD_WEIGHTS}"
+    )
 
 
 def _check_hdf5(path: Path, bound: int) -> Any:

@@ -10,9 +10,13 @@ import keras
 
 from keras_entropy import _backend, _checks, _keras
 from keras_entropy.placement.resolution import Placement, Reference, adapt_to_layer, resolve_placement, takes
-from keras_entropy.profile import MeasurableWeight
+from keras_entropy.placement.unsaved import unsaved_terms
+from keras_entropy.profile import MeasurableWeight, check_built
 from keras_entropy.regularizers import ActivationEntropy, EntropyRegularizer, SumRegularizer, step_counter
 from keras_entropy.regularizers.sum import members
+
+_NAMED = 10
+"""Layers that a warning names, of a model that may have hundreds."""
 
 
 class Attachment:
@@ -88,9 +92,12 @@ def apply_entropy(
 
     In Keras, setting `layer.kernel_regularizer` of a built layer has no effect. This function makes any
     `keras.Regularizer` act from the next `fit` of `model` on, on every backend, beside the regularizers that the layer
-    has. The optimizer's state is kept. `clone_model` and saving keep the regularizer if the layer has an argument for
-    it, as the layers of Keras have. Each layer gets a copy of an entropy regularizer with the layer's own layout,
+    has. The optimizer's state is kept. Each layer gets a copy of an entropy regularizer with the layer's own layout,
     strides, dilation and groups. The members of a `SumRegularizer` are put on one by one, each where it can act.
+
+    Saving and `clone_model` keep the regularizer if the config of the model contains it, as the configs of Keras's own
+    layers and models do. A class of your own that makes its layers itself may drop it, with an `EntropyWarning`: attach
+    it again after loading. (No warning if a class has no config at all: Keras then refuses to save the model.)
 
     A placement chooses among the kernels that the regularizer can act on: `"first"` with a `DenseEntropy` is the first
     Dense kernel, also behind convolutions. `Attachment.layers` lists the chosen ones.
@@ -120,7 +127,7 @@ def apply_entropy(
         ValueError: As `resolve_placement`; if `placement` is an empty dict; if a layer is frozen, because Keras does
             not penalise it; if the regularizer raises an error for a chosen kernel, for instance because it has
             another number of factors than the layer has filters; or if `fit` is running. Nothing is attached then.
-        TypeError: If `regularizer` is not a regularizer of kernels.
+        TypeError: If `model` is not a `keras.Model`, or `regularizer` not a regularizer of kernels.
 
     Examples:
         >>> import keras
@@ -133,6 +140,7 @@ def apply_entropy(
         >>> model.losses
         []
     """
+    _check_model(model)
     _check_not_fitting(model)
     pairs: list[tuple[MeasurableWeight, Any]] = []
     for inner, term in _pairs(placement, regularizer):
@@ -142,11 +150,15 @@ def apply_entropy(
         kinds = [(weight, {type(member) for member in _members(term)}) for weight, term in pairs]
         old = [(w, m) for w, of in kinds for m in w.terms if type(m) in of]
         Attachment(model, old).remove()
-    return attach_to_weights(model, pairs)
+    attached = attach_to_weights(model, pairs)
+    _warn_of_unsaved_terms(model, [weight for weight, _ in pairs])
+    return attached
 
 
 def attach_to_weights(model: Any, pairs: Iterable[tuple[MeasurableWeight, Any]]) -> Attachment:
-    """Put regularizers on weights of a built model, as `apply_entropy` does on the weights of a placement.
+    """Put regularizers on weights of a built model, as `apply_entropy` does, for models that nobody saves.
+
+    It does not warn if saving will drop them.
 
     Args:
         model: A built Keras model.
@@ -170,7 +182,6 @@ def attach_to_weights(model: Any, pairs: Iterable[tuple[MeasurableWeight, Any]])
         )
     _warn_of_equal_terms(terms)
     _attach(terms)
-    _warn_of_unsaved_terms([weight for weight, _ in terms])
     if terms:
         _keras.rebuild_step_functions(model)
     return Attachment(model, terms)
@@ -188,6 +199,13 @@ def _attach(terms: list[tuple[MeasurableWeight, Any]]) -> None:
     for weight, term in terms:
         if getattr(term, "every", 1) > 1:
             step_counter.count_steps(weight.layer, weight.trained_variables[0], term)
+
+
+def _check_model(model: Any) -> None:
+    check_built(model)
+    if not isinstance(model, keras.Model):
+        remedy = "Give the model that has this layer, and the path of the layer as `placement`."
+        raise TypeError(_checks.message("model", "a keras.Model", model, remedy))
 
 
 def _pairs(placement: Any, regularizer: Any) -> list[tuple[Any, Any]]:
@@ -293,12 +311,15 @@ def _equal(one: Any, other: Any) -> bool:
         return False
 
 
-def _warn_of_unsaved_terms(weights: list[MeasurableWeight]) -> None:
-    classes = sorted({type(w.layer).__name__ for w in weights if not hasattr(w.layer, w.regularizer_attribute)})
-    if classes:
+def _warn_of_unsaved_terms(model: Any, weights: list[MeasurableWeight]) -> None:
+    lost = unsaved_terms(model, weights)
+    if lost:
+        others = f" and {len(lost) - _NAMED} others" if len(lost) > _NAMED else ""
+        classes = ", ".join(dict.fromkeys(lost.values()))
         warnings.warn(
-            f"The regularizer acts on layers of class {', '.join(classes)}, but clone_model and saving will drop it: "
-            "the layers have no argument for a regularizer of this weight.",
+            f"Saving and clone_model will drop the regularizer of {', '.join([*lost][:_NAMED])}{others}: the config of "
+            f"class {classes} does not contain it. Attach it again after loading. Or write the class so that it takes "
+            "a regularizer as an argument, passes it to its layer, and returns that of the layer in get_config.",
             _checks.EntropyWarning,
-            stacklevel=4,
+            stacklevel=3,
         )

@@ -7,6 +7,7 @@ Sources:
 from __future__ import annotations
 
 import numbers
+import os
 from typing import Any
 
 import keras
@@ -89,7 +90,9 @@ def entropy_profile(
 def check_built(model: Any) -> None:
     """Raise `TypeError` if `model` is not a Keras layer or model, `ValueError` if it is not built."""
     if not isinstance(model, keras.Layer):
-        raise TypeError(_checks.message("model", "a Keras model", model))
+        is_path = isinstance(model, str | os.PathLike)
+        remedy = "Load it first with keras.saving.load_model." if is_path else ""
+        raise TypeError(_checks.message("model", "a Keras model", model, remedy))
     if not model.built:
         raise ValueError(
             "`model` should be built, so that its kernels exist. Received: a model that is not built. "

@@ -111,6 +111,9 @@ def _sliceable(leaf: Any) -> Any:
 
 
 def _shapes(sample: Any) -> Any:
+    """What a message shows of a sample: an array, or the shapes of several."""
+    if hasattr(sample, "dtype"):
+        return sample
     return keras.tree.map_structure(lambda leaf: tuple(leaf.shape) if hasattr(leaf, "shape") else leaf, sample)
 
 
@@ -122,8 +125,12 @@ def check_sample_fits(model: Any, sample: Any) -> None:
 def _batches(model: Any, sample: Any) -> Iterator[Any]:
     """Yield the rows of a sample in batches; whole batches alone, if the model takes batches of a fixed size."""
     rows = keras.tree.flatten(sample)[0].shape[0]
-    inputs = keras.tree.flatten(getattr(model, "inputs", None))
-    size = next((x.shape[0] for x in inputs if x is not None and x.shape[0] is not None), None)
+    inputs = [x for x in keras.tree.flatten(getattr(model, "inputs", None)) if x is not None]
+    if inputs and isinstance(sample, list | tuple) and len(keras.tree.flatten(sample)) != len(inputs):
+        count = len(inputs)
+        expected = "one array, for the one input of the model" if count == 1 else f"{count} arrays, one for each input"
+        raise ValueError(_checks.message("sample", expected, _shapes(sample), "Give all inputs, and no labels."))
+    size = next((x.shape[0] for x in inputs if x.shape[0] is not None), None)
     if size is not None and rows < size:
         expected = f"inputs of at least {size} rows, the batch size of the model"
         raise ValueError(_checks.message("sample", expected, _shapes(sample)))
