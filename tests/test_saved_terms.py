@@ -225,6 +225,22 @@ def test_the_layers_are_left_with_their_own_regularizers():
     assert [layer.get_config() for layer in (model.first, model.second)] == config
 
 
+@pytest.mark.filterwarnings("error::keras_entropy.EntropyWarning")
+def test_runs_of_studies_and_searches_do_not_warn():
+    keras_tuner = pytest.importorskip("keras_tuner")
+    from keras_entropy.study import Arm
+    from keras_entropy.tuning import EntropyHyperModel
+
+    def build(hp=None):
+        model = called(Net())
+        model.compile("sgd", "mse")
+        return model
+
+    assert EntropyHyperModel(build, DenseEntropy, placements=["all"]).build(keras_tuner.HyperParameters()).losses
+    for arm in (Arm("a", "all", L2), Arm("b", {"one": L2})):
+        assert arm.change(build(), {}, 0).losses
+
+
 def test_many_layers_are_counted():
     class Deep(keras.Model):
         def __init__(self):

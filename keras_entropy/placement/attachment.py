@@ -155,6 +155,13 @@ def apply_entropy(
     return attached
 
 
+def attach_for_a_run(model: Any, placement: Placement, regularizer: Any = None) -> Attachment:
+    """Attach as `apply_entropy`, for a study or a search: without the warning that saving drops the term."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Saving and clone_model will drop", _checks.EntropyWarning)
+        return apply_entropy(model, placement, regularizer)
+
+
 def attach_to_weights(model: Any, pairs: Iterable[tuple[MeasurableWeight, Any]]) -> Attachment:
     """Put regularizers on weights of a built model, as `apply_entropy` does, for models that nobody saves.
 

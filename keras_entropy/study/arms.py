@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_entropy import _checks
-from keras_entropy.placement import apply_entropy
+from keras_entropy.placement.attachment import attach_for_a_run
 from keras_entropy.placement.resolution import Placement
 from keras_entropy.profile.selection import refuse_layers
 from keras_entropy.runs import training
@@ -177,7 +177,7 @@ class Arm:
             regularizer = self.regularizer(values["factor"]) if self.takes_factor else self.regularizer
             controls.attach(model, placement, regularizer, self.constant)
         elif isinstance(placement, Mapping):
-            apply_entropy(model, placement)
+            attach_for_a_run(model, placement)
         return model
 
     def describe(self) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from keras_entropy import _backend, _checks, _keras
 from keras_entropy._backend import Array
-from keras_entropy.placement import apply_entropy, resolve_placement
-from keras_entropy.placement.attachment import attach_to_weights
+from keras_entropy.placement import resolve_placement
+from keras_entropy.placement.attachment import attach_for_a_run, attach_to_weights
 from keras_entropy.placement.resolution import Placement, adapt_to_layer
 from keras_entropy.regularizers import EntropyRegularizer
 
@@ -77,7 +77,7 @@ class SoftOrthogonality(keras.regularizers.OrthogonalRegularizer):
 def attach(model: Any, placement: Placement, regularizer: Any, constant: bool) -> None:
     """Attach a regularizer to a model, or constants with its values at the current weights."""
     if not constant:
-        apply_entropy(model, placement, regularizer)
+        attach_for_a_run(model, placement, regularizer)
         return
     terms = []
     for weight in resolve_placement(model, placement, regularizer=regularizer):

@@ -15,8 +15,8 @@ from keras_tuner import errors
 from keras_entropy import _checks
 from keras_entropy._keras import fresh_names
 from keras_entropy.callbacks import EntropyLogger
-from keras_entropy.placement import apply_entropy, resolve_placement
-from keras_entropy.placement.attachment import attach_to_weights
+from keras_entropy.placement import resolve_placement
+from keras_entropy.placement.attachment import attach_for_a_run, attach_to_weights
 from keras_entropy.placement.resolution import Placement
 from keras_entropy.runs.identity import identity
 from keras_entropy.runs.training import checked_model, refuse_model
@@ -106,7 +106,7 @@ class EntropyHyperModel(keras_tuner.HyperModel):
         placement = self.placements[hp.Choice(PLACEMENT, list(self.placements))]
         kind = self.regularizers[_choice(hp, REGULARIZER, list(self.regularizers))]
         if not self.per_layer:
-            apply_entropy(model, placement, kind(self._factor(hp, FACTOR)))
+            attach_for_a_run(model, placement, kind(self._factor(hp, FACTOR)))
             return model
         weights = resolve_placement(model, placement, regularizer=kind(1.0))
         paths = dict.fromkeys(weight.path for weight in weights)
