@@ -312,7 +312,8 @@ def _print_findings(profile: EntropyProfile, other: EntropyProfile | None) -> No
     from keras_entropy.profile import findings
 
     random = other if other is not None and other.randomize is not None else None
-    for line in findings.conclusion(profile.findings(random), profile.measure, random is not None, sampled=False):
+    sampled = profile.constant is not None
+    for line in findings.conclusion(profile.findings(random), profile.measure, random is not None, sampled):
         echo(line)
     if other is None:
         echo("Add --randomize 0 to compare with a randomly initialised copy.")

@@ -227,6 +227,11 @@ class TestErrors:
         assert "constant outputs (no sample)" in without.stdout
         assert "a: 1 of 4 outputs never changes on the sample of 50 rows (index 2)" in said.stdout
         assert "never changes on the sample" in (tmp_path / "p.html").read_text()
+        model.layers[0].set_weights([np.eye(3, 4, dtype="float32"), np.ones(4, "float32")])
+        model.save(tmp_path / "m.keras")
+        alive = command(tmp_path / "m.keras", "--sample", tmp_path / "x.npy")
+        assert "no constant outputs" in alive.stdout
+        assert "no sample" not in alive.stdout
 
     def test_a_sample_that_is_no_array_is_named(self, tmp_path):
         np.savez(tmp_path / "x.npz", a=np.ones(2), b=np.ones(2))
