@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -65,7 +66,12 @@ def printable(text: object) -> str:
 
 def in_a_line(error: object) -> str:
     """What an error says, in one line of printable text without a full stop, to go on after it."""
-    return printable(" ".join(str(error).split())).rstrip(".")
+    return printable(" ".join(without_bold(str(error)).split())).rstrip(".")
+
+
+def without_bold(text: str) -> str:
+    """Remove the codes of bold text for terminals, which Keras has in its errors."""
+    return re.sub(r"\x1b\[[01]m", "", text)
 
 
 def one_of(argument: str, value: object, choices: Collection[str]) -> str:

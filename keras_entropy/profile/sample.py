@@ -152,7 +152,6 @@ def _call(model: Any, sample: Any, batch: Any) -> None:
     except Exception as error:  # Keras, the backend and layers of the user raise anything
         shape = getattr(model, "input_shape", None)
         expected = "inputs of the model" if shape is None else f"inputs of the model, of shape {shape}"
-        remedy = (
-            f"Give rows of the training inputs, such as x[:500]. The model raised the {type(error).__name__} above."
-        )
+        said = f"{type(error).__name__}: {_checks.in_a_line(error)[:300]}"
+        remedy = f"Give rows of the training inputs, such as x[:500]. The model raised {said}."
         raise ValueError(_checks.message("sample", expected, _shapes(sample), remedy)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, ThreadPoolExecutor, wait
@@ -87,7 +86,7 @@ def described(error: BaseException) -> str:
     TensorFlow lists the frames of a graph before it names the cause, and Keras prints parts in bold.
     """
     lines = [line for line in str(error).splitlines() if not line.lstrip().startswith('File "')]
-    text = _checks.printable(" ".join(re.sub(r"\x1b\[[01]m", "", " ".join(lines)).split()))
+    text = _checks.printable(" ".join(_checks.without_bold(" ".join(lines)).split()))
     if len(text) > _LONGEST:  # the cause may stand at the end
         text = f"{text[: _LONGEST // 4]} ... {text[-_LONGEST * 3 // 4 :]}"
     frames = traceback.extract_tb(error.__traceback__)
