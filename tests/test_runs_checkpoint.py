@@ -1,7 +1,6 @@
 """A checkpoint of a run that cannot be right is not used: the run starts again, with a warning."""
 
 import json
-import shutil
 import warnings
 
 import keras
@@ -131,14 +130,3 @@ def test_a_flipped_bit_changes_nothing(stopped, tmp_path):
             assert run(path) == whole
         warned = [str(warning.message) for warning in caught if warning.category is EntropyWarning]
         assert all(message.startswith("Cannot resume from") and "\n" not in message for message in warned)
-
-
-def test_a_folder_that_is_removed_meanwhile_is_not_made_again(tmp_path):
-    """A study that has ended removes its folder; a run that is still going on in a thread must not bring it back."""
-    folder = tmp_path / "checkpoints"
-    assert run(folder / "a.npz") == run(None)
-    assert folder.exists()
-
-    history = run(folder / "b.npz", stop=lambda epoch, logs=None: shutil.rmtree(folder, ignore_errors=True))
-    assert len(history["loss"]) == 3
-    assert not folder.exists()

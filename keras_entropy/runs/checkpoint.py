@@ -120,8 +120,8 @@ class Checkpoint(keras.callbacks.Callback):
             vars(callback).update(state)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write the checkpoint, unless its folder was removed: the study has ended, and this run counts no more."""
-        if self._path is None or self.model.stop_training or not self._path.parent.is_dir():
+        """Write the checkpoint."""
+        if self._path is None or self.model.stop_training:
             return
         arrays: list[Any] = [_backend.to_host(variable) for variable in _variables(self.model)]
         kept = [_state(callback) for callback in self._callbacks]
