@@ -7,7 +7,6 @@ import math
 import random
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -109,11 +108,12 @@ def test_early_stopping_watches_the_task_and_not_the_penalty():
 @pytest.mark.parametrize(
     "settings", [{"patience": 2, "monitor": "val_acc"}, {"metric": "val_acc"}], ids=["monitor", "metric"]
 )
+@pytest.mark.usefixtures("train_here")  # in a thread, the next run would begin meanwhile, and write into the folder
 def test_a_name_that_is_not_logged_stops_the_study_in_the_first_run(settings, tmp_path):
     study = Study(build, [Arm("none", eager=True)], range(3), data=data, epochs=2, output=tmp_path / "out", **settings)
     says = f"`{list(settings)[-1]}` should be one of the logged values: loss, .*val_mae.* Received: 'val_acc'"
-    with ThreadPoolExecutor(1) as executor, pytest.raises(JobError, match=says):
-        study.run(executor, progress=False)
+    with pytest.raises(JobError, match=says):
+        study.run(progress=False)
 
     assert not (tmp_path / "out").exists()  # so that the corrected study may take its place
 
