@@ -212,6 +212,23 @@ def test_a_model_that_keras_does_not_save_is_said_by_keras_alone(tmp_path):
         model.save(tmp_path / "m.keras")
 
 
+def test_a_term_of_a_loaded_model_can_be_taken_off_after_it_was_trained(tmp_path):
+    x, y = np.ones((8, 4), "float32"), np.ones((8, 3), "float32")
+    model = keras.Sequential([keras.Input((4,)), L.Dense(3, kernel_regularizer=L2, name="one")])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    without = model.evaluate(x, y, verbose=0)
+    apply_entropy(model, "one", DenseEntropy(0.5))
+    model.save(tmp_path / "m.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    assert loaded.evaluate(x, y, verbose=0) != pytest.approx(without, abs=1e-3)
+    loaded.fit(x, y, verbose=0)
+    apply_entropy(loaded, "one", DenseEntropy(0.0), replace=True).remove()
+    assert loaded.evaluate(x, y, verbose=0) == pytest.approx(without, abs=1e-6)
+    assert loaded.fit(x, y, verbose=0).history["loss"] == pytest.approx([without], abs=1e-6)
+    assert isinstance(loaded.get_layer("one").kernel_regularizer, keras.regularizers.L2)
+
+
 def test_the_layers_are_left_with_their_own_regularizers():
     model = called(Net())
     config = [layer.get_config() for layer in (model.first, model.second)]

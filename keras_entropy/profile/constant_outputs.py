@@ -69,7 +69,8 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
         if ends and not np.isfinite(ends).all():
             raise ValueError(
                 f"`sample` should give finite outputs in each layer. Received: NaN or infinite outputs of "
-                f"{_checks.printable(path)!r}. Check the sample and the weights."
+                f"{_checks.printable(path)!r}. Check the sample. A profile without a sample names the weights that are "
+                "not finite."
             )
     return tuple(
         ConstantOutputs(
