@@ -137,7 +137,7 @@ def _walk(settings: Settings, output: Path, *, overwrite: bool, resume: bool) ->
     problem = settings.problem(settings.networks[0], settings.data_seeds[0])
     arguments = settings.arguments(problem)  # before an earlier walk is deleted
     with (
-        interruptible(lambda: options.how_to_continue(output, "walk", overwrite=overwrite)),
+        interruptible(options.how_to_continue(output, "walk", overwrite=overwrite)),
         results.locked(overwrite=overwrite),
     ):
         options.check_output(

@@ -94,7 +94,7 @@ def walk_all(settings: Settings, output: Path, *, workers: int | None, scheduler
         for network in settings.networks
     }
     arguments = settings.arguments(problems[name_of(settings.networks[0])][0])
-    with interruptible(lambda: options.how_to_continue(output, "set of walks", overwrite=overwrite)):
+    with interruptible(options.how_to_continue(output, "set of walks", overwrite=overwrite)):
         with options.executor_of(scheduler) as executor:
             found = _walks(
                 problems, **arguments, pairs=settings.pairs(), folder=output, executor=executor, workers=workers,

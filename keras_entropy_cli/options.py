@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
@@ -105,18 +105,26 @@ def check_exclusive(*, overwrite: bool, resume: bool) -> None:
         raise ValueError("--overwrite and --resume exclude each other. Use one of them.")
 
 
-def how_to_continue(output: Path, content: str, *, overwrite: bool) -> str:
-    """Return the advice after Ctrl-C.
+def how_to_continue(output: Path, content: str, *, overwrite: bool) -> Callable[[], str]:
+    """Return a function that gives the advice after Ctrl-C. Call this before the work begins.
 
     Args:
         output: Path of the folder.
         content: String. The kind of work, one of `MARKS`.
         overwrite: Boolean. Whether the command was given --overwrite.
     """
-    if not _holds(output, content):
-        return "Nothing was begun. Run the same command again."
-    option = "--resume in place of --overwrite" if overwrite else "--resume"
-    return f"What was finished is in {printable(str(output))}. Continue with the same command and {option}."
+    earlier = _marks(output, content)
+
+    def advice() -> str:
+        found, shown = _marks(output, content), printable(str(output))
+        if overwrite and found and found == earlier:
+            return f"The earlier {content} is still in {shown}. Run the same command again."
+        if not found:
+            return "Nothing was begun. Run the same command again."
+        option = "--resume in place of --overwrite" if overwrite else "--resume"
+        return f"What was finished is in {shown}. Continue with the same command and {option}."
+
+    return advice
 
 
 MARKS = {
@@ -129,8 +137,10 @@ MARKS = {
 """Files that show which work is in a folder. They are named here, to be found before Keras is imported."""
 
 
-def _holds(output: Path, content: str) -> bool:
-    return any(next(output.glob(mark), None) for mark in MARKS[content])
+def _marks(output: Path, content: str) -> dict[Path, tuple[int, int]]:
+    """The marks in a folder, each with what changes when it is written again."""
+    found = {path: path.stat() for mark in MARKS[content] for path in output.glob(mark)}
+    return {path: (state.st_ino, state.st_mtime_ns) for path, state in found.items()}
 
 
 def check_output(output: Path, content: str, *, overwrite: bool, resume: bool) -> None:
@@ -149,7 +159,7 @@ def check_output(output: Path, content: str, *, overwrite: bool, resume: bool) -
     shown = printable(str(output))
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"{shown} is a file. Name a folder.")
-    there = _holds(output, content)
+    there = bool(_marks(output, content))
     if there and not (overwrite or resume):
         raise FileExistsError(
             f"{shown} holds a {content}. Use --overwrite to replace it, --resume to continue it, or --output for "

@@ -120,7 +120,7 @@ def search(
 
         for module in ("loky", "filelock", "pandas", "matplotlib", "tensorboard"):
             _optional.require(module, extra="search")
-        with interruptible(lambda: options.how_to_continue(output, "search", overwrite=overwrite)):
+        with interruptible(options.how_to_continue(output, "search", overwrite=overwrite)):
             _backend.framework().disable_pipeline_tuning()
             choice = Choice(model, dataset, None if data_dir is None else str(data_dir))
             arrays = choice.arrays(seed)

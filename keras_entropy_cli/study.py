@@ -83,7 +83,7 @@ def study(
         for module in ("loky", "filelock", "pandas", "matplotlib"):
             _optional.require(module, extra="study")
         planned = study_file.study_of(text, file, output, seed)
-        with interruptible(lambda: options.how_to_continue(output, "study", overwrite=overwrite)):
+        with interruptible(options.how_to_continue(output, "study", overwrite=overwrite)):
             with options.executor_of(scheduler) as executor:
                 result = _run(
                     planned, executor=executor, workers=workers, retry_failed=retry_failed, overwrite=overwrite

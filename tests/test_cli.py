@@ -247,11 +247,16 @@ def test_the_advice_after_ctrl_c_is_a_command_that_works(command, content, tmp_p
     results = [CliRunner().invoke(app, arguments)]
     begun = True
     results += [CliRunner().invoke(app, [*arguments, *option]) for option in ([], ["--overwrite"])]
+    begun = False
+    results.append(CliRunner().invoke(app, [*arguments, "--overwrite"]))
 
-    assert [result.exit_code for result in results] == [130, 130, 130]
+    assert [result.exit_code for result in results] == [130] * 4
     assert "Stopped. Nothing was begun. Run the same command again." in results[0].output
     assert "Continue with the same command and --resume." in results[1].output
     assert "Continue with the same command and --resume in place of --overwrite." in results[2].output
+    # A study and a search keep the earlier one until they begin; a walk has begun here.
+    still = "Nothing was begun." if content == "walk" else f"The earlier {content} is still in out."
+    assert f"Stopped. {still} Run the same command again." in results[3].output
 
 
 @pytest.mark.parametrize(
