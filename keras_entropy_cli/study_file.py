@@ -138,7 +138,10 @@ def _regularizer(values: dict[str, Any], where: str) -> Any:
     known = list(inspect.signature(kind).parameters)[1:]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(f"{where}: {name} has no options {', '.join(unknown)}. It has: {', '.join(known) or 'none'}.")
+        hint = " The arm has a key `factor` of its own." if "factor" in unknown else ""
+        raise ValueError(
+            f"{where}: {name} has no options {', '.join(unknown)}. It has: {', '.join(known) or 'none'}.{hint}"
+        )
     return functools.partial(kind, **options) if factor is None else kind(factor, **options)
 
 

@@ -156,6 +156,7 @@ def test_overwrite_removes_a_study_and_nothing_else(tmp_path):
         ("[[arms]]\nname = 'a'\nregularizer = 'Entropy'", "'DenseEntropy'"),
         ("[[arms]]\nname = 'a'\nfactor = 1.0", "no `regularizer`"),
         ("[[arms]]\nname = 'a'\nregularizer = 'L2'\nfactor = 1.0\noptions = {colour = 1}", "colour"),
+        ("[[arms]]\nname = 'a'\nregularizer = 'L2'\noptions = {factor = 1}", "The arm has a key `factor` of its own."),
         ("[[arms]]\nname = 'a'\narguments = 3", "table of arguments"),
         ("[[arms]]\nname = 'a'\nplacement = 'first'", "study.toml: Arm 'a': `placement` needs something to place"),
         ("[[arms]]\nname = 'a'\nregularizer = 'DenseEntropi'", "study.toml, arm 'a': `regularizer` should be one of"),
