@@ -292,7 +292,7 @@ def test_layers_that_keep_no_regularizer_are_named(monkeypatch):
 
     monkeypatch.setattr(linear_map, "_FUNCTIONS", dict(linear_map._FUNCTIONS))
     register_measurable(Odd, lambda layer: {"mix": layer.mix})
-    model = keras.Sequential([keras.Input((4,)), Odd()])
+    model = keras.Sequential([keras.Input((4,)), Odd(name="odd")])
 
     with pytest.warns(EntropyWarning, match=r"drop the regularizer of odd: the config of class Odd does not"):
         apply_entropy(model, "all", DenseEntropy(0.1))
