@@ -332,6 +332,32 @@ class TestSkipped:
         assert norm.skipped == "not finite: 1 NaN of 2 values"
         assert all(record.skipped is None for record in entropy_profile(model, randomize=0).records)
 
+    def test_biases_and_other_shifts_that_are_not_finite_are_named(self):
+        layers = [L.Dense(3, name="a"), L.BatchNormalization(name="bn"), L.Dense(2, name="b")]
+        model = built(*layers, L.Embedding(4, 2, name="e"), shape=(4,))
+        for path, name in (("a", "bias"), ("bn", "moving_mean"), ("e", "embeddings")):
+            variable = getattr(model.get_layer(path), name)
+            variable.assign(np.full(variable.shape, np.nan))
+
+        profile, random = entropy_profile(model), entropy_profile(model, randomize=0)
+
+        assert {r.path: r.skipped for r in profile.records if r.skipped is not None} == {
+            "e": "not finite: 8 NaN of 8 values",
+            "a/bias": "not finite: 3 NaN of 3 values",
+            "bn/moving_mean": "not finite: 3 NaN of 3 values",
+        }
+        assert {r.path for r in random.records if r.skipped is not None} == {"e"}
+        assert "Nothing else was found: no" in str(profile)
+        assert "a/bias: not finite: 3 NaN of 3 values" in str(profile.compare(random))
+
+    def test_kinds_that_no_measured_weight_can_show_are_not_said_to_be_absent(self):
+        recurrent, none = (entropy_profile(built(layer, shape=(4, 3))) for layer in (L.LSTM(2, name="r"), L.ReLU()))
+        units = "Not looked for: dead outputs, unread inputs, duplicate outputs"
+
+        assert f"{units} (no weight with such units is measured); collapsed layers, " in str(recurrent)
+        assert f"{units}, collapsed layers, layers far from random (nothing is measured)" in str(none)
+        assert not any("Nothing" in str(profile) for profile in (recurrent, none))
+
 
 class TestRegister:
     @pytest.fixture(autouse=True)

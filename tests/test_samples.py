@@ -146,3 +146,45 @@ def test_samples_that_say_nothing_are_refused():
                 use(sample)
     with pytest.raises(ValueError, match="`sample` should be at least two rows to measure representations"):
         EntropyLogger(sample=x[:1], representations="all")
+
+
+class Branch(keras.layers.Layer):
+    """A layer inside a branch, which JAX compiles."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.dense = L.Dense(3, "relu", name="inner")
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, x):
+        return keras.ops.cond(keras.ops.sum(x) > 0, lambda: self.dense(x), lambda: 2 * self.dense(x))
+
+
+def scoped(*layers):
+    with keras.RematScope(mode="full"):
+        return keras.Sequential([keras.Input((6,)), *layers])
+
+
+@pytest.mark.parametrize(
+    ("model", "on_jax", "elsewhere"),
+    [
+        (lambda: keras.Sequential([keras.Input((6,)), Branch(name="b"), L.Dense(3, name="d")]), "d", "b/inner d"),
+        (lambda: keras.Sequential([keras.Input((6, 1)), L.LSTM(4, name="r"), L.Dense(3, name="d")]), "r d", "r d"),
+        pytest.param(
+            lambda: scoped(L.Dense(4, "relu", name="a"), L.Dense(3, name="d")), "", "a d",
+            marks=pytest.mark.skipif(BACKEND != "jax", reason="a test of what JAX compiles"),
+        ),
+    ],
+)  # fmt: skip
+def test_layers_inside_what_jax_compiles_are_left_out(model, on_jax, elsewhere):
+    model, (x, y) = model(), data()
+    sample = x.reshape((-1, *model.input_shape[1:]))
+    model.compile("sgd", "mse")
+
+    logs = model.fit(sample, y, verbose=0, callbacks=[EntropyLogger(sample=sample, representations="all")]).history
+
+    constant = entropy_profile(model, sample=sample).constant
+    assert "entropy/d" in logs
+    assert [layer.path for layer in constant] == (on_jax if BACKEND == "jax" else elsewhere).split()

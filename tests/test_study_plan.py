@@ -342,7 +342,7 @@ def test_run_refuses_what_it_cannot_do(tmp_path):
 
 
 def test_an_arm_says_what_it_is():
-    assert repr(Arm("a")) == "Arm('a', placement='first')"
+    assert repr(Arm("a")) == "Arm('a')"
     arm = Arm("b", "all", DenseEntropy(0.5), constant=True, width=3)
     assert repr(arm).startswith("Arm('b', placement='all', regularizer=DenseEntropy(factor=0.5")
     assert repr(arm).endswith("constant=True, width=3)")

@@ -86,7 +86,8 @@ class EntropyLogger(keras.callbacks.Callback):
             `"log_volume"` and `"total_correlation"` take singular values. Defaults to None: no files.
         sample: Inputs of the model, some hundred rows, to measure activations on, in inference mode, at the end of each
             epoch: arrays, tables of pandas or sparse matrices of SciPy, as for `model.predict`. A model of a fixed
-            batch size is called on whole batches alone. Activations of recurrent layers are not measured. Defaults to
+            batch size is called on whole batches alone. Activations of recurrent layers are not measured, nor, on JAX,
+            layers inside what it compiles: `ops.scan`, `ops.cond`, `ops.vectorized_map`, `RematScope`. Defaults to
             None.
         representations: Layers whose outputs on the sample are measured: `"all"`, a name or a glob on layer paths such
             as `"encoder/*"`, several of them, or a predicate on layers; see `profile.select`. More rows than

@@ -9,10 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_entropy import _checks
+from keras_entropy import _checks, _keras
 from keras_entropy._backend.adapter import HostArray
 from keras_entropy.profile.representations import layers_with_representations, positions_of
 from keras_entropy.profile.sample import SamplePass, checked_sample
+from keras_entropy.profile.weights import layers_by_path
 
 _ACTIVATIONS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU)
 
@@ -41,7 +42,9 @@ class ConstantOutputs:
 def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
     """Run a model on a sample, in inference mode, and look at the outputs of its layers that have an activation.
 
-    An output that is constant because its inputs are is left out: a layer before it has the cause, or the sample.
+    An output that is constant because its inputs are is left out: a layer before it has the cause, or the sample. Of a
+    recurrent layer the outputs are looked at, not those of its cell in each step. On JAX, layers inside what it
+    compiles, such as `ops.scan` and `RematScope`, are not looked at.
 
     Args:
         model: A built Keras model.
@@ -51,20 +54,26 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
         A tuple of `ConstantOutputs`, one per layer with an output of real numbers.
 
     Raises:
-        ValueError: If the sample does not fit the model, has fewer than two rows, or gives outputs that are not finite.
+        ValueError: If the sample does not fit the model, has fewer than two different rows, or gives outputs that are
+            not finite.
     """
     sample = checked_sample(sample)
-    rows = keras.tree.flatten(sample)[0].shape[0]
+    leaves = keras.tree.flatten(sample)
+    rows = leaves[0].shape[0]
     if rows < 2:
-        raise ValueError(_checks.message("sample", "at least two rows of inputs", rows, "Give some hundred rows."))
+        raise ValueError(_checks.message("sample", "at least two rows of inputs", leaves[0], "Give some hundred rows."))
     sample_pass = SamplePass()
     extremes: dict[str, list[HostArray]] = {}
     before: dict[str, list[HostArray]] = {}
-    for path, layer in layers_with_representations(model, "all").items():
-        if hasattr(layer, "activation") or isinstance(layer, _ACTIVATIONS):
-            before[path], extremes[path] = [], []
-            _watch(sample_pass, layer, before[path], extremes[path])
+    for path, layer in _with_activation(model).items():
+        before[path], extremes[path] = [], []
+        _watch(sample_pass, layer, before[path], extremes[path])
     sample_pass.run(model, sample)
+    if not any(_differ(leaf) for leaf in leaves):
+        raise ValueError(
+            f"`sample` should have rows that differ: on equal rows every output is constant. Received: {rows} equal "
+            "rows. Give rows of the training inputs, such as x[:500]."
+        )
     for path, ends in extremes.items():
         if ends and not np.isfinite(ends).all():
             raise ValueError(
@@ -84,9 +93,34 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
     )
 
 
+def _differ(leaf: Any) -> bool:
+    """Whether the rows of an array or of a sparse matrix differ."""
+    if hasattr(leaf, "tocsr"):
+        return any((leaf[:1] != leaf[i]).nnz for i in range(1, leaf.shape[0]))
+    values = keras.ops.convert_to_numpy(leaf)
+    return bool((values != values[:1]).any())
+
+
+def _with_activation(model: Any) -> dict[str, Any]:
+    """The recurrent layers, and the innermost layers with an activation that are not in one, by path."""
+    every = layers_by_path(model)
+    recurrent = {path: layer for path, layer in every.items() if isinstance(layer, keras.layers.RNN)}
+    inner = {id(part) for layer in recurrent.values() for part in _keras.layers_of(layer)}
+    innermost = layers_with_representations(model, "all")
+    return {
+        path: layer
+        for path, layer in every.items()
+        if path in recurrent
+        or (
+            (path in innermost and id(layer) not in inner)
+            and (hasattr(layer, "activation") or isinstance(layer, _ACTIVATIONS))
+        )
+    }
+
+
 def _watch(sample_pass: SamplePass, layer: Any, before: list[HostArray], after: list[HostArray]) -> None:
     """Record the extremes of what the activation of a layer is applied to, and of the outputs of the layer."""
-    activation = "call" if isinstance(layer, _ACTIVATIONS) else "activation"
+    activation = "call" if isinstance(layer, (*_ACTIVATIONS, keras.layers.RNN)) else "activation"
     if callable(getattr(layer, activation)):
         sample_pass.watch(layer, activation, before=functools.partial(_widen, before, layer))
     sample_pass.watch(layer, "call", after=functools.partial(_widen, after, layer))
@@ -94,15 +128,16 @@ def _watch(sample_pass: SamplePass, layer: Any, before: list[HostArray], after: 
 
 def _made(before: list[HostArray], after: list[HostArray]) -> HostArray:
     """Whether an activation makes each output constant: one value after it, several before it."""
-    if not before or before[0].shape != after[0].shape:
-        # A layer of a user that applies its activation to something else, or not at all.
-        return np.asarray(after[0] == after[1])
+    constant = np.asarray(after[0] == after[1])
+    if not before:  # a layer of a user that does not apply its activation
+        return constant
     low, high = before
     varies = high - low > _ROUNDING * np.maximum(np.abs(low), np.abs(high))
-    return np.asarray((after[0] == after[1]) & varies)
+    # A recurrent layer, or a layer of a user, may apply its activation to something else.
+    return np.asarray(constant & (varies if varies.shape == constant.shape else varies.any()))
 
 
-def _widen(ends: list[HostArray], layer: Any, outputs: Any, *_: Any, **__: Any) -> None:
+def _widen(ends: list[HostArray], layer: Any, outputs: Any = None, *_: Any, **__: Any) -> None:
     """Widen the smallest and the largest value of each output by those of a batch."""
     axes = positions_of(layer, outputs)
     if axes is None:

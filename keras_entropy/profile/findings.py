@@ -140,9 +140,15 @@ def in_words(findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def conclusion(findings: Sequence[Finding], measure: str, beside_random: bool, sampled: bool) -> list[str]:
+def conclusion(
+    findings: Sequence[Finding],
+    records: Sequence[ProfileRecord],
+    measure: str,
+    beside_random: bool,
+    constant: Sequence[ConstantOutputs] | None,
+) -> list[str]:
     """Lines of text: what stands out, what does not, and what was not looked for."""
-    return [*in_words(findings), *remarks(findings, measure, beside_random, sampled)]
+    return [*in_words(findings), *remarks(findings, records, measure, beside_random, constant)]
 
 
 def heading(kind: str) -> str:
@@ -150,23 +156,44 @@ def heading(kind: str) -> str:
     return HEADINGS.get(kind, kind)
 
 
-def remarks(findings: Sequence[Finding], measure: str, beside_random: bool, sampled: bool) -> list[str]:
+def remarks(
+    findings: Sequence[Finding],
+    records: Sequence[ProfileRecord],
+    measure: str,
+    beside_random: bool,
+    constant: Sequence[ConstantOutputs] | None,
+) -> list[str]:
     """Sentences on what was not found, and on what was not looked for."""
-    beside = [kind for kind in ("collapsed", "far from random") if not beside_random]
-    unseen = beside or ([] if measure == "log_volume" else ["collapsed"])
     there = {finding.kind for finding in findings}
-    known = [kind for kind in ADVICE if kind not in unseen and (sampled or kind != "constant outputs")]
-    absent = [heading(kind) for kind in known if kind not in there]
+    without = _not_looked_for(records, measure, beside_random, constant)
+    unseen = {kind: why for kind, why in without if kind not in there}
+    absent = [heading(kind) for kind in ADVICE if kind not in unseen and kind not in there]
     sentences = []
     if absent:
-        sentences.append(f"{'Nothing else was found' if there else 'Nothing stands out'}: no {', no '.join(absent)}.")
-    left = []
-    if unseen:
-        why = "the measure is not log_volume" if beside_random else "no random copy"
-        left.append(f"{', '.join(map(heading, unseen))} ({why})")
-    if not sampled and "constant outputs" not in there:
-        left.append("constant outputs (no sample)")
+        something = there or any(record.not_finite for record in records)
+        begin = "Nothing else was found" if something else "Nothing stands out"
+        sentences.append(f"{begin}: no {', no '.join(absent)}.")
+    reasons = dict.fromkeys(unseen.values())
+    left = [f"{', '.join(heading(kind) for kind in unseen if unseen[kind] == why)} ({why})" for why in reasons]
     return [*sentences, f"Not looked for: {'; '.join(left)}."] if left else sentences
+
+
+def _not_looked_for(
+    records: Sequence[ProfileRecord], measure: str, beside_random: bool, constant: Sequence[ConstantOutputs] | None
+) -> Iterator[tuple[str, str]]:
+    """Kinds, and why they were not looked for."""
+    measured = [record for record in records if record.skipped is None]
+    no_units = "no weight with such units is measured" if measured else "nothing is measured"
+    if all(record.units is None for record in measured):
+        yield from ((kind, no_units) for kind in ("dead outputs", "unread inputs", "duplicate outputs"))
+    if not measured:
+        yield from ((kind, no_units) for kind in ("collapsed", "far from random"))
+    elif not beside_random:
+        yield from ((kind, "no random copy") for kind in ("collapsed", "far from random"))
+    elif measure != "log_volume":
+        yield "collapsed", "the measure is not log_volume"
+    if not constant:
+        yield "constant outputs", "no sample" if constant is None else "no outputs of an activation were seen"
 
 
 def _of_constant(layer: ConstantOutputs) -> str:

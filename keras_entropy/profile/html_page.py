@@ -17,6 +17,7 @@ from typing import Any
 from keras_entropy import _table
 from keras_entropy._checks import printable
 from keras_entropy.profile import epoch_log, units
+from keras_entropy.profile.constant_outputs import ConstantOutputs
 from keras_entropy.profile.findings import ADVICE, COLLAPSED, FAR, Finding, heading, remarks
 from keras_entropy.profile.measured_model import MOST_COSINES
 from keras_entropy.profile.page_data import MOST_POINTS, Details, layer_data, rounded, shape_text
@@ -61,7 +62,7 @@ class Page:
         others: Sequence of `ProfileRecord` of the other profile.
         other_details: Details of the other profile by path.
         findings: Sequence of `Finding`.
-        sampled: Boolean. Whether the model was run on a sample.
+        constant: Sequence of `ConstantOutputs`; None if the model was not run on a sample.
         log: Values by epoch, from `epoch_log`; None without a log.
     """
 
@@ -75,7 +76,7 @@ class Page:
     others: Sequence[ProfileRecord]
     other_details: Details
     findings: Sequence[Finding]
-    sampled: bool = False
+    constant: Sequence[ConstantOutputs] | None = None
     log: Mapping[str, Sequence[float]] | None = None
 
     def html(self) -> str:
@@ -149,11 +150,11 @@ class Page:
         )
 
     def _not_measured(self) -> str:
-        """The weights without a value, in the words of the command: first those that the random copy can measure."""
+        """The weights without a value, in the words of the command; first those of which training has made it so."""
         measurable = {record.path for record in self.others if record.skipped is None}
         found = sorted(
             ((i, record) for i, record in enumerate(self.records) if record.skipped is not None),
-            key=lambda pair: pair[1].path not in measurable,
+            key=lambda pair: not (pair[1].not_finite or pair[1].path in measurable),
         )
         items = [f"{_button(i, r.path)} ({_text(r.kind)}): {_text(r.skipped or '')}." for i, r in found]
         return f"<h3>Not measured ({len(items)})</h3>\n{_list(items)}" if items else ""
@@ -169,7 +170,7 @@ class Page:
                 f"<h3>{heading(kind).capitalize()} ({len(own)})</h3>\n{_list(items)}\n"
                 f'<p class="advice">{_text(advice)}</p>'
             )
-        sentences = remarks(self.findings, self.measure, self.other_is_random, self.sampled)
+        sentences = remarks(self.findings, self.records, self.measure, self.other_is_random, self.constant)
         return "\n".join([*parts, *(f"<p>{_text(sentence)}</p>" for sentence in sentences)])
 
     def _place(self, finding: Finding) -> int | None:

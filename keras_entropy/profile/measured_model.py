@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_entropy.profile.linear_map import HostArray
 from keras_entropy.profile.measure import measure_weight
+from keras_entropy.profile.not_finite import not_finite
 from keras_entropy.profile.random_copy import random_values
 from keras_entropy.profile.record import ProfileRecord
 from keras_entropy.profile.units import cosines, output_norms, unit_kernel, units_of
@@ -79,10 +80,11 @@ class MeasuredModel:
     def _record(self, index: int, weight: MeasurableWeight | SkippedWeight, measure: str) -> ProfileRecord:
         kind = type(weight.layer).__name__
         if isinstance(weight, SkippedWeight):
-            return ProfileRecord(weight.path, kind, weight.shape, skipped=weight.reason)
+            bad = None if weight.variable is None or self._randomize is not None else not_finite([weight.variable])
+            return ProfileRecord(weight.path, kind, weight.shape, skipped=bad or weight.reason)
         draw = self._draw(index, weight)
         if self._randomize is None:
-            reason = _not_finite(weight)
+            reason = None if weight.finite else not_finite(weight.pieces().values())
             self._sums[weight.path] = self._sum(weight.path)
         else:
             reason = f"cannot be drawn: {kind} has no initializer with a seed for this weight" if draw is None else None
@@ -111,15 +113,6 @@ class MeasuredModel:
 
 MOST_COSINES = 64
 """Outputs of a layer whose cosines a page shows."""
-
-
-def _not_finite(weight: MeasurableWeight) -> str | None:
-    if weight.finite:
-        return None
-    values = np.concatenate([piece.reshape(-1) for piece in weight.pieces().values()])
-    counts = {"NaN": int(np.isnan(values).sum()), "infinite": int(np.isinf(values).sum())}
-    found = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return f"not finite: {found} of {values.size} values"
 
 
 def _tracked(weights: list[Any]) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from keras_entropy import _checks
 from keras_entropy.profile.constant_outputs import constant_outputs
 from keras_entropy.profile.measure import MEASURES
 from keras_entropy.profile.measured_model import MeasuredModel
+from keras_entropy.profile.not_finite import shifts_not_finite
 from keras_entropy.profile.profile import EntropyProfile
 from keras_entropy.profile.weights import inventory
 
@@ -54,11 +55,11 @@ def entropy_profile(
 
     Returns:
         An `EntropyProfile` with one record per weight. A weight that cannot be measured has a record with the reason.
-        Biases and other shifts have no record, because they change no entropy.
+        Biases and other shifts change no entropy. They have a record only if they are not finite.
 
     Raises:
         ValueError: If the model is not built, the measure is unknown, `sample` does not fit the model or has fewer than
-            two rows, or both `randomize` and `sample` are given.
+            two different rows, or both `randomize` and `sample` are given.
         TypeError: If `model` is not a Keras layer or model, or `randomize` is not an integer.
 
     Examples:
@@ -83,7 +84,10 @@ def entropy_profile(
             "`sample` is run on the model itself, not on a randomly initialised copy. Leave out one of both."
         )
     constant = None if sample is None else constant_outputs(model, sample)
-    measured = MeasuredModel(inventory(model), randomize)
+    weights = inventory(model)
+    if randomize is None:
+        weights += shifts_not_finite(model, weights)
+    measured = MeasuredModel(weights, randomize)
     return EntropyProfile.of_model(measured, model.name, measure, randomize, progress, constant)
 
 

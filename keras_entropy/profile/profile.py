@@ -201,7 +201,7 @@ class EntropyProfile:
 
     def _conclusion(self, random: EntropyProfile | None) -> tuple[str, ...]:
         found = self.findings(random)
-        return tuple(conclusion(found, self.measure, random is not None, self.constant is not None))
+        return tuple(conclusion(found, self.records, self.measure, random is not None, self.constant))
 
     def plot(self, other: EntropyProfile | None = None, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw a box plot of the values of each weight (Meni et al., 2023, fig. 1, 8 and 9).
@@ -277,7 +277,7 @@ class EntropyProfile:
             others=() if other is None else other.records,
             other_details={} if other is None else other._details(),
             findings=self.findings(beside),
-            sampled=self.constant is not None,
+            constant=self.constant,
             log=log,
         )
         _files.write_text(path, page.html())

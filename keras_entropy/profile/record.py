@@ -11,6 +11,9 @@ import numpy as np
 from keras_entropy._frozen import FrozenDict
 from keras_entropy.profile.units import Units
 
+NOT_FINITE = "not finite: "
+"""How the reason begins for which a weight with NaN or infinite values is skipped."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ProfileRecord:
@@ -46,6 +49,11 @@ class ProfileRecord:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pieces", FrozenDict(self.pieces))
+
+    @property
+    def not_finite(self) -> bool:
+        """Boolean. Whether the weight is skipped because some of its values are NaN or infinite."""
+        return self.skipped is not None and self.skipped.startswith(NOT_FINITE)
 
     @property
     def outliers(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_entropy import _checks
+from keras_entropy import _backend, _checks
 
 _ROWS = 128
 """Rows of the sample in one call of a model that takes batches of any size."""
@@ -25,7 +25,8 @@ _MISSING = object()
 class SamplePass:
     """One run of a model on a sample, in inference mode, on which recorders see what functions of layers compute.
 
-    What a recorder itself calls is not recorded, such as the activation of which it takes the slope.
+    What a recorder itself calls is not recorded, such as the activation of which it takes the slope. Neither is a value
+    that is not known yet, such as those of a loop that JAX compiles.
     """
 
     def __init__(self) -> None:
@@ -54,13 +55,17 @@ class SamplePass:
         return outputs
 
     def _record(self, recorder: Recorder | None, *args: Any, **kwargs: Any) -> None:
-        if recorder is None or self._recording:
+        if recorder is None or self._recording or not all(map(_known, keras.tree.flatten((args, kwargs)))):
             return
         self._recording = True
         try:
             recorder(*args, **kwargs)
         finally:
             self._recording = False
+
+
+def _known(value: Any) -> bool:
+    return not keras.ops.is_tensor(value) or _backend.host_value(value) is not None
 
 
 @contextlib.contextmanager
@@ -95,9 +100,11 @@ def checked_sample(sample: Any) -> Any:
     for leaf in keras.tree.flatten(sample):
         values = np.asarray(leaf.data if hasattr(leaf, "tocsr") else keras.ops.convert_to_numpy(leaf))
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            found = f"{np.count_nonzero(~np.isfinite(values))} of {values.size} NaN or infinite"
-            remedy = "Leave out these rows, or replace the values."
-            raise ValueError(_checks.message("sample", "finite numbers", found, remedy))
+            raise ValueError(
+                "`sample` should be finite numbers. Received: "
+                f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values NaN or infinite. Leave out these "
+                "rows, or replace the values."
+            )
     return sample
 
 

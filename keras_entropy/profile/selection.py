@@ -44,7 +44,8 @@ def select(weights: Sequence[_Weight], layers: Selection, argument: str = "layer
         ['head']
     """
     places = [_Place(weight.layer, (weight.path, weight.layer_path), weight.path.split("/")) for weight in weights]
-    return [weights[index] for index in _chosen(places, layers, argument)]
+    remedy = " For a layer of another class, `register_measurable` says what its weights are."
+    return [weights[index] for index in _chosen(places, layers, argument, "layers with a measured weight", remedy)]
 
 
 def select_layers(paths: Mapping[str, Any], layers: Selection, argument: str = "layers") -> dict[str, Any]:
@@ -67,7 +68,13 @@ class _Place(NamedTuple):
     names: Sequence[str]
 
 
-def _chosen(places: Sequence[_Place], layers: Selection, argument: str) -> list[int]:
+def _chosen(
+    places: Sequence[_Place],
+    layers: Selection,
+    argument: str,
+    expected: str = "layers of the model",
+    remedy: str = "",
+) -> list[int]:
     """Return the indices of the places that a selection names, in their order."""
     layers = check_selection(layers, argument)
     if layers is None:
@@ -80,8 +87,8 @@ def _chosen(places: Sequence[_Place], layers: Selection, argument: str) -> list[
         if not found:
             paths = ", ".join(place.paths[0] for place in places) or "none"
             raise ValueError(
-                f"`{argument}` should match layers of the model. Received: {pattern!r}, which matches none. "
-                f"Available: {_checks.printable(paths)}."
+                f"`{argument}` should match {expected}. Received: {pattern!r}, which matches none. "
+                f"Available: {_checks.printable(paths)}.{remedy}"
             )
         chosen |= found
     return sorted(chosen)

@@ -55,6 +55,11 @@ class MeasurableWeight:
         return _keras.low_rank_adapters(self.layer, self.attribute)
 
     @property
+    def variables(self) -> tuple[Any, ...]:
+        """Tuple of all variables that the value of the weight is computed from."""
+        return (self.linear_map.value, *self.linear_map.others, *self.adapters)
+
+    @property
     def trained_variables(self) -> tuple[Any, ...]:
         """Tuple of variables that training changes, and whose regularizers act: the variable, or its adapters."""
         return self.adapters or ((self.variable,) if self.variable is not None else ())
@@ -181,6 +186,7 @@ class SkippedWeight:
         shape: Tuple of integers. Shape of the weight; empty if the layer is not built.
         reason: String. Why the weight is not measured.
         layer_path: String. The path without the name of the weight.
+        variable: The Keras variable; None if the reason concerns the whole layer.
     """
 
     path: str
@@ -188,6 +194,12 @@ class SkippedWeight:
     shape: tuple[int, ...]
     reason: str
     layer_path: str = ""
+    variable: Any = None
+
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        """Tuple of the variable, or of none."""
+        return () if self.variable is None else (self.variable,)
 
 
 def inventory(model: Any) -> list[MeasurableWeight | SkippedWeight]:
@@ -214,7 +226,7 @@ def inventory(model: Any) -> list[MeasurableWeight | SkippedWeight]:
             layer_path = unique if alone else unique[: len(path)]
             if isinstance(value, str):
                 shape = tuple(own[name].shape) if name in own else ()
-                found.append(SkippedWeight(unique, layer, shape, value, layer_path))
+                found.append(SkippedWeight(unique, layer, shape, value, layer_path, own.get(name)))
             elif 0 in value.value.shape:
                 shape = tuple(value.value.shape)
                 found.append(SkippedWeight(unique, layer, shape, "it holds no values", layer_path))

@@ -184,7 +184,7 @@ class Arm:
         """The arm as plain values; equal for equal arms, also in another process."""
         return {
             "name": self.name,
-            "placement": identity(self.placement),
+            "placement": identity(self.placement) if self._uses_placement else None,
             "regularizer": identity(self.regularizer),
             "constant": self.constant,
             "initializer": identity(self.initializer),

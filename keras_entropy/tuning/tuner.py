@@ -301,7 +301,8 @@ class EntropyTuner(_keras_tuner.TunerBase):
             reasons = (trial.message for trial in trials if trial.message)
             raise RuntimeError(
                 f"All {len(trials)} trials failed, so there is no best trial. Reason of the first: "
-                f"{_checks.printable(next(reasons, 'unknown').strip().splitlines()[-1])}"
+                f"{_checks.printable(next(reasons, 'unknown').strip().splitlines()[-1])} Look for NaN in the data, and "
+                "train a model of one trial with `fit`, as the search builds it, to see more."
             )
 
     def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any) -> RunRecord:
