@@ -169,8 +169,9 @@ def test_a_module_without_a_model_is_refused(form, name, words, tmp_path, monkey
 
 @pytest.mark.processes
 def test_two_workers(tmp_path, child_environment):
+    (tmp_path / "mine.py").write_text(OWN)
     child = [sys.executable, "-m", "keras_entropy", "search", *QUICK, "--output", tmp_path / "out"]
-    child += ["--controls", "none", "--workers", 2]
+    child += ["--controls", "none", "--workers", 2, "--model", f"{tmp_path / 'mine.py'}:build"]
     done = subprocess.run(list(map(str, child)), env=child_environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr

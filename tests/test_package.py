@@ -54,7 +54,7 @@ def test_importing_adds_little_to_keras(child_environment):
         "print((time.process_time() - middle) / (middle - start))"
     )
 
-    assert min(float(run(code, child_environment).splitlines()[-1]) for _ in range(3)) < 0.05
+    assert any(float(run(code, child_environment).splitlines()[-1]) < 0.05 for _ in range(3))
 
 
 @pytest.mark.processes
@@ -142,6 +142,7 @@ PAGES = {
 SHORTER = {
     "docs/compare.md": {"seeds=range(5)": "seeds=range(2)", "epochs=5": "epochs=1"},
     "docs/landscape.md": {"moves=2e7": "moves=2e6"},
+    "docs/search.md": {"max_trials=3, epochs=2, seeds=2": "max_trials=2, epochs=1, seeds=1"},
 }
 """What is run in place of a page's words, where these take long: the numbers that come out are not looked at."""
 
