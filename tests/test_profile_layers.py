@@ -349,6 +349,8 @@ class TestSkipped:
         assert {r.path for r in random.records if r.skipped is not None} == {"e"}
         assert "Nothing else was found: no" in str(profile)
         assert "a/bias: not finite: 3 NaN of 3 values" in str(profile.compare(random))
+        alone = model.get_layer("a")
+        assert [record.path for record in entropy_profile(alone).records] == ["a", "a/bias"]
 
     def test_kinds_that_no_measured_weight_can_show_are_not_said_to_be_absent(self):
         recurrent, none = (entropy_profile(built(layer, shape=(4, 3))) for layer in (L.LSTM(2, name="r"), L.ReLU()))

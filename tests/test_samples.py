@@ -57,6 +57,7 @@ def test_samples_of_the_types_that_predict_takes():
     for name, sample in odd_samples():
         found = logged(model, sample)["entropy/d/activation"]
         np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
+        assert [layer.constant for layer in entropy_profile(model, sample=sample).constant] == [()], name
 
 
 @pytest.mark.parametrize("rows", [16, 40, 64])

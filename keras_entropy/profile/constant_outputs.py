@@ -96,7 +96,7 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
 def _differ(leaf: Any) -> bool:
     """Whether the rows of an array or of a sparse matrix differ."""
     if hasattr(leaf, "tocsr"):
-        return any((leaf[:1] != leaf[i]).nnz for i in range(1, leaf.shape[0]))
+        return any((leaf[:1] != leaf[i : i + 1]).nnz for i in range(1, leaf.shape[0]))
     values = keras.ops.convert_to_numpy(leaf)
     return bool((values != values[:1]).any())
 

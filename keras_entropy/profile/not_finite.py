@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_entropy import _backend
@@ -38,7 +39,8 @@ def shifts_not_finite(model: Any, weights: Sequence[MeasurableWeight | SkippedWe
     listed = {id(variable) for weight in weights for variable in weight.variables}
     taken = {weight.path for weight in weights}
     found = []
-    for path, layer in {"": model, **layers_by_path(model)}.items():
+    outermost = "" if isinstance(model, keras.Model) else model.name
+    for path, layer in {outermost: model, **layers_by_path(model)}.items():
         for name, variable in own_variables(layer).items():
             where = "/".join(filter(None, (path, name)))
             reason = None if id(variable) in listed or where in taken else not_finite([variable])

@@ -44,7 +44,7 @@ def select(weights: Sequence[_Weight], layers: Selection, argument: str = "layer
         ['head']
     """
     places = [_Place(weight.layer, (weight.path, weight.layer_path), weight.path.split("/")) for weight in weights]
-    remedy = " For a layer of another class, `register_measurable` says what its weights are."
+    remedy = " `register_measurable` makes the weights of other layers measurable."
     return [weights[index] for index in _chosen(places, layers, argument, "layers with a measured weight", remedy)]
 
 

@@ -299,10 +299,10 @@ class EntropyTuner(_keras_tuner.TunerBase):
         trials = list(self.oracle.trials.values())
         if trials and all(trial.status == "FAILED" for trial in trials):
             reasons = (trial.message for trial in trials if trial.message)
+            reason = _checks.printable(next(reasons, "unknown").strip().splitlines()[-1]).removesuffix(".")
             raise RuntimeError(
-                f"All {len(trials)} trials failed, so there is no best trial. Reason of the first: "
-                f"{_checks.printable(next(reasons, 'unknown').strip().splitlines()[-1])} Look for NaN in the data, and "
-                "train a model of one trial with `fit`, as the search builds it, to see more."
+                f"All {len(trials)} trials failed, so there is no best trial. Reason of the first: {reason}. Look for "
+                "NaN in the data. To see more, build a model with the values of one trial and train it with `fit`."
             )
 
     def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any) -> RunRecord:
