@@ -147,6 +147,7 @@ def search(
                     output=output,
                     overwrite=overwrite,
                 )
+            _save_for_raw_inputs(result, arrays[0], how)
             _print(result)
 
 
@@ -214,6 +215,23 @@ def _search(hypermodel: Any, data: Any, **settings: Any) -> SearchResult:
             return tuning.search(hypermodel, data, **settings)
     except (errors.FatalError, RuntimeError) as error:  # a trial that raised, or no trial that succeeded
         raise ValueError(str(error)) from error
+
+
+def _save_for_raw_inputs(result: SearchResult, x_train: Any, how: str) -> None:
+    """Put the preprocessing of all runs into the saved model."""
+    from keras_entropy import _files
+    from keras_entropy.study.controls import transform, with_raw_inputs
+    from keras_entropy.tuning.contenders import INPUTS
+
+    path = Path(result.output) / "best_model.keras"
+    if how == "unchanged" or not path.exists():  # a model that Keras cannot save; a warning has said why
+        return
+    model, control = result.best_model(), INPUTS.get(result.winner)
+    if control is not None:
+        model = with_raw_inputs(model, control, transform(how, x_train)(x_train))
+    with _files.replacing(path) as temporary:
+        with_raw_inputs(model, how, x_train).save(temporary)
+    echo(f"best_model.keras takes the inputs of the data set as they are: it makes them {how} itself.")
 
 
 def _print(result: SearchResult) -> None:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from quick import inline_pool, quick_training
@@ -51,6 +52,23 @@ def test_it_ends_with_a_conclusion(done):
     ]
     assert {row["entropy/regularizer"] for row in rows[:2]} <= {"ConvCornerEntropy", "ConvEntropy"}
     assert {row["optimizer"] for row in rows} <= {"adam", "muon"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_best_model_takes_the_inputs_of_the_data_set(done):
+    """All runs have standardised inputs; the saved model standardises them itself."""
+    folder, printed = done
+    winner = json.loads((folder / "result.json").read_text())["winner"]
+    with (folder / "trials.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["contender"] == winner]
+    best = min(rows, key=lambda row: float(row["val_task_loss"]))
+    images = datasets.load("digits")
+
+    model = keras.saving.load_model(folder / "best_model.keras")
+
+    found = model.evaluate(images.x_test, images.y_test, batch_size=64, verbose=0, return_dict=True)
+    assert found["accuracy"] == pytest.approx(float(best["val_accuracy"]), abs=1e-6)
+    assert "takes the inputs of the data set as they are: it makes them standardised itself." in printed
 
 
 @pytest.mark.usefixtures("quick")

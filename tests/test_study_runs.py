@@ -200,6 +200,50 @@ def test_every_control_trains_and_says_what_it_is():
         control_arms(Arm("none"))
 
 
+@pytest.mark.parametrize("inputs", ["centred", "standardised"])
+def test_a_model_that_transforms_its_inputs_itself(inputs, tmp_path):
+    model, (x, y, *_) = build(), data()
+    x = 3 * x + np.arange(6)
+    x[:, 2] = 1
+    expected = model.evaluate(controls.transform(inputs, x)(x), y, verbose=0, return_dict=True)
+
+    whole = controls.with_raw_inputs(model, inputs, x)
+
+    assert whole.evaluate(x, y, verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-4)
+    whole.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    assert loaded.evaluate(x, y, verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-4)
+
+
+def conv_and_dense():
+    layers = [keras.layers.Conv2D(2, 3, name="c"), keras.layers.Flatten(), keras.layers.Dense(3, "relu", name="d")]
+    model = keras.Sequential([keras.Input((5, 5, 1)), *layers])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("placement", ["first", "all", "*"])
+@pytest.mark.parametrize("term", [DenseEntropy(1e-2), DenseEntropy])
+def test_controls_act_on_the_kernels_that_the_term_takes(placement, term):
+    """In a model with convolutions, `"first"` is not the same kernel for each regularizer."""
+    arms = {arm.name: arm for arm in control_arms(Arm("volume", placement, term))}
+    changed = {}
+    for name, arm in arms.items():
+        model = conv_and_dense()
+        before = keras.ops.convert_to_numpy(model.get_layer("c").kernel)
+        model = arm.change(model, {"factor": 0.1}, 0)
+        assert np.array_equal(before, keras.ops.convert_to_numpy(model.get_layer("c").kernel)), name
+        changed[name] = [layer.name for layer in model.layers if getattr(layer, "kernel", None) is not None
+                         and layer.kernel.regularizer is not None]  # fmt: skip
+        assert ("d_normalisation" in [layer.name for layer in model.layers]) == (name == "batch normalisation")
+        assert "c_normalisation" not in [layer.name for layer in model.layers]
+
+    assert {name for name, layers in changed.items() if layers == ["d"]} == {"constant", "soft orthogonality", "L2"}
+    assert {name for name, layers in changed.items() if layers not in ([], ["d"])} == set()
+    with pytest.raises(TypeError, match="`kernels_of` should be a keras.Regularizer"):
+        Arm("a", "first", "l2", kernels_of="DenseEntropy")
+
+
 def test_initialisation_changes_the_placed_kernel_only():
     model = build()
     first, second = (model.get_layer(name).kernel for name in ("encoder", "decoder"))
@@ -227,7 +271,7 @@ def test_batch_normalisation_stands_before_the_activation_and_keeps_weights_and_
     assert changed.optimizer.name == model.optimizer.name
     x = data()[0]
     # At the start the moving averages are 0 and 1, so that the outputs are those of the model, but for epsilon.
-    np.testing.assert_allclose(changed.predict(x, verbose=0), model.predict(x, verbose=0), atol=5e-3)
+    np.testing.assert_allclose(changed.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-3, atol=5e-3)
 
 
 def test_batch_normalisation_of_other_models():
@@ -239,7 +283,7 @@ def test_batch_normalisation_of_other_models():
     changed = controls.batch_normalised(model, "hidden")
     assert [type(layer).__name__ for layer in changed.layers[1:4]] == ["Dense", "BatchNormalization", "LeakyReLU"]
     x = data()[0]
-    np.testing.assert_allclose(changed.predict(x, verbose=0), model.predict(x, verbose=0), atol=5e-3)
+    np.testing.assert_allclose(changed.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-3, atol=5e-3)
     with pytest.raises(ValueError, match="used once. Received: a placement with shared"):
         controls.batch_normalised(model, "shared")
 

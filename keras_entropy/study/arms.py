@@ -11,7 +11,7 @@ import keras
 
 from keras_entropy import _checks
 from keras_entropy.placement.attachment import attach_for_a_run
-from keras_entropy.placement.resolution import Placement
+from keras_entropy.placement.resolution import Placement, resolve_placement
 from keras_entropy.profile.selection import refuse_layers
 from keras_entropy.runs import training
 from keras_entropy.runs.identity import identity
@@ -38,6 +38,9 @@ class Arm:
             None: the inputs as they are.
         batch_normalization: Boolean. True puts batch normalisation between each placed layer and its activation.
             Defaults to False.
+        kernels_of: A regularizer, or a function of a factor that returns one. The placement then means kernels that it
+            can act on: with a `DenseEntropy`, `"first"` is the first Dense layer also for an arm with L2. Defaults to
+            None: kernels that `regularizer` can act on.
         grid: Dict of axes of this arm to their values. Every combination is compared.
         tune: Dict of axes of this arm to their values. The tuning seeds choose one combination. Values for an axis of
             the study are added to the study's.
@@ -64,6 +67,7 @@ class Arm:
         initializer: Any = None,
         inputs: str | Callable[..., Any] | None = None,
         batch_normalization: bool = False,
+        kernels_of: Any = None,
         grid: Mapping[str, Iterable[Any]] | None = None,
         tune: Mapping[str, Iterable[Any]] | None = None,
         **arguments: Any,
@@ -81,6 +85,9 @@ class Arm:
             raise TypeError(
                 _checks.message("regularizer", "a keras.Regularizer or a function of a factor", regularizer)
             )
+        if kernels_of is not None and (not callable(kernels_of) or isinstance(placement, Mapping)):
+            expected = "a keras.Regularizer or a function of a factor, beside one placement and not a dict"
+            raise TypeError(_checks.message("kernels_of", expected, kernels_of))
         _check_inputs(inputs)
         if isinstance(placement, Mapping) and not (regularizer is None and initializer is None and not constant):
             raise TypeError(
@@ -99,6 +106,7 @@ class Arm:
         self.initializer = initializer
         self.inputs = inputs
         self.batch_normalization = batch_normalization
+        self.kernels_of = kernels_of
         self.grid = checked_axes("grid", grid)
         self.tune = checked_axes("tune", tune)
         self.arguments = arguments
@@ -169,6 +177,9 @@ class Arm:
     def change(self, model: Any, values: Mapping[str, Any], seed: int) -> Any:
         """Apply the changes of the arm to a model, and return it."""
         placement = values.get("placement", self.placement)
+        if self.kernels_of is not None:
+            other = self.kernels_of if isinstance(self.kernels_of, keras.Regularizer) else self.kernels_of(1.0)
+            placement = [weight.path for weight in resolve_placement(model, placement, regularizer=other)] or "none"
         if self.batch_normalization:
             model = controls.batch_normalised(model, placement)
         if self.initializer is not None:
@@ -190,6 +201,7 @@ class Arm:
             "initializer": identity(self.initializer),
             "inputs": identity(self.inputs),
             "batch_normalization": self.batch_normalization,
+            **({} if self.kernels_of is None else {"kernels_of": identity(self.kernels_of)}),
             "arguments": {name: identity(value) for name, value in self.arguments.items()},
         }
 
@@ -211,8 +223,9 @@ def control_arms(rival: Arm) -> list[Arm]:
 
     They are "constant" (the value of the term at the initial weights), "soft orthogonality" (Keras's
     `OrthogonalRegularizer` between units or filters), "L2", "orthogonal initialisation", "scaled initialisation" (the
-    kernel times two), "centred inputs", "standardised inputs" and "batch normalisation". Each has the placement,
-    arguments and axes of the arm. The factors of soft orthogonality and L2 are tuned, and 0 is one of the values.
+    kernel times two), "centred inputs", "standardised inputs" and "batch normalisation". Each has the arguments and
+    axes of the arm, and acts on the kernels that the term of the arm acts on. The factors of soft orthogonality and L2
+    are tuned, and 0 is one of the values.
 
     Args:
         rival: `Arm`. The arm whose gain is to be explained.
@@ -233,6 +246,7 @@ def control_arms(rival: Arm) -> list[Arm]:
         raise ValueError(f"Arm {rival.name!r} has no regularizer. Control arms need an arm with a regularizer.")
     place, arguments = rival.placement, dict(rival.arguments)
     grid, tune = ({axis: v for axis, v in own.items() if axis != "factor"} for own in (rival.grid, rival.tune))
+    kernels = rival.regularizer
     strengths = {**tune, "factor": [0.0, 1e-3, 1e-2, 1e-1]}
     weak = {**tune, "factor": [0.0, 1e-6, 1e-5, 1e-4]}
     same: dict[str, Any] = {"grid": grid, "tune": tune, **arguments}
@@ -242,16 +256,17 @@ def control_arms(rival: Arm) -> list[Arm]:
             "soft orthogonality",
             place,
             functools.partial(controls.SoftOrthogonality, mode="columns"),
+            kernels_of=kernels,
             grid=grid,
             tune=strengths,
             **arguments,
         ),
-        Arm("L2", place, keras.regularizers.L2, grid=grid, tune=weak, **arguments),
-        Arm("orthogonal initialisation", place, initializer="orthogonal", **same),
-        Arm("scaled initialisation", place, initializer=2.0, **same),
+        Arm("L2", place, keras.regularizers.L2, kernels_of=kernels, grid=grid, tune=weak, **arguments),
+        Arm("orthogonal initialisation", place, initializer="orthogonal", kernels_of=kernels, **same),
+        Arm("scaled initialisation", place, initializer=2.0, kernels_of=kernels, **same),
         Arm("centred inputs", place, inputs="centred", **same),
         Arm("standardised inputs", place, inputs="standardised", **same),
-        Arm("batch normalisation", place, batch_normalization=True, **same),
+        Arm("batch normalisation", place, batch_normalization=True, kernels_of=kernels, **same),
     ]
 
 

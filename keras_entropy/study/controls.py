@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_entropy import _backend, _checks, _keras
 from keras_entropy._backend import Array
+from keras_entropy._backend.adapter import HostArray
 from keras_entropy.placement import resolve_placement
 from keras_entropy.placement.attachment import attach_for_a_run, attach_to_weights
 from keras_entropy.placement.resolution import Placement, adapt_to_layer
@@ -166,6 +167,32 @@ def transform(inputs: str | Callable[..., Any] | None, x_train: Any) -> Callable
     if callable(inputs):
         change: Callable[[Any], Any] = inputs(x_train)
         return change
+    mean, deviation = statistics(inputs, x_train)
+    return lambda values: ((np.asarray(values) - mean) / deviation).astype(np.float32)
+
+
+def with_raw_inputs(model: Any, inputs: str, x_train: Any) -> Any:
+    """A model that transforms its inputs itself, and is compiled as the model inside it.
+
+    Args:
+        model: A compiled model with one input, trained on transformed inputs.
+        inputs: String. `"centred"` or `"standardised"`, as for `transform`.
+        x_train: Array. The training inputs before the transformation.
+    """
+    mean, deviation = statistics(inputs, x_train)
+    raw = keras.Input(x_train.shape[1:])
+    changed = (raw - mean.astype("float32")) / deviation.astype("float32")
+    whole = keras.Model(raw, model(changed), name=model.name)
+    whole.compile_from_config(model.get_compile_config())
+    return whole
+
+
+def statistics(inputs: str, x_train: Any) -> tuple[HostArray, HostArray]:
+    """Mean and deviation of each feature, or channel of images; the deviation is 1 where it is not used.
+
+    Raises:
+        TypeError, ValueError: If the inputs are not one array of numbers, or `inputs` is unknown.
+    """
     _checks.one_of("inputs", inputs, INPUTS)
     x = np.asarray(x_train)
     if x.dtype.kind not in "fiu" or x.ndim < 2:
@@ -178,4 +205,4 @@ def transform(inputs: str | Callable[..., Any] | None, x_train: Any) -> Callable
     mean = x.mean(axes, dtype=np.float64)
     deviation = x.std(axes, dtype=np.float64) if inputs == "standardised" else np.ones_like(mean)
     deviation[deviation == 0] = 1  # a constant feature
-    return lambda values: ((np.asarray(values) - mean) / deviation).astype(np.float32)
+    return mean, deviation

@@ -19,7 +19,8 @@ from keras_entropy.tuning.search_result import BASELINE, TERM
 
 ORTHOGONALITY = "soft orthogonality"
 CONTROLS = (ORTHOGONALITY, "L2", "orthogonal initialisation", "centred inputs", "standardised inputs")
-_INPUTS = {"centred inputs": "centred", "standardised inputs": "standardised"}
+INPUTS = {"centred inputs": "centred", "standardised inputs": "standardised"}
+"""Controls that transform the inputs, and how."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +71,8 @@ def _control(name: str, hypermodel: EntropyHyperModel) -> Contender:
     kinds = {ORTHOGONALITY: functools.partial(SoftOrthogonality, mode="columns"), "L2": keras.regularizers.L2}
     if name in kinds:
         return Contender(name, ControlHyperModel(hypermodel, name, kinds[name]))
-    if name in _INPUTS:
-        return Contender(name, _baseline(hypermodel.base, hypermodel), _INPUTS[name])
+    if name in INPUTS:
+        return Contender(name, _baseline(hypermodel.base, hypermodel), INPUTS[name])
     kind = next(iter(hypermodel.regularizers.values()))(1.0)
     return Contender(name, _baseline(OrthogonalBuild(hypermodel.base, kind), hypermodel))
 

@@ -22,11 +22,11 @@ from keras_entropy.runs.identity import digest
 from keras_entropy.runs.pool import ProcessPool, shares
 from keras_entropy.runs.progress import Progress
 from keras_entropy.study import Arm, Study, StudyResult, compare
-from keras_entropy.study.controls import transform
+from keras_entropy.study.controls import transform, with_raw_inputs
 from keras_entropy.study.run_data import load
 from keras_entropy.tuning import output_folder, range_notes, search_arguments, tensorboard_log
 from keras_entropy.tuning.conclusion import Duel, luck
-from keras_entropy.tuning.contenders import ORTHOGONALITY, Contender, checked_controls, contenders
+from keras_entropy.tuning.contenders import INPUTS, ORTHOGONALITY, Contender, checked_controls, contenders
 from keras_entropy.tuning.hypermodel import EntropyHyperModel
 from keras_entropy.tuning.search_figure import write_figure
 from keras_entropy.tuning.search_result import BASELINE, SCHEMA, TERM, ContenderResult, SearchResult, best_of, completed
@@ -197,7 +197,7 @@ def search(
         result = _result(found, tuners, study, holdout, lower, folder)
         _sealed.write(folder / output_folder.RESULT, SCHEMA, result.to_dict())
         write_figure(result, folder / output_folder.FIGURE)
-        _save_best(result, folder / output_folder.MODEL)
+        _save_best(result, INPUTS.get(result.winner), x_train, folder / output_folder.MODEL)
     return result
 
 
@@ -349,10 +349,15 @@ def _contender(tuner: EntropyTuner, found: _Searched, holdout: Mapping[int, floa
     )
 
 
-def _save_best(result: SearchResult, path: Path) -> None:
-    """Save the trained model of the winner, where this machine has its weights and Keras can save it whole."""
+def _save_best(result: SearchResult, inputs: str | None, x_train: Any, path: Path) -> None:
+    """Save the trained model of the winner, where this machine has its weights and Keras can save it whole.
+
+    If the winner has transformed inputs, the saved model transforms them itself.
+    """
     try:
         model = result.best_model()
+        if inputs is not None:
+            model = with_raw_inputs(model, inputs, x_train)
         with _files.replacing(path) as temporary:
             model.save(temporary)
     except Exception as error:  # saving runs the user's code

@@ -210,7 +210,8 @@ class SearchResult:
     def best_model(self, name: str | None = None) -> Any:
         """The model of the best setting of a contender with the weights that its best seed trained in the search.
 
-        The one of the winner is in `best_model.keras` too.
+        The one of the winner is in `best_model.keras` too. The contenders "centred inputs" and "standardised inputs"
+        need their inputs transformed here; the model in the file transforms them itself.
 
         Args:
             name: String. Name of the contender. Defaults to None: the winner.
