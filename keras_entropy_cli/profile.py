@@ -312,8 +312,8 @@ def _print_findings(profile: EntropyProfile, other: EntropyProfile | None) -> No
     from keras_entropy.profile import findings
 
     random = other if other is not None and other.randomize is not None else None
-    found, beside_random = profile.findings(random), random is not None
-    for line in findings.conclusion(found, profile.records, profile.measure, beside_random, profile.constant):
+    copy = None if random is None else random.records
+    for line in findings.conclusion(profile.findings(random), profile.records, profile.measure, copy, profile.constant):
         echo(line)
     if other is None:
         echo("Add --randomize 0 to compare with a randomly initialised copy.")

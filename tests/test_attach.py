@@ -414,3 +414,15 @@ def test_an_equal_term_twice_is_said_and_replaced_when_asked():
         assert kernel.regularizer.factor == factor
     apply_entropy(model, "all", keras.regularizers.L2(1e-3), replace=True)  # of another class: beside the first
     assert len(kernel.regularizer.regularizers) == 2
+
+
+def test_what_is_replaced_stays_if_nothing_can_be_attached():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(3, name="b")])
+    apply_entropy(model, "all", DenseEntropy(1e-3))
+    model.get_layer("a").trainable = False
+
+    with pytest.raises(ValueError, match="Frozen: a.*Nothing was attached"):
+        apply_entropy(model, "all", DenseEntropy(1e-2), replace=True)
+
+    assert model.get_layer("b").kernel_regularizer.factor == pytest.approx(1e-3)
+    assert len(model.losses) == 1

@@ -262,7 +262,8 @@ def test_a_collapse_needs_singular_values(mlp):
     change(mlp, "b", lambda kernel: kernel[:, :2] @ kernel[:2])
     kinds = {finding.kind for finding in found(mlp, "corner")}
     assert "collapsed" not in kinds
-    assert remarks((), entropy_profile(mlp).records, "corner", True, None) == [
+    records = entropy_profile(mlp).records
+    assert remarks((), records, "corner", records, None) == [
         "Nothing stands out: no dead outputs, no unread inputs, no duplicate outputs, no layers far from random.",
         "Not looked for: collapsed layers (the measure is not log_volume); constant outputs (no sample).",
     ]
@@ -293,8 +294,8 @@ def test_a_profile_and_a_comparison_print_that_nothing_stands_out(mlp):
         entropy_profile(mlp, sample=np.random.default_rng(0).normal(size=(500, 32))),
         entropy_profile(mlp, randomize=0),
     )
-    kinds = "no collapsed layers, no dead outputs, no constant outputs, no unread inputs, no duplicate outputs"
-    said = f"Nothing stands out: {kinds}, no layers far from random."
+    kinds = "no collapsed layers, no dead outputs, no constant outputs in the 3 layers whose activation was seen, "
+    said = f"Nothing stands out: {kinds}no unread inputs, no duplicate outputs, no layers far from random."
     assert str(profile).splitlines()[-1] == (
         "Not looked for: collapsed layers, layers far from random (no random copy)."
     )
@@ -342,6 +343,34 @@ def test_a_trained_network_of_digits_is_not_called_faulty(seeded):
     model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(x / 16, y, epochs=3, verbose=0)
     assert {finding.kind for finding in found(model)} <= {"far from random"}
+
+
+def test_what_was_not_looked_at_is_named(seeded):
+    """Layers of few inputs have no duplicates, recurrent ones no units, and zeros nothing to compare with."""
+    few = built(L.Dense(64, kernel_initializer="ones", name="a"), L.Dense(1, name="b"), shape=(2,))
+    gates = built(L.LSTM(8, name="r"), L.Dense(4, name="d"), shape=(5, 3))
+    zeros = built(L.Dense(32, kernel_initializer="zeros", name="z"), L.Dense(32, name="d"), shape=(32,))
+    change(zeros, "z", lambda kernel: np.random.default_rng(0).normal(size=kernel.shape))
+    narrow = entropy_profile(few)
+
+    assert narrow["a"].units.searched is False
+    assert "Not looked for: duplicate outputs in a (too few inputs or too many outputs); collapsed" in str(narrow)
+    assert (
+        "Not looked for: dead outputs, unread inputs, duplicate outputs in r/lstm_cell/kernel, "
+        "r/lstm_cell/recurrent_kernel (a unit has a part in each gate or piece)"
+    ) in str(entropy_profile(gates))
+    assert "collapsed layers, layers far from random in z (the random copy has no volume to compare with)" in str(
+        entropy_profile(zeros).compare(entropy_profile(zeros, randomize=0))
+    )
+
+
+def test_filters_without_a_corner_are_far_from_random(seeded):
+    model = built(L.Conv2D(16, 3, name="c"), shape=(8, 8, 4))
+    corner = np.zeros((3, 3, 4, 16), bool)
+    corner[0, 0, :, :8] = True
+    change(model, "c", lambda kernel: np.where(corner, 0, kernel))
+    (finding,) = found(model, "corner")
+    assert (finding.kind, finding.evidence) == ("far from random", "8 of 16 values are minus infinity")
 
 
 class TestConstantOutputs:
@@ -419,6 +448,20 @@ class TestConstantOutputs:
         change(model, "d", lambda bias: bias - 99, "bias")
         profile = entropy_profile(model, sample=np.random.default_rng(0).normal(size=(32, 5, 3)))
         assert [(layer.path, layer.constant) for layer in profile.constant] == [("d", (0, 1, 2)), ("r", ())]
+
+    def test_a_constant_input_does_not_hide_a_unit_of_a_recurrent_layer(self, seeded):
+        model = built(L.SimpleRNN(4, activation="relu", name="r"), shape=(5, 4))
+        model.get_layer("r").cell.bias.assign([-99, 0, 0, 0])
+        sample = np.random.default_rng(0).normal(size=(32, 5, 4))
+        sample[..., 0] = 1
+        assert [layer.constant for layer in entropy_profile(model, sample=sample).constant] == [(0,)]
+
+    def test_a_layer_of_several_widths_is_left_out(self, seeded):
+        relu, x = L.ReLU(name="relu"), keras.Input((4,))
+        y = relu(L.Dense(3, name="d")(relu(L.Dense(8, name="c")(x))))
+        sample = np.random.default_rng(0).normal(size=(32, 4))
+        paths = [layer.path for layer in entropy_profile(keras.Model(x, y), sample=sample).constant]
+        assert paths == ["c", "d"]
 
     def test_a_branch_that_jax_compiles_is_not_looked_at(self, seeded):
         class Branch(keras.layers.Layer):

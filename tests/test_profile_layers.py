@@ -332,6 +332,24 @@ class TestSkipped:
         assert norm.skipped == "not finite: 1 NaN of 2 values"
         assert all(record.skipped is None for record in entropy_profile(model, randomize=0).records)
 
+    def test_statistics_of_a_normalisation_that_are_not_finite_are_no_dead_outputs(self):
+        model = built(L.BatchNormalization(name="bn"), L.Dense(2, name="d"))
+        variance = np.ones(4)
+        for bad in (np.inf, -1.0):
+            variance[1] = bad
+            model.get_layer("bn").moving_variance.assign(variance)
+            profile = entropy_profile(model)
+            assert profile["bn"].skipped.startswith("not finite: ")
+            assert "Nothing else was found: no dead outputs" in str(profile)
+
+    def test_a_model_of_which_nothing_is_measured_is_compared_too(self):
+        model = built(L.Dense(3, name="a"), L.Dense(2, name="b"), shape=(4,))
+        model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
+        found = entropy_profile(model).compare(entropy_profile(model, randomize=0))
+        assert found.differences == ()
+        assert "a: not finite: 12 NaN of 12 values" in str(found)
+        assert "(nothing is measured)" in str(found)
+
     def test_biases_and_other_shifts_that_are_not_finite_are_named(self):
         layers = [L.Dense(3, name="a"), L.BatchNormalization(name="bn"), L.Dense(2, name="b")]
         model = built(*layers, L.Embedding(4, 2, name="e"), shape=(4,))
@@ -356,7 +374,7 @@ class TestSkipped:
         recurrent, none = (entropy_profile(built(layer, shape=(4, 3))) for layer in (L.LSTM(2, name="r"), L.ReLU()))
         units = "Not looked for: dead outputs, unread inputs, duplicate outputs"
 
-        assert f"{units} (no weight with such units is measured); collapsed layers, " in str(recurrent)
+        assert f"{units} (a unit has a part in each gate or piece); collapsed layers, " in str(recurrent)
         assert f"{units}, collapsed layers, layers far from random (nothing is measured)" in str(none)
         assert not any("Nothing" in str(profile) for profile in (recurrent, none))
 

@@ -159,6 +159,20 @@ def test_activations_and_representations_share_one_pass_and_have_the_values_of_t
         assert both[f"representation/{path}/entropy"] == float(functional.gaussian_entropy(z.astype("float64")))
 
 
+def test_a_layer_that_is_called_for_several_widths_is_left_out():
+    pool, x = L.GlobalAveragePooling1D(keepdims=True, name="pool"), keras.Input((4, 2))
+    y = pool(L.Dense(3, name="d")(pool(x)))
+    model = keras.Model(x, L.Flatten()(y))
+    model.compile("sgd", "mse")
+    sample = np.random.default_rng(0).normal(size=(16, 4, 2))
+
+    logs = model.fit(
+        sample, np.zeros((16, 3)), verbose=0, callbacks=[EntropyLogger(sample=sample, representations="all")]
+    ).history
+
+    assert {name.split("/")[1] for name in logs if name.startswith("representation/")} == {"d"}
+
+
 def test_a_layer_that_is_called_twice_gives_both_outputs(data):
     shared, inputs = L.Dense(4, name="shared"), keras.Input((3,))
     model = keras.Model(inputs, L.Add()([shared(inputs), shared(-inputs)]))

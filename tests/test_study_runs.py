@@ -7,6 +7,7 @@ import math
 import random
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -172,6 +173,23 @@ def test_data_may_depend_on_the_seed_and_must_be_four_arrays():
     record = train(Arm("none"), data=lambda: data()[:3])
     assert record.status == "failed"
     assert "(x_train, y_train, x_val, y_val)" in record.reason
+
+
+def build_with_f1():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, "softmax")])
+    model.compile("sgd", "categorical_crossentropy", metrics=[keras.metrics.F1Score()])
+    return model
+
+
+def test_a_metric_of_several_values_is_left_out_of_the_history():
+    """Keras's `F1Score()` has one value for each class."""
+    x, y = np.random.default_rng(0).normal(size=(30, 6)), np.eye(3)[np.arange(30) % 3]
+    study = Study(build_with_f1, [Arm("none")], [0], data=(x[:20], y[:20], x[20:], y[20:]), epochs=1)
+    with ThreadPoolExecutor(1) as executor:
+        (record,) = study.run(executor, progress=False).records
+    assert record.ok, record.reason
+    assert "loss" in record.history
+    assert "f1_score" not in record.history
 
 
 def test_every_control_trains_and_says_what_it_is():

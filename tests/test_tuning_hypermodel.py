@@ -1,5 +1,7 @@
 """EntropyHyperModel with KerasTuner's own tuners: what is tuned, what is refused, what a failed trial is."""
 
+import types
+
 import keras
 import keras_tuner
 import numpy as np
@@ -9,6 +11,9 @@ from tuning_cases import arrays, build, hypermodel, plain, several
 
 from keras_entropy import ConvEntropy, DenseEntropy, EntropyLogger, SumRegularizer, TotalCorrelation
 from keras_entropy.tuning import EntropyHyperModel
+from keras_entropy.tuning.contenders import OrthogonalBuild
+from keras_entropy.tuning.own_space import L2, TunedBuild
+from keras_entropy.tuning.range_notes import never_tried
 
 TASK_LOSS = keras_tuner.Objective("val_task_loss", "min")
 STOCK = {
@@ -245,3 +250,43 @@ def test_names_of_others_are_refused(name):
 
     with pytest.raises(keras_tuner.errors.FatalValueError, match=f"{name}.*Give it another"):
         hypermodel(build).build(keras_tuner.HyperParameters())
+
+
+def trial(regularizer, placement, status):
+    values = {"entropy/regularizer": regularizer, "entropy/placement": placement}
+    return types.SimpleNamespace(values=values, status=status)
+
+
+def test_what_was_tried_and_failed_is_not_called_untried():
+    model = EntropyHyperModel(build, [DenseEntropy, TotalCorrelation, ConvEntropy], placements=["first", "all"])
+    trials = [trial("DenseEntropy", "first", "COMPLETED"), trial("TotalCorrelation", "first", "FAILED")]
+    assert never_tried(model, trials) == [
+        "the regularizer ConvEntropy was never tried",
+        "all trials with the regularizer TotalCorrelation failed",
+        "the placement all was never tried",
+    ]
+
+
+def frozen_build():
+    model = build(keras_tuner.HyperParameters())
+    model.layers[0].trainable = False
+    return model
+
+
+def test_frozen_kernels_get_no_l2_and_keep_their_values():
+    """A pretrained part that is frozen does not end the search."""
+    kinds = (DenseEntropy(1.0),)
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed(L2, 1e-3)
+    tuned = TunedBuild(frozen_build, kinds)(hp)
+    assert tuned.layers[0].kernel.regularizer is None
+    assert tuned.layers[2].kernel.regularizer is not None
+    keras.utils.set_random_seed(0)
+    plain = frozen_build()
+    keras.utils.set_random_seed(0)
+    drawn = OrthogonalBuild(frozen_build, kinds[0])(keras_tuner.HyperParameters())
+    same = [
+        np.array_equal(*(keras.ops.convert_to_numpy(model.layers[i].kernel) for model in (plain, drawn)))
+        for i in (0, 2)
+    ]
+    assert same == [True, False]

@@ -20,8 +20,11 @@ class TorchAdapter(QRFramework):
     compiles_steps = False
 
     def host_value(self, x: Array) -> HostArray | None:
-        """Return the current value of a variable or tensor."""
-        return self._as_numpy(x)
+        """Return the current value of a variable or tensor; None for one that `torch.vmap` computes."""
+        try:
+            return self._as_numpy(x)
+        except RuntimeError:  # torch has no public question for it
+            return None
 
     def complex(self, real: Array, imaginary: Array) -> Array:
         """Complex matrices of their real and imaginary parts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -35,7 +35,7 @@ class Attachment:
         <Attachment of 1 regularizer: code>
     """
 
-    def __init__(self, model: Any, terms: list[tuple[MeasurableWeight, Any]]) -> None:
+    def __init__(self, model: Any, terms: Sequence[tuple[MeasurableWeight, Any]]) -> None:
         self._layers = tuple(dict.fromkeys(weight.path for weight, _ in terms))
         self._model = model
         self._terms = tuple(terms)
@@ -146,11 +146,11 @@ def apply_entropy(
     for inner, term in _pairs(placement, regularizer):
         weights = resolve_placement(model, inner, reference, regularizer=term, top=top, threshold=threshold)
         pairs += [(weight, term) for weight in weights]
+    old: list[tuple[MeasurableWeight, Any]] = []
     if _checks.flag("replace", replace):
         kinds = [(weight, {type(member) for member in _members(term)}) for weight, term in pairs]
         old = [(w, m) for w, of in kinds for m in w.terms if type(m) in of]
-        Attachment(model, old).remove()
-    attached = attach_to_weights(model, pairs)
+    attached = attach_to_weights(model, pairs, in_place_of=old)
     _warn_of_unsaved_terms(model, [weight for weight, _ in pairs])
     return attached
 
@@ -162,7 +162,11 @@ def attach_for_a_run(model: Any, placement: Placement, regularizer: Any = None) 
         return apply_entropy(model, placement, regularizer)
 
 
-def attach_to_weights(model: Any, pairs: Iterable[tuple[MeasurableWeight, Any]]) -> Attachment:
+def attach_to_weights(
+    model: Any,
+    pairs: Iterable[tuple[MeasurableWeight, Any]],
+    in_place_of: Sequence[tuple[MeasurableWeight, Any]] = (),
+) -> Attachment:
     """Put regularizers on weights of a built model, as `apply_entropy` does, for models that nobody saves.
 
     It does not warn if saving will drop them.
@@ -171,6 +175,8 @@ def attach_to_weights(model: Any, pairs: Iterable[tuple[MeasurableWeight, Any]])
         model: A built Keras model.
         pairs: Iterable of weights from `resolve_placement` with a `keras.Regularizer` each. The members of a
             `SumRegularizer` are put on one by one, those that can act on the weight.
+        in_place_of: Sequence of weights with a regularizer each that is taken off, once it is known that the others
+            can be put on. Defaults to none.
 
     Returns:
         An `Attachment`.
@@ -187,6 +193,7 @@ def attach_to_weights(model: Any, pairs: Iterable[tuple[MeasurableWeight, Any]])
             f"Keras does not penalise frozen layers. Frozen: {', '.join(frozen)}. Set `trainable=True`, or leave them "
             "out of `placement`. Nothing was attached."
         )
+    Attachment(model, in_place_of).remove()
     _warn_of_equal_terms(terms)
     _attach(terms)
     if terms:

@@ -56,7 +56,7 @@ class _Recorder:
         self.counts = dict.fromkeys(quantities, 0)
         self._mask: Array | None = None
 
-    def inputs(self, z: Array) -> None:
+    def inputs(self, z: Array, *_: Any, **__: Any) -> None:
         """Add the quantities of the inputs of the activation."""
         for name, quantity in self.quantities.items():
             values = keras.ops.convert_to_numpy(quantity(z))

@@ -123,9 +123,10 @@ def compare_records(
     """Compare the records of two profiles of one measure; see `EntropyProfile.compare`.
 
     Raises:
-        ValueError: If no weight is measured in both.
+        ValueError: If no weight is in both.
     """
     others = {record.path: record for record in second}
+    shared = any(record.path in others and others[record.path].shape == record.shape for record in first)
     differences: list[Difference] = []
     skipped: list[tuple[str, str]] = []
     for record in first:
@@ -136,7 +137,7 @@ def compare_records(
         else:
             skipped.append((record.path, str(reason)))
     skipped += [(path, "only in the second profile") for path in others]
-    if not differences:
+    if not differences and not shared:
         raise ValueError(
             f"The profiles should be of one architecture. Received: {title}, which have no measured weight in common."
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import keras
@@ -63,19 +62,16 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
     if rows < 2:
         raise ValueError(_checks.message("sample", "at least two rows of inputs", leaves[0], "Give some hundred rows."))
     sample_pass = SamplePass()
-    extremes: dict[str, list[HostArray]] = {}
-    before: dict[str, list[HostArray]] = {}
-    for path, layer in _with_activation(model).items():
-        before[path], extremes[path] = [], []
-        _watch(sample_pass, layer, before[path], extremes[path])
+    watched = {path: _Watched(layer, sample_pass) for path, layer in _with_activation(model).items()}
     sample_pass.run(model, sample)
+    seen = {path: layer for path, layer in watched.items() if layer.after.known}
     if not any(_differ(leaf) for leaf in leaves):
         raise ValueError(
             f"`sample` should have rows that differ: on equal rows every output is constant. Received: {rows} equal "
             "rows. Give rows of the training inputs, such as x[:500]."
         )
-    for path, ends in extremes.items():
-        if ends and not np.isfinite(ends).all():
+    for path, layer in seen.items():
+        if not np.isfinite((layer.after.low, layer.after.high)).all():
             raise ValueError(
                 f"`sample` should give finite outputs in each layer. Received: NaN or infinite outputs of "
                 f"{_checks.printable(path)!r}. Check the sample. A profile without a sample names the weights that are "
@@ -84,12 +80,11 @@ def constant_outputs(model: Any, sample: Any) -> tuple[ConstantOutputs, ...]:
     return tuple(
         ConstantOutputs(
             path=path,
-            outputs=len(ends[0]),
-            constant=tuple(np.flatnonzero(_made(before[path], ends)).tolist()),
+            outputs=len(layer.after.low),
+            constant=tuple(np.flatnonzero(layer.made()).tolist()),
             rows=rows,
         )
-        for path, ends in extremes.items()
-        if ends
+        for path, layer in seen.items()
     )
 
 
@@ -118,31 +113,51 @@ def _with_activation(model: Any) -> dict[str, Any]:
     }
 
 
-def _watch(sample_pass: SamplePass, layer: Any, before: list[HostArray], after: list[HostArray]) -> None:
-    """Record the extremes of what the activation of a layer is applied to, and of the outputs of the layer."""
-    activation = "call" if isinstance(layer, (*_ACTIVATIONS, keras.layers.RNN)) else "activation"
-    if callable(getattr(layer, activation)):
-        sample_pass.watch(layer, activation, before=functools.partial(_widen, before, layer))
-    sample_pass.watch(layer, "call", after=functools.partial(_widen, after, layer))
+class _Watched:
+    """A layer: what its activation is applied to, and its outputs.
+
+    A recurrent layer applies its activation to more than its inputs, so any input that varies counts.
+    """
+
+    def __init__(self, layer: Any, sample_pass: SamplePass) -> None:
+        self._recurrent = isinstance(layer, keras.layers.RNN)
+        self.before, self.after = _Extremes(layer), _Extremes(layer)
+        activation = "call" if self._recurrent or isinstance(layer, _ACTIVATIONS) else "activation"
+        if callable(getattr(layer, activation)):
+            sample_pass.watch(layer, activation, before=self.before.widen)
+        sample_pass.watch(layer, "call", after=self.after.widen)
+
+    def made(self) -> HostArray:
+        """Whether the activation makes each output constant: one value after it, several before it."""
+        constant = np.asarray(self.after.low == self.after.high)
+        if not self.before.known:  # a layer of a user that does not apply its activation
+            return constant
+        low, high = self.before.low, self.before.high
+        varies = high - low > _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+        elementwise = varies.shape == constant.shape and not self._recurrent
+        return np.asarray(constant & (varies if elementwise else varies.any()))
 
 
-def _made(before: list[HostArray], after: list[HostArray]) -> HostArray:
-    """Whether an activation makes each output constant: one value after it, several before it."""
-    constant = np.asarray(after[0] == after[1])
-    if not before:  # a layer of a user that does not apply its activation
-        return constant
-    low, high = before
-    varies = high - low > _ROUNDING * np.maximum(np.abs(low), np.abs(high))
-    # A recurrent layer, or a layer of a user, may apply its activation to something else.
-    return np.asarray(constant & (varies if varies.shape == constant.shape else varies.any()))
+class _Extremes:
+    """The smallest and the largest value of each output of a layer, or of each input of its activation."""
 
+    def __init__(self, layer: Any) -> None:
+        self._layer, self._several = layer, False
+        self.low = self.high = np.zeros(0)
 
-def _widen(ends: list[HostArray], layer: Any, outputs: Any = None, *_: Any, **__: Any) -> None:
-    """Widen the smallest and the largest value of each output by those of a batch."""
-    axes = positions_of(layer, outputs)
-    if axes is None:
-        return
-    z = keras.ops.convert_to_numpy(outputs)
-    low, high = z.min(axis=(0, *axes)), z.max(axis=(0, *axes))
-    known = ends and ends[0].shape == low.shape
-    ends[:] = [np.minimum(low, ends[0]), np.maximum(high, ends[1])] if known else [low, high]
+    @property
+    def known(self) -> bool:
+        """Boolean. Whether there was a value, and all calls of the layer had the same width."""
+        return self.low.size > 0 and not self._several
+
+    def widen(self, outputs: Any = None, *_: Any, **__: Any) -> None:
+        """Take in a batch."""
+        axes = positions_of(self._layer, outputs)
+        if axes is None:
+            return
+        z = keras.ops.convert_to_numpy(outputs)
+        low, high = z.min(axis=(0, *axes)), z.max(axis=(0, *axes))
+        self._several |= self.low.size > 0 and self.low.shape != low.shape
+        if self.low.size and not self._several:
+            low, high = np.minimum(low, self.low), np.maximum(high, self.high)
+        self.low, self.high = low, high

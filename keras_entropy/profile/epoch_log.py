@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_entropy import _checks, _files
 
 PREFIX = "entropy/"
@@ -51,7 +53,9 @@ def of_weights(log: Mapping[str, Sequence[float]], paths: Sequence[str]) -> dict
 
 
 def _is_list(values: Any) -> bool:
-    return isinstance(values, Sequence) and all(isinstance(v, int | float) or hasattr(v, "item") for v in values)
+    return isinstance(values, Sequence) and all(
+        isinstance(v, int | float) or (hasattr(v, "item") and np.ndim(v) == 0) for v in values
+    )
 
 
 def _of_csv(path: str | os.PathLike[str]) -> dict[str, list[float]]:

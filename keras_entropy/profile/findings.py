@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -113,12 +113,12 @@ def find(
     Returns:
         A tuple of `Finding`, by kind, in the order of the layers.
     """
-    others = {record.path: record for record in random or () if record.skipped is None}
+    others = _by_path(random or ())
     found = [
         finding
         for record in records
         if record.skipped is None
-        for finding in (*_of_units(record), *_beside_random(record, others.get(record.path), measure))
+        for finding in (*_of_units(record), *_beside_random(record, others, measure))
     ]
     found += [Finding("constant outputs", layer.path, _of_constant(layer)) for layer in constant if layer.constant]
     return tuple(sorted(found, key=lambda finding: [*ADVICE].index(finding.kind)))
@@ -144,11 +144,11 @@ def conclusion(
     findings: Sequence[Finding],
     records: Sequence[ProfileRecord],
     measure: str,
-    beside_random: bool,
+    random: Sequence[ProfileRecord] | None,
     constant: Sequence[ConstantOutputs] | None,
 ) -> list[str]:
-    """Lines of text: what stands out, what does not, and what was not looked for."""
-    return [*in_words(findings), *remarks(findings, records, measure, beside_random, constant)]
+    """Lines of text: what stands out, what does not, and what was not looked for; arguments as in `find`."""
+    return [*in_words(findings), *remarks(findings, records, measure, random, constant)]
 
 
 def heading(kind: str) -> str:
@@ -160,40 +160,85 @@ def remarks(
     findings: Sequence[Finding],
     records: Sequence[ProfileRecord],
     measure: str,
-    beside_random: bool,
+    random: Sequence[ProfileRecord] | None,
     constant: Sequence[ConstantOutputs] | None,
 ) -> list[str]:
-    """Sentences on what was not found, and on what was not looked for."""
+    """Sentences on what was not found, and on what was not looked for; arguments as in `find`."""
     there = {finding.kind for finding in findings}
-    without = _not_looked_for(records, measure, beside_random, constant)
-    unseen = {kind: why for kind, why in without if kind not in there}
-    absent = [heading(kind) for kind in ADVICE if kind not in unseen and kind not in there]
+    gaps = [gap for gap in _gaps(records, measure, random, constant) if gap.paths or not there & set(gap.kinds)]
+    unseen = {kind for gap in gaps if not gap.paths for kind in gap.kinds}
+    absent = [heading(kind) for kind in ADVICE if kind not in unseen | there]
+    if constant and "constant outputs" in absent:
+        seen = "the layer" if len(constant) == 1 else f"the {len(constant)} layers"
+        absent[absent.index("constant outputs")] = f"constant outputs in {seen} whose activation was seen"
     sentences = []
     if absent:
         something = there or any(record.not_finite for record in records)
         begin = "Nothing else was found" if something else "Nothing stands out"
         sentences.append(f"{begin}: no {', no '.join(absent)}.")
-    reasons = dict.fromkeys(unseen.values())
-    left = [f"{', '.join(heading(kind) for kind in unseen if unseen[kind] == why)} ({why})" for why in reasons]
-    return [*sentences, f"Not looked for: {'; '.join(left)}."] if left else sentences
+    return [*sentences, f"Not looked for: {'; '.join(map(str, gaps))}."] if gaps else sentences
 
 
-def _not_looked_for(
-    records: Sequence[ProfileRecord], measure: str, beside_random: bool, constant: Sequence[ConstantOutputs] | None
-) -> Iterator[tuple[str, str]]:
-    """Kinds, and why they were not looked for."""
+@dataclasses.dataclass(frozen=True)
+class _Gap:
+    """Kinds of findings that were not looked for: in some weights, or in the whole model if no paths are given."""
+
+    kinds: tuple[str, ...]
+    why: str
+    paths: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        more = f" and {len(self.paths) - 2} more" if len(self.paths) > 2 else ""
+        where = f" in {', '.join(self.paths[:2])}{more}" if self.paths else ""
+        return f"{', '.join(map(heading, self.kinds))}{where} ({self.why})"
+
+
+def _gaps(
+    records: Sequence[ProfileRecord],
+    measure: str,
+    random: Sequence[ProfileRecord] | None,
+    constant: Sequence[ConstantOutputs] | None,
+) -> Iterator[_Gap]:
     measured = [record for record in records if record.skipped is None]
-    no_units = "no weight with such units is measured" if measured else "nothing is measured"
-    if all(record.units is None for record in measured):
-        yield from ((kind, no_units) for kind in ("dead outputs", "unread inputs", "duplicate outputs"))
-    if not measured:
-        yield from ((kind, no_units) for kind in ("collapsed", "far from random"))
-    elif not beside_random:
-        yield from ((kind, "no random copy") for kind in ("collapsed", "far from random"))
-    elif measure != "log_volume":
-        yield "collapsed", "the measure is not log_volume"
+    in_units, beside = ("dead outputs", "unread inputs", "duplicate outputs"), ("collapsed", "far from random")
+
+    def of(kinds: tuple[str, ...], why: str, those: Sequence[ProfileRecord], among: Sequence[ProfileRecord]) -> _Gap:
+        return _Gap(kinds, why, () if len(those) == len(among) else tuple(record.path for record in those))
+
+    if measured:
+        without = [record for record in measured if record.units is None]
+        if without:
+            yield of(in_units, "a unit has a part in each gate or piece", without, measured)
+        few = [record for record in measured if record.units is not None and not record.units.searched]
+        if few:
+            yield of(("duplicate outputs",), "too few inputs or too many outputs", few, measured)
+    else:
+        yield _Gap((*in_units, *beside), "nothing is measured")
+    if measured and random is None:
+        yield _Gap(beside, "no random copy")
+    elif measured and random is not None:
+        others = _by_path(random)
+        kernels = [record for record in measured if record.layout != "scale"]
+        alone = [record for record in kernels if _drawn(record, others, measure) is None]
+        if alone or not kernels:
+            yield of(beside, "the random copy has no volume to compare with", alone, kernels)
+        if measure != "log_volume":
+            yield _Gap(("collapsed",), "the measure is not log_volume")
     if not constant:
-        yield "constant outputs", "no sample" if constant is None else "no outputs of an activation were seen"
+        yield _Gap(("constant outputs",), "no sample" if constant is None else "no outputs of an activation were seen")
+
+
+def _by_path(records: Iterable[ProfileRecord]) -> dict[str, ProfileRecord]:
+    return {record.path: record for record in records if record.skipped is None}
+
+
+def _drawn(record: ProfileRecord, others: Mapping[str, ProfileRecord], measure: str) -> HostArray | None:
+    """The values of the random copy of a weight; None if there are none, or an initializer gives no volume."""
+    other = others.get(record.path)
+    if other is None or other.shape != record.shape:
+        return None
+    drawn, _ = _without_units(other, measure)
+    return drawn if len(drawn) and math.isfinite(drawn.mean()) else None
 
 
 def _of_constant(layer: ConstantOutputs) -> str:
@@ -226,13 +271,12 @@ def _of_units(record: ProfileRecord) -> Iterator[Finding]:
         yield Finding("duplicate outputs", record.path, said)
 
 
-def _beside_random(record: ProfileRecord, other: ProfileRecord | None, measure: str) -> Iterator[Finding]:
+def _beside_random(record: ProfileRecord, others: Mapping[str, ProfileRecord], measure: str) -> Iterator[Finding]:
     """A scale is not compared: that of a batch normalisation follows the variance of what it normalises."""
-    if other is None or record.layout == "scale":
+    drawn = _drawn(record, others, measure)
+    if drawn is None or record.layout == "scale":
         return
-    (values, explained), (drawn, _) = (_without_units(one, measure) for one in (record, other))
-    if not len(drawn) or not math.isfinite(drawn.mean()):
-        return  # an initializer that gives no volume tells nothing
+    values, explained = _without_units(record, measure)
     if measure == "log_volume" and explained > len(values):
         said = f"{_kinds(record)} units leave {len(values)} of {len(values) + explained} directions"
         yield Finding("collapsed", record.path, said)
@@ -255,6 +299,9 @@ def _beside_random(record: ProfileRecord, other: ProfileRecord | None, measure: 
                 f"{lost:.2f} below it with the size of the weights set aside{vanished}"
             )
         yield Finding("collapsed", record.path, said)
+    elif mean == -math.inf:
+        zeros = int((values == -math.inf).sum())
+        yield Finding("far from random", record.path, f"{zeros} of {len(values)} values are minus infinity{without}")
     elif math.isfinite(difference) and abs(difference) >= FAR:
         place = "above" if difference > 0 else "below"
         amount = f"{_table.decimals(mean, 2)} {record.unit}{without}, {abs(difference):.2f} {place}"

@@ -170,7 +170,9 @@ class Page:
                 f"<h3>{heading(kind).capitalize()} ({len(own)})</h3>\n{_list(items)}\n"
                 f'<p class="advice">{_text(advice)}</p>'
             )
-        sentences = remarks(self.findings, self.records, self.measure, self.other_is_random, self.constant)
+        sentences = remarks(
+            self.findings, self.records, self.measure, self.others if self.other_is_random else None, self.constant
+        )
         return "\n".join([*parts, *(f"<p>{_text(sentence)}</p>" for sentence in sentences)])
 
     def _place(self, finding: Finding) -> int | None:

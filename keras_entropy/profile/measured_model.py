@@ -12,7 +12,7 @@ from keras_entropy.profile.linear_map import HostArray
 from keras_entropy.profile.measure import measure_weight
 from keras_entropy.profile.not_finite import not_finite
 from keras_entropy.profile.random_copy import random_values
-from keras_entropy.profile.record import ProfileRecord
+from keras_entropy.profile.record import NOT_FINITE, ProfileRecord
 from keras_entropy.profile.units import cosines, output_norms, unit_kernel, units_of
 from keras_entropy.profile.weights import MeasurableWeight, SkippedWeight
 
@@ -84,7 +84,9 @@ class MeasuredModel:
             return ProfileRecord(weight.path, kind, weight.shape, skipped=bad or weight.reason)
         draw = self._draw(index, weight)
         if self._randomize is None:
-            reason = None if weight.finite else not_finite(weight.pieces().values())
+            reason = None
+            if not weight.finite:
+                reason = not_finite(weight.pieces().values()) or not_finite(weight.variables)
             self._sums[weight.path] = self._sum(weight.path)
         else:
             reason = f"cannot be drawn: {kind} has no initializer with a seed for this weight" if draw is None else None
@@ -92,7 +94,7 @@ class MeasuredModel:
             return ProfileRecord(weight.path, kind, weight.shape, skipped=reason)
         found = measure_weight(weight, measure, values=True, draw=draw)
         if np.isnan(found.values).any():
-            reason = "its value is NaN, for instance because a variance is negative"
+            reason = f"{NOT_FINITE}its value is NaN, for instance because a variance is negative"
             return ProfileRecord(weight.path, kind, weight.shape, skipped=reason)
         return ProfileRecord(
             weight.path, kind, found.shape, found.mean, found.values, found.unit, found.pieces,

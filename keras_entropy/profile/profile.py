@@ -200,8 +200,8 @@ class EntropyProfile:
         return [*skipped, *self._conclusion(None)]
 
     def _conclusion(self, random: EntropyProfile | None) -> tuple[str, ...]:
-        found = self.findings(random)
-        return tuple(conclusion(found, self.records, self.measure, random is not None, self.constant))
+        copy = None if random is None else random.records
+        return tuple(conclusion(self.findings(random), self.records, self.measure, copy, self.constant))
 
     def plot(self, other: EntropyProfile | None = None, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw a box plot of the values of each weight (Meni et al., 2023, fig. 1, 8 and 9).

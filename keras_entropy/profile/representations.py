@@ -120,8 +120,16 @@ class Representations:
             sample_pass.watch(layer, "call", after=functools.partial(_add_vectors, self._rows[path], layer))
 
     def measured(self) -> tuple[Representation, ...]:
-        """Measure all, except layers that the model did not call or whose output is not one tensor of real numbers."""
-        return tuple(_representation(path, np.concatenate(rows)) for path, rows in self._rows.items() if rows)
+        """Measure all layers but some.
+
+        Left out are those that the model did not call, whose output is not one tensor of real numbers, and those that
+        it called for several widths.
+        """
+        return tuple(
+            _representation(path, np.concatenate(rows))
+            for path, rows in self._rows.items()
+            if len({row.shape[1:] for row in rows}) == 1
+        )
 
 
 def positions_of(layer: Any, outputs: Any) -> tuple[int, ...] | None:

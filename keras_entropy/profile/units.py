@@ -54,6 +54,8 @@ class Units:
             those of the first one: their cosine is above `PARALLEL` in absolute value.
         opposite: Integer. How many of these are parallel with the opposite sign, which a ReLU tells apart.
         groups: Integer. Number of groups of equal size; the outputs of a group read the inputs of that group only.
+        searched: Boolean. Whether duplicates were looked for: not with so few inputs that random outputs would be
+            parallel, and not among more than `MOST_OUTPUTS` outputs.
     """
 
     outputs: int
@@ -63,6 +65,7 @@ class Units:
     duplicates: tuple[tuple[int, ...], ...] = ()
     opposite: int = 0
     groups: int = 1
+    searched: bool = True
 
     @property
     def repeated(self) -> int:
@@ -83,7 +86,7 @@ class Units:
         whole = directions / self.groups
         of_outputs, of_inputs = max(1.0, whole / outputs), max(1.0, whole / inputs)
         least = np.minimum((outputs - gone) * of_outputs, (inputs - unread) * of_inputs)
-        return int(np.minimum(least, whole).sum())
+        return round(float(np.minimum(least, whole).sum()))
 
 
 def units_of(weight: MeasurableWeight, draw: Callable[[Any], HostArray] | None = None) -> Units | None:
@@ -103,7 +106,8 @@ def units_of(weight: MeasurableWeight, draw: Callable[[Any], HostArray] | None =
     outgoing, incoming = _norms(kernel)
     dead, unread = (np.flatnonzero(norms <= DEAD * norms.max()) for norms in (outgoing, incoming))
     alone = weight.layout == "scale" or isinstance(weight.layer, keras.layers.Embedding)
-    duplicates, opposite = _duplicates(kernel, outgoing > DEAD * outgoing.max())
+    searched = _searchable(kernel)
+    duplicates, opposite = _duplicates(kernel, outgoing > DEAD * outgoing.max()) if searched else ((), 0)
     return Units(
         outputs=groups * outputs,
         inputs=groups * channels,
@@ -112,6 +116,7 @@ def units_of(weight: MeasurableWeight, draw: Callable[[Any], HostArray] | None =
         duplicates=duplicates,
         opposite=opposite,
         groups=groups,
+        searched=searched,
     )
 
 
@@ -186,11 +191,14 @@ def _norms(kernel: HostArray) -> tuple[HostArray, HostArray]:
     return largest * np.sqrt(of_outputs).reshape(-1), largest * np.sqrt(of_inputs).reshape(-1)
 
 
+def _searchable(kernel: HostArray) -> bool:
+    groups, positions, channels, outputs = kernel.shape
+    return bool(outputs <= MOST_OUTPUTS and groups * _parallel_by_chance(positions * channels, outputs) <= BY_CHANCE)
+
+
 def _duplicates(kernel: HostArray, alive: HostArray) -> tuple[tuple[tuple[int, ...], ...], int]:
     groups, positions, channels, outputs = kernel.shape
     size = positions * channels
-    if outputs > MOST_OUTPUTS or groups * _parallel_by_chance(size, outputs) > BY_CHANCE:
-        return (), 0
     found: list[tuple[int, ...]] = []
     opposite = 0
     for g in range(groups if outputs > 1 else 0):

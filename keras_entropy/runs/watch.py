@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_entropy.callbacks.monitors import PENALISED
 
@@ -42,8 +43,8 @@ class Watch(keras.callbacks.Callback):
         self._earlier, self._start = seconds, time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Record the values of an epoch."""
-        values = {name: float(value) for name, value in (logs or {}).items()}
+        """Record the values of an epoch; metrics of several values, such as Keras's `F1Score()`, are left out."""
+        values = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)
         bad = [name for name in PENALISED if not math.isfinite(values.get(name, 0.0))]

@@ -120,6 +120,8 @@ class OrthogonalBuild:
         """Build the model."""
         model = built(self.base, hp)
         for weight in resolve_placement(model, "*", regularizer=self.kind):
+            if weight.frozen:
+                continue  # trained elsewhere
             draw = keras.initializers.Orthogonal()  # a new one for each kernel: its seed is that of the run
             weight.variable.assign(draw(weight.shape, dtype=weight.variable.dtype))
         return model

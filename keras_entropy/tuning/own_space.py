@@ -46,7 +46,8 @@ class TunedBuild:
         strength = hp.Choice(L2, list(_L2), ordered=True)
         kernels = [weight for weight in measurable_weights(model) if any(takes(weight, kind) for kind in self.kinds)]
         if strength:
-            attach_to_weights(model, [(weight, keras.regularizers.L2(strength)) for weight in kernels])
+            trained = [weight for weight in kernels if not weight.frozen]
+            attach_to_weights(model, [(weight, keras.regularizers.L2(strength)) for weight in trained])
         return model
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_entropy.tuning.hypermodel import PLACEMENT, REGULARIZER, EntropyHyperModel
-from keras_entropy.tuning.search_result import TrialResult
+from keras_entropy.tuning.search_result import TrialResult, completed
 
 _NEAR = 0.05
 """Part of a range that counts as its end."""
@@ -34,13 +34,19 @@ def at_the_end(values: Mapping[str, Any], space: Iterable[Any]) -> list[str]:
 
 
 def never_tried(hypermodel: EntropyHyperModel, trials: Iterable[TrialResult]) -> list[str]:
-    """The kinds and placements of a search space that no completed trial had, in words."""
+    """The kinds and placements of a search space that no trial had, or only failed ones, in words."""
     trials, found = list(trials), []
     for name, options in ((REGULARIZER, hypermodel.regularizers), (PLACEMENT, hypermodel.placements)):
-        seen = {trial.values.get(name, next(iter(options))) for trial in trials}
-        missing = [str(option) for option in options if option not in seen]
+        tried, finished = (
+            {trial.values.get(name, next(iter(options))) for trial in some} for some in (trials, completed(trials))
+        )
+        word = name.removeprefix("entropy/")
+        missing = [str(option) for option in options if option not in tried]
         if missing:
-            found.append(f"the {name.removeprefix('entropy/')} {', '.join(missing)} was never tried")
+            found.append(f"the {word} {', '.join(missing)} was never tried")
+        failed = [str(option) for option in options if option in tried - finished]
+        if failed:
+            found.append(f"all trials with the {word} {', '.join(failed)} failed")
     return found
 
 

@@ -335,7 +335,7 @@ def _contender(tuner: EntropyTuner, found: _Searched, holdout: Mapping[int, floa
     space = [parameter for parameter in tuner.oracle.hyperparameters.space if not parameter.name.startswith("tuner/")]
     notes = range_notes.at_the_end(found.best.values, space)
     if tuner.arm != BASELINE:
-        notes += range_notes.never_tried(tuner.hypermodel, completed(found.trials))
+        notes += range_notes.never_tried(tuner.hypermodel, found.trials)
     return ContenderResult(
         name=tuner.arm,
         trials=found.trials,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_entropy import _optional
 from keras_entropy.events import EventWriter
@@ -40,7 +41,8 @@ class HParamsLogger(keras.callbacks.Callback):
         """Write the metrics of the epoch."""
         assert self._writer is not None
         for name, value in (logs or {}).items():
-            self._writer.scalar(name, float(value), epoch)
+            if np.ndim(value) == 0:
+                self._writer.scalar(name, float(value), epoch)
         self._writer.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

@@ -301,8 +301,8 @@ class EntropyTuner(_keras_tuner.TunerBase):
             reasons = (trial.message for trial in trials if trial.message)
             reason = _checks.printable(next(reasons, "unknown").strip().splitlines()[-1]).removesuffix(".")
             raise RuntimeError(
-                f"All {len(trials)} trials failed, so there is no best trial. Reason of the first: {reason}. Look for "
-                "NaN in the data. To see more, build a model with the values of one trial and train it with `fit`."
+                f"All {len(trials)} trials failed, so there is no best trial. Reason of the first: {reason}. To see "
+                "more, build a model with the values of one trial and train it with `fit`."
             )
 
     def _run(self, trial: Any, values: dict[str, Any], seed: int, args: Any, kwargs: Any) -> RunRecord:
