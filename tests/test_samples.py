@@ -189,3 +189,24 @@ def test_layers_inside_what_jax_compiles_are_left_out(model, on_jax, elsewhere):
     constant = entropy_profile(model, sample=sample).constant
     assert "entropy/d" in logs
     assert [layer.path for layer in constant] == (on_jax if BACKEND == "jax" else elsewhere).split()
+
+
+def test_an_error_of_a_measure_is_not_blamed_on_the_sample(monkeypatch):
+    def measure(z, activation):
+        raise ZeroDivisionError("in the measure")
+
+    model = keras.Sequential([keras.Input((6,)), L.Dense(3, "sigmoid", name="d")])
+    model.compile("sgd", "mse")
+    monkeypatch.setattr("keras_entropy.functional.log_slope", measure)
+    with pytest.raises(ZeroDivisionError, match="in the measure"):
+        logged(model, data()[0])
+
+
+def test_an_activation_may_be_called_with_more_arguments():
+    class Approximate(L.Dense):
+        def call(self, x):
+            return self.activation(x @ self.kernel, approximate=True)
+
+    model = keras.Sequential([keras.Input((6,)), Approximate(3, keras.activations.gelu, name="d")])
+    model.compile("sgd", "mse")
+    assert np.isfinite(logged(model, data()[0])["entropy/d/activation"])

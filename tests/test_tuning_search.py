@@ -88,6 +88,13 @@ def test_the_result_is_of_new_seeds(found):
     assert all(any(words in said for words in ("better", "worse", "No difference")) for said in result.sentences[1:3])
 
 
+def test_the_winner_has_finished_on_all_held_out_seeds(found):
+    _, result = found
+    first, *others = result.contenders
+    lucky = dataclasses.replace(first, holdout=FrozenDict({1000: -1.0}))  # the others of its seeds diverged
+    assert dataclasses.replace(result, contenders=(lucky, *others)).winner in [c.name for c in others]
+
+
 @pytest.mark.parametrize("arm", ["entropy", "baseline", "soft orthogonality"])
 def test_the_best_setting_is_that_of_the_table(arm, found):
     folder, result = found

@@ -262,7 +262,7 @@ def _own(term: Any, weight: MeasurableWeight) -> Any:
         else:
             term(keras.ops.convert_to_tensor(_backend.to_host(weight.variable)))
     except Exception as error:  # a regularizer of the user may raise anything; it concerns this layer
-        raise ValueError(f"Layer {weight.path!r}: {error} Nothing was attached.") from error
+        raise ValueError(f"Layer {weight.path!r}: {type(error).__name__}: {error} Nothing was attached.") from error
     return term
 
 

@@ -32,6 +32,7 @@ class SamplePass:
     def __init__(self) -> None:
         self._watched: list[tuple[Any, str, Recorder | None, Recorder | None]] = []
         self._recording = False
+        self._failure: Exception | None = None
 
     def watch(self, layer: Any, name: str, before: Recorder | None = None, after: Recorder | None = None) -> None:
         """Record the calls of an attribute of a layer: the arguments before each, and the outputs after it."""
@@ -44,7 +45,12 @@ class SamplePass:
                 stand_in = functools.partial(self._call, getattr(layer, name), before, after)
                 stack.enter_context(_in_place(layer, name, stand_in))
             for batch in _batches(model, sample):
-                _call(model, sample, batch)
+                try:
+                    _call(model, sample, batch)
+                except ValueError:
+                    if self._failure is not None:  # the sample is not to blame
+                        raise self._failure from None
+                    raise
 
     def _call(
         self, own: Callable[..., Any], before: Recorder | None, after: Recorder | None, *args: Any, **kwargs: Any
@@ -60,6 +66,9 @@ class SamplePass:
         self._recording = True
         try:
             recorder(*args, **kwargs)
+        except Exception as error:
+            self._failure = error
+            raise
         finally:
             self._recording = False
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_entropy import _files, plots
 from keras_entropy.tuning.hypermodel import FACTOR, PLACEMENT, REGULARIZER, SIGN
-from keras_entropy.tuning.search_result import BASELINE, ContenderResult, SearchResult, TrialResult
+from keras_entropy.tuning.search_result import BASELINE, ContenderResult, SearchResult, TrialResult, completed
 from keras_entropy.tuning.search_sentence import capital
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def figure(result: SearchResult) -> Figure:
         named = {f"best {BASELINE}": best, **drawn_trials}
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
         plots.legend(axes, [*named.values()], [*named], fontsize=7, frameon=False, **place)
-    scores = [value for trial in result.trials for value in trial.seed_scores.values()]
+    scores = [value for trial in completed(result.trials) for value in trial.seed_scores.values()]
     if min(scores) > 0 and max(scores) > _DECADES * min(scores):
         plots.logarithmic(panels[0].yaxis)
     better = "lower" if result.lower_is_better else "higher"

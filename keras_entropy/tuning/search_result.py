@@ -181,9 +181,10 @@ class SearchResult:
 
     @property
     def winner(self) -> str:
-        """Name of the contender with the best mean on the held-out seeds."""
+        """Name of the contender with the best mean on the held-out seeds, among those that finished on all of them."""
         sign = 1 if self.lower_is_better else -1
-        means = {c.name: sign * c.holdout_mean for c in self.contenders}
+        most = max(len(c.holdout) for c in self.contenders)
+        means = {c.name: sign * c.holdout_mean for c in self.contenders if len(c.holdout) == most}
         finite = {name: mean for name, mean in means.items() if math.isfinite(mean)}
         return min(finite, key=finite.__getitem__) if finite else TERM
 
