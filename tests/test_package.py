@@ -47,6 +47,14 @@ def test_importing_loads_the_core_and_nothing_that_keras_does_not(child_environm
 
 
 @pytest.mark.processes
+def test_importing_registers_the_rival_of_a_search_so_that_its_best_model_loads(child_environment):
+    name = "keras_entropy>SoftOrthogonality"
+    code = f"import keras, keras_entropy; print(keras.saving.get_registered_object({name!r}).__name__)"
+
+    assert run(code, child_environment).splitlines()[-1] == "SoftOrthogonality"
+
+
+@pytest.mark.processes
 def test_importing_adds_little_to_keras(child_environment):
     # A share of Keras's own time: the machine may be slow, or busy with something else.
     code = (

@@ -12,6 +12,7 @@ from keras_entropy.regularizers.base import EntropyRegularizer
 from keras_entropy.regularizers.conv import ConvEntropy
 from keras_entropy.regularizers.corner import ConvCornerEntropy
 from keras_entropy.regularizers.dense import DenseEntropy
+from keras_entropy.regularizers.soft_orthogonality import SoftOrthogonality as SoftOrthogonality  # so that files load
 from keras_entropy.regularizers.sum import SumRegularizer
 from keras_entropy.regularizers.total_correlation import TotalCorrelation
 

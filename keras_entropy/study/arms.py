@@ -13,6 +13,7 @@ from keras_entropy import _checks
 from keras_entropy.placement.attachment import attach_for_a_run
 from keras_entropy.placement.resolution import Placement, resolve_placement
 from keras_entropy.profile.selection import refuse_layers
+from keras_entropy.regularizers import SoftOrthogonality
 from keras_entropy.runs import training
 from keras_entropy.runs.identity import identity
 from keras_entropy.study import controls
@@ -255,7 +256,7 @@ def control_arms(rival: Arm) -> list[Arm]:
         Arm(
             "soft orthogonality",
             place,
-            functools.partial(controls.SoftOrthogonality, mode="columns"),
+            functools.partial(SoftOrthogonality, mode="columns"),
             kernels_of=kernels,
             grid=grid,
             tune=strengths,
